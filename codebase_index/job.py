@@ -1,0 +1,123 @@
+"""An indexing job's life: its states, the one table of legal transitions, and every name derived from it.
+
+Nothing here does I/O. The database holds the same table (`job_transitions`) and refuses anything else;
+a test compares the two.
+"""
+
+import hashlib
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class JobState(StrEnum):
+    """Where a job stands. The facts live in Postgres (`jobs.state`); everything else mirrors them."""
+
+    PENDING = "pending"  # waits for a slot, or is suspended
+    RUNNING = "running"  # a pod holds its current attempt, or is about to again
+    BLOCKED = "blocked"  # waits for the database or the embedding service; unblocks by itself
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.PENDING: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    JobState.RUNNING: frozenset(
+        # Back to pending only when the job is suspended.
+        {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.BLOCKED, JobState.PENDING}
+    ),
+    JobState.BLOCKED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+    JobState.COMPLETED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+FINAL: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
+ACTIVE: Final = frozenset(JobState) - FINAL
+
+
+class Phase(StrEnum):
+    """What a running job is doing. The pipeline streams, so chunking and embedding are one phase."""
+
+    SCANNING = "scanning"  # 0 to 10 %
+    EMBEDDING = "embedding"  # 10 to 90 %: chunking and embedding
+    WRITING = "writing"  # 90 to 100 %: sweep, statistics
+    COMPLETE = "complete"
+
+
+class ErrorType(StrEnum):
+    """Why a job failed: a closed set, part of the contract. The message says what to do next."""
+
+    SOURCE_NOT_FOUND = "SourceNotFound"  # the path or repository does not exist in the pod
+    SOURCE_UNREADABLE = "SourceUnreadable"  # it exists, but the pod's user may not read it
+    SOURCE_REFUSED = "SourceRefused"  # outside every root, or a URL that is not allowed
+    EMPTY_REPOSITORY = "EmptyRepository"  # the scan found no file to index: an empty index is no success
+    CLONE_FAILED = "CloneFailed"
+    INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
+    OUT_OF_MEMORY = "OOMKilled"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    INVALID_SPEC = "InvalidSpec"
+    INTERNAL = "InternalError"
+
+
+class ExitCode:
+    """How an indexer worker ends; the supervisor, the operator and the worker agree on these alone.
+
+    64 and above are final for the pod: the supervisor does not start the worker again.
+    """
+
+    DONE = 0
+    RETRY = 1  # anything unexpected: start again
+    FAILED = 64  # the job is failed in the database, with a typed reason
+    FENCED = 65  # another attempt holds the job, or it is cancelled: stop, change nothing
+    STOPPED = 66  # SIGTERM: what was in flight is given back
+
+
+# --- names -----------------------------------------------------------------------------------------
+
+GROUP: Final = "indexing.codebase-mcp.io"
+VERSION: Final = "v1alpha1"
+KIND: Final = "IndexingJob"
+PLURAL: Final = "indexingjobs"
+
+LABEL_JOB: Final = f"{GROUP}/job"  # on pods: the job's name
+LABEL_JOB_ID: Final = f"{GROUP}/job-id"  # on pods: the job's uid
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # on pods: the fencing token that the pod holds
+LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source and ref
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+
+NAME_MAX = 52
+"""Longest job name, in characters: a pod's name adds `-a` and the attempt, and must stay a DNS label."""
+
+
+def target_of(source: str, ref: str | None) -> str:
+    """Identify what is indexed: 16 hex digits over the source (path or URL) and the ref.
+
+    Two jobs with one target never run at once, and share one index.
+    """
+    return hashlib.sha256(f"{source.rstrip('/')}\0{ref or ''}".encode()).hexdigest()[:16]
+
+
+def job_name(source: str, target: str, run: int) -> str:
+    """Name of the run-th job for a target, like `flask-1f0c2ab34d5e6f70-3`.
+
+    Deterministic, so that of two concurrent creators one gets a conflict instead of a second job.
+    """
+    stem = source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git").lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
+    suffix = f"{target}-{run}"
+    slug = slug[: NAME_MAX - len(suffix) - 1].strip("-")
+    return f"{slug}-{suffix}" if slug and slug[0].isalpha() else f"ij-{suffix}"
+
+
+def run_of(name: str, target: str) -> int:
+    """Return the run number in a name that `job_name` made for this target, 0 for any other name."""
+    match = re.search(rf"(?:^|-){target}-(\d{{1,9}})$", name)
+    return int(match[1]) if match else 0
+
+
+def pod_name(job: str, attempt: int) -> str:
+    """Name of the pod that holds an attempt; one name per attempt, so creating it twice is a conflict."""
+    return f"{job}-a{attempt}"

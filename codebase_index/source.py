@@ -1,0 +1,134 @@
+"""What may be indexed: paths under configured roots, and git URLs of allowed hosts.
+
+Checked twice on purpose: by the MCP server before it creates a job, and again in the indexer pod, since
+anyone with the right to create the custom resource can bypass the MCP server.
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+
+class SourceRefused(ValueError):
+    """The path or URL is not one that may be indexed. The message names what is allowed."""
+
+
+class SourceNotFound(SourceRefused):
+    """The path is under a root, but nothing is there."""
+
+
+class SourceUnreadable(SourceRefused):
+    """The path exists, but this process may not read it."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder of repositories: `path` as users name it, `mount` as this process sees it.
+
+    They differ in pods, where a root is mounted under a folder that every user may enter.
+    """
+
+    path: PurePosixPath
+    mount: Path
+
+
+@dataclass(frozen=True)
+class SourcePolicy:
+    """Which sources are allowed."""
+
+    roots: tuple[Root, ...] = ()
+    git_hosts: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def from_env(cls, env: dict[str, str] | os._Environ[str] = os.environ) -> "SourcePolicy":
+        """Read CODEBASE_ROOTS (JSON list of {path, mount}) and CODEBASE_GIT_HOSTS (comma-separated)."""
+        roots = tuple(
+            Root(PurePosixPath(item["path"]), Path(item.get("mount") or item["path"]))
+            for item in json.loads(env.get("CODEBASE_ROOTS") or "[]")
+        )
+        hosts = frozenset(h.strip().lower() for h in env.get("CODEBASE_GIT_HOSTS", "").split(",") if h.strip())
+        return cls(roots, hosts)
+
+    def normalise_path(self, path: str) -> str:
+        """Return the path in its one canonical spelling, or raise SourceRefused. No file is touched."""
+        if not path.startswith("/"):
+            raise SourceRefused(f"repo_path {path!r} is not absolute; give {self._allowed()}")
+        if "\0" in path or len(path) > 4096:
+            raise SourceRefused("repo_path holds a NUL byte or is longer than 4096 characters")
+        if ".." in PurePosixPath(path).parts:
+            raise SourceRefused(f"repo_path {path!r} holds '..'; give the path without it")
+        clean = str(PurePosixPath("/" + path.lstrip("/")))
+        self._root_of(clean)
+        return clean
+
+    def open_path(self, path: str) -> Path:
+        """Return where this process finds a repository; check that it is a readable directory.
+
+        Symbolic links are resolved first, so none can lead out of its root.
+        Raises SourceRefused, SourceNotFound or SourceUnreadable.
+        """
+        clean = self.normalise_path(path)
+        root = self._root_of(clean)
+        mount = root.mount.resolve()
+        inside = mount / PurePosixPath(clean).relative_to(root.path)
+        try:
+            resolved = inside.resolve(strict=True)
+        except PermissionError as error:
+            raise _unreadable(clean) from error
+        except (OSError, RuntimeError) as error:
+            raise SourceNotFound(
+                f"repo_path {clean} not found: no such directory under the root {root.path}; "
+                "check the spelling, and that the directory exists on the nodes of the cluster"
+            ) from error
+        if not resolved.is_relative_to(mount):
+            raise SourceRefused(f"repo_path {clean} leads out of the root {root.path} through a symbolic link")
+        if not resolved.is_dir():
+            raise SourceRefused(f"repo_path {clean} is not a directory; give the repository's top directory")
+        if not os.access(resolved, os.R_OK | os.X_OK):
+            raise _unreadable(clean)
+        return resolved
+
+    def check_git_url(self, url: str) -> str:
+        """Return the URL when it may be cloned, or raise SourceRefused. Nothing is connected to."""
+        if len(url) > 2048 or re.search(r"[\s\x00-\x1f\x7f]", url):
+            raise SourceRefused("the git URL holds white space or control characters, or is over 2048 characters")
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").lower()
+            _ = parts.port  # raises ValueError for a malformed one
+        except ValueError as error:
+            raise SourceRefused(f"the git URL {url!r} is malformed: {error}") from error
+        if parts.scheme not in ("https", "ssh"):
+            raise SourceRefused(f"git URLs must be https:// or ssh://, not {parts.scheme or 'without a scheme'}")
+        if parts.password or (parts.username and parts.scheme == "https"):
+            raise SourceRefused("the git URL holds credentials; put them into a Secret and name it in git.secretRef")
+        if not host or host.startswith("-") or (parts.username or "").startswith("-"):
+            raise SourceRefused(f"the git URL {url!r} names no valid host")
+        if host not in self.git_hosts:
+            allowed = ", ".join(sorted(self.git_hosts)) or "none (set repositories.gitHosts in the chart)"
+            raise SourceRefused(f"git host {host} is not allowed; allowed hosts: {allowed}")
+        return url
+
+    def _root_of(self, path: str) -> Root:
+        for root in self.roots:
+            if PurePosixPath(path).is_relative_to(root.path):
+                return root
+        raise SourceRefused(f"repo_path {path} is outside every repository root; give {self._allowed()}")
+
+    def _allowed(self) -> str:
+        return "an absolute path under " + (_join([str(root.path) for root in self.roots]) or "a configured root")
+
+
+def _unreadable(path: str) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"repo_path {path} is not readable by the indexer (uid {os.getuid()}); "
+        "give others read permission (chmod -R o+rX), or mount it with another owner"
+    )
+
+
+def _join(words: Sequence[str]) -> str:
+    return " or ".join(words)

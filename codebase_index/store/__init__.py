@@ -1,0 +1,1 @@
+"""Postgres: jobs, the work list of each, and the index. Only this package speaks SQL."""

@@ -1,0 +1,111 @@
+"""The connection pool: types, timeouts and keepalives in one place."""
+
+import os
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from pgvector.asyncpg import register_vector
+
+from codebase_index.store.errors import translated
+from codebase_index.store.migrate import migrate
+
+# A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
+# apart. The same limits on both ends: the server's settings free the locks of a vanished node.
+_SERVER_SETTINGS = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5000",
+    "client_connection_check_interval": "2000",
+    "idle_in_transaction_session_timeout": "15000",
+    "jit": "off",
+}
+_MAX_TERM_POSITIONS = 63  # term frequencies above this change no ranking
+
+
+@dataclass
+class Database:
+    """A pool of connections to one Postgres. Opened lazily: a database that is away is no start-up error."""
+
+    pool: asyncpg.Pool
+
+    @classmethod
+    async def open(
+        cls, dsn: str | None = None, *, name: str, size: int = 4, timeout: float = 10.0
+    ) -> "Database":
+        """Make a pool of at most `size` connections; none is opened before it is needed.
+
+        `dsn` defaults to CODEBASE_DATABASE_URL. `timeout` bounds connecting and each statement, in seconds.
+        """
+        pool = asyncpg.create_pool(
+            dsn or os.environ["CODEBASE_DATABASE_URL"],
+            min_size=0,
+            max_size=size,
+            timeout=timeout,
+            command_timeout=timeout,
+            max_inactive_connection_lifetime=60,
+            server_settings={"application_name": name, **_SERVER_SETTINGS},
+            init=_register_types,
+        )
+        await pool
+        return cls(pool)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection; driver errors leave as errors of the store."""
+        with translated():
+            async with self.pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection inside a transaction, committed when the block ends without an error."""
+        async with self.connection() as connection:
+            async with connection.transaction():
+                yield connection
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date. Return the names of the migrations applied."""
+        with translated():
+            # Not from the pool: its connections need the vector type, which the first migration makes.
+            connection = await asyncpg.connect(*self.pool._connect_args, **_migration_arguments(self.pool))
+            try:
+                return await migrate(connection)
+            finally:
+                await connection.close()
+
+    async def close(self) -> None:
+        """Close every connection, waiting a short while for those that are lent."""
+        self.pool.terminate()
+
+
+def _migration_arguments(pool: asyncpg.Pool) -> dict[str, object]:
+    arguments = dict(pool._connect_kwargs)
+    arguments["command_timeout"] = 600  # a migration may rewrite a large table
+    return arguments
+
+
+async def _register_types(connection: asyncpg.Connection) -> None:
+    await register_vector(connection)
+    await connection.set_type_codec(
+        "tsvector", schema="pg_catalog", encoder=encode_tsvector, decoder=_no_decoder, format="binary"
+    )
+
+
+def encode_tsvector(frequencies: Mapping[str, int]) -> bytes:
+    """Encode term frequencies in Postgres' binary form of a tsvector: n occurrences as positions 1 to n.
+
+    Postgres sorts the lexemes itself when it receives them (tsvectorrecv).
+    """
+    out = bytearray(struct.pack("!i", len(frequencies)))
+    for term, frequency in frequencies.items():
+        positions = min(frequency, _MAX_TERM_POSITIONS)
+        out += term.encode() + b"\0" + struct.pack(f"!H{positions}H", positions, *range(1, positions + 1))
+    return bytes(out)
+
+
+def _no_decoder(_: bytes) -> None:
+    raise NotImplementedError("terms are searched in the database, never read back")

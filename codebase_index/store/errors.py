@@ -1,0 +1,83 @@
+"""The store's errors: the only ones that leave it. Driver errors are translated in `translated`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import asyncpg
+
+
+class StoreError(Exception):
+    """Base of all errors of the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer: nothing was changed, or the change is unknown. Try again."""
+
+
+class InsufficientStorage(StoreError):
+    """The database's disk is full. Make room (a larger volume, or delete an index), then index again."""
+
+
+class JobNotFound(StoreError):
+    """No job has this id: it never existed, or was removed after its retention time."""
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"job not found: {job_id}")
+
+
+class FenceLost(StoreError):
+    """Another attempt holds the job, or it is final: this process must stop and change nothing more."""
+
+    def __init__(self, job_id: UUID, attempt: int) -> None:
+        super().__init__(
+            f"write of job {job_id} refused: attempt {attempt} was replaced, or the job is cancelled or final; "
+            "this pod stops and changes nothing; no action needed"
+        )
+
+
+class IllegalTransition(StoreError):
+    """The job is in a state from which this change is not possible."""
+
+
+class AnotherJobRuns(StoreError):
+    """Another job for the same source and ref is running; this one must wait for its end."""
+
+
+# Classes of SQLSTATE that mean "away", not "wrong": connection trouble and shutdown.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver errors into this module's."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (asyncpg.exceptions.DiskFullError, asyncpg.exceptions.ProgramLimitExceededError) as error:
+        raise InsufficientStorage(
+            f"insufficient storage: the database has no room left ({error}); enlarge the database's volume or "
+            "delete an index that is not needed, then start the job again: what is committed is kept"
+        ) from error
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "jobs_one_running_per_target":
+            raise AnotherJobRuns("another job for the same repository and ref is running") from error
+        raise
+    except asyncpg.CheckViolationError as error:
+        if error.constraint_name == "job_transitions":
+            raise IllegalTransition(str(error)) from error
+        raise
+    except _AWAY as error:
+        if "no space left on device" in str(error).lower():
+            raise InsufficientStorage(f"insufficient storage: {error}") from error
+        raise StoreUnavailable(
+            f"the database does not answer ({type(error).__name__}: {str(error)[:200]}); it is tried again"
+        ) from error

@@ -1,0 +1,188 @@
+"""Jobs: the facts of each one's work, and the fencing token that decides who may write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from codebase_index.job import JobState, Phase
+from codebase_index.resource import IndexingJob
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound
+
+SQL = queries.load("jobs")
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall."""
+
+    id: UUID
+    namespace: str
+    cr_name: str
+    target: str
+    source: str
+    ref: str | None
+    name: str | None
+    state: JobState
+    attempt: int
+    failures: int
+    pod: str | None
+    phase: str | None
+    percent: float
+    message: str
+    queue_position: int | None
+    commit: str | None
+    files_total: int | None
+    files_indexed: int
+    files_skipped: int
+    chunks_created: int
+    files_repeated: int
+    eta_seconds: int | None
+    error_type: str | None
+    error_message: str | None
+    blocked_since: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "JobRow":
+        """Read a database record."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "state": JobState(values["state"])})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a heartbeat reports."""
+
+    phase: Phase
+    percent: float
+    message: str
+    eta_seconds: int | None = None
+
+
+class Jobs:
+    """Reads and writes the table `jobs`. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def create(self, job: IndexingJob, message: str = "Queued") -> None:
+        """Insert the row of a custom resource, pending. Nothing happens when it is there already."""
+        spec, meta = job.spec, job.metadata
+        async with self._db.connection() as connection:
+            await connection.execute(
+                SQL["create"], UUID(meta.uid), meta.namespace, meta.name, spec.target, str(spec.source), spec.ref,
+                spec.name, meta.creation_timestamp, message,
+            )  # fmt: skip
+
+    async def get(self, job_id: UUID) -> JobRow:
+        """Return one job. Raises JobNotFound."""
+        async with self._db.connection() as connection:
+            record = await connection.fetchrow(SQL["get"], job_id)
+        if record is None:
+            raise JobNotFound(job_id)
+        return JobRow.of(record)
+
+    async def many(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """Return those of the jobs that exist, by id."""
+        return {row.id: row for row in await self._rows("many", list(job_ids))}
+
+    async def unfinished(self) -> list[JobRow]:
+        """Return every job that is not final."""
+        return await self._rows("unfinished")
+
+    async def page(
+        self, *, state: JobState | None, source_part: str | None, created_after: datetime | None,
+        limit: int, offset: int,
+    ) -> tuple[list[JobRow], int]:  # fmt: skip
+        """Return a page of jobs, newest first, and the count of all that match."""
+        matching = (state.value if state else None, source_part, created_after)
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["page"], *matching, limit, offset)
+            total = records[0]["total_count"] if records else await connection.fetchval(SQL["count"], *matching)
+        return [JobRow.of(record) for record in records], total
+
+    async def fence(self, job_id: UUID, attempt: int, *, failed: bool, message: str) -> bool:
+        """Raise the fencing token to `attempt`; `failed` counts the one before against the backoff limit.
+
+        Safe to repeat. Return False when the job is final or the token is elsewhere: then start no pod.
+        """
+        async with self._db.connection() as connection:
+            return await connection.fetchval(SQL["fence"], job_id, attempt, failed, message) is not None
+
+    async def claim(self, job_id: UUID, attempt: int, pod: str) -> JobRow:
+        """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns."""
+        return JobRow.of(await self._fenced("claim", job_id, attempt, pod))
+
+    async def heartbeat(self, job_id: UUID, attempt: int, progress: Progress) -> None:
+        """Show life and progress. Raises FenceLost: the job was cancelled, suspended or given away."""
+        await self._fenced(
+            "heartbeat", job_id, attempt, progress.phase.value, progress.percent, progress.message,
+            progress.eta_seconds,
+        )  # fmt: skip
+
+    async def set_commit(self, job_id: UUID, attempt: int, commit: str) -> None:
+        """Record which commit is being indexed. Raises FenceLost."""
+        await self._fenced("set_commit", job_id, attempt, commit)
+
+    async def block(self, job_id: UUID, attempt: int, message: str) -> None:
+        """Say that the job waits for a service. Raises FenceLost."""
+        await self._fenced("block", job_id, attempt, message)
+
+    async def unblock(self, job_id: UUID, attempt: int) -> None:
+        """Say that the service is back. Raises FenceLost."""
+        await self._fenced("unblock", job_id, attempt)
+
+    async def fail(self, job_id: UUID, attempt: int, error_type: str, message: str) -> None:
+        """End the job as failed; `message` says what happened and what to do. Raises FenceLost."""
+        await self._fenced("fail", job_id, attempt, error_type, message[:4096])
+
+    async def cancel(self, job_id: UUID) -> JobRow:
+        """Fence the job and make it cancelled: when this returns, no pod can write for it any more.
+
+        Raises JobNotFound, and IllegalTransition when the job is final already.
+        """
+        message = "Cancelled; what was indexed stays searchable"
+        async with self._db.connection() as connection:
+            record = await connection.fetchrow(SQL["cancel"], job_id, message)
+        if record is None:
+            job = await self.get(job_id)
+            already = "already " if job.state is JobState.CANCELLED else ""
+            raise IllegalTransition(f"cannot cancel: job {job_id} is {already}{job.state.value}")
+        return JobRow.of(record)
+
+    async def suspend(self, job_id: UUID) -> bool:
+        """Fence a running job and make it pending; all that is committed stays. False: it was not running."""
+        async with self._db.connection() as connection:
+            return await connection.fetchrow(SQL["suspend"], job_id, "Suspended") is not None
+
+    async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:
+        """Write (job, place from 1 or None, message) for jobs that are pending; equal ones cost nothing."""
+        if not places:
+            return
+        ids, positions, messages = zip(*places, strict=True)
+        async with self._db.connection() as connection:
+            await connection.execute(SQL["set_queue"], list(ids), list(positions), list(messages))
+
+    async def delete(self, job_id: UUID) -> bool:
+        """Remove a final job's row with its work list. False when it is not final or not there."""
+        async with self._db.connection() as connection:
+            return await connection.fetchval(SQL["delete"], job_id) is not None
+
+    async def _rows(self, query: str, *arguments: object) -> list[JobRow]:
+        async with self._db.connection() as connection:
+            return [JobRow.of(record) for record in await connection.fetch(SQL[query], *arguments)]
+
+    async def _fenced(self, query: str, job_id: UUID, attempt: int, *arguments: object) -> Mapping[str, Any]:
+        async with self._db.connection() as connection:
+            record: Mapping[str, Any] | None = await connection.fetchrow(SQL[query], job_id, attempt, *arguments)
+        if record is None:
+            raise FenceLost(job_id, attempt)
+        return record

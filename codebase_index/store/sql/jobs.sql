@@ -1,0 +1,119 @@
+-- name: create
+-- The row of a new job; a second creator (the operator beside the MCP server) changes nothing.
+INSERT INTO jobs (id, namespace, cr_name, target, source, ref, name, created_at, message)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: get
+-- One job.
+SELECT * FROM jobs WHERE id = $1;
+
+-- name: many
+-- Several jobs, in no order.
+SELECT * FROM jobs WHERE id = ANY ($1::uuid[]);
+
+-- name: unfinished
+-- Every job that is not final: what the operator compares with the custom resources that exist.
+SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
+
+-- name: page
+-- A page of jobs, newest first, with the count of all that match.
+SELECT *, count(*) OVER () AS total_count
+FROM jobs
+WHERE ($1::job_state IS NULL OR state = $1)
+  AND ($2::text IS NULL OR strpos(source, $2) > 0)
+  AND ($3::timestamptz IS NULL OR created_at > $3)
+ORDER BY created_at DESC, id
+LIMIT $4 OFFSET $5;
+
+-- name: count
+-- The count of the jobs that `page` would list, for a page behind the last one.
+SELECT count(*) FROM jobs
+WHERE ($1::job_state IS NULL OR state = $1)
+  AND ($2::text IS NULL OR strpos(source, $2) > 0)
+  AND ($3::timestamptz IS NULL OR created_at > $3);
+
+-- name: fence
+-- Raise the fencing token: from here on no earlier attempt can write. Again with the same number: no change.
+UPDATE jobs
+SET attempt = $2,
+    failures = failures + CASE WHEN $3 AND attempt < $2 THEN 1 ELSE 0 END,
+    pod = CASE WHEN attempt < $2 THEN NULL ELSE pod END,
+    heartbeat_at = CASE WHEN attempt < $2 THEN NULL ELSE heartbeat_at END,
+    queue_position = NULL,
+    message = CASE WHEN attempt < $2 THEN $4 ELSE message END
+WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state NOT IN ('completed', 'failed', 'cancelled')
+RETURNING attempt;
+
+-- name: claim
+-- The pod of the current attempt takes the job; the same pod may do so again after a restart of its worker.
+UPDATE jobs
+SET state = 'running', blocked_since = NULL, pod = $3, started_at = COALESCE(started_at, now()),
+    heartbeat_at = now(), phase = COALESCE(phase, 'scanning'), queue_position = NULL,
+    message = CASE WHEN phase IS NULL THEN 'Scanning the repository' ELSE message END
+WHERE id = $1 AND attempt = $2 AND (pod IS NULL OR pod = $3)
+  AND state NOT IN ('completed', 'failed', 'cancelled')
+RETURNING *;
+
+-- name: heartbeat
+-- Sign of life and progress, every second. No row: the fence is lost.
+UPDATE jobs
+SET heartbeat_at = now(), phase = $3, percent = GREATEST(percent, $4), message = $5, eta_seconds = $6
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
+RETURNING state;
+
+-- name: set_commit
+-- The commit that is being indexed.
+UPDATE jobs SET commit = $3 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
+
+-- name: block
+-- The job waits for a service.
+UPDATE jobs SET state = 'blocked', blocked_since = COALESCE(blocked_since, now()), message = $3, heartbeat_at = now()
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
+
+-- name: unblock
+-- The service is back.
+UPDATE jobs SET state = 'running', blocked_since = NULL, heartbeat_at = now()
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
+
+-- name: complete
+-- The last write of a job, in the transaction that finishes its index.
+UPDATE jobs
+SET state = 'completed', phase = 'complete', percent = 100, completed_at = now(), eta_seconds = 0, message = $3,
+    files_repeated = (SELECT count(*) FROM work WHERE job_id = $1 AND starts > 1)
+WHERE id = $1 AND attempt = $2 AND state = 'running'
+RETURNING id;
+
+-- name: fail
+-- The attempt's own pod gives up for good.
+UPDATE jobs
+SET state = 'failed', completed_at = now(), blocked_since = NULL, eta_seconds = NULL, queue_position = NULL,
+    error_type = $3, error_message = $4, message = $4
+WHERE id = $1 AND attempt = $2 AND state NOT IN ('completed', 'failed', 'cancelled')
+RETURNING id;
+
+-- name: cancel
+-- The fence that makes a cancel true: the token rises and the state is final, so no pod writes any more.
+UPDATE jobs
+SET state = 'cancelled', cancelled_at = now(), attempt = attempt + 1, blocked_since = NULL, eta_seconds = NULL,
+    queue_position = NULL, message = $2
+WHERE id = $1 AND state NOT IN ('completed', 'failed', 'cancelled')
+RETURNING *;
+
+-- name: suspend
+-- Back to the queue with everything that is committed; the token rises, so the old pod stops.
+UPDATE jobs
+SET state = 'pending', attempt = attempt + 1, pod = NULL, heartbeat_at = NULL, eta_seconds = NULL, message = $2
+WHERE id = $1 AND state IN ('running')
+RETURNING *;
+
+-- name: set_queue
+-- Places in the queue, for status answers.
+UPDATE jobs SET queue_position = q.position, message = q.message
+FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS q (id, position, message)
+WHERE jobs.id = q.id AND jobs.state = 'pending'
+  AND (jobs.queue_position, jobs.message) IS DISTINCT FROM (q.position, q.message);
+
+-- name: delete
+-- A final job's row and its work list; the index stays.
+DELETE FROM jobs WHERE id = $1 AND state IN ('completed', 'failed', 'cancelled') RETURNING id;
