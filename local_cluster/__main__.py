@@ -1,0 +1,76 @@
+"""The command line: `python3 -m local_cluster up|down|status|load-image ARCHIVE|build-tools`."""
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import build, cluster, host, kind, status
+from .console import fail, say
+from .errors import ClusterError
+from .paths import State, own_state
+
+
+def main() -> int:
+    """Run one command. Exit codes: 0 done, 1 status is not healthy, 2 an expected failure, 130 interrupted."""
+    host.complete_path()
+    arguments = _parser().parse_args()
+    try:
+        return _dispatch(arguments, own_state())
+    except ClusterError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m local_cluster", description="A real local Kubernetes.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start the cluster, or what is missing of it (NODES=2: with two nodes)")
+    commands.add_parser("down", help="end the cluster and remove all of it, its data too")
+    commands.add_parser("status", help="show nodes, programs and pods; exits with 1 when something is not well")
+    load = commands.add_parser("load-image", help="put an image archive into every node")
+    load.add_argument("archive", type=Path, help="OCI or Docker archive file")
+    commands.add_parser("build-tools", help="compile the cluster's programs into the cache, and nothing else")
+    return parser
+
+
+def _dispatch(arguments: argparse.Namespace, state: State) -> int:
+    if arguments.command == "build-tools":
+        print(build.ensure())
+        return 0
+    on_docker = kind.is_ours(state) or host.docker_answers()
+    if arguments.command == "status":
+        return 0 if (kind if on_docker else status).report(state) else 1
+    with _one_at_a_time():
+        driver = kind if on_docker else cluster
+        match arguments.command:
+            case "up":
+                driver.up(state, cluster.check_nodes(os.environ.get("NODES", "1")))
+            case "down":
+                driver.down(state)
+            case "load-image":
+                driver.load_image(state, arguments.archive)
+    return 0
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Hold a lock over all checkouts of this machine: the lock on a folder leaves no file behind."""
+    descriptor = os.open("/run" if os.access("/run", os.R_OK) else "/tmp", os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another `local_cluster` command runs on this machine; waiting for it to end.")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Builds the cluster's programs from the pinned Go module into the user's cache folder.
+
+A binary lies in a folder named after what it was built from. It is built elsewhere and renamed into place,
+so one that is there is complete, however its build was interrupted, and two builds at once do no harm.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import duration, say
+from .errors import ClusterError
+from .paths import GO_MODULE, cache_root
+
+KUBERNETES_VERSION = "1.34.4"
+_PROGRESS_SECONDS = 15
+
+# Programs report the version they are told at link time; without it Kubernetes' version checks misbehave.
+_VERSION_FLAGS = {
+    "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
+    "k8s.io/component-base/version.gitMajor": KUBERNETES_VERSION.split(".")[0],
+    "k8s.io/component-base/version.gitMinor": KUBERNETES_VERSION.split(".")[1],
+    "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_VERSION}",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One call of `go build`: Go packages, the binaries that come out, and what the user is told."""
+
+    packages: tuple[str, ...]
+    binaries: tuple[str, ...]
+    story: str
+
+
+TARGETS = (
+    Target(
+        ("./hyperkube",),
+        ("hyperkube",),
+        f"Compiling Kubernetes {KUBERNETES_VERSION} (API server, controllers, scheduler, kubelet, kube-proxy, "
+        "kubectl); the first time takes 5 to 8 minutes on 2 cores, later ones start from Go's own cache",
+    ),
+    Target(
+        ("./pause", "helm.sh/helm/v3/cmd/helm", "github.com/coredns/coredns"),
+        ("pause", "helm", "coredns"),
+        "Compiling Helm, CoreDNS and the pause program; the first time takes 1 to 2 minutes",
+    ),
+)
+
+
+def module_hash(folder: Path) -> str:
+    """A hash over names and contents of all files of the Go module, and over the build flags."""
+    digest = hashlib.sha256(repr(sorted(_VERSION_FLAGS.items())).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()[:16]
+
+
+def required_go(go_mod: str) -> tuple[int, ...]:
+    """The Go version that a go.mod asks for, as numbers."""
+    found = re.search(r"^go (\d+(?:\.\d+)*)$", go_mod, re.MULTILINE)
+    if found is None:
+        raise ValueError("go.mod has no go line")
+    return tuple(int(part) for part in found[1].split("."))
+
+
+def parse_go_version(text: str) -> tuple[int, ...]:
+    """`go1.26.8` as numbers; a release candidate counts as its release; empty when it is no version."""
+    found = re.match(r"go(\d+(?:\.\d+)*)", text)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def ensure() -> Path:
+    """The folder with all binaries, built first where they are missing. Raises ClusterError."""
+    if (ready := cached()) is not None:
+        return ready
+    go = _go()
+    folder = cache_root() / f"{module_hash(GO_MODULE)}-{_go_version(go)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in TARGETS:
+        if not all((folder / name).exists() for name in target.binaries):
+            _build(go, target, folder)
+    return folder
+
+
+def cached() -> Path | None:
+    """A folder with all binaries of the present Go module, if one is complete. It needs no Go."""
+    wanted = [name for target in TARGETS for name in target.binaries]
+    for folder in sorted(cache_root().glob(f"{module_hash(GO_MODULE)}-*")):
+        if all((folder / name).exists() for name in wanted):
+            return folder
+    return None
+
+
+def _go() -> str:
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    needed = ".".join(map(str, required_go((GO_MODULE / "go.mod").read_text())))
+    if go is None:
+        raise ClusterError(
+            f"Go is not installed, and Kubernetes is compiled here. Install Go {needed} or later and put it on "
+            "PATH, or start Docker: with it the cluster runs in kind."
+        )
+    found = _go_version(go)
+    if parse_go_version(found) < required_go((GO_MODULE / "go.mod").read_text()):
+        raise ClusterError(f"{go} is {found}, and Go {needed} or later is needed. Put a newer Go first on PATH.")
+    return go
+
+
+def _go_version(go: str) -> str:
+    # Asked outside of any module, so that Go answers for itself and does not fetch another toolchain.
+    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, cwd="/", check=False)
+    return done.stdout.strip()
+
+
+def _build(go: str, target: Target, folder: Path) -> None:
+    say(f"{target.story}.")
+    link = " ".join(f"-X {name}={value}" for name, value in _VERSION_FLAGS.items())
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as unfinished:
+        command = [go, "build", "-v", "-trimpath", "-ldflags", f"-s -w {link}", "-o", f"{unfinished}/"]
+        begin = time.monotonic()
+        _run_with_progress([*command, *target.packages], begin)
+        for name in target.binaries:
+            (Path(unfinished) / name).replace(folder / name)
+    say(f"  compiled in {duration(time.monotonic() - begin)}, kept in {folder}")
+
+
+def _run_with_progress(command: Sequence[str], begin: float) -> None:
+    """Run `go build -v`, which names each package when it begins with it, and report time and count."""
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    process = subprocess.Popen(
+        command, cwd=GO_MODULE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    lines: list[str] = []
+
+    def collect() -> None:
+        assert process.stderr is not None
+        lines.extend(process.stderr)
+
+    reader = threading.Thread(target=collect, daemon=True)
+    reader.start()
+    try:
+        while True:
+            reader.join(_PROGRESS_SECONDS)
+            if not reader.is_alive():
+                break
+            say(f"  {duration(time.monotonic() - begin)}: {len(lines)} packages begun")
+    except BaseException:
+        process.terminate()
+        raise
+    if process.wait() != 0:
+        tail = "".join(lines[-15:])
+        raise ClusterError(f"`go build` failed in {GO_MODULE}; its last lines:\n{tail}Run the command again when solved.")

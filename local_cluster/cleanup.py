@@ -1,0 +1,117 @@
+"""Removes what a cluster leaves on the machine, whoever started it and however it ended."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from . import cgroups, network
+from .console import succeeds
+from .errors import ClusterError
+from .node import CNI_NETWORK
+from .paths import OWNER, RUN, State
+
+
+def parse_mounts(mountinfo: str, folder: Path) -> list[Path]:
+    """Mount points below `folder`, the last mounted first, from /proc/self/mountinfo's text."""
+    points = [Path(_unescape(line.split()[4])) for line in mountinfo.splitlines()]
+    return [point for point in reversed(points) if point.is_relative_to(folder)]
+
+
+def _unescape(field: str) -> str:
+    """The kernel writes blanks, tabs, line ends and backslashes in paths as octal numbers."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return field
+
+
+def owner() -> State | None:
+    """The state folder that the cluster on this machine belongs to, or None."""
+    try:
+        return State(Path(OWNER.read_text().strip()).parent)
+    except FileNotFoundError:
+        return None
+
+
+def claim(state: State) -> None:
+    RUN.mkdir(parents=True, exist_ok=True, mode=0o755)
+    OWNER.write_text(f"{state.folder}\n")
+
+
+def remains() -> bool:
+    """Whether anything of a cluster is on this machine, running or not."""
+    return RUN.exists() or cgroups.exists() or bool(network.existing())
+
+
+def clear_runtime(folders: list[State]) -> None:
+    """End all processes, and remove mounts, namespaces, control groups and the run folder.
+
+    State folders keep their files: a cluster whose remains were cleared can start again.
+    """
+    cgroups.kill_members()
+    _kill_stray_shims()
+    for folder in (RUN, *(state.folder for state in folders)):
+        unmount_below(folder)
+    network.remove()
+    cgroups.remove()
+    _remove_shim_sockets()
+    _remove_shared_traces(folders)
+    shutil.rmtree(RUN, ignore_errors=True)
+
+
+def remove_state(state: State) -> None:
+    """Remove a state folder with everything in it. The cluster must not run any more."""
+    if not state.folder.exists():
+        return
+    state.removing.touch()
+    unmount_below(state.folder)
+    shutil.rmtree(state.folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything below `folder`.
+
+    Raises ClusterError when something stays mounted: deleting the folder would then delete what is
+    mounted there, a user's repository for instance.
+    """
+    folder = folder.resolve()
+    for point in _mounts(folder):
+        if not succeeds(["umount", point]):
+            succeeds(["umount", "--lazy", point])
+    if left := _mounts(folder):
+        raise ClusterError(f"{left[0]} cannot be unmounted; see who uses it with `fuser -vm {left[0]}`.")
+
+
+def _mounts(folder: Path) -> list[Path]:
+    return parse_mounts(Path("/proc/self/mountinfo").read_text(), folder)
+
+
+def _kill_stray_shims() -> None:
+    """containerd's shims that left our control group, known by the address of our containerd."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if Path(words[0]).name.startswith("containerd-shim") and any(w.startswith(f"{RUN}/") for w in words):
+            os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _remove_shim_sockets() -> None:
+    """A shim's socket lies in a folder shared by all containerds; the shim's bundle tells which is ours."""
+    for address in RUN.glob("node*/containerd/io.containerd.runtime.v2.task/*/*/address"):
+        socket = Path(address.read_text().strip().removeprefix("unix://"))
+        if socket.is_relative_to("/run/containerd/s"):
+            socket.unlink(missing_ok=True)
+
+
+def _remove_shared_traces(folders: list[State]) -> None:
+    """Files that Kubernetes programs write at fixed places: log links, and results of the pod network."""
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and any(Path(os.readlink(link)).is_relative_to(s.folder) for s in folders):
+            link.unlink()
+    for result in Path("/var/lib/cni/results").glob(f"{CNI_NETWORK}-*"):
+        result.unlink(missing_ok=True)
+

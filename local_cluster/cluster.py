@@ -1,0 +1,236 @@
+"""The built-in cluster: up, down, load-image. Each step may be repeated at any time."""
+
+import json
+import shlex
+import socket
+from pathlib import Path
+from string import Template
+
+from . import build, cgroups, cleanup, control_plane, host, images, network, node, pki, processes
+from .api import Api
+from .console import run, say, step, wait_until
+from .errors import ClusterError
+from .paths import ADDONS, MAX_NODES, PACKAGE, State, containerd_socket
+from .processes import Program
+
+_FIRST_PORT = 16443
+
+
+def up(state: State, nodes: int) -> None:
+    """Bring the cluster up with at least `nodes` nodes, over whatever state it is in.
+
+    Raises ClusterError where the machine lacks something, or another checkout's cluster runs.
+    """
+    host.require_linux_root()
+    host.require_short_path(state.checkout)
+    host.require_disk()
+    host.ensure_packages()
+    binaries = build.ensure()
+    _take_over(state)
+    nodes = max(nodes, state.recorded_nodes())
+    _prepare(state, nodes)
+    port = _start_control_plane(state, binaries)
+    _write_entrances(state, binaries, port)
+    api = Api(state.kubeconfig)
+    with step("Waiting for the API server"):
+        hint = f"See {state.logs}/kube-apiserver.log and {state.logs}/etcd.log."
+        wait_until(api.ready, "the API server is ready", limit_seconds=120, hint=hint)
+    _start_rest(state, binaries, nodes)
+    _apply_addons(state)
+    with step(f"Waiting for {nodes} node{'s' if nodes > 1 else ''} and the cluster's DNS"):
+        hint = f"See {state.logs}/node1-kubelet.log, and `python3 -m local_cluster status`."
+        wait_until(lambda: nodes_ready(api) >= nodes, "the nodes are Ready", limit_seconds=120, hint=hint)
+        wait_until(lambda: dns_ready(api), "CoreDNS is available", limit_seconds=120, hint=hint)
+    say(f"The cluster is up. KUBECONFIG={state.kubeconfig}; kubectl and helm are in {state.bin}.")
+
+
+def down(state: State) -> None:
+    """End and remove the cluster with its state. Does nothing where there is none."""
+    if not (cleanup.remains() or state.folder.exists()):
+        say("There is no cluster.")
+        return
+    host.require_linux_root()
+    owner = cleanup.owner()
+    if owner is not None and owner != state and is_running() and owner.checkout.exists():
+        raise ClusterError(
+            f"The cluster on this machine belongs to {owner.checkout}; run `make down` there."
+        )
+    with step("Ending all processes; removing mounts, namespaces and control groups"):
+        cleanup.clear_runtime([state] if owner is None else [state, owner])
+    cleanup.remove_state(state)
+    say("Nothing of the cluster is left (the built programs stay in the cache).")
+
+
+def load_image(state: State, archive: Path) -> None:
+    """Import an image archive into every node."""
+    if cleanup.owner() != state or not is_running():
+        raise ClusterError("The cluster of this checkout does not run. Start it with `make up`.")
+    nodes = range(1, state.recorded_nodes() + 1)
+    with step(f"Loading {archive} into {len(nodes)} node{'s' if len(nodes) > 1 else ''}"):
+        for line in images.load(archive, nodes):
+            say(f"  {line}")
+
+
+def is_running() -> bool:
+    """Whether the API server of this machine's cluster lives."""
+    return processes.pid_of("kube-apiserver") is not None
+
+
+def nodes_ready(api: Api) -> int:
+    """How many nodes are Ready now."""
+    conditions = [node["status"].get("conditions", []) for node in api.items("/api/v1/nodes")]
+    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in of_node) for of_node in conditions)
+
+
+def dns_ready(api: Api) -> bool:
+    status, deployment = api.request("GET", "/apis/apps/v1/namespaces/kube-system/deployments/coredns")
+    return status == 200 and deployment["status"].get("availableReplicas", 0) > 0
+
+
+def _take_over(state: State) -> None:
+    """Make this machine's cluster ours, clearing away the remains of another checkout's.
+
+    Raises ClusterError when that one still runs.
+    """
+    owner = cleanup.owner()
+    if owner is not None and owner != state and is_running() and owner.checkout.exists():
+        raise ClusterError(
+            f"A cluster of {owner.checkout} runs on this machine, and there can be one only. "
+            "Run `make down` there first."
+        )
+    if owner != state and cleanup.remains():
+        with step(f"Clearing what a cluster of {owner.checkout if owner else 'another checkout'} left behind"):
+            cleanup.clear_runtime([state] if owner is None else [state, owner])
+    if state.removing.exists():
+        with step("Finishing an interrupted `down`"):
+            cleanup.clear_runtime([state])
+            cleanup.remove_state(state)
+    cleanup.claim(state)
+
+
+def _prepare(state: State, nodes: int) -> None:
+    """Network, control groups, certificates, configuration files."""
+    with step("Preparing network namespaces, control groups and certificates"):
+        network.ensure(nodes)
+        cgroups.prepare(nodes)
+        for folder in (state.bin, state.logs, state.volumes):
+            folder.mkdir(parents=True, exist_ok=True)
+        state.volumes.chmod(0o711)
+        pki.ensure(state.pki)
+        (state.folder / "audit-policy.json").write_text(control_plane.audit_policy())
+        users = ["admin", "controller-manager", "scheduler", "proxy"]
+        server = f"https://{network.node_address(1)}:{network.API_PORT}"
+        for user in users + [f"node{number}" for number in range(1, nodes + 1)]:
+            path = state.folder / f"{user}.kubeconfig"
+            pki.write_kubeconfig(path, pki=state.pki, user=user, server=server)
+        snapshotter = host.snapshotter(state.folder)
+        for number in range(1, nodes + 1):
+            node.write_configuration(state, number, snapshotter=snapshotter)
+
+
+def _start(state: State, *programs: Program) -> None:
+    for program in programs:
+        processes.start(program, state.logs, cwd=state.folder)
+
+
+def _start_control_plane(state: State, binaries: Path) -> int:
+    """etcd, the API server, and the loopback port that leads to it; returns the port."""
+    state.etcd.mkdir(mode=0o700, exist_ok=True)
+    hyperkube = binaries / "hyperkube"
+    _start(state, control_plane.etcd(state), control_plane.apiserver(state, hyperkube))
+    return _start_forwarder(state)
+
+
+def _start_forwarder(state: State) -> int:
+    if processes.pid_of("forwarder") is not None:
+        return int(state.port_file.read_text())
+    with _listen(state) as listener:
+        port: int = listener.getsockname()[1]
+        target = [network.node_address(1), str(network.API_PORT)]
+        command = _python("forwarder", str(listener.fileno()), *target)
+        program = Program("forwarder", command, network.netns(1))
+        processes.start(program, state.logs, cwd=PACKAGE.parent, pass_fds=[listener.fileno()])
+    state.port_file.write_text(f"{port}\n")
+    return port
+
+
+def _listen(state: State) -> socket.socket:
+    """A listening loopback socket: on the port used before, else the usual one, else any."""
+    before = [int(state.port_file.read_text())] if state.port_file.exists() else []
+    for port in [*before, _FIRST_PORT, 0]:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.close()
+            continue
+        listener.listen(128)
+        return listener
+    raise ClusterError("No TCP port can be opened on 127.0.0.1.")
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    """A command that runs a module of this package; -S and -E keep foreign settings out."""
+    return ["/usr/bin/env", "python3", "-E", "-S", "-m", f"{PACKAGE.name}.{module}", *arguments]
+
+
+def _write_entrances(state: State, binaries: Path, port: int) -> None:
+    """The kubeconfig for clients on the host, and wrappers that always talk to this cluster."""
+    server = f"https://127.0.0.1:{port}"
+    pki.write_kubeconfig(state.kubeconfig, pki=state.pki, user="admin", server=server)
+    with_config = f"KUBECONFIG={shlex.quote(str(state.kubeconfig))}"
+    wrappers = {
+        "kubectl": f"{with_config} exec {shlex.quote(str(binaries / 'hyperkube'))} kubectl",
+        "helm": f"{with_config} exec {shlex.quote(str(binaries / 'helm'))}",
+        "ctr": f"exec ctr --address={containerd_socket(1)} --namespace=k8s.io",
+    }
+    for name, command in wrappers.items():
+        path = state.bin / name
+        path.write_text(f'#!/bin/sh\n{command} "$@"\n')
+        path.chmod(0o755)
+
+
+def _start_rest(state: State, binaries: Path, nodes: int) -> None:
+    """Everything that needs the API server, and the nodes with the two images that they must have."""
+    hyperkube = binaries / "hyperkube"
+    with step("Starting controllers, scheduler and nodes"):
+        _start(state, control_plane.controller_manager(state, hyperkube))
+        _start(state, control_plane.scheduler(state, hyperkube))
+        volumes = _python("volumes", str(state.kubeconfig), str(state.volumes))
+        processes.start(Program("volumes", volumes), state.logs, cwd=PACKAGE.parent)
+        for number in range(1, nodes + 1):
+            _start(state, node.containerd(state, number))
+        for number in range(1, nodes + 1):
+            _provide_images(state, binaries, number)
+            _start(state, *node.programs(state, number, hyperkube))
+
+
+def _provide_images(state: State, binaries: Path, number: int) -> None:
+    """Import the pause and CoreDNS images into a node that lacks them."""
+    ctr = ["ctr", f"--address={containerd_socket(number)}", "--namespace=k8s.io"]
+    socket_there = containerd_socket(number).exists
+    hint = f"See {state.logs}/node{number}-containerd.log."
+    wait_until(socket_there, "containerd answers", limit_seconds=60, hint=hint)
+    present = run([*ctr, "images", "list", "--quiet"], hint=hint).split()
+    for name, binary in ((images.PAUSE_IMAGE, "pause"), (images.COREDNS_IMAGE, "coredns")):
+        if name not in present:
+            archive = state.folder / f"{binary}.oci.tar"
+            images.write_archive(archive, name=name, binary=binaries / binary)
+            images.load(archive, [number])
+            archive.unlink()
+
+
+def _apply_addons(state: State) -> None:
+    """CoreDNS and the default StorageClass."""
+    values = {"IMAGE": images.COREDNS_IMAGE, "ADDRESS": network.DNS_ADDRESS}
+    manifests = [Template(path.read_text()).substitute(values) for path in sorted(ADDONS.glob("*.yaml"))]
+    kubectl = [state.bin / "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"]
+    run(kubectl, stdin="---\n".join(manifests), hint=f"See {state.logs}/kube-apiserver.log.")
+
+
+def check_nodes(text: str) -> int:
+    """The number of nodes that NODES asks for. Raises ClusterError when it is none we can make."""
+    if not text.isdigit() or not 1 <= int(text) <= MAX_NODES:
+        raise ClusterError(f"NODES={json.dumps(text)} is not a number from 1 to {MAX_NODES}.")
+    return int(text)
