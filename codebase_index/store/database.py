@@ -63,9 +63,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection inside a transaction, committed when the block ends without an error."""
-        async with self.connection() as connection:
-            async with connection.transaction():
-                yield connection
+        async with self.connection() as connection, connection.transaction():
+            yield connection
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date. Return the names of the migrations applied."""

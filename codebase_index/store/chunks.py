@@ -1,0 +1,213 @@
+"""What an index holds: files, their chunks and vectors, written batch by batch.
+
+A batch's chunks, its files' done marks and the job's counters commit in one transaction, so that search sees
+each file either before or after, and what is not committed is the only work that is ever repeated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+from pgvector import HalfVector
+
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.errors import FenceLost, IllegalTransition
+from codebase_index.store.jobs import SQL as JOBS_SQL
+from codebase_index.store.work import SQL as WORK_SQL
+
+SQL = queries.load("chunks")
+
+_SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds locks for long
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies."""
+
+    start_line: int
+    end_line: int
+    symbol: str | None
+    text: str
+    terms: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension)."""
+
+    seq: int
+    path: str
+    language: str | None
+    blob: bytes
+    chunks: Sequence[Chunk]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A file that the index already holds with equal content and fingerprint, and its number of chunks."""
+
+    seq: int
+    file_id: int
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that turned out not to be indexable."""
+
+    seq: int
+    reason: str
+
+
+FileResult = Indexed | Unchanged | Skipped
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as the index holds it."""
+
+    file_id: int
+    blob: bytes
+    fingerprint: str
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes into which index: the job and its attempt are the fence, the rest is put on the rows.
+
+    `fingerprint` names the chunker and model versions; a file with another one is indexed again.
+    """
+
+    job_id: UUID
+    attempt: int
+    index_id: int
+    model: str
+    fingerprint: str
+
+
+class Chunks:
+    """Reads and writes `files`, `chunks` and `embeddings`. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def known(self, index_id: int, paths: Sequence[str]) -> dict[str, KnownFile]:
+        """Return what the index holds for these paths."""
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["known"], index_id, list(paths))
+        return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
+
+    async def commit_batch(self, writer: Writer, results: Sequence[FileResult]) -> None:
+        """Write a batch whole or not at all; the job's counters rise with it.
+
+        Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
+        they are. Raises FenceLost, InsufficientStorage.
+        """
+        async with self._db.transaction() as connection:
+            done = await self._mark(connection, writer, results)
+            fresh = [r for r in results if isinstance(r, Indexed) and r.seq in done]
+            unchanged = [r for r in results if isinstance(r, Unchanged) and r.seq in done]
+            skipped = [r for r in results if isinstance(r, Skipped) and r.seq in done]
+            await _write_files(connection, writer, fresh)
+            await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
+            # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
+            counted = await connection.fetchval(
+                SQL["count_batch"], writer.job_id, writer.attempt, len(fresh) + len(unchanged), len(skipped),
+                sum(len(r.chunks) for r in fresh) + sum(r.chunks for r in unchanged),
+            )  # fmt: skip
+            if counted is None:
+                raise FenceLost(writer.job_id, writer.attempt)
+
+    async def sweep(self, writer: Writer) -> int:
+        """Remove files that this job did not see, a few at a time. Return how many. Raises FenceLost."""
+        swept = 0
+        while True:
+            async with self._db.transaction() as connection:
+                status = await connection.execute(SQL["sweep"], writer.index_id, writer.job_id, _SWEEP_FILES)
+                await _hold(connection, writer)
+            removed = int(status.split()[-1])
+            swept += removed
+            if removed < _SWEEP_FILES:
+                return swept
+
+    async def analyze(self) -> None:
+        """Refresh the planner's statistics, which search uses as term frequencies. Bounded: it samples."""
+        async with self._db.connection() as connection:
+            for table in ("chunks", "embeddings", "files"):
+                await connection.execute(f"ANALYZE {table}", timeout=300)
+
+    async def complete(self, writer: Writer, message: str) -> None:
+        """Finish the index and the job in one transaction. Raises FenceLost.
+
+        Raises IllegalTransition while files are left to do: a job that lost part of its work is never complete.
+        """
+        async with self._db.transaction() as connection:
+            left = await connection.fetchval(WORK_SQL["todo"], writer.job_id)
+            if left:
+                raise IllegalTransition(f"cannot complete: job {writer.job_id} has {left} files left to do")
+            await connection.execute(SQL["finish_index"], writer.index_id, writer.job_id)
+            done = await connection.fetchval(JOBS_SQL["complete"], writer.job_id, writer.attempt, message)
+            if done is None:
+                raise FenceLost(writer.job_id, writer.attempt)
+            await connection.execute(SQL["drop_done_work"], writer.job_id)
+
+    @staticmethod
+    async def _mark(
+        connection: asyncpg.Connection, writer: Writer, results: Sequence[FileResult]
+    ) -> set[int]:
+        """Mark the batch's files done or skipped; return those that were still to do."""
+        finished = [r.seq for r in results if not isinstance(r, Skipped)]
+        skipped = [r for r in results if isinstance(r, Skipped)]
+        rows = await connection.fetch(WORK_SQL["mark_done"], writer.job_id, finished, writer.attempt)
+        if skipped:
+            rows += await connection.fetch(
+                WORK_SQL["mark_skipped"], writer.job_id, [r.seq for r in skipped],
+                [r.reason for r in skipped], writer.attempt,
+            )  # fmt: skip
+        return {row["seq"] for row in rows}
+
+
+async def _hold(connection: asyncpg.Connection, writer: Writer) -> None:
+    """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
+    if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0) is None:
+        raise FenceLost(writer.job_id, writer.attempt)
+
+
+async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> None:
+    if not files:
+        return
+    rows = await connection.fetch(
+        SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
+        [f.path for f in files], [f.language for f in files], [f.blob for f in files],
+        [len(f.chunks) for f in files],
+    )  # fmt: skip
+    ids = {row["path"]: row["id"] for row in rows}
+    await connection.execute(SQL["delete_chunks"], list(ids.values()))
+    total = sum(len(f.chunks) for f in files)
+    if not total:
+        return
+    reserved = [row[0] for row in await connection.fetch(SQL["reserve_ids"], total)]
+    owners = [(ids[f.path], chunk) for f in files for chunk in f.chunks]
+    await connection.copy_records_to_table(
+        "chunks",
+        columns=["id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "terms"],
+        records=(
+            (chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text, c.terms)
+            for chunk_id, (file_id, c) in zip(reserved, owners, strict=True)
+        ),
+    )
+    vectors = np.concatenate([f.vectors for f in files if f.chunks])
+    await connection.copy_records_to_table(
+        "embeddings",
+        columns=["chunk_id", "index_id", "model", "embedding"],
+        records=(
+            (chunk_id, writer.index_id, writer.model, HalfVector(vector))
+            for chunk_id, vector in zip(reserved, vectors, strict=True)
+        ),
+    )

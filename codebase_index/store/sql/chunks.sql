@@ -1,0 +1,45 @@
+-- name: known
+-- What the index holds for these paths: an equal blob and fingerprint need no work.
+SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND path = ANY ($2::text[]);
+
+-- name: upsert_files
+-- The files of a batch, in any order.
+INSERT INTO files (index_id, path, language, blob, fingerprint, chunks, job_id)
+SELECT $1, f.path, f.language, f.blob, $2, f.chunks, $3
+FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[]) AS f (path, language, blob, chunks)
+ON CONFLICT (index_id, path) DO UPDATE
+SET language = EXCLUDED.language, blob = EXCLUDED.blob, fingerprint = EXCLUDED.fingerprint,
+    chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
+RETURNING id, path;
+
+-- name: delete_chunks
+-- The former chunks of files that are written anew; their vectors go with them.
+DELETE FROM chunks WHERE file_id = ANY ($1::bigint[]);
+
+-- name: touch_files
+-- Unchanged files: seen by this job, so its sweep leaves them.
+UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
+
+-- name: reserve_ids
+-- Ids for the chunks of a batch.
+SELECT nextval('chunk_ids') FROM generate_series(1, $1);
+
+-- name: count_batch
+-- The counters of a batch, and the fence: no row means that another attempt holds the job, or that it is final.
+UPDATE jobs
+SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5,
+    heartbeat_at = now()
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
+RETURNING id;
+
+-- name: sweep
+-- Files that this job did not see: they vanished from the repository, or are skipped now.
+DELETE FROM files WHERE id IN (SELECT id FROM files WHERE index_id = $1 AND job_id <> $2 LIMIT $3);
+
+-- name: finish_index
+-- The index is complete as of this job.
+UPDATE indexes SET commit = (SELECT commit FROM jobs WHERE id = $2), indexed_at = now() WHERE id = $1;
+
+-- name: drop_done_work
+-- Only skipped files are of interest after the end.
+DELETE FROM work WHERE job_id = $1 AND state = 'done';

@@ -1,0 +1,18 @@
+-- name: ensure
+-- The index of a target, made by its first job.
+INSERT INTO indexes (target, source, ref, name, model) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name), model = EXCLUDED.model
+RETURNING id;
+
+-- name: list
+-- Every index with the state of its newest job.
+SELECT i.id, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at,
+       j.id AS job_id, j.state AS job_state, j.percent AS job_percent
+FROM indexes i
+LEFT JOIN LATERAL (
+    SELECT id, state, percent FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) j ON true
+ORDER BY i.source, i.ref NULLS FIRST;
+
+-- name: delete
+-- An index with its files, chunks and vectors.
+DELETE FROM indexes WHERE id = $1 RETURNING id;

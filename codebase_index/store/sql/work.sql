@@ -1,0 +1,49 @@
+-- name: freeze_job
+-- The scan's result, once: a later attempt that finds a frozen list must not scan again.
+UPDATE jobs SET files_total = $3, files_skipped = $4, heartbeat_at = now()
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') AND files_total IS NULL
+RETURNING id;
+
+-- name: holds
+-- Whether this attempt still holds the job.
+SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked');
+
+-- name: release
+-- A worker that starts again in the same pod gives back what its predecessor held.
+UPDATE work SET attempt = NULL, claimed_by = NULL
+WHERE job_id = $1 AND state = 'todo' AND attempt = $2 AND claimed_by = $3;
+
+-- name: claim
+-- Take the next files that nobody of this attempt holds; SKIP LOCKED lets several pods claim side by side.
+UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
+WHERE job_id = $1 AND seq IN (
+    SELECT seq FROM work
+    WHERE job_id = $1 AND state = 'todo' AND (attempt IS NULL OR attempt < $2)
+    ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED)
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
+RETURNING seq, path, size;
+
+-- name: todo
+-- How many files are not finished, whoever holds them.
+SELECT count(*) FROM work WHERE job_id = $1 AND state = 'todo';
+
+-- name: skipped
+-- The first skipped files with their reasons.
+SELECT path, skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' ORDER BY seq LIMIT $2;
+
+-- name: skip_reasons
+-- How many files were skipped for which reason, most frequent first.
+SELECT skip_reason, count(*) AS files FROM work
+WHERE job_id = $1 AND state = 'skipped' GROUP BY skip_reason ORDER BY count(*) DESC, skip_reason;
+
+-- name: mark_done
+-- Finished files of a batch. Only those still to do count, so a repeated commit adds nothing.
+UPDATE work SET state = 'done' WHERE job_id = $1 AND seq = ANY ($2::integer[]) AND state = 'todo' AND attempt = $3
+RETURNING seq;
+
+-- name: mark_skipped
+-- Files of a batch that turned out not to be indexable, with the reason.
+UPDATE work SET state = 'skipped', skip_reason = s.reason
+FROM unnest($2::integer[], $3::text[]) AS s (seq, reason)
+WHERE work.job_id = $1 AND work.seq = s.seq AND work.state = 'todo' AND work.attempt = $4
+RETURNING work.seq;

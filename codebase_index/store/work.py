@@ -1,0 +1,91 @@
+"""The work list of a job: frozen once, claimed in batches, done in the transaction that commits the batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.errors import FenceLost
+
+SQL = queries.load("work")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is."""
+
+    path: str
+    size: int
+    skip_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A claimed file. `seq` is its place in the frozen list."""
+
+    seq: int
+    path: str
+    size: int
+
+
+class Work:
+    """Reads and writes the table `work`. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def freeze(self, job_id: UUID, attempt: int, entries: Sequence[Entry]) -> bool:
+        """Store the scan's result. False: an earlier attempt did already, and its list stands.
+
+        Raises FenceLost.
+        """
+        skipped = sum(entry.skip_reason is not None for entry in entries)
+        async with self._db.transaction() as connection:
+            frozen = await connection.fetchval(SQL["freeze_job"], job_id, attempt, len(entries), skipped)
+            if frozen is None:
+                if await connection.fetchval(SQL["holds"], job_id, attempt) is None:
+                    raise FenceLost(job_id, attempt)
+                return False
+            await connection.copy_records_to_table(
+                "work",
+                columns=["job_id", "seq", "path", "size", "state", "skip_reason"],
+                records=(
+                    (job_id, seq, e.path, e.size, "skipped" if e.skip_reason else "todo", e.skip_reason)
+                    for seq, e in enumerate(entries)
+                ),
+                timeout=120,
+            )
+        return True
+
+    async def release(self, job_id: UUID, attempt: int, pod: str) -> None:
+        """Give back what this pod claimed and did not commit: after a restart, or before a stop."""
+        async with self._db.connection() as connection:
+            await connection.execute(SQL["release"], job_id, attempt, pod)
+
+    async def claim(self, job_id: UUID, attempt: int, pod: str, limit: int) -> list[Item]:
+        """Take up to `limit` files, in list order; an empty list: none is left that nobody holds.
+
+        Raises FenceLost.
+        """
+        async with self._db.transaction() as connection:
+            records = await connection.fetch(SQL["claim"], job_id, attempt, pod, limit)
+            if not records and await connection.fetchval(SQL["holds"], job_id, attempt) is None:
+                raise FenceLost(job_id, attempt)
+        return sorted((Item(*record) for record in records), key=lambda item: item.seq)
+
+    async def todo(self, job_id: UUID) -> int:
+        """Count the files that are not finished, held by somebody or not."""
+        async with self._db.connection() as connection:
+            count: int = await connection.fetchval(SQL["todo"], job_id)
+        return count
+
+    async def skipped(self, job_id: UUID, limit: int) -> list[tuple[str, str]]:
+        """Return the first skipped files as (path, reason)."""
+        async with self._db.connection() as connection:
+            return [(r["path"], r["skip_reason"]) for r in await connection.fetch(SQL["skipped"], job_id, limit)]
+
+    async def skip_reasons(self, job_id: UUID) -> dict[str, int]:
+        """Count the skipped files by reason, most frequent first."""
+        async with self._db.connection() as connection:
+            return {r["skip_reason"]: r["files"] for r in await connection.fetch(SQL["skip_reasons"], job_id)}
