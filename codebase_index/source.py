@@ -7,7 +7,6 @@ anyone with the right to create the custom resource can bypass the MCP server.
 import json
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -105,7 +104,7 @@ class SourcePolicy:
         if parts.scheme not in ("https", "ssh"):
             raise SourceRefused(f"git URLs must be https:// or ssh://, not {parts.scheme or 'without a scheme'}")
         if parts.password or (parts.username and parts.scheme == "https"):
-            raise SourceRefused("the git URL holds credentials; put them into a Secret and name it in git.secretRef")
+            raise SourceRefused("the git URL holds credentials; put them into a Secret named in git.secretRef")
         if not host or host.startswith("-") or (parts.username or "").startswith("-"):
             raise SourceRefused(f"the git URL {url!r} names no valid host")
         if host not in self.git_hosts:
@@ -120,7 +119,8 @@ class SourcePolicy:
         raise SourceRefused(f"repo_path {path} is outside every repository root; give {self._allowed()}")
 
     def _allowed(self) -> str:
-        return "an absolute path under " + (_join([str(root.path) for root in self.roots]) or "a configured root")
+        roots = " or ".join(str(root.path) for root in self.roots)
+        return f"an absolute path under {roots or 'a repository root (none is configured)'}"
 
 
 def _unreadable(path: str) -> SourceUnreadable:
@@ -128,7 +128,3 @@ def _unreadable(path: str) -> SourceUnreadable:
         f"repo_path {path} is not readable by the indexer (uid {os.getuid()}); "
         "give others read permission (chmod -R o+rX), or mount it with another owner"
     )
-
-
-def _join(words: Sequence[str]) -> str:
-    return " or ".join(words)

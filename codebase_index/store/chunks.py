@@ -158,9 +158,7 @@ class Chunks:
             await connection.execute(SQL["drop_done_work"], writer.job_id)
 
     @staticmethod
-    async def _mark(
-        connection: asyncpg.Connection, writer: Writer, results: Sequence[FileResult]
-    ) -> set[int]:
+    async def _mark(connection: asyncpg.Connection, writer: Writer, results: Sequence[FileResult]) -> set[int]:
         """Mark the batch's files done or skipped; return those that were still to do."""
         finished = [r.seq for r in results if not isinstance(r, Skipped)]
         skipped = [r for r in results if isinstance(r, Skipped)]

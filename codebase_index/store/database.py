@@ -33,9 +33,7 @@ class Database:
     pool: asyncpg.Pool
 
     @classmethod
-    async def open(
-        cls, dsn: str | None = None, *, name: str, size: int = 4, timeout: float = 10.0
-    ) -> "Database":
+    async def open(cls, dsn: str | None = None, *, name: str, size: int = 4, timeout: float = 10.0) -> "Database":
         """Make a pool of at most `size` connections; none is opened before it is needed.
 
         `dsn` defaults to CODEBASE_DATABASE_URL. `timeout` bounds connecting and each statement, in seconds.

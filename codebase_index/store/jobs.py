@@ -78,8 +78,8 @@ class Jobs:
         spec, meta = job.spec, job.metadata
         async with self._db.connection() as connection:
             await connection.execute(
-                SQL["create"], UUID(meta.uid), meta.namespace, meta.name, spec.target, str(spec.source), spec.ref,
-                spec.name, meta.creation_timestamp, message,
+                SQL["create"], UUID(meta.uid), meta.namespace, meta.name, spec.target, str(spec.source),
+                spec.ref, spec.name, meta.creation_timestamp, message,
             )  # fmt: skip
 
     async def get(self, job_id: UUID) -> JobRow:

@@ -175,7 +175,7 @@ async def test_several_pods_claim_disjoint_files_and_all_of_them(database: Datab
         return mine
 
     claimed = await asyncio.gather(*(drain(f"p{n}") for n in range(3)))
-    assert sorted(sum(claimed, [])) == list(range(60))
+    assert sorted(seq for mine in claimed for seq in mine) == list(range(60))
 
 
 async def test_a_restarted_worker_gets_back_what_its_predecessor_held(database: Database) -> None:
