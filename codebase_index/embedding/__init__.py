@@ -1,5 +1,6 @@
 """Text to vectors: one protocol, several services."""
 
 from codebase_index.embedding.protocol import Embedder, EmbeddingUnavailable, Vectors
+from codebase_index.embedding.static import StaticEmbedder
 
-__all__ = ["Embedder", "EmbeddingUnavailable", "Vectors"]
+__all__ = ["Embedder", "EmbeddingUnavailable", "StaticEmbedder", "Vectors"]
