@@ -133,7 +133,7 @@ CREATE TABLE chunks (
     symbol     text,                -- name of the definition that it holds or lies in, outermost first: Class.method
     text       text NOT NULL,
     terms      tsvector NOT NULL    -- codebase_index.text.terms over path, symbol and text
-) WITH (toast_tuple_target = 8160); -- keep chunks in the row: TOAST compression costs 2.5 times the COPY
+) WITH (toast_tuple_target = 8160);  -- keep chunks in the row: TOAST compression costs 2.5 times the COPY
 CREATE INDEX chunks_of_file ON chunks (file_id);
 CREATE INDEX chunks_terms ON chunks USING gin (terms);
 
@@ -147,3 +147,5 @@ CREATE TABLE embeddings (
 );
 ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 CREATE INDEX embeddings_of_index ON embeddings (index_id, model);
+-- Search reads term frequencies from the planner's statistics: 2,000 terms instead of 1,000, from 60,000 rows.
+ALTER TABLE chunks ALTER COLUMN terms SET STATISTICS 200;
