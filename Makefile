@@ -22,3 +22,87 @@ $(VENV)/.complete: requirements/dev.txt
 	@$(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/operator" "$(CURDIR)/indexer_image" "$(CURDIR)/mcp_server" > $(SITE)/codebase_mcp.pth
 	@touch $@
+
+# --- the cluster and what runs in it ---------------------------------------------------------------
+
+.PHONY: up
+up: ## Start a real Kubernetes (kind where Docker answers, else built in); NODES=2 for two nodes
+	@$(PYTHON) -m local_cluster up
+
+.PHONY: down
+down: ## Stop the cluster and remove everything that it left
+	@$(PYTHON) -m local_cluster down
+	@rm -rf .demo
+
+.PHONY: status
+status: ## Show the cluster's nodes, pods and processes
+	@$(PYTHON) -m local_cluster status
+
+.PHONY: images
+images: up ## Build the four images and load them into the cluster
+	@$(PYTHON) -m images build
+	@$(PYTHON) -m images load
+
+.PHONY: demo
+demo: up images venv ## Index a repository end to end: make demo [REPO=path or URL]
+	@$(PY) -m demo $(REPO)
+
+# --- tests -----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint test-unit test-store test-operator test-mcp test-cluster ## Set up everything and run every test
+
+.PHONY: test-unit
+test-unit: venv ## Pure tests, in seconds
+	@$(PY) -m pytest -q tests/unit
+
+.PHONY: test-store
+test-store: venv ## The store and the pipeline on a real Postgres
+	@$(PY) -m pytest -q tests/store
+
+.PHONY: test-operator
+test-operator: venv ## The planner, the actuator, the conditions
+	@$(PY) -m pytest -q tests/operator -m "not cluster"
+
+.PHONY: test-mcp
+test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
+	@$(PY) -m pytest -q tests/mcp -m "not cluster"
+
+.PHONY: test-cluster
+test-cluster: venv up images ## Everything that needs the cluster: wiring and the quickstart's scenarios
+	@$(PY) -m pytest -q -m "cluster and not large" tests
+
+.PHONY: test-large
+test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository
+	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
+
+# --- keeping it well -------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: venv ## Style, types, layers, and that generated files are up to date
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(MAKE) --no-print-directory verify
+
+.PHONY: verify
+verify: venv ## Fail when a generated file is stale
+	@$(PY) -m codebase_index.crd --check
+
+.PHONY: generate
+generate: venv ## Write the generated files anew
+	@$(PY) -m codebase_index.crd
+
+.PHONY: format
+format: venv ## Format the code
+	@$(VENV)/bin/ruff format
+	@$(VENV)/bin/ruff check --fix
+
+UV = $(VENV)/bin/uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+.PHONY: lock
+lock: venv ## Resolve the dependencies anew into requirements/
+	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	@for extra in operator indexer server; do \
+	  $(LOCK) -c requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
