@@ -1,0 +1,101 @@
+"""`python -m codebase_mcp`: serve over standard input and output, or with --http over HTTP."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from kubernetes.aio.config import ConfigException
+
+from codebase_index import logs
+from codebase_index.embedding import Embedder, EmbeddingUnavailable, StaticEmbedder
+from codebase_index.store.database import Database
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.search import Search
+from codebase_index.store.work import Work
+from codebase_mcp.cluster import KubernetesCluster
+from codebase_mcp.health import Health
+from codebase_mcp.http import build_app, serve_http
+from codebase_mcp.jobs import JobService
+from codebase_mcp.search import SearchService
+from codebase_mcp.settings import Settings, SettingsError
+from codebase_mcp.tools import build_server
+
+POOL_SIZE = 8
+DATABASE_TIMEOUT_SECONDS = 5.0
+MISCONFIGURED = 2
+"""Exit code for settings that are wrong: starting again does not help."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the transports serve."""
+
+    jobs: JobService
+    search: SearchService
+    health: Health
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the database pool and the API client; neither has to answer yet."""
+    database = await Database.open(
+        settings.database_url, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
+    )
+    try:
+        async with KubernetesCluster.connect(settings.namespace) as cluster:
+            jobs = Jobs(database)
+            service = JobService(settings.policy, cluster, jobs, Work(database))
+            search = SearchService(Indexes(database), Search(database), embedder_of)
+            yield Services(service, search, Health(jobs, cluster))
+            await service.close()
+            search.close()
+    finally:
+        await database.close()
+
+
+def embedder_of(model: str) -> Embedder:
+    """Return the embedder that made an index's vectors."""
+    if model.startswith("static/"):
+        embedder = StaticEmbedder.load()
+        if embedder.name == model:
+            return embedder
+    raise EmbeddingUnavailable(
+        f"this server has no embedding model {model}, with which the index was made; index the repository again"
+    )
+
+
+async def serve(settings: Settings, over_http: bool) -> None:
+    """Serve until the client or a signal ends it."""
+    async with open_services(settings) as services:
+        server = build_server(services.jobs, services.search)
+        if over_http:
+            await serve_http(build_app(server, services.health, settings), settings)
+        else:
+            await server.run_stdio_async()
+
+
+def main() -> int:
+    """Run the program; return its exit code."""
+    parser = argparse.ArgumentParser(prog="codebase_mcp", description=__doc__)
+    parser.add_argument("--http", action="store_true", help="serve streamable HTTP on CODEBASE_PORT at /mcp")
+    over_http = parser.parse_args().http
+    try:
+        settings = Settings.from_env()
+        logs.configure("mcp-server", settings.log_level)
+        logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
+        asyncio.run(serve(settings, over_http))
+    except (SettingsError, ConfigException) as error:
+        print(f"codebase_mcp: {error}", file=sys.stderr)  # noqa: T201 - before there is a log, for a person
+        return MISCONFIGURED
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The Kubernetes API, as far as this server needs it: list, create, find and cancel IndexingJobs."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+from pydantic import ValidationError
+
+from codebase_index.job import GROUP, LABEL_TARGET, PLURAL, VERSION
+from codebase_index.resource import IndexingJob, IndexingJobSpec, Source
+
+REQUEST_TIMEOUT_SECONDS = 3.0
+"""A tool should answer within a second; three leave room for an API server that is busy, none for one that
+is away."""
+
+
+class ClusterUnavailable(Exception):
+    """The Kubernetes API does not answer, or refuses this server. The message says which."""
+
+
+class NameTaken(Exception):
+    """A custom resource of this name exists."""
+
+
+class Cluster(Protocol):
+    """What the job service asks of Kubernetes. Every method may raise ClusterUnavailable."""
+
+    async def of_source(self, source: Source) -> list[IndexingJob]:
+        """Return every job with exactly this path or URL."""
+        ...
+
+    async def all(self) -> list[IndexingJob]:
+        """Return every job of the namespace."""
+        ...
+
+    async def create(self, name: str, spec: IndexingJobSpec) -> IndexingJob:
+        """Create a job. Raises NameTaken."""
+        ...
+
+    async def cancel(self, name: str, uid: str) -> bool:
+        """Set spec.cancel. False when no job has this name and uid any more."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask for next to nothing."""
+        ...
+
+
+class KubernetesCluster:
+    """`Cluster` over the real API server."""
+
+    def __init__(self, api: client.ApiClient, namespace: str) -> None:
+        self._api: Any = client.CustomObjectsApi(api)  # its annotations take no **kwargs
+        self._where = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, namespace: str) -> AsyncIterator["KubernetesCluster"]:
+        """Use the pod's service account, or else KUBECONFIG.
+
+        Raises kubernetes.aio.config.ConfigException when there is neither. No connection is made yet.
+        """
+        configuration = client.Configuration()
+        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration
+            )
+        configuration.retries = 1
+        async with client.ApiClient(configuration) as api:
+            yield cls(api, namespace)
+
+    async def of_source(self, source: Source) -> list[IndexingJob]:
+        """Return every job with exactly this path or URL."""
+        field = "spec.source.path" if source.path else "spec.source.git.url"
+        return await self._list(field_selector=f"{field}={_escaped(str(source))}")
+
+    async def all(self) -> list[IndexingJob]:
+        """Return every job of the namespace."""
+        return await self._list()
+
+    async def create(self, name: str, spec: IndexingJobSpec) -> IndexingJob:
+        """Create a job. Raises NameTaken."""
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "IndexingJob",
+            "metadata": {"name": name, "labels": {LABEL_TARGET: spec.target}},
+            "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
+        }
+        try:
+            return IndexingJob.parse(await self._call(self._api.create_namespaced_custom_object(
+                **self._where, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
+            )))  # fmt: skip
+        except ApiException as error:
+            if error.status == 409:
+                raise NameTaken(name) from error
+            raise _unavailable(error) from error
+
+    async def cancel(self, name: str, uid: str) -> bool:
+        """Set spec.cancel. False when no job has this name and uid any more."""
+        # The uid in the patch is a precondition: a later job of the same name is not meant (409).
+        body = {"metadata": {"uid": uid}, "spec": {"cancel": True}}
+        try:
+            await self._call(self._api.patch_namespaced_custom_object(
+                **self._where, name=name, body=body, _content_type="application/merge-patch+json",
+                _request_timeout=REQUEST_TIMEOUT_SECONDS,
+            ))  # fmt: skip
+        except ApiException as error:
+            if error.status in (404, 409):
+                return False
+            raise _unavailable(error) from error
+        return True
+
+    async def ping(self) -> None:
+        """Ask for next to nothing."""
+        await self._list(limit=1)
+
+    async def _list(self, **selectors: str | int) -> list[IndexingJob]:
+        try:
+            answer = await self._call(self._api.list_namespaced_custom_object(
+                **self._where, **selectors, _request_timeout=REQUEST_TIMEOUT_SECONDS
+            ))  # fmt: skip
+        except ApiException as error:
+            raise _unavailable(error) from error
+        return [job for body in answer["items"] if (job := _parsed(body)) is not None]
+
+    async def _call(self, request: Any) -> Any:
+        try:
+            return await request
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterUnavailable(
+                f"the Kubernetes API does not answer ({type(error).__name__}); try again in a few seconds"
+            ) from error
+
+
+def _parsed(body: dict[str, Any]) -> IndexingJob | None:
+    """Read a body, or return None for one of a newer or older kind: it must not hide all the others."""
+    try:
+        return IndexingJob.parse(body)
+    except ValidationError:
+        return None
+
+
+def _escaped(value: str) -> str:
+    """Escape a value for a field selector, in which commas, equal signs and backslashes have a meaning."""
+    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+
+def _unavailable(error: ApiException) -> ClusterUnavailable:
+    reasons = {
+        401: "does not accept this server's credentials",
+        403: "forbids this server to use IndexingJobs; its Role must allow get, list, create and patch",
+        404: "does not know IndexingJobs; install the CRD (it comes with the Helm chart)",
+        422: "refuses the job as invalid",
+        429: "asks to slow down",
+    }
+    reason = reasons.get(error.status, "fails")
+    return ClusterUnavailable(f"the Kubernetes API {reason} (HTTP {error.status})")

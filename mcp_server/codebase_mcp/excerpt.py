@@ -1,0 +1,38 @@
+"""The best part of a chunk: pure."""
+
+from collections.abc import Collection
+
+from codebase_index.text import terms
+
+MAX_LINES = 16
+MAX_CHARACTERS = 800
+"""Bounds of an excerpt: ten of them are about 2,000 tokens, which an agent can read without a second thought."""
+
+
+def excerpt(text: str, asked: Collection[str]) -> tuple[int, int, str]:
+    """Return the window of whole lines that holds the most of the query's terms, the earliest on a tie.
+
+    As (first line, last line, text), the lines counted from 0 within the chunk. A first line that is longer than
+    MAX_CHARACTERS is cut.
+    """
+    lines = text.splitlines() or [""]
+    found = [len(set(terms(line)) & set(asked)) for line in lines]
+    best, best_hits = (0, _end(lines, 0)), -1
+    for first in range(len(lines)):
+        end = _end(lines, first)
+        hits = sum(found[first:end])
+        if hits > best_hits:
+            best, best_hits = (first, end), hits
+        if end == len(lines):
+            break
+    first, end = best
+    return first, end - 1, "\n".join(lines[first:end])[:MAX_CHARACTERS]
+
+
+def _end(lines: list[str], first: int) -> int:
+    """Return the line after the window that starts at `first`: as many lines as fit, at least one."""
+    size, end = len(lines[first]), first + 1
+    while end < len(lines) and end - first < MAX_LINES and size + 1 + len(lines[end]) <= MAX_CHARACTERS:
+        size += 1 + len(lines[end])
+        end += 1
+    return end

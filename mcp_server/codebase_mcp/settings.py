@@ -1,0 +1,134 @@
+"""The server's settings, all from the environment, checked once at start-up."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codebase_index.source import SourcePolicy
+
+_HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
+_NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class SettingsError(ValueError):
+    """A setting is missing or malformed. The message names it, and says what it should be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured."""
+
+    database_url: str
+    """Address of Postgres. Holds a password: never logged."""
+
+    policy: SourcePolicy
+    """What may be indexed."""
+
+    namespace: str
+    """Namespace of the jobs' custom resources."""
+
+    allowed_hosts: tuple[str, ...]
+    """Host names under which clients reach the server, besides loopback. Others get 421: a web page that
+    rebinds its DNS name to this server's address must not be able to talk to it."""
+
+    port: int
+    """TCP port for --http."""
+
+    bind: str
+    """Address to listen on for --http: all of a pod's, elsewhere loopback, since the server does not ask who
+    calls. In a cluster, a NetworkPolicy says who may."""
+
+    log_level: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the environment. Raises SettingsError."""
+        return cls(
+            database_url=_database_url(env),
+            policy=_policy(env),
+            namespace=_matching(env, "CODEBASE_NAMESPACE", "default", _NAMESPACE, "a Kubernetes namespace"),
+            allowed_hosts=_hosts(env),
+            port=_port(env),
+            bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
+            log_level=_log_level(env),
+        )
+
+    @property
+    def host_headers(self) -> list[str]:
+        """Every Host header that is accepted: each name alone and with any port."""
+        names = (*_LOOPBACK, *self.allowed_hosts)
+        return [header for name in names for header in ([name] if _has_port(name) else [name, f"{name}:*"])]
+
+    @property
+    def origins(self) -> list[str]:
+        """Every Origin header that is accepted: pages served under the accepted hosts."""
+        return [f"{scheme}://{host}" for host in self.host_headers for scheme in ("http", "https")]
+
+
+def _database_url(env: Mapping[str, str]) -> str:
+    url = env.get("CODEBASE_DATABASE_URL", "")
+    if not url.startswith(("postgresql://", "postgres://")):
+        what = "is not set" if not url else "is not a Postgres address"
+        raise SettingsError(
+            f"CODEBASE_DATABASE_URL {what}; set it to postgresql://user:password@host:5432/database"
+        )
+    return url
+
+
+def _policy(env: Mapping[str, str]) -> SourcePolicy:
+    try:
+        policy = SourcePolicy.from_env(dict(env))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"CODEBASE_ROOTS is malformed ({type(error).__name__}: {error}); set it to a JSON list such as "
+            '[{"path": "/srv/repositories", "mount": "/srv/repositories"}]'
+        ) from error
+    relative = [str(root.path) for root in policy.roots if not root.path.is_absolute()]
+    if relative:
+        raise SettingsError(f"CODEBASE_ROOTS holds a relative path, {relative[0]!r}; give absolute paths")
+    if not policy.roots and not policy.git_hosts:
+        raise SettingsError(
+            "nothing may be indexed: set CODEBASE_ROOTS (JSON list of {path, mount}), CODEBASE_GIT_HOSTS "
+            "(comma-separated host names), or both"
+        )
+    return policy
+
+
+def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
+    hosts = tuple(host.strip() for host in env.get("CODEBASE_ALLOWED_HOSTS", "").split(",") if host.strip())
+    for host in hosts:
+        if not _HOST.match(host):
+            raise SettingsError(
+                f"CODEBASE_ALLOWED_HOSTS holds {host!r}; give host names, with a port if it must be that one: "
+                "codebase-mcp.default.svc,localhost:8080"
+            )
+    return hosts
+
+
+def _port(env: Mapping[str, str]) -> int:
+    text = env.get("CODEBASE_PORT") or "8080"
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise SettingsError(f"CODEBASE_PORT is {text!r}; set it to a TCP port, 1 to 65535")
+    return int(text)
+
+
+def _log_level(env: Mapping[str, str]) -> str:
+    level = (env.get("CODEBASE_LOG_LEVEL") or "INFO").upper()
+    if level not in _LOG_LEVELS:
+        raise SettingsError(f"CODEBASE_LOG_LEVEL is {level!r}; set it to one of {', '.join(_LOG_LEVELS)}")
+    return level
+
+
+def _matching(env: Mapping[str, str], name: str, default: str, pattern: re.Pattern[str], what: str) -> str:
+    value = env.get(name) or default
+    if not pattern.match(value):
+        raise SettingsError(f"{name} is {value!r}; set it to {what}")
+    return value
+
+
+def _has_port(host: str) -> bool:
+    return bool(re.search(r":(\d+|\*)$", host)) and not host.endswith("]")
