@@ -45,7 +45,9 @@ async def demonstrate(repo: str, queries: list[str] | None) -> None:
             step(f"Indexing {source}")
             status = await index(tools, source)
             if status["status"] != "completed":
-                raise ToolFailed(f"the job is {status['status']}: {status['error_message'] or status['progress_message']}")
+                raise ToolFailed(
+                    f"the job is {status['status']}: {status['error_message'] or status['progress_message']}"
+                )
             default = QUERIES["own" if source == str(CHECKOUT) else "any"]
             for query in (queries or default)[:10]:
                 await search(tools, source, query)
@@ -75,7 +77,8 @@ def show_progress(status: dict[str, Any]) -> None:
     filled = int(_BAR * percent / 100)
     left = status["estimated_time_remaining_seconds"]
     eta = f", about {left} s left" if left and percent < 100 else ""
-    line = f"  [{'█' * filled}{'·' * (_BAR - filled)}] {percent:3d} %  {status['status']}: {status['progress_message']}{eta}"
+    bar = "█" * filled + "·" * (_BAR - filled)
+    line = f"  [{bar}] {percent:3d} %  {status['status']}: {status['progress_message']}{eta}"
     if sys.stdout.isatty():
         print(f"\r\x1b[2K{line[:150]}", end="", flush=True)
     else:

@@ -94,4 +94,6 @@ def _wait_until_ready(url: str, process: subprocess.Popen[str]) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.2)
-    raise CommandFailed(f"the MCP server does not answer at {url}; look at: kubectl logs -n {NAMESPACE} deploy/codebase-mcp-server")
+    raise CommandFailed(
+        f"the MCP server does not answer at {url}; look at: kubectl logs -n {NAMESPACE} deploy/codebase-mcp-server"
+    )

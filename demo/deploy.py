@@ -18,7 +18,9 @@ _STATE = CHECKOUT / ".demo"
 _IMAGES = CHECKOUT / ".images" / "values.yaml"
 
 
-def deploy(roots: Iterable[Path], *, git_hosts: Iterable[str] = (), settings: dict[str, Any] | None = None) -> None:
+def deploy(
+    roots: Iterable[Path], *, git_hosts: Iterable[str] = (), settings: dict[str, Any] | None = None
+) -> None:
     """Install the chart, or bring it up to date, and wait until it serves.
 
     `roots` are folders of this machine that may be indexed; those of earlier calls are kept.
