@@ -77,6 +77,11 @@ async def follow(tools: Tools, job_id: str, *, every: float, timeout: float) -> 
     raise TimeoutError(f"job {job_id} is not final after {timeout} s; look at: kubectl describe ij -n {NAMESPACE}")
 
 
+async def finished(tools: Tools, job_id: str, *, timeout: float) -> dict[str, Any]:
+    """Wait until the job is final, and return its last status. Raises TimeoutError."""
+    return [status async for status in follow(tools, job_id, every=0.5, timeout=timeout)][-1]
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -10,6 +10,8 @@ import pytest
 
 from codebase_index.store.database import Database
 
+pytest_plugins = ["tests.cluster"]
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

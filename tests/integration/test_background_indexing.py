@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from demo.connection import ToolFailed, Tools, connect, follow
-from tests.integration.conftest import FILE_COUNT
+from tests.cluster import FILE_COUNT
 
 pytestmark = pytest.mark.cluster
 

@@ -1,4 +1,4 @@
-"""The product as users have it: the chart on the cluster of `make up`, and a real MCP client."""
+"""Fixtures for tests marked `cluster`: the product as users have it, the chart on `make up`."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fixtures.generate_test_repo import generate
 
 from demo.connection import port_forward
 from demo.deploy import deploy
 from demo.tools import CHECKOUT
+from tests.fixtures.generate_test_repo import generate
 
 REPOSITORIES = CHECKOUT / "build" / "test-repositories"
 
