@@ -3,12 +3,13 @@
 import json
 import shlex
 import socket
+from functools import partial
 from pathlib import Path
 from string import Template
 
 from . import build, cgroups, cleanup, control_plane, host, images, network, node, pki, processes
 from .api import Api
-from .console import run, say, step, wait_until
+from .console import run, say, step, succeeds, wait_until
 from .errors import ClusterError
 from .paths import ADDONS, MAX_NODES, PACKAGE, State, containerd_socket
 from .processes import Program
@@ -209,9 +210,10 @@ def _start_rest(state: State, binaries: Path, nodes: int) -> None:
 def _provide_images(state: State, binaries: Path, number: int) -> None:
     """Import the pause and CoreDNS images into a node that lacks them."""
     ctr = ["ctr", f"--address={containerd_socket(number)}", "--namespace=k8s.io"]
-    socket_there = containerd_socket(number).exists
     hint = f"See {state.logs}/node{number}-containerd.log."
-    wait_until(socket_there, "containerd answers", limit_seconds=60, hint=hint)
+    # Its socket file proves nothing: one that was killed leaves it behind.
+    answers = partial(succeeds, [*ctr, "version"])
+    wait_until(answers, f"node{number}'s containerd answers", limit_seconds=60, hint=hint)
     present = run([*ctr, "images", "list", "--quiet"], hint=hint).split()
     for name, binary in ((images.PAUSE_IMAGE, "pause"), (images.COREDNS_IMAGE, "coredns")):
         if name not in present:
