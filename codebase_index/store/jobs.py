@@ -11,50 +11,11 @@ from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound
+from codebase_index.store.rows import JobRow
+
+__all__ = ["JobRow", "Jobs", "Progress"]
 
 SQL = queries.load("jobs")
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall."""
-
-    id: UUID
-    namespace: str
-    cr_name: str
-    target: str
-    source: str
-    ref: str | None
-    name: str | None
-    state: JobState
-    attempt: int
-    failures: int
-    pod: str | None
-    phase: str | None
-    percent: float
-    message: str
-    queue_position: int | None
-    commit: str | None
-    files_total: int | None
-    files_indexed: int
-    files_skipped: int
-    chunks_created: int
-    files_repeated: int
-    eta_seconds: int | None
-    error_type: str | None
-    error_message: str | None
-    blocked_since: datetime | None
-    created_at: datetime
-    started_at: datetime | None
-    heartbeat_at: datetime | None
-    completed_at: datetime | None
-    cancelled_at: datetime | None
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "JobRow":
-        """Read a database record."""
-        values = {name: record[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "state": JobState(values["state"])})
 
 
 @dataclass(frozen=True)
@@ -97,6 +58,15 @@ class Jobs:
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
         return await self._rows("unfinished")
+
+    async def watched(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
+        """Return the database's time, and of a namespace the given jobs and every one that is not final."""
+        async with self._db.connection() as connection:
+            # The time first: a heartbeat may then lie after it, never falsely long before.
+            now = await connection.fetchval(SQL["clock"])
+            records = await connection.fetch(SQL["watched"], namespace, list(job_ids))
+        rows = [JobRow.of(record) for record in records]
+        return now, {row.id: row for row in rows}
 
     async def page(
         self, *, state: JobState | None, source_part: str | None, created_after: datetime | None,

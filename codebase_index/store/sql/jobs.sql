@@ -16,6 +16,15 @@ SELECT * FROM jobs WHERE id = ANY ($1::uuid[]);
 -- Every job that is not final: what the operator compares with the custom resources that exist.
 SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
 
+-- name: clock
+-- The database's time: the one clock that heartbeats are judged by.
+SELECT now();
+
+-- name: watched
+-- What the operator plans from: the jobs that it names, and every one that is not final.
+SELECT * FROM jobs
+WHERE namespace = $1 AND (id = ANY ($2::uuid[]) OR state NOT IN ('completed', 'failed', 'cancelled'));
+
 -- name: page
 -- A page of jobs, newest first, with the count of all that match.
 SELECT *, count(*) OVER () AS total_count

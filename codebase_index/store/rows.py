@@ -1,0 +1,51 @@
+"""The rows of the store as values: importable without a database driver, so that pure code can reason on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from codebase_index.job import JobState
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall."""
+
+    id: UUID
+    namespace: str
+    cr_name: str
+    target: str
+    source: str
+    ref: str | None
+    name: str | None
+    state: JobState
+    attempt: int
+    failures: int
+    pod: str | None
+    phase: str | None
+    percent: float
+    message: str
+    queue_position: int | None
+    commit: str | None
+    files_total: int | None
+    files_indexed: int
+    files_skipped: int
+    chunks_created: int
+    files_repeated: int
+    eta_seconds: int | None
+    error_type: str | None
+    error_message: str | None
+    blocked_since: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "JobRow":
+        """Read a database record."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "state": JobState(values["state"])})
