@@ -1,0 +1,1 @@
+"""Builds the project's container images without needing a registry, and loads them into the local cluster."""

@@ -1,0 +1,33 @@
+"""The command line: `python3 -m images build|load|list|clean`."""
+
+import argparse
+import sys
+
+from local_cluster.errors import ClusterError
+from local_cluster.host import complete_path
+
+from . import build, load
+
+
+def main() -> int:
+    """Run one command. Exit codes: 0 done, 2 an expected failure, 130 interrupted."""
+    complete_path()
+    parser = argparse.ArgumentParser(prog="python3 -m images", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("build", help="build what has changed, as archives and values.yaml in .images/")
+    commands.add_parser("load", help="put into the cluster's nodes what they do not have yet")
+    commands.add_parser("list", help="show each image's name, and whether it is built")
+    commands.add_parser("clean", help="remove the archives and the builder's cached layers")
+    actions = {"build": build.run, "load": load.run, "list": build.show, "clean": build.clean}
+    try:
+        actions[parser.parse_args().command]()
+    except ClusterError as error:
+        print(f"images: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
