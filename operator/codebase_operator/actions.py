@@ -1,0 +1,136 @@
+"""What a plan is made of: one value per step, carried out by `actuator` in this order."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from codebase_index.job import ErrorType
+from codebase_index.resource import IndexingJobStatus
+from codebase_operator.model import Job, Pod
+
+
+@dataclass(frozen=True)
+class EnsureRow:
+    """Insert the row of a job that was created without the MCP server."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Admit:
+    """Grant a slot: mark the job with `status`, fence the attempt, create its pod."""
+
+    job: Job
+    attempt: int
+    status: IndexingJobStatus
+
+
+@dataclass(frozen=True)
+class StartPod:
+    """Create the pod of an attempt that has none: the rest of an interrupted admission or retry."""
+
+    job: Job
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Fence a new attempt and create its pod; `counted` spends one of the job's backoffLimit."""
+
+    job: Job
+    attempt: int
+    counted: bool
+    message: str
+    avoid_node: str | None = None
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete a pod; `force` without waiting for a node that may never answer."""
+
+    job_id: UUID
+    pod: Pod
+    reason: str
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Fail:
+    """End the job as failed."""
+
+    job: Job
+    attempt: int
+    error: ErrorType
+    message: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Fence the job and make it cancelled."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Suspend:
+    """Fence the attempt and put the job back into the queue, where it waits until it is resumed."""
+
+    job: Job
+    attempt: int
+
+
+@dataclass(frozen=True)
+class SetQueue:
+    """Write places and messages of pending jobs: (job, place from 1 or None, message)."""
+
+    places: tuple[tuple[UUID, int | None, str], ...]
+
+
+@dataclass(frozen=True)
+class WriteStatus:
+    """Mirror a job's facts into its status."""
+
+    job: Job
+    status: IndexingJobStatus
+
+
+@dataclass(frozen=True)
+class CancelVanished:
+    """Cancel a row whose custom resource is gone, after asking the API for it by name."""
+
+    job_id: UUID
+    name: str
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Remove a job that finished longer than ttlSecondsAfterFinished ago, with its row."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Emit:
+    """Tell a transition as a Kubernetes Event; equal `key`s are one event, told once."""
+
+    job: Job
+    reason: str
+    message: str
+    key: str
+    warning: bool = False
+
+
+Action = (
+    EnsureRow | Admit | StartPod | Retry | DeletePod | Fail | Cancel | Suspend | SetQueue | WriteStatus
+    | CancelVanished | DeleteJob | Emit
+)  # fmt: skip
+
+
+def job_of(action: Action) -> UUID | None:
+    """Return the job that an action is about; None for one about many."""
+    match action:
+        case SetQueue():
+            return None
+        case DeletePod() | CancelVanished():
+            return action.job_id
+        case _:
+            return action.job.id

@@ -1,0 +1,217 @@
+"""Carries out a plan against the API and the database. Decides nothing; every step may be repeated."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from codebase_index.job import GROUP, KIND, VERSION, pod_name
+from codebase_index.resource import IndexingJobStatus
+from codebase_index.store.errors import FenceLost, IllegalTransition, StoreError
+from codebase_index.store.jobs import Jobs
+from codebase_operator import actions as do
+from codebase_operator import conditions as c
+from codebase_operator.api import Api, ApiError
+from codebase_operator.model import Job, Refusal
+from codebase_operator.pods import indexer_pod
+from codebase_operator.settings import PodTemplate
+from codebase_operator.world import World
+
+log = logging.getLogger(__name__)
+
+
+class Actuator:
+    """Applies actions. What the API answers goes into the world, so that the next plan sees it at once."""
+
+    def __init__(self, api: Api, jobs: Jobs, world: World, template: PodTemplate) -> None:
+        self._api = api
+        self._jobs = jobs
+        self._world = world
+        self._template = template
+        self._now = datetime.now(UTC)
+
+    async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
+        """Carry out the actions in order; return how many succeeded. `now` is the time of the plan.
+
+        A step that fails ends this pass for its job alone: its later steps rest on it. The next pass plans
+        again from what is true then.
+        """
+        self._now = now
+        stopped: set[UUID] = set()
+        done = 0
+        for action in plan:
+            job_id = do.job_of(action)
+            if job_id in stopped:
+                continue
+            try:
+                await self._carry_out(action)
+                done += 1
+            except (ApiError, StoreError) as error:
+                if job_id is not None:
+                    stopped.add(job_id)
+                _report(action, error)
+        return done
+
+    async def _carry_out(self, action: do.Action) -> None:
+        match action:
+            case do.EnsureRow():
+                await self._jobs.create(action.job.resource)
+            case do.Admit():
+                await self._write_status(action.job, action.status)
+                await self._start(action.job, action.attempt)
+            case do.StartPod():
+                await self._start(action.job, action.attempt)
+            case do.Retry():
+                log.warning("retry", extra=_about(action.job, attempt=action.attempt, why=action.message))
+                await self._start(action.job, action.attempt, action.counted, action.message, action.avoid_node)
+            case do.DeletePod():
+                await self._delete_pod(action)
+            case do.Fail():
+                await self._fail(action)
+            case do.Cancel():
+                await self._cancel(action.job.id)
+            case do.Suspend():
+                await self._suspend(action)
+            case do.SetQueue():
+                await self._jobs.set_queue(action.places)
+            case do.WriteStatus():
+                await self._write_status(action.job, action.status)
+            case do.CancelVanished():
+                await self._cancel_vanished(action)
+            case do.DeleteJob():
+                await self._delete_job(action.job)
+            case do.Emit():
+                await self._emit(action)
+
+    async def _start(
+        self, job: Job, attempt: int, counted: bool = False, message: str = "Starting", avoid: str | None = None
+    ) -> None:
+        """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
+        if not await self._jobs.fence(job.id, attempt, failed=counted, message=message):
+            return  # final or fenced by somebody else meanwhile: the next pass sees it
+        try:
+            body = await self._api.create_pod(indexer_pod(job, attempt, self._template, avoid))
+        except ApiError as error:
+            if error.status == 409:
+                await self._adopt(job, pod_name(job.name, attempt))
+                return
+            if error.status in (403, 422):
+                reason = c.QUOTA_EXCEEDED if "exceeded quota" in error.message else c.POD_REFUSED
+                self._refuse(job, reason, error.message)
+            raise
+        self._world.forgive(job.id)
+        self._world.put_pod(body)
+        log.info("pod created", extra=_about(job, attempt=attempt))
+
+    async def _adopt(self, job: Job, name: str) -> None:
+        """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""
+        body = await self._api.read_pod(name)
+        if any(owner["uid"] == str(job.id) for owner in body["metadata"].get("ownerReferences", ())):
+            self._world.put_pod(body)
+        else:
+            self._refuse(job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way; delete it")
+
+    def _refuse(self, job: Job, reason: str, message: str) -> None:
+        self._world.refuse(job.id, Refusal(reason, message[:1000], self._now))
+
+    async def _delete_pod(self, action: do.DeletePod) -> None:
+        try:
+            answer = await self._api.delete_pod(action.pod.name, action.pod.id, force=action.force)
+            if answer.get("kind") == "Pod" and not action.force:
+                self._world.put_pod(answer)  # it shows the deletion
+        except ApiError as error:
+            if error.status not in (404, 409):  # gone already, or another pod of that name
+                raise
+            self._world.pods.remove(action.pod.id)
+        log.info("pod deleted", extra={"pod": action.pod.name, "job_id": action.job_id, "why": action.reason})
+
+    async def _fail(self, action: do.Fail) -> None:
+        try:
+            await self._jobs.fail(action.job.id, action.attempt, action.error.value, action.message)
+        except FenceLost:
+            return  # it ended by itself in this moment
+        log.error("job failed", extra=_about(action.job, error=action.error.value, why=action.message))
+
+    async def _cancel(self, job_id: UUID) -> None:
+        try:
+            await self._jobs.cancel(job_id)
+        except IllegalTransition:
+            return  # it ended by itself in this moment
+
+    async def _suspend(self, action: do.Suspend) -> None:
+        if not await self._jobs.suspend(action.job.id):
+            # Not claimed yet: raising the token is enough to keep its pod from starting.
+            await self._jobs.fence(action.job.id, action.attempt, failed=False, message="Suspended")
+
+    async def _cancel_vanished(self, action: do.CancelVanished) -> None:
+        """Cancel only what the API confirms to be gone: a job that is just being created may not be known yet."""
+        try:
+            body = await self._api.read_job(action.name)
+            if body["metadata"]["uid"] == str(action.job_id):
+                self._world.put_job(body)
+                return
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        await self._cancel(action.job_id)
+        log.info("custom resource is gone: cancelled", extra={"job": action.name, "job_id": action.job_id})
+
+    async def _delete_job(self, job: Job) -> None:
+        """Remove the resource before the row: a resource without its row would run again."""
+        try:
+            await self._api.delete_job(job.name, str(job.id))
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+        self._world.jobs.remove(str(job.id))
+        await self._jobs.delete(job.id)
+
+    async def _write_status(self, job: Job, status: IndexingJobStatus) -> None:
+        # Nulls stay in: in a merge patch they remove what is no longer true.
+        body = status.model_dump(mode="json", by_alias=True)
+        self._world.put_job(await self._api.write_status(job.name, str(job.id), job.version, body))
+
+    async def _emit(self, action: do.Emit) -> None:
+        try:
+            await self._api.create_event(event_manifest(action, self._now))
+        except ApiError as error:
+            if error.status == 409:
+                return  # told before a restart
+            # An event is a courtesy: its loss must not keep the job from moving on.
+            log.warning("event not recorded", extra=_about(action.job, reason=action.reason, error=str(error)))
+
+
+def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:
+    """Return the Event; its name follows from the job and the transition, so none is told twice."""
+    job, time = action.job, now.isoformat(timespec="seconds")
+    digest = hashlib.sha256(f"{job.id}/{action.key}".encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{job.name}.{digest}", "namespace": job.namespace},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": job.name, "namespace": job.namespace,
+            "uid": str(job.id), "resourceVersion": job.version,
+        },
+        "reason": action.reason,
+        "message": action.message[:1024],
+        "type": "Warning" if action.warning else "Normal",
+        "source": {"component": "codebase-operator"},
+        "reportingComponent": "codebase-operator",
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }  # fmt: skip
+
+
+def _about(job: Job, **more: object) -> dict[str, object]:
+    return {"job": job.name, "job_id": job.id, **more}
+
+
+def _report(action: do.Action, error: Exception) -> None:
+    """Log a failed step: a conflict is the planned answer to a race, anything else deserves a warning."""
+    level = logging.DEBUG if isinstance(error, ApiError) and error.status == 409 else logging.WARNING
+    name = type(action).__name__
+    log.log(level, "%s not done, planned again", name, extra={"job_id": do.job_of(action), "error": str(error)})

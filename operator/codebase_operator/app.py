@@ -1,0 +1,131 @@
+"""The wiring to kopf: it connects, watches, answers probes, starts and stops. Nothing is decided here.
+
+Only startup, cleanup, event and probe handlers: so no finalizers and no annotations, and `kubectl delete`
+never hangs when the operator is down. Events only feed the world and wake the loop.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from codebase_index.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
+from codebase_index.store.database import Database
+from codebase_index.store.jobs import Jobs
+from codebase_operator.actuator import Actuator
+from codebase_operator.api import Api
+from codebase_operator.loop import Loop
+from codebase_operator.pods import COMPONENT
+from codebase_operator.settings import Settings
+from codebase_operator.world import World
+
+LIVENESS = "http://0.0.0.0:8080/healthz"
+
+
+class EndlessBackoffs:
+    """1, 2, 3, 5, 5, 5, ... s: a watcher that runs out of retries dies for good (kopf #1145, #1276).
+
+    An iterable, not a generator: kopf iterates it anew for every request.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 2.0, 3.0), itertools.repeat(5.0))
+
+
+@dataclass
+class Operator:
+    """What lives from startup to cleanup."""
+
+    api: Api
+    database: Database
+    world: World
+    loop: Loop
+    task: asyncio.Task[None]
+
+    @classmethod
+    async def start(cls, settings: Settings) -> "Operator":
+        """Connect everything and start the loop. A database that is away does not keep it from starting."""
+        api = await Api.connect(settings.namespace)
+        database = await Database.open(name="codebase-operator", timeout=5.0)
+        world = World(api)
+        actuator = Actuator(api, Jobs(database), world, settings.template)
+        loop = Loop(world, database, actuator, settings.namespace, settings.limit)
+        return cls(api, database, world, loop, asyncio.create_task(loop.run(), name="reconcile"))
+
+    async def stop(self) -> None:
+        """Stop the loop and close the connections."""
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+        await self.database.close()
+        await self.api.close()
+
+
+def configure(kopf_settings: kopf.OperatorSettings) -> None:
+    """Set kopf up for watching only. Each value has its reason in docs/architecture.md."""
+    kopf_settings.scanning.disabled = True  # would need rights on CRDs and namespaces
+    kopf_settings.posting.enabled = False  # events are told by the planner, few and telling
+    kopf_settings.networking.error_backoffs = EndlessBackoffs()
+    kopf_settings.networking.request_timeout = 10
+    kopf_settings.networking.connect_timeout = 5
+    kopf_settings.watching.server_timeout = 60
+    kopf_settings.watching.client_timeout = 70
+    kopf_settings.watching.connect_timeout = 5
+    kopf_settings.queueing.error_delays = (1, 2, 3, 5)
+
+
+def registry(site: Settings) -> kopf.OperatorRegistry:
+    """Return kopf's registry with this operator's handlers."""
+    handlers = kopf.OperatorRegistry()
+    running: list[Operator] = []
+
+    @kopf.on.login(registry=handlers)
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        # kopf would prefer the official client's synchronous half, which is slow to import.
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.startup(registry=handlers)
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        running.append(await Operator.start(site))
+
+    @kopf.on.cleanup(registry=handlers)
+    async def cleanup(**_: Any) -> None:
+        while running:
+            await running.pop().stop()
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:
+        for operator in running:
+            operator.world.job_event(type, body)
+            operator.loop.wake()
+
+    @kopf.on.event("", "v1", "pods", labels={LABEL_COMPONENT: COMPONENT}, registry=handlers)
+    async def pod_event(type: str | None, body: kopf.Body, **_: Any) -> None:
+        for operator in running:
+            operator.world.pod_event(type, body)
+            operator.loop.wake()
+
+    @kopf.on.probe(registry=handlers)
+    async def healthy(**_: Any) -> str:
+        trouble = running[0].world.unhealthy() if running else "not started"
+        if trouble:
+            # Any other exception would be retried after a minute, with the request hanging so long.
+            raise kopf.PermanentError(trouble)
+        return "ok"
+
+    return handlers
+
+
+def run(settings: Settings, liveness: str = LIVENESS) -> None:
+    """Run until SIGTERM."""
+    kopf.run(
+        registry=registry(settings),
+        standalone=True,
+        namespaces=[settings.namespace],
+        liveness_endpoint=liveness,
+    )

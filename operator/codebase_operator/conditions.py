@@ -1,0 +1,209 @@
+"""The conditions of a job: the contract about how it stands. `phase` is derived from them, for display.
+
+The constants below are the dictionary of everything that `kubectl describe ij` can say.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from codebase_index.job import JobState
+from codebase_index.resource import Condition
+from codebase_operator.model import Job, Refusal, View
+
+# --- types -----------------------------------------------------------------------------------------
+
+ADMITTED: Final = "Admitted"  # the job holds one of the slots
+RUNNING: Final = "Running"  # True from the first claim by a pod to the end; the reason says if a pod is at work
+SUSPENDED: Final = "Suspended"  # spec.suspend is carried out: no pod, progress kept
+CANCELLED: Final = "Cancelled"  # spec.cancel, or a cancel through MCP, is carried out: nothing writes any more
+SUCCEEDED: Final = "Succeeded"  # Unknown while the job is active, then True or False for ever
+DEGRADED: Final = "Degraded"  # something that the job needs is away; it goes on by itself when that is back
+
+# --- reasons: set when ... -------------------------------------------------------------------------
+
+SLOT_GRANTED: Final = "SlotGranted"  # Admitted=True: the job may have a pod
+CONCURRENCY_LIMIT: Final = "ConcurrencyLimit"  # Admitted=False: as many jobs as allowed hold a slot
+SAME_REPOSITORY: Final = "WaitingForSameRepository"  # Admitted=False: a job for the same source and ref holds one
+FINISHED: Final = "Finished"  # Admitted=False, Running=False: the job is final, its slot is free
+INDEXING: Final = "Indexing"  # Running=True: a pod is at work
+RESTARTING: Final = "Restarting"  # Running=True: the pod ended too early and is being replaced
+POD_STARTING: Final = "PodStarting"  # the pod is scheduled, pulled or starting
+UNSCHEDULABLE: Final = "Unschedulable"  # no node has room for the pod, or none matches its rules
+IMAGE_PULL_FAILED: Final = "ImagePullFailed"  # the node cannot get the indexer's image
+CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"  # the container cannot be made: a Secret is missing, say
+QUOTA_EXCEEDED: Final = "QuotaExceeded"  # a ResourceQuota refuses the pod; tried again every few seconds
+POD_REFUSED: Final = "PodRefused"  # the API server refuses the pod: policy, permission or an invalid template
+NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot
+BLOCKED: Final = "Blocked"  # Running=False: the job waits for a service
+WAITING_FOR_SERVICE: Final = "WaitingForService"  # Degraded=True: the indexer waits, the message says for what
+DATABASE_UNAVAILABLE: Final = "DatabaseUnavailable"  # Degraded=True: the operator cannot reach Postgres
+AS_EXPECTED: Final = "AsExpected"  # Degraded=False
+SUSPEND_REQUESTED: Final = "SuspendRequested"  # Suspended=True
+NOT_SUSPENDED: Final = "NotSuspended"  # Suspended=False
+CANCEL_REQUESTED: Final = "CancelRequested"  # Cancelled=True, Succeeded=False
+NOT_CANCELLED: Final = "NotCancelled"  # Cancelled=False
+IN_PROGRESS: Final = "InProgress"  # Succeeded=Unknown
+COMPLETED: Final = "Completed"  # Succeeded=True
+INVALID_SPEC: Final = "InvalidSpec"  # Succeeded=False: the spec cannot be read
+# Succeeded=False otherwise has the job's error type: codebase_index.job.ErrorType.
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pending job's place in the queue."""
+
+    position: int
+    total: int
+    running: int
+    waits_for: str | None = None
+    """Name of the job for the same repository and ref that must end first."""
+
+    @property
+    def message(self) -> str:
+        """The sentence for status answers."""
+        jobs = "job" if self.running == 1 else "jobs"
+        queued = f"Queued: {ordinal(self.position)} of {self.total}, {self.running} {jobs} running"
+        if self.waits_for is None:
+            return queued
+        return f"{queued}; waits for job {self.waits_for}, which indexes the same repository"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st."""
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A job at one instant, with the planner's judgement of it."""
+
+    view: View
+    now: datetime
+    admitted: bool
+    place: Place | None = None
+    pod_reason: str = POD_STARTING
+    pod_message: str = ""
+    """What the current pod's state means (`health.diagnose`)."""
+    database_away: str | None = None
+
+    @property
+    def job(self) -> Job:
+        """The custom resource."""
+        return self.view.job
+
+    @property
+    def state(self) -> JobState | None:
+        """The row's state; None where there is no row, or the database is away."""
+        return self.view.row.state if self.view.row else None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the API server did not take the pod."""
+        return self.view.refusal
+
+
+_Status = Literal["True", "False", "Unknown"]
+_Aspect = tuple[_Status, str, str]
+
+
+def conditions_of(s: Situation) -> list[Condition]:
+    """Compute all six conditions. A condition's time changes only with its status."""
+    aspects = {
+        ADMITTED: _admitted(s), RUNNING: _running(s), SUSPENDED: _suspended(s), CANCELLED: _cancelled(s),
+        SUCCEEDED: _succeeded(s), DEGRADED: _degraded(s),
+    }  # fmt: skip
+    return [_condition(s, kind, aspect) for kind, aspect in aspects.items()]
+
+
+def _condition(s: Situation, kind: str, aspect: _Aspect) -> Condition:
+    status, reason, message = aspect
+    before = s.job.condition(kind)
+    same = before is not None and before.status == status
+    return Condition(
+        type=kind, status=status, reason=reason, message=message[:4096], observed_generation=s.job.generation,
+        last_transition_time=before.last_transition_time if same and before else s.now.replace(microsecond=0),
+    )  # fmt: skip
+
+
+def _admitted(s: Situation) -> _Aspect:
+    if s.view.final or s.job.spec is None:
+        return "False", FINISHED, "the job is final and holds no slot"
+    if s.admitted:
+        return "True", SLOT_GRANTED, "the job holds a slot"
+    if s.view.suspended:
+        return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
+    if s.place is None:
+        return "False", DATABASE_UNAVAILABLE, s.database_away or "waiting for the database"
+    return "False", SAME_REPOSITORY if s.place.waits_for else CONCURRENCY_LIMIT, s.place.message
+
+
+def _running(s: Situation) -> _Aspect:
+    if s.view.final or s.job.spec is None:
+        return "False", FINISHED, ""
+    if s.state is JobState.BLOCKED and s.view.row:
+        return "False", BLOCKED, s.view.row.message
+    if s.database_away and s.job.status.phase in ("Running", "Blocked"):
+        return "False", BLOCKED, s.database_away
+    if not s.admitted:
+        return "False", NOT_STARTED, ""
+    reason, message = s.pod_reason, s.pod_message
+    if s.refusal:
+        reason, message = s.refusal.reason, s.refusal.message
+    return "True" if s.view.under_way else "False", reason, message
+
+
+def _suspended(s: Situation) -> _Aspect:
+    if s.view.suspended and not s.view.final and not s.view.holds_slot:
+        return "True", SUSPEND_REQUESTED, "resumes where it stopped when spec.suspend is false again"
+    return "False", NOT_SUSPENDED, "suspending" if s.view.suspended and not s.view.final else ""
+
+
+def _cancelled(s: Situation) -> _Aspect:
+    if s.state is JobState.CANCELLED and s.view.row:
+        return "True", CANCEL_REQUESTED, s.view.row.message
+    return "False", NOT_CANCELLED, "cancelling" if s.view.cancelled and not s.view.final else ""
+
+
+def _succeeded(s: Situation) -> _Aspect:
+    row = s.view.row
+    if s.job.spec is None:
+        return "False", INVALID_SPEC, f"{s.job.problem}; delete this job and create a corrected one"
+    if row is None or not s.view.final:
+        return "Unknown", IN_PROGRESS, ""
+    if row.state is JobState.COMPLETED:
+        return "True", COMPLETED, row.message
+    if row.state is JobState.CANCELLED:
+        return "False", CANCEL_REQUESTED, row.message
+    return "False", row.error_type or "InternalError", row.error_message or row.message
+
+
+def _degraded(s: Situation) -> _Aspect:
+    if s.database_away and not s.view.final:
+        return "True", DATABASE_UNAVAILABLE, s.database_away
+    if s.state is JobState.BLOCKED and s.view.row:
+        return "True", WAITING_FOR_SERVICE, s.view.row.message
+    return "False", AS_EXPECTED, ""
+
+
+def summary(conditions: list[Condition]) -> tuple[str, str, str]:
+    """Derive (phase, reason, message) for display: the one place where a phase comes from."""
+    of = {condition.type: condition for condition in conditions}
+
+    def told_by(kind: str, phase: str) -> tuple[str, str, str]:
+        return phase, of[kind].reason, of[kind].message
+
+    if of[CANCELLED].status == "True":
+        return told_by(CANCELLED, "Cancelled")
+    if of[SUCCEEDED].status == "True":
+        return told_by(SUCCEEDED, "Completed")
+    if of[SUCCEEDED].status == "False":
+        return told_by(SUCCEEDED, "Failed")
+    if of[SUSPENDED].status == "True":
+        return told_by(SUSPENDED, "Suspended")
+    if of[RUNNING].reason == BLOCKED:
+        return told_by(DEGRADED, "Blocked")
+    if of[RUNNING].status == "True":
+        return told_by(RUNNING, "Running")
+    return told_by(RUNNING if of[ADMITTED].status == "True" else ADMITTED, "Pending")

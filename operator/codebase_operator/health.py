@@ -1,0 +1,113 @@
+"""What the state of a job's current pod means for the job. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Final
+
+from codebase_index.job import ErrorType
+from codebase_index.store.rows import JobRow
+from codebase_operator import conditions as c
+from codebase_operator.model import Pod
+
+HEARTBEAT_LIMIT: Final = timedelta(seconds=5)
+"""Heartbeats come every second. 5 s without one, a cycle of the loop, and a pod's start fit into the 10 s in
+which a job has to resume after the loss of its node."""
+
+START_GRACE: Final = timedelta(seconds=15)
+"""A container that was just started has to import its program and connect before its first heartbeat."""
+
+DATABASE_GRACE: Final = timedelta(seconds=8)
+"""Indexers reconnect within a second or two of the database's return; only silence after that is a sign."""
+
+CLAIM_LIMIT: Final = timedelta(minutes=2)
+"""A container that runs this long without claiming its job will not do so any more."""
+
+
+class Health(Enum):
+    """The four things that a pod can mean."""
+
+    STARTING = auto()  # not at work yet; the reason may need a person (no such image, no room)
+    WORKING = auto()
+    DISRUPTED = auto()  # ended by the cluster, not by itself: start again, nothing is counted
+    BROKEN = auto()  # ended or stuck by itself: start again later, counted against backoffLimit
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A pod's health, with a reason for the conditions and a message for people."""
+
+    health: Health
+    reason: str
+    message: str
+    since: datetime | None = None
+    error: ErrorType = ErrorType.BACKOFF_LIMIT_EXCEEDED
+    node_suspect: bool = False
+
+
+_NODE_ENDED_IT = frozenset({"Evicted", "NodeShutdown", "Terminated", "NodeLost", "Preempting", "NodeAffinity"})
+_IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+
+
+def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
+    """Say what the pod of the current attempt means.
+
+    Heartbeats and `now` are both of the database's clock. None is missed from before `database_since`:
+    while the database was away, nobody could send one.
+    """
+    if pod.deleted_at is not None:
+        return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
+    if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
+        return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
+    if pod.finished or (pod.waiting and pod.waiting[0] == "CrashLoopBackOff"):
+        return _ended(pod, now)
+    if pod.running_since is not None:
+        return _running(pod, row, now, database_since)
+    return _starting(pod)
+
+
+def _ended(pod: Pod, now: datetime) -> Diagnosis:
+    ending = pod.ending
+    since = (ending.at if ending else None) or now
+    if ending and ending.reason == "OOMKilled":
+        limit = f"its limit of {pod.memory_limit}" if pod.memory_limit else "its limit"
+        message = (
+            f"pod {pod.name} needed more memory than {limit} and was killed; raise spec.resources.memory of the "
+            "job (or indexer.resources.limits.memory in the chart) if that is too little"
+        )
+        return Diagnosis(Health.BROKEN, c.RESTARTING, message, since, ErrorType.OUT_OF_MEMORY)
+    how = f"exit code {ending.exit_code}" if ending else pod.failure or "no exit code"
+    end = "ended before the job was finished" if pod.finished else "keeps crashing"
+    message = f"pod {pod.name} {end} ({how}); its log says why: kubectl logs {pod.name}"
+    return Diagnosis(Health.BROKEN, c.RESTARTING, message, since)
+
+
+def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
+    assert pod.running_since is not None
+    # The start is told by the node's clock: a clock that is ahead must not put a deadline off for ever.
+    started = min(pod.running_since, now)
+    if row.pod != pod.name:
+        if now - max(started, database_since) > CLAIM_LIMIT:
+            message = f"pod {pod.name} runs but does not take the job; its log says why: kubectl logs {pod.name}"
+            return Diagnosis(Health.BROKEN, c.RESTARTING, message, started + CLAIM_LIMIT)
+        return Diagnosis(Health.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
+    heartbeat = row.heartbeat_at or started
+    due = max(heartbeat + HEARTBEAT_LIMIT, started + START_GRACE, database_since + DATABASE_GRACE)
+    if now > due:
+        silent = int((now - heartbeat).total_seconds())
+        message = f"no sign of life from pod {pod.name} on node {pod.node} for {silent} s: lost or hanging"
+        return Diagnosis(Health.BROKEN, c.RESTARTING, message, due, node_suspect=True)
+    return Diagnosis(Health.WORKING, c.INDEXING, f"attempt {pod.attempt} in pod {pod.name} on node {pod.node}")
+
+
+def _starting(pod: Pod) -> Diagnosis:
+    if pod.unschedulable is not None:
+        return Diagnosis(Health.STARTING, c.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable}")
+    if pod.waiting is None or pod.waiting[0] in ("", "ContainerCreating", "PodInitializing"):
+        return Diagnosis(Health.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
+    reason, message = pod.waiting
+    said = f"pod {pod.name}: {reason}: {message}"
+    if reason in _IMAGE_TROUBLE:
+        advice = "; check indexer.image in the chart, and that the nodes can pull it"
+        return Diagnosis(Health.STARTING, c.IMAGE_PULL_FAILED, said + advice)
+    return Diagnosis(Health.STARTING, c.CONTAINER_CONFIG_ERROR, f"{said}; kubectl describe pod {pod.name}")

@@ -1,0 +1,157 @@
+"""What one job needs now: the steps for its cancel, suspend, retries, deadline and end. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from codebase_index.job import FINAL, ErrorType, JobState
+from codebase_operator.actions import (
+    Action,
+    Cancel,
+    DeleteJob,
+    DeletePod,
+    EnsureRow,
+    Fail,
+    Retry,
+    StartPod,
+    Suspend,
+)
+from codebase_operator.health import Diagnosis, Health, diagnose
+from codebase_operator.model import Pod, Snapshot, View
+
+MAX_DELAY: Final = 30
+"""Seconds between the last counted retries; the first ones come after 1, 2, 4, ..."""
+
+EXIT_GRACE: Final = timedelta(seconds=10)
+"""A pod whose job is over ends by itself within a second; one that does not is deleted."""
+
+TERMINATION_GRACE: Final = timedelta(seconds=15)
+"""How long after its grace period a pod may still be there before it is removed by force: its node is lost."""
+
+REFUSED_AGAIN: Final = timedelta(seconds=5)
+"""Pause before a pod that the API server refused is offered again."""
+
+
+def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
+    """Yield what a job needs, in order. The database answers."""
+    job, row = view.job, view.row
+    if job.finished and (row is None or row.state in FINAL):
+        yield from _when_over(view, s)
+        return
+    if job.spec is None:
+        if row is not None and not view.final:
+            yield from _fail(view, ErrorType.INVALID_SPEC, f"{job.problem}; create a corrected job")
+        return
+    if row is None:
+        if job.deleting:
+            return
+        yield EnsureRow(job)
+    if view.final:
+        yield from _clean_up(view, s)
+    elif view.cancelled:
+        yield Cancel(job)
+        yield from _delete(view.unfinished, view, "the job was cancelled")
+    elif view.suspended:
+        yield from _suspend(view)
+    elif view.admitted and row is not None:
+        yield from _attend(view, s)
+
+
+def diagnosis_of(view: View, s: Snapshot) -> Diagnosis | None:
+    """Judge the pod of the current attempt; None where there is none."""
+    if view.pod is None or view.row is None:
+        return None
+    return diagnose(view.pod, view.row, s.now, s.database_since)
+
+
+def _attend(view: View, s: Snapshot) -> Iterator[Action]:
+    job, row, spec = view.job, view.row, view.job.spec
+    assert row is not None and spec is not None
+    deadline = spec.active_deadline_seconds
+    if deadline is not None and row.started_at and s.now - row.started_at > timedelta(seconds=deadline):
+        message = (
+            f"not finished {deadline} s after its start: start it again with a longer spec.activeDeadlineSeconds"
+        )
+        yield from _fail(view, ErrorType.DEADLINE_EXCEEDED, f"{message}; what is indexed is kept")
+        return
+    yield from _delete([p for p in view.unfinished if p is not view.pod], view, "its attempt was replaced")
+    diagnosis = diagnosis_of(view, s)
+    if diagnosis is None:
+        yield from _without_pod(view, s)
+    elif diagnosis.health is Health.DISRUPTED:
+        yield Retry(job, row.attempt + 1, False, f"Restarting: {diagnosis.message}")
+    elif diagnosis.health is Health.BROKEN:
+        yield from _broken(view, diagnosis, s.now)
+
+
+def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
+    job, row = view.job, view.row
+    assert row is not None
+    if row.attempt > 0 and row.pod is not None:
+        yield Retry(job, row.attempt + 1, False, f"Restarting: pod {row.pod} is gone")
+    elif view.refusal is None or s.now - view.refusal.at >= REFUSED_AGAIN:
+        yield StartPod(job, max(row.attempt, 1))
+
+
+def _broken(view: View, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
+    job, row, spec, pod = view.job, view.row, view.job.spec, view.pod
+    assert row is not None and spec is not None and pod is not None
+    if row.failures >= spec.backoff_limit:
+        tries = f"attempt {row.attempt} was the last that spec.backoffLimit {spec.backoff_limit} allows"
+        yield from _fail(view, diagnosis.error, f"{diagnosis.message}; {tries}; what is indexed is kept")
+    elif diagnosis.since is None or now >= diagnosis.since + retry_delay(row.failures):
+        message = f"Restarting: {diagnosis.message}"
+        avoid = pod.node if diagnosis.node_suspect else None
+        yield Retry(job, row.attempt + 1, True, message, avoid)
+        if not pod.finished:  # the log of a finished one may be wanted
+            yield DeletePod(job.id, pod, diagnosis.message, force=diagnosis.node_suspect)
+
+
+def retry_delay(failures: int) -> timedelta:
+    """Return the pause before the next counted retry, when this many were counted: 1, 2, 4, ... 30 s."""
+    return timedelta(seconds=min(2 ** min(failures, 10), MAX_DELAY))
+
+
+def _fail(view: View, error: ErrorType, message: str) -> Iterator[Action]:
+    assert view.row is not None
+    yield Fail(view.job, view.row.attempt, error, message)
+    yield from _delete(view.unfinished, view, "the job failed")
+
+
+def _suspend(view: View) -> Iterator[Action]:
+    if view.row is None or view.row.state is JobState.BLOCKED:
+        return  # a blocked job is suspended when its service is back: blocked -> pending is not a legal transition
+    if view.row.state is JobState.RUNNING or view.pod in view.unfinished:
+        yield Suspend(view.job, view.attempt + 1)
+    yield from _delete(view.unfinished, view, "the job is suspended")
+
+
+def _clean_up(view: View, s: Snapshot) -> Iterator[Action]:
+    row = view.row
+    ended = (row.completed_at or row.cancelled_at) if row else None
+    over_due = ended is None or s.now - ended > EXIT_GRACE
+    if over_due or (row is not None and row.state is JobState.CANCELLED):
+        yield from _delete(view.unfinished, view, "the job is over")
+
+
+def _when_over(view: View, s: Snapshot) -> Iterator[Action]:
+    yield from _clean_up(view, s)
+    status, spec = view.job.status, view.job.spec
+    ended = status.completed_at or status.cancelled_at
+    if ended is None or spec is None or view.unfinished or view.job.deleting:
+        return
+    if s.now >= ended + timedelta(seconds=spec.ttl_seconds_after_finished):
+        yield DeleteJob(view.job)
+
+
+def _delete(pods: tuple[Pod, ...] | list[Pod], view: View, reason: str) -> Iterator[Action]:
+    for pod in pods:
+        if pod.deleted_at is None:
+            yield DeletePod(view.job.id, pod, reason)
+
+
+def remove_by_force(s: Snapshot) -> Iterator[Action]:
+    """Yield the deletion of pods that outlived their grace period: their node does not answer."""
+    for pod in s.pods:
+        if pod.deleted_at is not None and not pod.finished and s.now - pod.deleted_at > TERMINATION_GRACE:
+            yield DeletePod(pod.job_id, pod, "its node does not confirm the deletion", force=True)

@@ -1,0 +1,120 @@
+"""The plan: from everything that is true now to the steps that are due. No I/O, no clock, no memory.
+
+Level-triggered: it asks what is true, never what has just happened, so a lost event costs nothing and a
+crash between any two steps is repaired by the next pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from codebase_index.job import FINAL, JobState
+from codebase_operator import conditions as c
+from codebase_operator.actions import Action, Admit, CancelVanished, DeletePod, SetQueue, WriteStatus
+from codebase_operator.conditions import Situation
+from codebase_operator.events import events_of
+from codebase_operator.lifecycle import diagnosis_of, remove_by_force, steps_for
+from codebase_operator.mirror import status_of, worth_writing
+from codebase_operator.model import Snapshot, View, views_of
+from codebase_operator.order import Queue, decide
+
+AWAY_AFTER: Final = timedelta(seconds=3)
+"""How long the database may be silent before the jobs' mirrors say so."""
+
+
+def plan(s: Snapshot) -> list[Action]:
+    """Return the steps that are due, in the order in which they are to be carried out."""
+    views = views_of(s)
+    if s.rows is None:
+        return list(_without_database(views, s))
+    actions: list[Action] = [*_vanished(s), *remove_by_force(s)]
+    changing = set()
+    for view in views:
+        steps = list(steps_for(view, s))
+        actions += steps
+        # A job whose facts change in this pass is mirrored in the next one, which follows at once.
+        if any(not isinstance(step, DeletePod) for step in steps):
+            changing.add(view.job.id)
+    queue = decide(views, s.pods, s.limit)
+    for view in queue.admitted:
+        actions += _admit(view, s)
+        changing.add(view.job.id)
+    actions += _places(views, queue, s)
+    for view in views:
+        if view.job.id not in changing:
+            actions += _mirror(_situation(view, queue, s))
+    return actions
+
+
+def _vanished(s: Snapshot) -> Iterator[Action]:
+    known = {job.id for job in s.jobs}
+    for row in (s.rows or {}).values():
+        if row.id not in known and row.state not in FINAL and row.namespace == s.namespace:
+            yield CancelVanished(row.id, row.cr_name)
+
+
+def _admit(view: View, s: Snapshot) -> Iterator[Action]:
+    # After a suspend, the token was raised for nobody: that attempt is taken instead of a new one.
+    unused = view.row is not None and view.row.attempt > 0 and view.row.pod is None
+    attempt = view.attempt if unused else view.attempt + 1
+    situation = Situation(view, s.now, admitted=True, pod_message="the pod is about to be created")
+    status = status_of(situation)
+    yield from events_of(situation, status)
+    yield Admit(view.job, attempt, status)
+
+
+def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
+    """Yield the queue's places and the reasons for waiting, where the rows do not hold them yet."""
+    changes: list[tuple[UUID, int | None, str]] = []
+    for view in views:
+        row, place = view.row, queue.places.get(view.job.id)
+        if row is None or row.state is not JobState.PENDING or view.cancelled or view in queue.admitted:
+            continue
+        if place is not None:
+            entry: tuple[UUID, int | None, str] = (row.id, place.position, place.message)
+        elif view.suspended and not view.holds_slot:
+            entry = (row.id, None, "Suspended")
+        elif view.admitted:
+            situation = _situation(view, queue, s)
+            told = situation.refusal.message if situation.refusal else situation.pod_message
+            entry = (row.id, None, f"Starting: {told}"[:4096])
+        else:
+            continue
+        if (row.queue_position, row.message) != entry[1:]:
+            changes.append(entry)
+    if changes:
+        yield SetQueue(tuple(changes))
+
+
+def _situation(view: View, queue: Queue, s: Snapshot) -> Situation:
+    diagnosis = diagnosis_of(view, s)
+    situation = Situation(view, s.now, view.admitted, queue.places.get(view.job.id))
+    if diagnosis is not None:
+        return replace(situation, pod_reason=diagnosis.reason, pod_message=diagnosis.message)
+    reason = c.RESTARTING if view.under_way else c.POD_STARTING
+    return replace(situation, pod_reason=reason, pod_message="the pod is about to be created")
+
+
+def _mirror(situation: Situation) -> Iterator[Action]:
+    job = situation.job
+    if job.finished and situation.view.final:
+        return
+    status = status_of(situation)
+    if worth_writing(situation, status):
+        yield from events_of(situation, status)
+        yield WriteStatus(job, status)
+
+
+def _without_database(views: list[View], s: Snapshot) -> Iterator[Action]:
+    """Without facts nothing is admitted, retried or ended; but a cancelled job's pod can be stopped."""
+    for view in views:
+        if view.cancelled:
+            for pod in view.unfinished:
+                if pod.deleted_at is None:
+                    yield DeletePod(view.job.id, pod, "the job was cancelled")
+        if s.now - s.database_since < AWAY_AFTER or view.job.spec is None:
+            continue
+        away = f"the database does not answer since {s.database_since:%H:%M:%S} UTC; the job goes on by itself"
+        yield from _mirror(Situation(view, s.now, view.job.marked_admitted, database_away=away))

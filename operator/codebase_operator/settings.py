@@ -1,0 +1,76 @@
+"""The operator's settings: the environment, and the pod template that the chart mounts."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+
+class PodTemplate(BaseModel):
+    """What a site decides about indexer pods; everything else is decided in `pods.py`.
+
+    The fields are those of a pod and its container, in the wire's spelling, so the chart passes its values on.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    image: str = Field(min_length=1)
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: list[dict[str, Any]] = []
+    service_account_name: str = "default"
+    priority_class_name: str | None = None
+    resources: dict[str, dict[str, str]] = {}
+    env: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    volume_mounts: list[dict[str, Any]] = []
+    node_selector: dict[str, str] = {}
+    tolerations: list[dict[str, Any]] = []
+    affinity: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    pod_security_context: dict[str, Any] = {}
+    """Merged over the restricted one of `pods.py`."""
+    security_context: dict[str, Any] = {}
+    """The container's; merged over the restricted one of `pods.py`."""
+    tmp_size_limit: str = "1Gi"
+    work_size_limit: str = "10Gi"
+    """Room for the clone of a git source."""
+
+
+class SettingsInvalid(ValueError):
+    """The environment or the pod template is not usable. The message names the variable and the fault."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the operator is told from outside."""
+
+    namespace: str
+    limit: int
+    template: PodTemplate
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read CODEBASE_NAMESPACE, CODEBASE_MAX_CONCURRENT_JOBS, CODEBASE_POD_TEMPLATE and CODEBASE_LOG_LEVEL."""
+        limit = env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3")
+        if not limit.isdigit():
+            raise SettingsInvalid(f"CODEBASE_MAX_CONCURRENT_JOBS must be a whole number, not {limit!r}")
+        for name in ("CODEBASE_NAMESPACE", "CODEBASE_POD_TEMPLATE", "CODEBASE_DATABASE_URL"):
+            if not env.get(name):
+                raise SettingsInvalid(f"{name} is not set; the chart sets it for the operator's Deployment")
+        template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
+        return cls(env["CODEBASE_NAMESPACE"], int(limit), template, env.get("CODEBASE_LOG_LEVEL", "INFO"))
+
+
+def read_template(path: Path) -> PodTemplate:
+    """Read the pod template, a JSON file. Raises SettingsInvalid."""
+    try:
+        return PodTemplate.model_validate(json.loads(path.read_text()))
+    except (OSError, json.JSONDecodeError, ValidationError) as error:
+        raise SettingsInvalid(f"the pod template {path} (CODEBASE_POD_TEMPLATE) is not usable: {error}") from error
