@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import build, cluster, host, kind, status
+from . import build, cleanup, cluster, host, kind, status
 from .console import fail, say
 from .errors import ClusterError
 from .paths import State, own_state
@@ -42,19 +42,23 @@ def _dispatch(arguments: argparse.Namespace, state: State) -> int:
     if arguments.command == "build-tools":
         print(build.ensure())
         return 0
-    on_docker = kind.is_ours(state) or host.docker_answers()
     if arguments.command == "status":
-        return 0 if (kind if on_docker else status).report(state) else 1
+        return 0 if status.report(state) else 1
     with _one_at_a_time():
-        driver = kind if on_docker else cluster
         match arguments.command:
             case "up":
-                driver.up(state, cluster.check_nodes(os.environ.get("NODES", "1")))
+                nodes = cluster.check_nodes(os.environ.get("NODES", "1"))
+                (kind if _on_docker(state) else cluster).up(state, nodes)
             case "down":
-                driver.down(state)
+                (kind if kind.is_ours(state) else cluster).down(state)
             case "load-image":
-                driver.load_image(state, arguments.archive)
+                (kind if kind.is_ours(state) else cluster).load_image(state, arguments.archive)
     return 0
+
+
+def _on_docker(state: State) -> bool:
+    """Which cluster `up` means: the kind that is there already; for a new one, kind where Docker answers."""
+    return kind.is_ours(state) or (cleanup.owner() != state and host.docker_answers())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .console import duration, say
+from .console import duration, run, say
 from .errors import ClusterError
 from .paths import GO_MODULE, cache_root
 
@@ -55,6 +55,13 @@ TARGETS = (
     ),
 )
 
+# kind's nodes bring Kubernetes with them; only the clients are built, where they are not on PATH.
+CLIENTS = {
+    "kubectl": Target(("k8s.io/kubernetes/cmd/kubectl",), ("kubectl",), "Compiling kubectl, about 2 minutes"),
+    "helm": Target(("helm.sh/helm/v3/cmd/helm",), ("helm",), "Compiling Helm, 2 to 4 minutes"),
+}
+KIND_VERSION = "v0.33.0"
+
 
 def module_hash(folder: Path) -> str:
     """A hash over names and contents of all files of the Go module, and over the build flags."""
@@ -79,26 +86,49 @@ def parse_go_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
-def ensure() -> Path:
-    """The folder with all binaries, built first where they are missing. Raises ClusterError."""
-    if (ready := cached()) is not None:
+def ensure(targets: Sequence[Target] = TARGETS) -> Path:
+    """The folder with the binaries of all targets, built first where they are missing. Raises ClusterError."""
+    if (ready := _cached(targets)) is not None:
         return ready
     go = _go()
     folder = cache_root() / f"{module_hash(GO_MODULE)}-{_go_version(go)}"
     folder.mkdir(parents=True, exist_ok=True)
-    for target in TARGETS:
+    for target in targets:
         if not all((folder / name).exists() for name in target.binaries):
             _build(go, target, folder)
     return folder
 
 
-def cached() -> Path | None:
+def _cached(targets: Sequence[Target]) -> Path | None:
     """A folder with all binaries of the present Go module, if one is complete. It needs no Go."""
-    wanted = [name for target in TARGETS for name in target.binaries]
+    wanted = [name for target in targets for name in target.binaries]
     for folder in sorted(cache_root().glob(f"{module_hash(GO_MODULE)}-*")):
         if all((folder / name).exists() for name in wanted):
             return folder
     return None
+
+
+def tool(name: str) -> list[Path]:
+    """The command of `kubectl` or `helm`: the one on PATH, else one that is built."""
+    found = shutil.which(name)
+    return [Path(found) if found else ensure([CLIENTS[name]]) / name]
+
+
+def kind() -> Path:
+    """kind: the one on PATH where it is the version that kind.yaml is written for, else one that is built."""
+    found = shutil.which("kind")
+    if found is not None and f" {KIND_VERSION} " in run([found, "version"]):
+        return Path(found)
+    folder = cache_root() / f"kind-{KIND_VERSION}"
+    if not (folder / "kind").exists():
+        go = _go()
+        folder.mkdir(parents=True, exist_ok=True)
+        say(f"Compiling kind {KIND_VERSION}, about 1 minute.")
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as unfinished:
+            environment = {**os.environ, "GOBIN": unfinished, "CGO_ENABLED": "0"}
+            run([go, "install", f"sigs.k8s.io/kind@{KIND_VERSION}"], env=environment)
+            (Path(unfinished) / "kind").replace(folder / "kind")
+    return folder / "kind"
 
 
 def _go() -> str:
@@ -158,4 +188,6 @@ def _run_with_progress(command: Sequence[str], begin: float) -> None:
         raise
     if process.wait() != 0:
         tail = "".join(lines[-15:])
-        raise ClusterError(f"`go build` failed in {GO_MODULE}; its last lines:\n{tail}Run the command again when solved.")
+        raise ClusterError(
+            f"`go build` failed in {GO_MODULE}; its last lines:\n{tail}Run it again when this is solved."
+        )

@@ -7,6 +7,7 @@ the kernel: it survives SIGKILL of anything, is visible from any checkout, and c
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import ClusterError
@@ -27,6 +28,7 @@ def parse_hierarchies(mountinfo: str) -> list[tuple[Path, bool]]:
 
 
 def hierarchies() -> list[tuple[Path, bool]]:
+    """The hierarchies that are mounted now, as parse_hierarchies gives them."""
     return parse_hierarchies(Path("/proc/self/mountinfo").read_text())
 
 
@@ -98,18 +100,27 @@ def kill_members(limit_seconds: float = 20) -> None:
     Raises ClusterError when a process does not go away, which only a hung disk or kernel can cause.
     """
     end = time.monotonic() + limit_seconds
+    killed: set[int] = set()
     while pids := members():
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        killed |= pids
         if time.monotonic() > end:
             raise ClusterError(f"Processes {sorted(pids)} do not end after SIGKILL; look at them with ps.")
+        time.sleep(0.05)
+    _wait_for_reaping(killed)
+
+
+def _wait_for_reaping(pids: set[int], limit_seconds: float = 3) -> None:
+    """Give init a moment to collect the dead, so that `ps` shows none of them after `down`."""
+    end = time.monotonic() + limit_seconds
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
         time.sleep(0.05)
 
 
 def exists() -> bool:
+    """Whether any control group of a cluster is there, empty or not."""
     return any((mount / NAME).is_dir() for mount, _ in hierarchies())
 
 

@@ -3,12 +3,13 @@
 import os
 import shutil
 import signal
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 from . import cgroups, network
 from .console import succeeds
 from .errors import ClusterError
-from .node import CNI_NETWORK
 from .paths import OWNER, RUN, State
 
 
@@ -34,6 +35,7 @@ def owner() -> State | None:
 
 
 def claim(state: State) -> None:
+    """Note that the cluster on this machine belongs to `state`, where every checkout can read it."""
     RUN.mkdir(parents=True, exist_ok=True, mode=0o755)
     OWNER.write_text(f"{state.folder}\n")
 
@@ -54,7 +56,6 @@ def clear_runtime(folders: list[State]) -> None:
         unmount_below(folder)
     network.remove()
     cgroups.remove()
-    _remove_shim_sockets()
     _remove_shared_traces(folders)
     shutil.rmtree(RUN, ignore_errors=True)
 
@@ -99,19 +100,32 @@ def _kill_stray_shims() -> None:
             os.kill(int(entry.name), signal.SIGKILL)
 
 
-def _remove_shim_sockets() -> None:
-    """A shim's socket lies in a folder shared by all containerds; the shim's bundle tells which is ours."""
-    for address in RUN.glob("node*/containerd/io.containerd.runtime.v2.task/*/*/address"):
-        socket = Path(address.read_text().strip().removeprefix("unix://"))
-        if socket.is_relative_to("/run/containerd/s"):
-            socket.unlink(missing_ok=True)
-
-
 def _remove_shared_traces(folders: list[State]) -> None:
-    """Files that Kubernetes programs write at fixed places: log links, and results of the pod network."""
+    """Files that the programs write at fixed places, each only where it is known to be ours or dead."""
     for link in Path("/var/log/containers").glob("*.log"):
-        if link.is_symlink() and any(Path(os.readlink(link)).is_relative_to(s.folder) for s in folders):
+        if link.is_symlink() and any(link.readlink().is_relative_to(s.folder) for s in folders):
             link.unlink()
-    for result in Path("/var/lib/cni/results").glob(f"{CNI_NETWORK}-*"):
-        result.unlink(missing_ok=True)
+    for result in Path("/var/lib/cni/results").glob("*"):
+        if f"{RUN}/" in result.read_text(errors="replace"):
+            result.unlink()
+    device_plugins = Path("/var/lib/kubelet/device-plugins")
+    for place in (*Path("/run/containerd/s").glob("*"), device_plugins / "kubelet.sock"):
+        if is_dead_socket(place):
+            place.unlink()
+    for folder in (device_plugins, Path("/var/lib/kubelet"), Path("/var/lib/cni/results"), Path("/var/lib/cni")):
+        with suppress(OSError):  # absent, or somebody else's files are in it
+            folder.rmdir()
 
+
+def is_dead_socket(path: Path) -> bool:
+    """Whether `path` is a socket that no process listens on."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False

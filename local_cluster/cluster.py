@@ -1,13 +1,12 @@
 """The built-in cluster: up, down, load-image. Each step may be repeated at any time."""
 
 import json
-import shlex
 import socket
 from functools import partial
 from pathlib import Path
 from string import Template
 
-from . import build, cgroups, cleanup, control_plane, host, images, network, node, pki, processes
+from . import build, cgroups, cleanup, control_plane, entrances, host, images, network, node, pki, processes
 from .api import Api
 from .console import run, say, step, succeeds, wait_until
 from .errors import ClusterError
@@ -53,9 +52,7 @@ def down(state: State) -> None:
     host.require_linux_root()
     owner = cleanup.owner()
     if owner is not None and owner != state and is_running() and owner.checkout.exists():
-        raise ClusterError(
-            f"The cluster on this machine belongs to {owner.checkout}; run `make down` there."
-        )
+        raise ClusterError(f"The cluster on this machine belongs to {owner.checkout}; run `make down` there.")
     with step("Ending all processes; removing mounts, namespaces and control groups"):
         cleanup.clear_runtime([state] if owner is None else [state, owner])
     cleanup.remove_state(state)
@@ -84,6 +81,7 @@ def nodes_ready(api: Api) -> int:
 
 
 def dns_ready(api: Api) -> bool:
+    """Whether a pod of CoreDNS is available."""
     status, deployment = api.request("GET", "/apis/apps/v1/namespaces/kube-system/deployments/coredns")
     return status == 200 and deployment["status"].get("availableReplicas", 0) > 0
 
@@ -177,19 +175,12 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 
 def _write_entrances(state: State, binaries: Path, port: int) -> None:
-    """The kubeconfig for clients on the host, and wrappers that always talk to this cluster."""
+    """The kubeconfig for clients on the host, and the wrappers that use it."""
     server = f"https://127.0.0.1:{port}"
     pki.write_kubeconfig(state.kubeconfig, pki=state.pki, user="admin", server=server)
-    with_config = f"KUBECONFIG={shlex.quote(str(state.kubeconfig))}"
-    wrappers = {
-        "kubectl": f"{with_config} exec {shlex.quote(str(binaries / 'hyperkube'))} kubectl",
-        "helm": f"{with_config} exec {shlex.quote(str(binaries / 'helm'))}",
-        "ctr": f"exec ctr --address={containerd_socket(1)} --namespace=k8s.io",
-    }
-    for name, command in wrappers.items():
-        path = state.bin / name
-        path.write_text(f'#!/bin/sh\n{command} "$@"\n')
-        path.chmod(0o755)
+    entrances.write(state, kubectl=[binaries / "hyperkube", "kubectl"], helm=[binaries / "helm"])
+    ctr = f"exec ctr --address={containerd_socket(1)} --namespace=k8s.io"
+    entrances.write_wrapper(state, "ctr", ctr)
 
 
 def _start_rest(state: State, binaries: Path, nodes: int) -> None:
@@ -227,7 +218,8 @@ def _apply_addons(state: State) -> None:
     """CoreDNS and the default StorageClass."""
     values = {"IMAGE": images.COREDNS_IMAGE, "ADDRESS": network.DNS_ADDRESS}
     manifests = [Template(path.read_text()).substitute(values) for path in sorted(ADDONS.glob("*.yaml"))]
-    kubectl = [state.bin / "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"]
+    options = ["--server-side", "--force-conflicts", "--filename=-"]
+    kubectl: list[str | Path] = [state.bin / "kubectl", "apply", *options]
     run(kubectl, stdin="---\n".join(manifests), hint=f"See {state.logs}/kube-apiserver.log.")
 
 

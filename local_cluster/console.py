@@ -51,7 +51,8 @@ def run(
         raise ClusterError(f"The program {words[0]} is not on this machine. {hint}".strip()) from missing
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip() or "it said nothing")[-600:]
-        raise ClusterError(f"`{' '.join(words)[:200]}` failed ({done.returncode}): {reason.rstrip('.')}. {hint}".strip())
+        command_line = " ".join(words)[:200]
+        raise ClusterError(f"`{command_line}` failed ({done.returncode}): {reason.rstrip('.')}. {hint}".strip())
     return done.stdout
 
 

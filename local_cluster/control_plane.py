@@ -9,6 +9,8 @@ from .processes import Program
 
 _ETCD = "http://127.0.0.1:2379"
 
+Flags = dict[str, str | int | Path]
+
 _CRD_GROUP = "indexing.codebase-mcp.io"
 
 
@@ -34,6 +36,7 @@ def audit_policy() -> str:
 
 
 def etcd(state: State) -> Program:
+    """The database of the API server, for processes of its own namespace only."""
     command = [
         "etcd",
         f"--data-dir={state.etcd}",
@@ -45,8 +48,9 @@ def etcd(state: State) -> Program:
 
 
 def apiserver(state: State, hyperkube: Path) -> Program:
+    """The API server, with audit log, and with node, pod and service account authentication."""
     pki = state.pki
-    flags = {
+    flags: Flags = {
         "etcd-servers": _ETCD,
         "bind-address": "0.0.0.0",
         "advertise-address": network.node_address(1),
@@ -82,7 +86,8 @@ def apiserver(state: State, hyperkube: Path) -> Program:
 
 
 def controller_manager(state: State, hyperkube: Path) -> Program:
-    flags = {
+    """The controllers. A node is called lost 50 s after its last heartbeat, checked every 2 s."""
+    flags: Flags = {
         "kubeconfig": state.folder / "controller-manager.kubeconfig",
         "service-account-private-key-file": state.pki / "sa.key",
         "root-ca-file": state.pki / "ca.crt",
@@ -97,7 +102,8 @@ def controller_manager(state: State, hyperkube: Path) -> Program:
 
 
 def scheduler(state: State, hyperkube: Path) -> Program:
-    flags = {
+    """The scheduler, without leader election: there is one."""
+    flags: Flags = {
         "kubeconfig": state.folder / "scheduler.kubeconfig",
         "leader-elect": "false",
         "profiling": "false",
@@ -105,6 +111,6 @@ def scheduler(state: State, hyperkube: Path) -> Program:
     return _kubernetes("kube-scheduler", hyperkube, flags)
 
 
-def _kubernetes(name: str, hyperkube: Path, flags: dict[str, str | int | Path]) -> Program:
+def _kubernetes(name: str, hyperkube: Path, flags: Flags) -> Program:
     options = [f"--{flag}={value}" for flag, value in flags.items()]
     return Program(name, [hyperkube, name, *options], network.netns(1))

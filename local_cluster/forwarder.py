@@ -47,6 +47,7 @@ async def serve(listener: socket.socket, host: str, port: int) -> None:
 
 
 def main() -> None:
+    """Serve on the socket whose number, with the target, the command line gives."""
     descriptor, host, port = sys.argv[1:]
     asyncio.run(serve(socket.socket(fileno=int(descriptor)), host, int(port)))
 

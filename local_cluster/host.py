@@ -50,6 +50,7 @@ def docker_answers() -> bool:
 
 
 def require_linux_root() -> None:
+    """Raise ClusterError unless this is Linux and we are root."""
     if platform.system() != "Linux":
         raise ClusterError(
             f"The built-in cluster runs on Linux, and this is {platform.system()}. "
@@ -63,6 +64,7 @@ def require_linux_root() -> None:
 
 
 def require_short_path(checkout: Path) -> None:
+    """Raise ClusterError when sockets below the checkout would have too long paths."""
     if len(os.fsencode(checkout)) > _LONGEST_CHECKOUT:
         raise ClusterError(
             f"The path {checkout} is longer than {_LONGEST_CHECKOUT} bytes, and the kubelet's sockets below it "
@@ -83,6 +85,7 @@ def require_disk() -> None:
 
 
 def missing_packages() -> list[str]:
+    """The Debian packages whose programs are not here."""
     absent = {
         package
         for program, package in _PACKAGES.items()
@@ -140,4 +143,3 @@ def snapshotter(folder: Path) -> str:
         ["stat", "--file-system", "--format=%T", str(folder)], capture_output=True, text=True, check=False
     ).stdout.strip()
     return "native" if kind == "overlayfs" else "overlayfs"
-

@@ -21,6 +21,7 @@ _BRIDGE = "nodes0"
 
 
 def node_address(number: int) -> str:
+    """The address of a node; node 1 is also where the API server listens."""
     return f"10.99.0.{number}"
 
 
@@ -30,6 +31,7 @@ def pod_cidr(number: int) -> str:
 
 
 def netns(number: int) -> str:
+    """The name of a node's network namespace."""
     return NAME if number == 1 else f"{NAME}-{number}"
 
 
@@ -93,5 +95,6 @@ def _has_link(name: str, link: str) -> bool:
 
 
 def remove() -> None:
+    """Delete the namespaces, and with them all links, routes and rules in them."""
     for name in existing():
         run(["ip", "netns", "delete", name])

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from . import cgroups, network
 from .images import PAUSE_IMAGE
-from .paths import State, containerd_socket, node_run
+from .paths import NAME, State, containerd_socket, node_run
 from .processes import Program
 
 _CNI_PLUGINS = "/usr/lib/cni"
-CNI_NETWORK = "codebase-mcp"
 
 
 def write_configuration(state: State, number: int, *, snapshotter: str) -> None:
@@ -27,7 +26,7 @@ def write_configuration(state: State, number: int, *, snapshotter: str) -> None:
 def programs(state: State, number: int, hyperkube: Path) -> list[Program]:
     """The kubelet and kube-proxy; containerd comes first, see `containerd`."""
     home, name, net = state.node(number), f"node{number}", network.netns(number)
-    kubelet = [
+    kubelet: list[str | Path] = [
         hyperkube,
         "kubelet",
         f"--config={home / 'kubelet.json'}",
@@ -39,7 +38,7 @@ def programs(state: State, number: int, hyperkube: Path) -> list[Program]:
     ]
     # The connection tracking limits belong to the host, and cannot be set from a namespace: 0 leaves them.
     conntrack = ("max-per-core", "min", "tcp-timeout-established", "tcp-timeout-close-wait")
-    proxy = [
+    proxy: list[str | Path] = [
         hyperkube,
         "kube-proxy",
         f"--kubeconfig={state.folder / 'proxy.kubeconfig'}",
@@ -52,7 +51,8 @@ def programs(state: State, number: int, hyperkube: Path) -> list[Program]:
 
 
 def containerd(state: State, number: int) -> Program:
-    command = ["containerd", "--config", state.node(number) / "containerd.toml"]
+    """The container runtime, which must answer before images are imported and the kubelet starts."""
+    command: list[str | Path] = ["containerd", "--config", state.node(number) / "containerd.toml"]
     return Program(f"node{number}-containerd", command, network.netns(number))
 
 
@@ -113,7 +113,7 @@ def _cni(number: int) -> dict[str, object]:
         },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return {"cniVersion": "0.4.0", "name": CNI_NETWORK, "plugins": [bridge, ports]}
+    return {"cniVersion": "0.4.0", "name": NAME, "plugins": [bridge, ports]}
 
 
 def _kubelet(state: State, number: int) -> dict[str, object]:

@@ -30,6 +30,7 @@ class State:
 
     @property
     def folder(self) -> Path:
+        """The state folder itself."""
         return self.checkout / ".cluster"
 
     @property
@@ -39,14 +40,17 @@ class State:
 
     @property
     def pki(self) -> Path:
+        """Keys and certificates."""
         return self.folder / "pki"
 
     @property
     def etcd(self) -> Path:
+        """etcd's data: all objects of the cluster."""
         return self.folder / "etcd"
 
     @property
     def logs(self) -> Path:
+        """Output of the background programs, a file each."""
         return self.folder / "log"
 
     @property
@@ -56,6 +60,7 @@ class State:
 
     @property
     def audit_log(self) -> Path:
+        """The API server's audit log: JSON, a line for each event."""
         return self.folder / "audit.log"
 
     @property
@@ -79,6 +84,7 @@ class State:
         return self.folder / "removing"
 
     def node(self, number: int) -> Path:
+        """Configuration and persistent data of one node."""
         return self.folder / f"node{number}"
 
     def recorded_nodes(self) -> int:
@@ -97,4 +103,5 @@ def node_run(number: int) -> Path:
 
 
 def containerd_socket(number: int) -> Path:
+    """Where the containerd of a node listens."""
     return node_run(number) / "containerd.sock"

@@ -81,11 +81,9 @@ def _sign(folder: Path, certificate: Certificate) -> None:
     extensions = folder / f"{certificate.file}.ext"
     extensions.write_text(f"subjectAltName={certificate.names}\nextendedKeyUsage=serverAuth,clientAuth\n")
     run(["openssl", "req", *_KEY, "-keyout", key, "-out", request, "-subj", certificate.subject])
-    authority = ("-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial")
-    run(
-        ["openssl", "x509", "-req", "-in", request, *authority]
-        + ["-days", _DAYS, "-out", signed, "-extfile", extensions]
-    )
+    authority: tuple[str | Path, ...] = ("-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial")
+    signing: tuple[str | Path, ...] = ("openssl", "x509", "-req", "-days", _DAYS, "-extfile", extensions)
+    run([*signing, *authority, "-in", request, "-out", signed])
     request.unlink()
     extensions.unlink()
 

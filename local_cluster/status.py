@@ -1,30 +1,33 @@
-"""What `python3 -m local_cluster status` prints about the built-in cluster."""
+"""What `python3 -m local_cluster status` prints ."""
 
 import http.client
 from typing import Any
 
-from . import cleanup, processes
+from . import cleanup, kind, processes
 from .api import Api
 from .paths import State
 
 
 def report(state: State) -> bool:
     """Print the cluster's condition in lines for people; returns whether all is well."""
-    if cleanup.owner() != state:
+    on_kind = kind.is_ours(state)
+    if not (on_kind or cleanup.owner() == state):
         print("No cluster of this checkout runs. Start one with `make up`.")
         return False
-    dead = _programs()
+    dead = [] if on_kind else _programs()
     try:
         api = Api(state.kubeconfig)
         version = api.request("GET", "/version")[1]["gitVersion"]
         ready = _nodes(api)
         waiting = _pods(api)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         print(f"API server  does not answer ({error}). `make up` starts what is missing.")
         return False
     print(f"Kubernetes  {version}")
     print(f"kubeconfig  {state.kubeconfig}")
-    print(f"logs        {state.logs}, audit log {state.audit_log}")
+    print(
+        f"audit log   {state.audit_log}; logs of the programs: {state.logs if not on_kind else 'kind export logs'}"
+    )
     return ready and not dead and not waiting
 
 
@@ -43,9 +46,8 @@ def _nodes(api: Api) -> bool:
     nodes = api.items("/api/v1/nodes")
     states = {node["metadata"]["name"]: _condition(node, "Ready") for node in nodes}
     for name, condition in states.items():
-        memory = next(node["status"]["capacity"] for node in nodes if node["metadata"]["name"] == name)
-        word = "Ready" if condition.get("status") == "True" else f"not ready: {condition.get('message', 'unknown')}"
-        print(f"node        {name}: {word}, {memory['cpu']} CPUs, {memory['memory']} of memory")
+        well = condition.get("status") == "True"
+        print(f"node        {name}: {'Ready' if well else 'not ready: ' + condition.get('message', 'unknown')}")
     return bool(states) and all(condition.get("status") == "True" for condition in states.values())
 
 

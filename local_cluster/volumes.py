@@ -41,13 +41,9 @@ def plan(claims: list[Object], volumes: list[Object], folder: Path) -> Plan:
 
 
 def _waits_for_us(claim: Object) -> bool:
-    spec = claim["spec"]
-    return (
-        spec.get("storageClassName") == STORAGE_CLASS
-        and not spec.get("volumeName")
-        and "deletionTimestamp" not in claim["metadata"]
-        and claim.get("status", {}).get("phase") != "Bound"
-    )
+    spec, phase = claim["spec"], str(claim.get("status", {}).get("phase"))
+    ours = spec.get("storageClassName") == STORAGE_CLASS and not spec.get("volumeName")
+    return ours and phase != "Bound" and "deletionTimestamp" not in claim["metadata"]
 
 
 def _is_left_over(volume: Object) -> bool:
@@ -102,6 +98,7 @@ def _report(verb: str, name: str, status: int) -> None:
 
 
 def main() -> None:
+    """Repeat plan and carry_out until the process is ended."""
     kubeconfig, folder = map(Path, sys.argv[1:])
     api = Api(kubeconfig)
     while True:
