@@ -136,10 +136,9 @@ class World:
         self._failed_lists = 0
         self._next_list = time.monotonic() + LIST_INTERVAL
         parsed = (Pod.parse(body) for body in pods["items"])
-        fresh = self.jobs.replace(
-            {body["metadata"]["uid"]: Job.parse(body) for body in jobs["items"]},
-            jobs["metadata"]["resourceVersion"],
-        )
+        listed = {body["metadata"]["uid"]: Job.parse(body) for body in jobs["items"]}
+        indexers = {pod.id: pod for pod in parsed if pod is not None}
+        fresh = self.jobs.replace(listed, jobs["metadata"]["resourceVersion"])
         fresh &= self.pods.replace(indexers, pods["metadata"]["resourceVersion"])
         self._stale_rounds = 0 if fresh else self._stale_rounds + 1
         if not fresh:
