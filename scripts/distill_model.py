@@ -95,7 +95,11 @@ def main() -> None:
     """Distil, write, and print sizes and digests."""
     parser = argparse.ArgumentParser(description="Distil the default embedding model.")
     parser.add_argument("--output-dir", type=Path, default=TARGET)
-    parser.add_argument("--golden", type=Path, help="write embedding_golden.npy for the texts of embedding_golden.json in this folder, too")
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        help="write embedding_golden.npy for the texts of embedding_golden.json in this folder, too",
+    )
     options = parser.parse_args()
     model = distil()
     write(model, options.output_dir)

@@ -22,6 +22,7 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from codebase_index.embedding.protocol import Vectors
+from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import wordpiece
 
 MODEL_FOLDER = "minilm-static-256"
@@ -92,15 +93,14 @@ class StaticEmbedder:
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text, float32 of shape (len(texts), dimension).
 
-        A text without any known token gets the last unit vector of the basis. That axis
-        carries the least variance (PCA orders them), so such a text resembles nothing;
-        a zero vector would make the cosine distance NaN in pgvector.
+        A text without any known token gets the last unit vector of the basis, the axis
+        that carries the least variance (PCA orders them): see to_unit_length.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _BATCH_TEXTS):
             batch = texts[start : start + _BATCH_TEXTS]
             vectors[start : start + len(batch)] = self._sum_texts(batch)
-        return _to_unit_length(vectors)
+        return to_unit_length(vectors)
 
     def _sum_texts(self, texts: Sequence[str]) -> Vectors:
         """Sum the token vectors of each text."""
@@ -179,12 +179,3 @@ def _count_punctuation(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return how often each character of _PUNCTUATION occurs, of shape (texts, characters)."""
     counts = [np.bincount(np.frombuffer(text.encode(), np.uint8), minlength=128) for text in texts]
     return np.stack(counts)[:, _PUNCTUATION].astype(np.float32)
-
-
-def _to_unit_length(sums: Vectors) -> Vectors:
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    empty = lengths[:, 0] == 0
-    sums[empty, -1] = 1.0
-    lengths[empty] = 1.0
-    unit: Vectors = sums / lengths
-    return unit

@@ -1,0 +1,116 @@
+"""JSON over HTTP with patience: what every embedding service on the network needs."""
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from codebase_index.embedding.protocol import EmbeddingUnavailable
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 120.0
+"""A service on a laptop may have to load its model first."""
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 30.0
+"""Also bounds what a service may ask for with Retry-After: the job's heartbeat says 'blocked' meanwhile."""
+
+_TOO_BUSY = (408, 429)
+
+
+class JsonService:
+    """One HTTP service that answers JSON; temporary failures are tried again."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        advice: str,
+        headers: dict[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Take the base URL and the advice that ends every error message. Nothing is sent yet.
+
+        Raises EmbeddingUnavailable when the URL is not an http or https address, or holds a password.
+        """
+        self._advice = advice
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL("")
+        if address.scheme not in ("http", "https") or not address.host:
+            raise EmbeddingUnavailable(f"{name} cannot be reached: its URL is not an http(s) address; {advice}")
+        if address.userinfo:  # HTTP clients log addresses
+            raise EmbeddingUnavailable(f"{name} is not used: its URL contains a user or a password; {advice}")
+        self._shown = f"{name} at {address.scheme}://{address.netloc.decode()}"
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def post(self, path: str, body: dict[str, Any], attempts: int) -> dict[str, Any]:
+        """Post the body and return the JSON object of the answer.
+
+        Tries up to `attempts` times when the service is away, busy (408, 429) or broken
+        (5xx), with exponential backoff and full jitter, but not earlier than its
+        Retry-After. Raises EmbeddingUnavailable after that, and at once for any other error.
+        """
+        for attempt in range(1, attempts + 1):
+            response: httpx.Response | None = None
+            try:
+                response = self._client.post(path, json=body)
+            except httpx.HTTPError as error:
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if response.status_code == httpx.codes.OK:
+                    return self._decode(response)
+                reason = f"HTTP {response.status_code}: {_excerpt(response)}"
+                if response.status_code not in _TOO_BUSY and response.status_code < 500:
+                    raise self.unavailable(f"refused the request ({reason})")
+            if attempt < attempts:
+                self._sleep(self._delay(attempt, response))
+        raise self.unavailable(f"did not answer in {attempts} attempts ({reason})")
+
+    def unavailable(self, what: str) -> EmbeddingUnavailable:
+        """Return the error that says which service, what happened, and what to do."""
+        return EmbeddingUnavailable(f"{self._shown} {what}; {self._advice}")
+
+    def _decode(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self.unavailable("answered with something that is not a JSON object")
+        return answer
+
+    def _delay(self, attempt: int, response: httpx.Response | None) -> float:
+        """Seconds to wait: full jitter (Brooker, "Exponential Backoff And Jitter", AWS, 2015)."""
+        backoff = FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1) * self._jitter()
+        asked = _retry_after(response) if response is not None else 0.0
+        return min(max(backoff, asked), LONGEST_DELAY_SECONDS)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the service asks for, in either form of RFC 9110, section 10.2.3; 0 when it does not."""
+    value = response.headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    try:
+        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return 0.0
+
+
+def _excerpt(response: httpx.Response) -> str:
+    """Return the beginning of an error body on one line."""
+    return " ".join(response.text[:300].split()) or "no explanation"
