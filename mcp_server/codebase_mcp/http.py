@@ -54,8 +54,8 @@ async def serve_http(app: Starlette, settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but a signal only ends `serve`: uvicorn sends it again when it is done, which would kill the process
-    before the database and the API client are closed.
+    """uvicorn, but a signal only ends `serve`: uvicorn itself sends it again when it is done, which would kill the
+    process before the database and the API client are closed.
     """
 
     @contextmanager

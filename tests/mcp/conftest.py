@@ -1,0 +1,184 @@
+"""A server over a real database. Its Kubernetes API is a closed port, unless a test brings the cluster."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from kubernetes.aio import client
+from mcp import Client
+from mcp.server import MCPServer
+from mcp_types import CallToolResult
+
+from codebase_index.embedding import StaticEmbedder
+from codebase_index.job import Phase
+from codebase_index.resource import IndexingJob
+from codebase_index.source import SourcePolicy
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.database import Database
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.search import Search
+from codebase_index.store.work import Entry, Work
+from codebase_index.text import term_frequencies
+from codebase_mcp.cluster import KubernetesCluster
+from codebase_mcp.jobs import JobService
+from codebase_mcp.search import SearchService
+from codebase_mcp.tools import build_server
+
+Call = Callable[..., Awaitable[CallToolResult]]
+
+
+@pytest.fixture(scope="session")
+def embedder() -> StaticEmbedder:
+    return StaticEmbedder.load()
+
+
+@pytest.fixture(scope="session")
+def closed_port() -> int:
+    """A port of loopback on which nobody listens: a service that is away."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """The one configured root, with a repository `shop` and a file."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "a-file").write_text("not a directory")
+    return tmp_path
+
+
+@pytest.fixture
+async def cluster(closed_port: int) -> AsyncIterator[KubernetesCluster]:
+    configuration = client.Configuration(host=f"http://127.0.0.1:{closed_port}")
+    async with client.ApiClient(configuration) as api:
+        yield KubernetesCluster(api, "default")
+
+
+@pytest.fixture
+async def server(
+    database: Database, cluster: KubernetesCluster, roots: Path, embedder: StaticEmbedder
+) -> AsyncIterator[MCPServer]:
+    policy = SourcePolicy.from_env(
+        {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
+    )
+    jobs = JobService(policy, cluster, Jobs(database), Work(database))
+    search = SearchService(Indexes(database), Search(database), lambda _: embedder)
+    yield build_server(jobs, search)
+    await jobs.close()
+    search.close()
+
+
+@pytest.fixture(params=["auto", "legacy"], ids=["2026-07-28", "2025-11-25"])
+def era(request: pytest.FixtureRequest) -> str:
+    """How the client speaks: the current protocol, or the one with sessions."""
+    return str(request.param)
+
+
+@pytest.fixture
+def call(server: MCPServer, era: str) -> Call:
+    """Call a tool as a client of either era does."""
+
+    async def call(tool: str, **arguments: Any) -> CallToolResult:
+        async with Client(server, mode=era) as mcp_client:
+            return await mcp_client.call_tool(tool, arguments)
+
+    return call
+
+
+def text_of(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert block.type == "text"
+    return block.text
+
+
+@pytest.fixture
+def answered() -> Callable[[CallToolResult], dict[str, Any]]:
+    """Return the structured content of an answer that is no error."""
+
+    def answered(result: CallToolResult) -> dict[str, Any]:
+        assert not result.is_error, text_of(result)
+        assert isinstance(result.structured_content, dict)
+        return result.structured_content
+
+    return answered
+
+
+@pytest.fixture
+def refused() -> Callable[[CallToolResult], str]:
+    """Return the text of an answer that is an error."""
+
+    def refused(result: CallToolResult) -> str:
+        assert result.is_error, text_of(result)
+        return text_of(result)
+
+    return refused
+
+
+class Shop:
+    """Puts jobs and indexes into the database, with the store's own methods: what the indexer does."""
+
+    def __init__(self, database: Database, embedder: StaticEmbedder) -> None:
+        self.jobs, self.work = Jobs(database), Work(database)
+        self._indexes, self._chunks, self._embedder = Indexes(database), Chunks(database), embedder
+
+    async def pending(self, path: str = "/work/shop", **spec: Any) -> UUID:
+        meta = {"name": f"j-{uuid4().hex[:8]}", "namespace": "default", "uid": str(uuid4()),
+                "creationTimestamp": datetime.now(UTC).isoformat()}  # fmt: skip
+        job = IndexingJob.parse({"metadata": meta, "spec": {"source": {"path": path}, **spec}})
+        await self.jobs.create(job)
+        return UUID(job.metadata.uid)
+
+    async def running(self, path: str = "/work/shop", percent: float = 42.7, **spec: Any) -> UUID:
+        job_id = await self.pending(path, **spec)
+        assert await self.jobs.fence(job_id, 1, failed=False, message="Starting")
+        await self.jobs.claim(job_id, 1, "p1")
+        await self.jobs.heartbeat(job_id, 1, Progress(Phase.EMBEDDING, percent, "Embedding", eta_seconds=90))
+        return job_id
+
+    async def failed(self, path: str = "/work/shop") -> UUID:
+        job_id = await self.running(path)
+        await self.jobs.fail(job_id, 1, "CloneFailed", "the host does not answer; check the URL")
+        return job_id
+
+    async def indexing(
+        self, files: dict[str, str], path: str = "/work/shop", **spec: Any
+    ) -> tuple[JobRow, Writer]:
+        """A running job that has stored these files, one chunk for each ten lines."""
+        job_id = await self.running(path, percent=30, **spec)
+        row = await self.jobs.get(job_id)
+        index_id = await self._indexes.ensure(row, self._embedder.name)
+        writer = Writer(job_id, 1, index_id, self._embedder.name, "test-1")
+        await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in files.items()])
+        await self.work.claim(job_id, 1, "p1", len(files))
+        await self._chunks.commit_batch(writer, [self._indexed(i, *item) for i, item in enumerate(files.items())])
+        return row, writer
+
+    async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:
+        row, writer = await self.indexing(files, path, **spec)
+        await self.jobs.set_commit(row.id, 1, "c0ffee" * 6 + "beef")
+        await self._chunks.sweep(writer)
+        await self._chunks.complete(writer, "Complete")
+        return row.id
+
+    def _indexed(self, seq: int, name: str, text: str) -> Indexed:
+        lines = text.splitlines()
+        parts = [(i, lines[i : i + 10]) for i in range(0, len(lines), 10)]
+        chunks = [
+            Chunk(first + 1, first + len(part), None, "\n".join(part), term_frequencies(" ".join([name, *part])))
+            for first, part in parts
+        ]
+        vectors = self._embedder.embed_documents([c.text for c in chunks])
+        return Indexed(seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32))
+
+
+@pytest.fixture
+def shop(database: Database, embedder: StaticEmbedder) -> Shop:
+    return Shop(database, embedder)
