@@ -45,16 +45,18 @@ def up(state: State, nodes: int) -> None:
 
 
 def down(state: State) -> None:
-    """End and remove the cluster with its state. Does nothing where there is none."""
+    """End and remove the cluster with its state. Does nothing where there is none.
+
+    Raises ClusterError when the machine's cluster is another checkout's and runs.
+    """
     if not (cleanup.remains() or state.folder.exists()):
         say("There is no cluster.")
         return
     host.require_linux_root()
-    owner = cleanup.owner()
-    if owner is not None and owner != state and is_running() and owner.checkout.exists():
-        raise ClusterError(f"The cluster on this machine belongs to {owner.checkout}; run `make down` there.")
+    owner = _require_no_other_cluster(state)
     with step("Ending all processes; removing mounts, namespaces and control groups"):
         cleanup.clear_runtime([state] if owner is None else [state, owner])
+    _remove_orphaned(owner)
     cleanup.remove_state(state)
     say("Nothing of the cluster is left (the built programs stay in the cache).")
 
@@ -86,25 +88,38 @@ def dns_ready(api: Api) -> bool:
     return status == 200 and deployment["status"].get("availableReplicas", 0) > 0
 
 
-def _take_over(state: State) -> None:
-    """Make this machine's cluster ours, clearing away the remains of another checkout's.
+def _require_no_other_cluster(state: State) -> State | None:
+    """The owner of the cluster on this machine, if there is one: ourselves, or the owner of mere remains.
 
-    Raises ClusterError when that one still runs.
+    Raises ClusterError when another checkout's cluster runs, and that checkout can still end it.
     """
     owner = cleanup.owner()
-    if owner is not None and owner != state and is_running() and owner.checkout.exists():
+    if owner is not None and owner != state and is_running() and owner.has_program():
         raise ClusterError(
             f"A cluster of {owner.checkout} runs on this machine, and there can be one only. "
             "Run `make down` there first."
         )
+    return owner
+
+
+def _take_over(state: State) -> None:
+    """Make this machine's cluster ours, clearing away the remains of another checkout's."""
+    owner = _require_no_other_cluster(state)
     if owner != state and cleanup.remains():
         with step(f"Clearing what a cluster of {owner.checkout if owner else 'another checkout'} left behind"):
             cleanup.clear_runtime([state] if owner is None else [state, owner])
+        _remove_orphaned(owner)
     if state.removing.exists():
         with step("Finishing an interrupted `down`"):
             cleanup.clear_runtime([state])
             cleanup.remove_state(state)
     cleanup.claim(state)
+
+
+def _remove_orphaned(owner: State | None) -> None:
+    """Remove the state of a checkout that somebody deleted while its cluster ran."""
+    if owner is not None and not owner.has_program():
+        cleanup.remove_state(owner)
 
 
 def _prepare(state: State, nodes: int) -> None:

@@ -87,6 +87,10 @@ class State:
         """Configuration and persistent data of one node."""
         return self.folder / f"node{number}"
 
+    def has_program(self) -> bool:
+        """Whether the checkout is still there, with the program that could end its cluster."""
+        return (self.checkout / PACKAGE.name / "__main__.py").exists()
+
     def recorded_nodes(self) -> int:
         """How many nodes this state has had; 0 for a new one."""
         return sum(1 for number in range(1, MAX_NODES + 1) if self.node(number).is_dir())

@@ -41,9 +41,9 @@ def plan(claims: list[Object], volumes: list[Object], folder: Path) -> Plan:
 
 
 def _waits_for_us(claim: Object) -> bool:
-    spec, phase = claim["spec"], str(claim.get("status", {}).get("phase"))
+    spec, phase = claim["spec"], claim.get("status", {}).get("phase")
     ours = spec.get("storageClassName") == STORAGE_CLASS and not spec.get("volumeName")
-    return ours and phase != "Bound" and "deletionTimestamp" not in claim["metadata"]
+    return bool(ours and phase != "Bound" and "deletionTimestamp" not in claim["metadata"])
 
 
 def _is_left_over(volume: Object) -> bool:
