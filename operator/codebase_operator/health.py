@@ -68,7 +68,8 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
 
 def _ended(pod: Pod, now: datetime) -> Diagnosis:
     ending = pod.ending
-    since = (ending.at if ending else None) or now
+    # Told by the node's clock. One that is ahead must not put the retry off, so then there is no pause.
+    since = ending.at if ending and ending.at and ending.at <= now else None
     if ending and ending.reason == "OOMKilled":
         limit = f"its limit of {pod.memory_limit}" if pod.memory_limit else "its limit"
         message = (
