@@ -1,0 +1,72 @@
+"""Where an attempt stands: set by the stages, read by the heartbeat every second."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+from uuid import UUID
+
+from codebase_index.store.errors import FenceLost, JobNotFound, StoreUnavailable
+from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_indexer import progress
+from codebase_indexer.patience import Outage
+
+HEARTBEAT_SECONDS = 1.0
+
+
+@dataclass
+class Board:
+    """The stage that an attempt is in, as a function from the job's row to what it says.
+
+    The row comes from the database each time: its counters are those of all pods of the job.
+    """
+
+    say: Callable[[JobRow], Progress]
+    in_flight: int = 0
+    waiting_for: str | None = None  # the message of a blocked job
+    _counted_from: tuple[int, float] | None = field(default=None, init=False)
+
+    def scanning(self, looked: int, listed: int) -> None:
+        """Files are being listed. Safe to call from a thread."""
+        self.say = lambda job: progress.scanning(looked, listed)
+
+    def indexing(self) -> None:
+        """Files are being chunked and embedded."""
+        self.say = self._indexing
+
+    def current(self, job: JobRow) -> Progress:
+        """Return what to report now."""
+        now = self.say(job)
+        return Progress(now.phase, now.percent, self.waiting_for) if self.waiting_for else now
+
+    def _indexing(self, job: JobRow) -> Progress:
+        start = self._counted_from = self._counted_from or (job.files_indexed, time.monotonic())
+        pace = progress.Pace(job.files_indexed - start[0], time.monotonic() - start[1])
+        return progress.indexing(job, self.in_flight, pace)
+
+
+class Heart:
+    """Shows life and progress, on a connection of its own, so that no batch makes it wait."""
+
+    def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, board: Board) -> None:
+        self._jobs, self._job_id, self._attempt, self._board = jobs, job_id, attempt, board
+
+    async def beat(self) -> None:
+        """Report once. Raises FenceLost, StoreUnavailable."""
+        try:
+            job = await self._jobs.get(self._job_id)
+        except JobNotFound as error:
+            raise FenceLost(self._job_id, self._attempt) from error
+        await self._jobs.heartbeat(self._job_id, self._attempt, self._board.current(job))
+
+    async def run(self) -> NoReturn:
+        """Report every second, for ever. Raises FenceLost: the attempt must stop at once."""
+        outage = Outage("heartbeat")
+        while True:
+            try:
+                await self.beat()
+                outage.over()
+            except StoreUnavailable as error:
+                outage.note(error)
+            await asyncio.sleep(HEARTBEAT_SECONDS)

@@ -1,0 +1,145 @@
+"""Which language a file is written in, told by its name, else by its first line."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True)
+class Language:
+    """`name` is what search filters by; `grammar` is a tree-sitter grammar, None: chunked by lines."""
+
+    name: str
+    grammar: str | None = None
+
+
+def _parsed(name: str, grammar: str | None = None) -> Language:
+    return Language(name, grammar or name)
+
+
+_BY_EXTENSION: dict[str, Language] = {
+    extension: language
+    for language, extensions in [
+        (_parsed("python"), "py pyi pyw bzl star"),
+        (_parsed("javascript"), "js jsx mjs cjs"),
+        (_parsed("typescript"), "ts mts cts"),
+        (_parsed("typescript", "tsx"), "tsx"),
+        (_parsed("go"), "go"),
+        (_parsed("rust"), "rs"),
+        (_parsed("java"), "java"),
+        (_parsed("c"), "c"),
+        # A header may be either; the C++ grammar reads nearly all of C, not the other way round.
+        (_parsed("c", "cpp"), "h"),
+        (_parsed("cpp"), "cc cpp cxx c++ hh hpp hxx h++ inl ipp tpp cu cuh"),
+        (_parsed("ruby"), "rb rake gemspec podspec"),
+        (_parsed("php"), "php phtml php3 php4 php5 php7 phps"),
+        (_parsed("csharp"), "cs csx"),
+        (_parsed("bash"), "sh bash zsh ksh bats"),
+        (Language("kotlin"), "kt kts"),
+        (Language("swift"), "swift"),
+        (Language("scala"), "scala sc"),
+        (Language("lua"), "lua"),
+        (Language("elixir"), "ex exs"),
+        (Language("erlang"), "erl hrl"),
+        (Language("haskell"), "hs lhs"),
+        (Language("zig"), "zig"),
+        (Language("dart"), "dart"),
+        (Language("r"), "r"),
+        (Language("julia"), "jl"),
+        (Language("perl"), "pl pm t"),
+        (Language("ocaml"), "ml mli"),
+        (Language("clojure"), "clj cljs cljc edn"),
+        (Language("groovy"), "groovy gradle"),
+        (Language("objective-c"), "m mm"),
+        (Language("assembly"), "s asm"),
+        (Language("sql"), "sql"),
+        (Language("protobuf"), "proto"),
+        (Language("graphql"), "graphql gql"),
+        (Language("terraform"), "tf tfvars hcl"),
+        (Language("powershell"), "ps1 psm1 psd1"),
+        (Language("vue"), "vue"),
+        (Language("svelte"), "svelte"),
+        (Language("html"), "html htm xhtml"),
+        (Language("css"), "css scss sass less"),
+        (Language("markdown"), "md markdown mdx"),
+        (Language("restructuredtext"), "rst"),
+        (Language("text"), "txt adoc org"),
+        (Language("yaml"), "yaml yml"),
+        (Language("toml"), "toml"),
+        (Language("json"), "json jsonc json5 jsonl ipynb"),
+        (Language("xml"), "xml xsd xsl xslt svg plist csproj"),
+        (Language("ini"), "ini cfg conf properties env"),
+        (Language("csv"), "csv tsv"),
+        (Language("cmake"), "cmake"),
+        (Language("make"), "mk mak"),
+        (Language("dockerfile"), "dockerfile containerfile"),
+        (Language("template"), "tmpl tpl j2 jinja jinja2 erb"),
+        (Language("diff"), "diff patch"),
+        (Language("vim"), "vim"),
+        (Language("nix"), "nix"),
+        (Language("latex"), "tex sty cls bib"),
+    ]
+    for extension in extensions.split()
+}
+
+_BY_NAME: dict[str, Language] = {
+    "makefile": Language("make"),
+    "gnumakefile": Language("make"),
+    "dockerfile": Language("dockerfile"),
+    "containerfile": Language("dockerfile"),
+    "cmakelists.txt": Language("cmake"),
+    "jenkinsfile": Language("groovy"),
+    "go.mod": Language("go-mod"),
+    "go.work": Language("go-mod"),
+    "rakefile": _parsed("ruby"),
+    "gemfile": _parsed("ruby"),
+    "vagrantfile": _parsed("ruby"),
+    "podfile": _parsed("ruby"),
+    "build": _parsed("python"),  # Bazel
+    "build.bazel": _parsed("python"),
+    "workspace": _parsed("python"),
+    "sconstruct": _parsed("python"),
+    "wscript": _parsed("python"),
+    ".bashrc": _parsed("bash"),
+    ".bash_profile": _parsed("bash"),
+    ".profile": _parsed("bash"),
+    ".zshrc": _parsed("bash"),
+    "pkgbuild": _parsed("bash"),
+}
+
+_SHEBANG = re.compile(rb"#![^\n]*?\b(python|node|deno|ruby|php|bash|zsh|ksh|sh|perl|lua)[.\d]*(?:\s|$)")
+_BY_INTERPRETER: dict[bytes, Language] = {
+    b"python": _parsed("python"),
+    b"node": _parsed("javascript"),
+    b"deno": _parsed("typescript"),
+    b"ruby": _parsed("ruby"),
+    b"php": _parsed("php"),
+    b"bash": _parsed("bash"),
+    b"zsh": _parsed("bash"),
+    b"ksh": _parsed("bash"),
+    b"sh": _parsed("bash"),
+    b"perl": Language("perl"),
+    b"lua": Language("lua"),
+}
+
+_UNKNOWN = Language("")
+
+
+def detect(path: str, head: bytes = b"") -> Language:
+    """Return the language of a file: by its name, else by the `#!` line at its `head`.
+
+    An unknown one has the empty name: it is text all the same, and chunked by lines.
+
+    >>> detect("src/app.py").name, detect("bin/run", b"#!/usr/bin/env node\\n").grammar
+    ('python', 'javascript')
+    """
+    name = PurePosixPath(path).name.lower()
+    if found := _BY_NAME.get(name):
+        return found
+    _, dot, extension = name.rpartition(".")
+    if dot and (found := _BY_EXTENSION.get(extension)):
+        return found
+    if name.startswith(("dockerfile.", "containerfile.")):
+        return _BY_NAME["dockerfile"]
+    match = _SHEBANG.match(head[:256])
+    return _BY_INTERPRETER[match[1]] if match else _UNKNOWN

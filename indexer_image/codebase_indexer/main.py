@@ -1,0 +1,283 @@
+"""The life of one attempt: claim, open, scan, index, finish. `python -m codebase_indexer.main`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from codebase_index import logs
+from codebase_index.embedding import Embedder, EmbeddingUnavailable, factory
+from codebase_index.job import ErrorType, ExitCode
+from codebase_index.resource import IndexingJobSpec
+from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadable
+from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.store.database import Database
+from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.work import Work
+from codebase_indexer import progress
+from codebase_indexer.board import Board, Heart
+from codebase_indexer.chunker import CHUNKER_VERSION
+from codebase_indexer.patience import until_available
+from codebase_indexer.pipeline import Pipeline, plan_flight
+from codebase_indexer.pool import Pool
+from codebase_indexer.scan import ScanFailed, scan
+from codebase_indexer.settings import Settings
+from codebase_indexer.source import Checkout, CloneFailed, open_source
+
+log = logging.getLogger(__name__)
+
+CLAIM_RETRY_SECONDS = 1.0
+FAIL_TRIES = 30
+"""Seconds in which a job on a full disk tries to say so; then the operator's own count of failures decides."""
+
+
+class EmptyRepository(Exception):
+    """There is nothing to index. The message says what was found instead, and what to do."""
+
+
+# First match wins: SourceNotFound and SourceUnreadable are kinds of SourceRefused.
+FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
+    (SourceNotFound, ErrorType.SOURCE_NOT_FOUND),
+    (SourceUnreadable, ErrorType.SOURCE_UNREADABLE),
+    (SourceRefused, ErrorType.SOURCE_REFUSED),
+    (ScanFailed, ErrorType.SOURCE_UNREADABLE),
+    (CloneFailed, ErrorType.CLONE_FAILED),
+    (EmptyRepository, ErrorType.EMPTY_REPOSITORY),
+    (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
+    (ValidationError, ErrorType.INVALID_SPEC),
+    (
+        EmbeddingUnavailable,
+        ErrorType.INVALID_SPEC,
+    ),  # a provider that does not exist; one that is away is waited for
+)
+"""Errors that another attempt would meet again: they end the job. Everything else is tried again."""
+
+
+@dataclass
+class Attempt:
+    """One attempt of one job, and the parts of the store that it works on."""
+
+    settings: Settings
+    jobs: Jobs
+    work: Work
+    chunks: Chunks
+    indexes: Indexes
+    board: Board
+    heart: Heart
+
+    async def run(self) -> None:
+        """Take the job from wherever the last attempt left it to its end."""
+        job = await self._claim()
+        log.info("claimed", extra={"commit": job.commit, "files_total": job.files_total})
+        await self._alongside_heart(self._index(job))
+
+    async def _index(self, job: JobRow) -> None:
+        spec = IndexingJobSpec.model_validate_json(self.settings.spec)
+        embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
+        local = spec.embedding.provider == "static"
+        # The chunker's and the model's versions: a file indexed with others is done again.
+        fingerprint = f"{CHUNKER_VERSION}:{embedder.name}"
+        pool = Pool(self.settings.workers, fingerprint, spec.embedding if local else None)
+        try:
+            checkout = await self._open(job, spec)
+            await self._scan(job, spec, checkout)
+            pipeline = await self._pipeline(job, spec, checkout, pool, embedder, None if local else embedder)
+            try:
+                await self._run(pipeline, spec)
+            except asyncio.CancelledError:
+                await pipeline.release()  # told to stop: the next attempt need not wait for anything
+                raise
+        finally:
+            pool.close()
+        await self._finish(pipeline.writer)
+
+    async def _claim(self) -> JobRow:
+        settings = self.settings
+        while True:
+            try:
+                return await until_available(
+                    "claim the job", lambda: self.jobs.claim(settings.job_id, settings.attempt, settings.pod)
+                )
+            except AnotherJobRuns:
+                log.warning("another job for this repository is still running; waiting for its end")
+                await asyncio.sleep(CLAIM_RETRY_SECONDS)
+
+    async def _open(self, job: JobRow, spec: IndexingJobSpec) -> Checkout:
+        """Open or fetch the source; a later attempt fetches the commit that the first one saw."""
+        fetch = spec.source.git is not None or spec.ref is not None
+        await self._enter(progress.opening(job.source, fetch=fetch))
+        checkout = await asyncio.to_thread(
+            open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None
+        )
+        if checkout.commit and checkout.commit != job.commit:
+            commit = checkout.commit
+            attempt = self.settings.attempt
+            await until_available("set commit", lambda: self.jobs.set_commit(job.id, attempt, commit))
+        return checkout
+
+    async def _scan(self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout) -> None:
+        """Freeze the list of files, unless an earlier attempt did: then what remains of its list is the work."""
+        if job.files_total is not None:
+            return
+        await self._enter(progress.scanning(0, 0))
+        entries = await asyncio.to_thread(
+            lambda: scan(
+                checkout.folder, boundary=checkout.boundary,
+                include=spec.include, exclude=spec.exclude, report=self.board.scanning,
+            )
+        )  # fmt: skip
+        log.info("scanned", extra={"files": len(entries)})
+        await until_available("freeze", lambda: self.work.freeze(job.id, self.settings.attempt, entries))
+
+    async def _pipeline(
+        self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout, pool: Pool, embedder: Embedder,
+        remote: Embedder | None,
+    ) -> Pipeline:  # fmt: skip
+        index_id = await until_available("open the index", lambda: self.indexes.ensure(job, embedder.name))
+        return Pipeline(
+            jobs=self.jobs,
+            work=self.work,
+            chunks=self.chunks,
+            writer=Writer(
+                job.id, self.settings.attempt, index_id, embedder.name, f"{CHUNKER_VERSION}:{embedder.name}"
+            ),
+            pod=self.settings.pod,
+            folder=checkout.folder,
+            pool=pool,
+            board=self.board,
+            remote=remote,
+            force=spec.force_reindex,
+        )
+
+    async def _run(self, pipeline: Pipeline, spec: IndexingJobSpec) -> None:
+        self.board.indexing()
+        await until_available("report", self.heart.beat)
+        await until_available("release", pipeline.release)  # what a crashed worker of this pod held
+        job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
+        flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism)
+        log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
+        await pipeline.run(flight)
+
+    async def _finish(self, writer: Writer) -> None:
+        job_id = self.settings.job_id
+        skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
+        job = await until_available("read the job", lambda: self.jobs.get(job_id))
+        if job.files_indexed == 0:
+            raise EmptyRepository(_nothing_found(job, skipped))
+        await self._enter(progress.writing(0, "removing what vanished"))
+        swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
+        await self._enter(progress.writing(0.5, "refreshing statistics"))
+        await until_available("analyze", self.chunks.analyze)
+        message = progress.complete(job, skipped, swept)
+        await until_available("complete", lambda: self.chunks.complete(writer, message))
+        log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
+
+    async def _enter(self, stage: Progress) -> None:
+        """Begin a stage, and say so at once: a small job would be over before the next heartbeat."""
+        self.board.say = lambda job: stage
+        await until_available("report", self.heart.beat)
+
+    async def _alongside_heart(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work for as long as the heart beats: a lost fence ends both at once."""
+        heart = asyncio.create_task(self.heart.run())
+        body = asyncio.create_task(work)
+        try:
+            await asyncio.wait({heart, body}, return_when=asyncio.FIRST_COMPLETED)
+            if heart.done() and not body.done():
+                heart.result()
+            await body
+        finally:
+            for task in (heart, body):
+                task.cancel()
+            await asyncio.gather(heart, body, return_exceptions=True)
+
+
+def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
+    if not job.files_total:
+        found = "it holds no files, or .gitignore and .mcpignore exclude all of them"
+    else:
+        found = f"all of its {job.files_total:,} files are skipped ({progress.reasons(skipped)})"
+    return f"nothing to index in {job.source}: {found}; check the path and these rules, then start the job again"
+
+
+async def run(settings: Settings) -> int:
+    """Carry out an attempt; return the worker's exit code."""
+    database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", size=4)
+    heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
+    board = Board(say=lambda job: progress.opening(job.source, fetch=False))
+    heart = Heart(Jobs(heart_database), settings.job_id, settings.attempt, board)
+    attempt = Attempt(settings, Jobs(database), Work(database), Chunks(database), Indexes(database), board, heart)
+    try:
+        await attempt.run()
+        return ExitCode.DONE
+    except FenceLost as error:
+        log.warning("stopping", extra={"reason": str(error)})
+        return ExitCode.FENCED
+    except Exception as error:
+        failure = next((kind for exception, kind in FAILURES if isinstance(error, exception)), None)
+        if failure is None:
+            raise
+        return await _fail(attempt.jobs, settings, failure, str(error))
+    finally:
+        await database.close()
+        await heart_database.close()
+
+
+async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:
+    """End the job with its reason. On a full disk even that may not be possible."""
+    log.error(message, extra={"error_type": kind.value})
+    for _ in range(FAIL_TRIES):
+        try:
+            await jobs.fail(settings.job_id, settings.attempt, kind.value, message)
+        except FenceLost:
+            return ExitCode.FENCED
+        except StoreError as error:
+            log.warning("the failure can not be recorded yet", extra={"error": str(error)})
+            await asyncio.sleep(1)
+        else:
+            return ExitCode.FAILED
+    return ExitCode.RETRY
+
+
+async def run_until_stopped(settings: Settings) -> int:
+    """Carry out an attempt until SIGTERM; return the worker's exit code."""
+    task = asyncio.create_task(run(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+        return ExitCode.STOPPED
+
+
+def main() -> NoReturn:
+    """Run the attempt that the environment describes."""
+    logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
+    try:
+        settings = Settings.from_env()
+        code = asyncio.new_event_loop().run_until_complete(run_until_stopped(settings))
+        if code in (ExitCode.DONE, ExitCode.FAILED):
+            shutil.rmtree(settings.work_dir, ignore_errors=True)
+    except Exception:
+        log.exception("the worker ends and is started again")
+        code = ExitCode.RETRY
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    # Threads may still be inside git or a request; nothing that they do matters any more.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Waiting for a database that is away. Nothing is lost meanwhile: callers hold what they could not write."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+from codebase_index.store.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FIRST_DELAY = 0.2
+MAX_DELAY = 3.0
+"""Seconds between two tries: a job must go on within 10 s after the database is back."""
+
+
+class Outage:
+    """Logs the beginning and the end of an outage, not every try in between."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._tries = 0
+
+    def note(self, error: Exception) -> None:
+        """A try failed."""
+        self._tries += 1
+        if self._tries == 1:
+            log.warning("waiting for a service", extra={"operation": self._what, "error": str(error)})
+
+    def over(self) -> None:
+        """A try succeeded."""
+        if self._tries:
+            log.info("the service is back", extra={"operation": self._what, "tries": self._tries})
+        self._tries = 0
+
+
+def delays() -> Iterator[float]:
+    """Yield seconds to wait, doubling up to MAX_DELAY, with jitter so that pods do not all come back at once."""
+    delay = FIRST_DELAY
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        delay = min(MAX_DELAY, delay * 2)
+
+
+async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T:
+    """Return the operation's result, trying again for as long as the database is away.
+
+    The operation must be safe to repeat: an outage may hide that it was carried out.
+    """
+    outage = Outage(what)
+    for delay in delays():
+        try:
+            result = await operation()
+        except StoreUnavailable as error:
+            outage.note(error)
+            await asyncio.sleep(delay)
+        else:
+            outage.over()
+            return result
+    raise AssertionError("delays are endless")

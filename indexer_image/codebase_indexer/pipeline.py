@@ -1,0 +1,164 @@
+"""The way of a batch: claim, process, embed, commit; several of them side by side.
+
+What is claimed and not committed is the only work that a crash repeats, so that is kept under 1 % of the
+files. Nothing waits in queues: a lane holds one batch from its claim to its commit, which also bounds memory,
+and there are more lanes than processes, so that one lane's commit overlaps with another's parsing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codebase_index.embedding import Embedder, EmbeddingUnavailable
+from codebase_index.store.chunks import Chunks, FileResult, KnownFile, Writer
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.work import Item, Work
+from codebase_indexer import files
+from codebase_indexer.board import Board
+from codebase_indexer.patience import Outage, delays, until_available
+from codebase_indexer.pool import Batch, Pool
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH_FILES = 32
+"""More would not make commits cheaper: their fixed cost is a few milliseconds."""
+
+MAX_BATCH_BYTES = 1_000_000
+"""Of source, committed at once: about 800 chunks, a few times that in memory."""
+
+LANES_PER_WORKER = 3
+"""One is parsed, one is written, one is on its way between."""
+
+RECHECK_SECONDS = 1.0
+"""How often a pod that has no files left asks whether the other pods' are done."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """How many batches are in flight at most, and of how many files."""
+
+    lanes: int
+    batch_files: int
+
+
+def plan_flight(files_total: int, workers: int, pods: int = 1) -> Flight:
+    """Return what keeps the processes busy with less than 1 % of the files in flight, all pods together.
+
+    A small repository has one file in flight, which costs it little.
+    """
+    budget = max(1, (files_total - 1) // 100 // pods)
+    wanted = LANES_PER_WORKER * workers
+    batch_files = min(MAX_BATCH_FILES, max(1, budget // wanted))
+    return Flight(lanes=min(wanted, budget // batch_files), batch_files=batch_files)
+
+
+def by_bytes(items: Sequence[Item], limit: int = MAX_BATCH_BYTES) -> Iterator[list[Item]]:
+    """Divide files into consecutive groups of at most `limit` bytes; a larger file is alone."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        if group and size + item.size > limit:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += item.size
+    if group:
+        yield group
+
+
+@dataclass
+class Pipeline:
+    """Indexes what is left of a job's work list. `remote` is an embedding service, None: the pool embeds."""
+
+    jobs: Jobs
+    work: Work
+    chunks: Chunks
+    writer: Writer
+    pod: str
+    folder: Path
+    pool: Pool
+    board: Board
+    remote: Embedder | None
+    force: bool
+
+    async def run(self, flight: Flight) -> None:
+        """Return when every file of the job is done, by this pod or another.
+
+        Raises FenceLost and InsufficientStorage. An outage of the database or the embedding service is waited
+        for, with the batches in flight kept.
+        """
+        while True:
+            await _together([self._lane(flight.batch_files) for _ in range(flight.lanes)])
+            if not await until_available("count what is left", lambda: self.work.todo(self.writer.job_id)):
+                return
+            # Either other pods hold the rest, or the answer to a claim of ours was lost in an outage.
+            await until_available("release", self.release)
+            await asyncio.sleep(RECHECK_SECONDS)
+
+    async def release(self) -> None:
+        """Give back what this pod holds. No lane may be running."""
+        await self.work.release(self.writer.job_id, self.writer.attempt, self.pod)
+
+    async def _lane(self, batch_files: int) -> None:
+        while items := await until_available("claim", lambda: self._claim(batch_files)):
+            self.board.in_flight += len(items)
+            for group in by_bytes(items):
+                await self._index(group)
+                self.board.in_flight -= len(group)
+
+    async def _claim(self, limit: int) -> list[Item]:
+        return await self.work.claim(self.writer.job_id, self.writer.attempt, self.pod, limit)
+
+    async def _index(self, items: Sequence[Item]) -> None:
+        known = await until_available("look up known files", lambda: self._known(items))
+        results = await self.pool.process(Batch(self.folder, items, known))
+        if self.remote is not None:
+            results = await self._embed(results, self.remote)
+        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, results))
+
+    async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
+        if self.force:
+            return {}
+        return await self.chunks.known(self.writer.index_id, [item.path for item in items])
+
+    async def _embed(self, results: list[FileResult], embedder: Embedder) -> list[FileResult]:
+        """Embed by a service; while it is away the job is blocked, and goes on by itself."""
+        outage = Outage("embed")
+        for delay in delays():
+            try:
+                complete = await asyncio.to_thread(files.embed, results, embedder)
+            except EmbeddingUnavailable as error:
+                outage.note(error)
+                await self._block(f"Waiting for the embedding service: {error}")
+                await asyncio.sleep(delay)
+            else:
+                outage.over()
+                await self._unblock()
+                return complete
+        raise AssertionError("delays are endless")
+
+    async def _block(self, message: str) -> None:
+        if self.board.waiting_for != message:
+            self.board.waiting_for = message
+            job_id, attempt = self.writer.job_id, self.writer.attempt
+            await until_available("block", lambda: self.jobs.block(job_id, attempt, message))
+
+    async def _unblock(self) -> None:
+        if self.board.waiting_for is not None:
+            self.board.waiting_for = None
+            job_id, attempt = self.writer.job_id, self.writer.attempt
+            await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))
+
+
+async def _together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all; the first error ends the others and is raised as it is."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,155 @@
+"""Worker processes, one for each core: parsing holds Python's lock, so threads would share a single core.
+
+Each process has its own pipe, so that it is known which files it held when it died, and it ends by itself when
+the main process does, however that ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from codebase_index import logs
+from codebase_index.embedding import factory
+from codebase_index.resource import EmbeddingSpec
+from codebase_index.store.chunks import FileResult, KnownFile, Skipped
+from codebase_index.store.work import Item
+from codebase_indexer import files
+from codebase_indexer.skipping import Skip
+
+log = logging.getLogger(__name__)
+
+FILE_SECONDS = 15.0
+"""Time limit for each file of a batch: the parser's own limit is 5 s, the rest takes less than that."""
+
+START_SECONDS = 60.0
+"""Added to it: the first batch waits for the process to start."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files to process, and what the index already holds of them."""
+
+    folder: Path
+    items: Sequence[Item]
+    known: Mapping[str, KnownFile]
+
+
+class WorkerDied(Exception):
+    """A worker process ended, or hung, while it held a batch."""
+
+
+class Pool:
+    """Processes that turn files into rows. `close` ends them."""
+
+    def __init__(self, count: int, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
+        """Start `count` processes; without `embedding` their results have no vectors."""
+        self._threads = ThreadPoolExecutor(count, "pool")
+        self._workers = [_Worker(fingerprint, embedding) for _ in range(count)]
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for worker in self._workers:
+            worker.start()
+            self._idle.put_nowait(worker)
+
+    async def process(self, batch: Batch) -> list[FileResult]:
+        """Return the results of a batch. A file that kills its process twice, alone, is skipped."""
+        try:
+            return await self._run(batch)
+        except WorkerDied as death:
+            log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
+        results: list[FileResult] = []
+        for item in batch.items:
+            try:
+                results += await self._run(Batch(batch.folder, [item], batch.known))
+            except WorkerDied as death:
+                log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
+                results.append(Skipped(item.seq, Skip.CRASHED))
+        return results
+
+    def close(self) -> None:
+        """End the processes at once; what they hold is lost."""
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, batch: Batch) -> list[FileResult]:
+        worker = await self._idle.get()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
+        except asyncio.CancelledError:
+            worker.kill()  # its answer would be taken for the next batch's
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
+        self._arguments = (fingerprint, embedding)
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def start(self) -> None:
+        # Not fork: threads of this process may hold locks that the child would wait for.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
+        self._process.start()
+        theirs.close()  # else its end would never be noticed
+
+    def run(self, batch: Batch) -> list[FileResult]:
+        """Process a batch, blocking. Raises WorkerDied; the next call starts another process."""
+        if self._process is None or not self._process.is_alive():
+            self.kill()
+            self.start()
+        pipe, limit = self._pipe, START_SECONDS + FILE_SECONDS * len(batch.items)
+        assert pipe is not None
+        try:
+            pipe.send(batch)
+            if not pipe.poll(limit):
+                raise WorkerDied(f"no answer within {limit:.0f} s")
+            results: list[FileResult] = pipe.recv()
+            return results
+        except (EOFError, OSError) as error:
+            raise WorkerDied(self._how_it_ended()) from error
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(5)
+            self._process = None
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _how_it_ended(self) -> str:
+        process = self._process
+        if process is None:
+            return "stopped"
+        process.join(5)
+        return f"ended with {process.exitcode}"
+
+
+def _serve(pipe: Connection, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
+    """Answer batches until the other end of the pipe is closed: the life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the main process's to handle
+    logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
+    embedder = factory.create(embedding.provider, embedding.model) if embedding else None
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            batch: Batch = pipe.recv()
+            pipe.send(files.process(batch.folder, batch.items, batch.known, fingerprint, embedder))

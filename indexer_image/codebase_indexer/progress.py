@@ -1,0 +1,75 @@
+"""What a job says about itself: percentage, message, time left. Pure.
+
+Scanning is 0 to 10 %, chunking and embedding 10 to 90, writing 90 to 100.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codebase_index.job import Phase
+from codebase_index.store.jobs import JobRow, Progress
+
+SHOWN_REASONS = 4
+"""Reasons for skipping in a message; the job's page has them all."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What this attempt did so far: files finished in so many seconds."""
+
+    files: int
+    seconds: float
+
+
+def opening(source: str, *, fetch: bool) -> Progress:
+    """The source is opened or fetched."""
+    return Progress(Phase.SCANNING, 1, f"Scanning: {'fetching' if fetch else 'opening'} {source}")
+
+
+def scanning(looked: int, listed: int) -> Progress:
+    """The files are listed."""
+    if not listed:
+        return Progress(Phase.SCANNING, 2, "Scanning: listing the files")
+    return Progress(Phase.SCANNING, 3 + 6 * looked / listed, f"Scanning: {listed:,} files found")
+
+
+def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
+    """Files are chunked and embedded; `job` has the counters of all attempts and pods."""
+    to_index = max(0, (job.files_total or 0) - job.files_skipped)
+    share = min(1.0, job.files_indexed / to_index) if to_index else 1.0
+    message = (
+        f"Embedding: {job.files_indexed:,} of {to_index:,} files, {job.chunks_created:,} chunks; "
+        f"chunking {in_flight:,} files ahead"
+    )
+    return Progress(Phase.EMBEDDING, 10 + 80 * share, message, eta(to_index - job.files_indexed, pace))
+
+
+def writing(share: float, what: str) -> Progress:
+    """The index is finished; `share` of that, from 0 to 1, is done."""
+    return Progress(Phase.WRITING, 90 + 9 * share, f"Writing: {what}", 1)
+
+
+def complete(job: JobRow, skipped: Mapping[str, int], swept: int) -> str:
+    """Return the last message of a job that completed."""
+    parts = [f"{job.files_indexed:,} files indexed", f"{job.chunks_created:,} chunks"]
+    if job.files_skipped:
+        parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
+    if swept:
+        parts.append(f"{swept:,} vanished files removed")
+    return "Complete: " + ", ".join(parts)
+
+
+def reasons(skipped: Mapping[str, int]) -> str:
+    """Return the most frequent reasons: ``12 binary, 3 empty, 5 for other reasons``."""
+    ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count:,} {reason}" for reason, count in ranked[:SHOWN_REASONS]]
+    if rest := sum(count for _, count in ranked[SHOWN_REASONS:]):
+        parts.append(f"{rest:,} for other reasons")
+    return ", ".join(parts)
+
+
+def eta(remaining: int, pace: Pace) -> int | None:
+    """Return the seconds left at this pace; None until there is one."""
+    if pace.files <= 0 or pace.seconds <= 0:
+        return None
+    return round(max(0, remaining) * pace.seconds / pace.files)

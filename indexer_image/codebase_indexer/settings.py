@@ -1,0 +1,42 @@
+"""What the operator tells the pod, in environment variables."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from codebase_index.source import SourcePolicy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One attempt of one job. `spec` is the custom resource's spec as JSON, not validated yet."""
+
+    job_id: UUID
+    attempt: int
+    pod: str
+    spec: str
+    workers: int
+    policy: SourcePolicy
+    work_dir: Path
+    database_url: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _DATABASE_URL, and the source policy.
+
+        Raises KeyError or ValueError for what the operator can not have meant.
+        """
+        job_id = UUID(env["CODEBASE_JOB_ID"])
+        return cls(
+            job_id=job_id,
+            attempt=int(env["CODEBASE_ATTEMPT"]),
+            pod=env["CODEBASE_POD"],
+            spec=env["CODEBASE_JOB_SPEC"],
+            workers=max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))),
+            policy=SourcePolicy.from_env(dict(env)),
+            work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
+            database_url=env["CODEBASE_DATABASE_URL"],
+        )

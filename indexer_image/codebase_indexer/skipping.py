@@ -1,0 +1,87 @@
+"""Which files are not worth indexing, and the words in which that is said. Pure.
+
+Two looks: at the name and size during the scan, at the content when the file is read. Generated code that
+people read and call (``// Code generated ... DO NOT EDIT``) is indexed: questions lead there too.
+"""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+MAX_FILE_BYTES = 2 * 1024 * 1024
+"""Above this a file is data: the largest hand-written sources known to us have about 1 MB."""
+
+MAX_PATH_BYTES = 1024
+"""Longer paths do not fit into a Postgres index entry together with the rest of its key."""
+
+BINARY_HEAD_BYTES = 8192
+"""Where a NUL byte makes a file binary: git's own rule. UTF-16 text is binary by it, for git as for us."""
+
+MINIFIED_AVERAGE = 1000
+"""Bytes a line, on average, above which no person wrote the file."""
+
+MINIFIED_FROM_BYTES = 8192
+"""A small file may well have a single long line."""
+
+
+class Skip(StrEnum):
+    """Why a file is not indexed; these words are what users see."""
+
+    SYMLINK = "symbolic link"
+    BEHIND_SYMLINK = "behind a symbolic link"
+    NESTED_REPOSITORY = "nested repository or submodule: index it by its own path"
+    NOT_REGULAR = "not a regular file"
+    VANISHED = "vanished"
+    UNREADABLE = "not readable"
+    BAD_PATH = "path is not valid UTF-8"
+    LONG_PATH = f"path is longer than {MAX_PATH_BYTES} bytes"
+    EMPTY = "empty"
+    TOO_LARGE = f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB"
+    LOCK_FILE = "generated: lock file"
+    MINIFIED = "generated: minified"
+    SOURCE_MAP = "generated: source map"
+    LFS_POINTER = "Git LFS pointer: the content is not in the checkout"
+    BINARY = "binary"
+    CRASHED = "crashed the parser"
+
+
+_LOCK_FILES = frozenset(
+    [
+        "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock",
+        "poetry.lock", "uv.lock", "pdm.lock", "pipfile.lock", "cargo.lock", "composer.lock", "gemfile.lock",
+        "podfile.lock", "go.sum", "go.work.sum", "mix.lock", "packages.lock.json", "flake.lock",
+        "pubspec.lock",
+    ]
+)  # fmt: skip
+_LFS_HEAD = b"version https://git-lfs.github.com/spec/"
+
+
+def by_name(path: str) -> Skip | None:
+    """Judge a file by its name."""
+    name = PurePosixPath(path).name.lower()
+    if name in _LOCK_FILES:
+        return Skip.LOCK_FILE
+    if name.endswith((".min.js", ".min.mjs", ".min.css", "-min.js", ".bundle.js")):
+        return Skip.MINIFIED
+    if name.endswith((".js.map", ".css.map", ".mjs.map", ".ts.map")):
+        return Skip.SOURCE_MAP
+    return None
+
+
+def by_size(size: int) -> Skip | None:
+    """Judge a file by its size in bytes."""
+    if size == 0:
+        return Skip.EMPTY
+    return Skip.TOO_LARGE if size > MAX_FILE_BYTES else None
+
+
+def by_content(data: bytes) -> Skip | None:
+    """Judge a file by what is in it."""
+    if reason := by_size(len(data)):
+        return reason
+    if b"\0" in data[:BINARY_HEAD_BYTES]:
+        return Skip.BINARY
+    if data.startswith(_LFS_HEAD) and len(data) < 1024:
+        return Skip.LFS_POINTER
+    if len(data) >= MINIFIED_FROM_BYTES and len(data) > MINIFIED_AVERAGE * (data.count(b"\n") + 1):
+        return Skip.MINIFIED
+    return Skip.EMPTY if data.isspace() else None

@@ -1,0 +1,199 @@
+"""Opens what a job names: a folder under a repository root, or a git repository that is fetched.
+
+A path without a ref is read where it lies, work in progress included. A path with a ref, and a bare
+repository, are fetched from disk like a URL from the network: what is checked out there does not matter, and
+nothing is written into the user's repository.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codebase_index.resource import IndexingJobSpec
+from codebase_index.source import SourcePolicy
+from codebase_indexer import git
+from codebase_indexer.scan import find_repository, head_commit
+
+log = logging.getLogger(__name__)
+
+CREDENTIALS = Path("/var/run/git-credentials")
+"""Where the operator mounts the Secret of git.secretRef."""
+
+FETCH_TIMEOUT = 1800.0
+"""Seconds for a fetch: a shallow one of the largest public repositories takes a few minutes."""
+
+MAX_PACK_BYTES = 8 * 2**30
+MAX_CHECKOUT_BYTES = 20 * 2**30
+"""Bounds on what one job may put on a node's disk; the pod's emptyDir has its own limit."""
+
+RETRY_DELAYS = (2.0, 5.0)
+"""Seconds before a fetch is tried again after a fault of the network."""
+
+_TRANSIENT = ("could not resolve host", "timed out", "early eof", "connection reset", "rpc failed", "error: 5",
+              "connection refused", "unexpected disconnect", "temporary failure")  # fmt: skip
+
+
+class CloneFailed(Exception):
+    """The repository could not be fetched. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git."""
+
+    folder: Path
+    boundary: Path
+    commit: str | None
+
+
+def open_source(
+    spec: IndexingJobSpec,
+    policy: SourcePolicy,
+    work_dir: Path,
+    commit: str | None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Checkout:
+    """Make the job's source ready to read; `commit` is the one that an earlier attempt indexed, if it said so.
+
+    `work_dir` takes what is fetched; a complete one of an earlier start is used again.
+    Raises SourceRefused, SourceNotFound, SourceUnreadable or CloneFailed.
+    """
+    if spec.source.git is not None:
+        url = policy.check_git_url(spec.source.git.url)
+        folder = work_dir / "repository"
+        return Checkout(folder, folder, _fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, sleep))
+    path = spec.source.path or ""
+    opened = policy.open_path(path)
+    boundary = _mount_of(opened, policy)
+    repository = find_repository(opened, boundary)
+    if spec.ref is None and not _is_bare(opened):
+        return Checkout(opened, boundary, head_commit(repository) if repository else None)
+    if repository is None and not _is_bare(opened):
+        raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
+    top = repository.top if repository else opened
+    folder = work_dir / "repository"
+    # git itself makes the path absolute; file:// lets it copy objects instead of linking them.
+    found = _fetch(top.as_uri(), "file", commit or spec.ref or "HEAD", folder, sleep)
+    inside = folder / opened.relative_to(top)
+    if not inside.is_dir():
+        missing = opened.relative_to(top)
+        raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {missing}")
+    return Checkout(inside, folder, found)
+
+
+def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
+    mounts = (root.mount.resolve() for root in policy.roots)
+    return max((mount for mount in mounts if folder.is_relative_to(mount)), key=lambda mount: len(mount.parts))
+
+
+def _is_bare(folder: Path) -> bool:
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
+
+
+def _fetch(url: str, protocols: str, ref: str, folder: Path, sleep: Callable[[float], None]) -> str:
+    """Check out one commit, without history, into `folder`. Return its hash."""
+    mark = folder.with_name(folder.name + ".commit")  # written last: what it names is complete
+    if mark.is_file() and mark.read_text() == ref:
+        return ref
+    for delay in (*RETRY_DELAYS, None):
+        shutil.rmtree(folder, ignore_errors=True)
+        mark.unlink(missing_ok=True)
+        try:
+            commit = _fetch_once(url, protocols, ref, folder)
+            mark.write_text(commit)
+            return commit
+        except git.GitFailed as error:
+            if delay is None or not any(sign in str(error).lower() for sign in _TRANSIENT):
+                raise CloneFailed(_explain(url, ref, str(error))) from error
+            log.warning("fetch failed, trying again", extra={"url": url, "error": str(error), "delay": delay})
+            sleep(delay)
+    raise AssertionError("the last delay is None")
+
+
+def _fetch_once(url: str, protocols: str, ref: str, folder: Path) -> str:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    env = git.environment(protocols, _credentials(folder.parent))
+    if protocols == "file":
+        env |= _trusting(folder.parent)
+    inside: list[str | Path] = ["-C", folder]
+    git.run(["init", "--quiet", "--template=", folder], env=env)
+    # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
+    git.run(
+        [*inside, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, ref],
+        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=MAX_PACK_BYTES,
+    )  # fmt: skip
+    commit = git.run([*inside, "rev-parse", "--verify", "FETCH_HEAD^{commit}"], env=env).data.decode().strip()
+    size = _tree_bytes(folder, commit)
+    if size > MAX_CHECKOUT_BYTES:
+        allowed = f"at most {MAX_CHECKOUT_BYTES >> 30} are allowed"
+        raise git.GitFailed(f"the checkout would take {size >> 30} GiB; {allowed}")
+    git.run([*inside, "checkout", "--quiet", "--detach", commit], env=env, timeout=FETCH_TIMEOUT)
+    return commit
+
+
+def _tree_bytes(folder: Path, commit: str) -> int:
+    listing = git.run(["-C", folder, "ls-tree", "-r", "-z", "--format=%(objectsize)", commit]).data
+    return sum(int(size) for size in listing.split(b"\0") if size.isdigit())
+
+
+def _trusting(work_dir: Path) -> dict[str, str]:
+    """Let the serving side of a local fetch read a repository of another user.
+
+    It drops configuration from the environment, so this needs a file.
+    """
+    config = work_dir / "gitconfig"
+    config.write_text("[safe]\n\tdirectory = *\n")
+    return {"GIT_CONFIG_GLOBAL": str(config)}
+
+
+def _credentials(work_dir: Path) -> dict[str, str]:
+    """Return how git finds the mounted Secret: through files, never on a command line or in a log."""
+    variables = {"GIT_SSH_COMMAND": _ssh_command(work_dir)}
+    if (CREDENTIALS / "password").is_file():
+        ask = work_dir / "askpass"
+        ask.write_text(
+            "#!/bin/sh\n"
+            f'case "$1" in Username*) cat {CREDENTIALS}/username 2>/dev/null || echo git;; '
+            f"*) cat {CREDENTIALS}/password;; esac\n"
+        )
+        ask.chmod(0o700)
+        variables["GIT_ASKPASS"] = str(ask)
+    return variables
+
+
+def _ssh_command(work_dir: Path) -> str:
+    options = ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    key = CREDENTIALS / "ssh-privatekey"
+    if key.is_file():
+        # ssh refuses a key that others may read, as a mounted Secret is.
+        own = work_dir / "ssh-privatekey"
+        own.unlink(missing_ok=True)
+        own.touch(0o600)
+        own.write_bytes(key.read_bytes())
+        options += ["-i", str(own), "-o", "IdentitiesOnly=yes"]
+    known = CREDENTIALS / "known_hosts"
+    if known.is_file():
+        options += ["-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}"]
+    else:
+        # Trust on first use: the hosts are on the operator's list. A known_hosts in the Secret makes it strict.
+        options += ["-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={work_dir}/known_hosts"]
+    return " ".join(["ssh", *options])
+
+
+def _explain(url: str, ref: str, error: str) -> str:
+    """Return git's error with the next step."""
+    lowered = error.lower()
+    if "couldn't find remote ref" in lowered or "not our ref" in lowered:
+        advice = f"the repository has no ref {ref}: give a branch, a tag or a commit's full hash"
+    elif any(sign in lowered for sign in ("authentication failed", "could not read", "permission denied")):
+        advice = "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef"
+    elif "not found" in lowered or "does not exist" in lowered:
+        advice = "check the spelling; a private repository needs credentials in git.secretRef"
+    elif any(sign in lowered for sign in _TRANSIENT):
+        advice = "check that the cluster's network reaches this host, then start the job again"
+    else:
+        advice = "check that `git fetch` of this repository works elsewhere, then start the job again"
+    return f"could not fetch {ref} of {url}: {advice} (git: {error})"
