@@ -1,0 +1,157 @@
+{{/* Names and snippets that several templates share. */}}
+
+{{- define "codebase-mcp.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* Labels that never change in the life of a release: what selectors select. Takes (dict "root" $ "component" name). */}}
+{{- define "codebase-mcp.selectorLabels" -}}
+app.kubernetes.io/name: codebase-mcp
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* All labels of an object. Takes the same. */}}
+{{- define "codebase-mcp.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{ include "codebase-mcp.selectorLabels" . }}
+app.kubernetes.io/part-of: codebase-mcp
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end }}
+
+{{/* Reference of an image. Takes (dict "root" $ "name" key under .Values.images). */}}
+{{- define "codebase-mcp.image" -}}
+{{- $image := index .root.Values.images .name -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Pod Security `restricted`, for a whole pod. Takes the user's number. */}}
+{{- define "codebase-mcp.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The same, for a container. */}}
+{{- define "codebase-mcp.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Where a pod may run. Takes the component's values. */}}
+{{- define "codebase-mcp.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Secret that holds the database's `url`. */}}
+{{- define "codebase-mcp.databaseSecret" -}}
+{{- .Values.database.existingSecret | default .Values.postgres.existingSecret | default (printf "%s-database" (include "codebase-mcp.fullname" .)) -}}
+{{- end }}
+
+{{- define "codebase-mcp.databaseEnv" -}}
+- name: CODEBASE_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "codebase-mcp.databaseSecret" . }}
+      key: url
+{{- end }}
+
+{{/* What may be indexed, for the server and for indexers alike. */}}
+{{- define "codebase-mcp.sourceEnv" -}}
+{{- $roots := list -}}
+{{- range $number, $root := .Values.repositories.roots -}}
+{{- $roots = append $roots (dict "path" $root.path "mount" (printf "/repositories/%d" $number)) -}}
+{{- end -}}
+- name: CODEBASE_ROOTS
+  value: {{ toJson $roots | quote }}
+- name: CODEBASE_GIT_HOSTS
+  value: {{ join "," .Values.repositories.gitHosts | quote }}
+{{- end }}
+
+{{- define "codebase-mcp.rootVolumes" -}}
+{{- range $number, $root := .Values.repositories.roots }}
+- name: repositories-{{ $number }}
+  {{- if $root.existingClaim }}
+  persistentVolumeClaim:
+    claimName: {{ $root.existingClaim }}
+    readOnly: true
+  {{- else }}
+  hostPath:
+    path: {{ $root.hostPath | quote }}
+    type: Directory
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codebase-mcp.rootMounts" -}}
+{{- range $number, $root := .Values.repositories.roots }}
+- name: repositories-{{ $number }}
+  mountPath: /repositories/{{ $number }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* PriorityClass of indexers; empty for none. A class belongs to the whole cluster, so its name says whose it is. */}}
+{{- define "codebase-mcp.priorityClass" -}}
+{{- $class := .Values.indexer.priorityClass -}}
+{{- if or $class.name (not $class.create) -}}
+{{- $class.name -}}
+{{- else -}}
+{{- printf "%s-%s-indexer" .Release.Namespace (include "codebase-mcp.fullname" .) -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the operator needs to know of indexer pods, as JSON: fields of a pod, in its spelling. */}}
+{{- define "codebase-mcp.podTemplate" -}}
+{{- $env := concat
+      (include "codebase-mcp.databaseEnv" . | fromYamlArray)
+      (include "codebase-mcp.sourceEnv" . | fromYamlArray)
+      (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel))
+      .Values.indexer.env -}}
+{{- $template := dict
+      "image" (include "codebase-mcp.image" (dict "root" . "name" "indexer"))
+      "imagePullPolicy" .Values.imagePullPolicy
+      "imagePullSecrets" .Values.imagePullSecrets
+      "serviceAccountName" (printf "%s-indexer" (include "codebase-mcp.fullname" .))
+      "resources" .Values.indexer.resources
+      "env" $env
+      "volumes" (include "codebase-mcp.rootVolumes" . | fromYamlArray)
+      "volumeMounts" (include "codebase-mcp.rootMounts" . | fromYamlArray)
+      "workSizeLimit" .Values.indexer.workSizeLimit
+      "tmpSizeLimit" .Values.indexer.tmpSizeLimit
+      "nodeSelector" .Values.indexer.nodeSelector
+      "tolerations" .Values.indexer.tolerations
+      "affinity" .Values.indexer.affinity
+      "labels" (merge (dict "app.kubernetes.io/instance" .Release.Name) .Values.indexer.podLabels)
+      "annotations" .Values.indexer.podAnnotations -}}
+{{- with include "codebase-mcp.priorityClass" . -}}
+{{- $_ := set $template "priorityClassName" . -}}
+{{- end -}}
+{{- toPrettyJson $template -}}
+{{- end }}
