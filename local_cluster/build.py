@@ -22,6 +22,8 @@ from .paths import GO_MODULE, cache_root
 
 KUBERNETES_VERSION = "1.34.4"
 _PROGRESS_SECONDS = 15
+# Where Go's own installer puts it; sudo often resets PATH to one without it.
+_USUAL_GO = Path("/usr/local/go/bin/go")
 
 # Programs report the version they are told at link time; without it Kubernetes' version checks misbehave.
 _VERSION_FLAGS = {
@@ -132,7 +134,7 @@ def kind() -> Path:
 
 
 def _go() -> str:
-    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    go = shutil.which("go") or shutil.which(_USUAL_GO)
     needed = ".".join(map(str, required_go((GO_MODULE / "go.mod").read_text())))
     if go is None:
         raise ClusterError(
@@ -165,28 +167,22 @@ def _build(go: str, target: Target, folder: Path) -> None:
 
 def _run_with_progress(command: Sequence[str], begin: float) -> None:
     """Run `go build -v`, which names each package when it begins with it, and report time and count."""
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    process = subprocess.Popen(
-        command, cwd=GO_MODULE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
     lines: list[str] = []
-
-    def collect() -> None:
-        assert process.stderr is not None
-        lines.extend(process.stderr)
-
-    reader = threading.Thread(target=collect, daemon=True)
-    reader.start()
-    try:
-        while True:
-            reader.join(_PROGRESS_SECONDS)
-            if not reader.is_alive():
-                break
-            say(f"  {duration(time.monotonic() - begin)}: {len(lines)} packages begun")
-    except BaseException:
-        process.terminate()
-        raise
-    if process.wait() != 0:
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    with subprocess.Popen(
+        command, cwd=GO_MODULE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
+        reader.start()
+        try:
+            while reader.is_alive():
+                reader.join(_PROGRESS_SECONDS)
+                if reader.is_alive():
+                    say(f"  {duration(time.monotonic() - begin)}: {len(lines)} packages begun")
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
         tail = "".join(lines[-15:])
         raise ClusterError(
             f"`go build` failed in {GO_MODULE}; its last lines:\n{tail}Run it again when this is solved."

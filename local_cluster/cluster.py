@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 from string import Template
@@ -103,9 +104,10 @@ def _require_no_other_cluster(state: State) -> State | None:
 
 
 def _take_over(state: State) -> None:
-    """Make this machine's cluster ours, clearing away the remains of another checkout's."""
+    """Make this machine's cluster ours, clearing away what cannot be continued."""
     owner = _require_no_other_cluster(state)
-    if owner != state and cleanup.remains():
+    # Without its certificates a cluster of our own is remains too: somebody deleted the state folder.
+    if cleanup.remains() and (owner != state or not state.pki.is_dir()):
         with step(f"Clearing what a cluster of {owner.checkout if owner else 'another checkout'} left behind"):
             cleanup.clear_runtime([state] if owner is None else [state, owner])
         _remove_orphaned(owner)
@@ -186,7 +188,7 @@ def _listen(state: State) -> socket.socket:
 
 def _python(module: str, *arguments: str) -> list[str]:
     """A command that runs a module of this package; -S and -E keep foreign settings out."""
-    return ["/usr/bin/env", "python3", "-E", "-S", "-m", f"{PACKAGE.name}.{module}", *arguments]
+    return [sys.executable, "-E", "-S", "-m", f"{PACKAGE.name}.{module}", *arguments]
 
 
 def _write_entrances(state: State, binaries: Path, port: int) -> None:

@@ -66,25 +66,28 @@ def repository_roots(state: State) -> list[Path]:
 
 def up(state: State, nodes: int) -> None:
     """Create the cluster, or use the one that is there. Raises ClusterError."""
-    kind, name, complete = build.kind(), cluster_name(state), _complete(state)
-    if name in run([kind, "get", "clusters"]).split():
-        if complete.exists():
-            if (made := int(complete.read_text())) < nodes:
-                raise ClusterError(f"The cluster has {made} node(s), and kind cannot add any: `make down` first.")
-            nodes = made
-        else:
-            with step("Removing a cluster that was not finished"):
-                run([kind, "delete", "cluster", "--name", name])
-            _create(kind, state, nodes)
-    else:
-        complete.unlink(missing_ok=True)
+    kind = build.kind()
+    made = _nodes_made(kind, state)
+    if made == 0:
         _create(kind, state, nodes)
+    elif made < nodes:
+        raise ClusterError(f"The cluster has {made} node(s), and kind cannot add any: `make down` first.")
     _write_entrances(kind, state)
     ready = ("--for=condition=Ready", "nodes", "--all", "--timeout=120s")
     with step("Waiting for the nodes"):
         run([state.bin / "kubectl", "wait", *ready], hint="If a node stays away: `make down`, then `make up`.")
-    complete.write_text(f"{nodes}\n")
     say(f"The cluster is up. KUBECONFIG={state.kubeconfig}; kubectl and helm are in {state.bin}.")
+
+
+def _nodes_made(kind: Path, state: State) -> int:
+    """How many nodes a complete cluster has; an incomplete one is removed, and then there are 0."""
+    complete = _complete(state)
+    if cluster_name(state) not in run([kind, "get", "clusters"]).split():
+        complete.unlink(missing_ok=True)
+    elif not complete.exists():
+        with step("Removing a cluster that was not finished"):
+            run([kind, "delete", "cluster", "--name", cluster_name(state)])
+    return int(complete.read_text()) if complete.exists() else 0
 
 
 def _write_entrances(kind: Path, state: State) -> None:
@@ -105,6 +108,7 @@ def _create(kind: Path, state: State, nodes: int) -> None:
     options = ("--config", config, "--kubeconfig", state.kubeconfig, "--wait", "180s")
     with step("Creating a kind cluster; the first time Docker fetches the node image (about 1 GB)"):
         run([kind, "create", "cluster", "--name", cluster_name(state), *options], hint="Is Docker well?")
+    _complete(state).write_text(f"{nodes}\n")
 
 
 def down(state: State) -> None:

@@ -49,7 +49,7 @@ def _waits_for_us(claim: Object) -> bool:
 def _is_left_over(volume: Object) -> bool:
     ours = volume["metadata"].get("annotations", {}).get(_PROVISIONED_BY) == PROVISIONER
     delete = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
-    return ours and delete and volume.get("status", {}).get("phase") == "Released"
+    return bool(ours and delete and volume.get("status", {}).get("phase") == "Released")
 
 
 def volume_for(claim: Object, folder: Path) -> Object:
