@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from codebase_operator.model import Ending, Job, Pod, Snapshot
+
 from codebase_index.job import JobState, pod_name
 from codebase_index.resource import Condition, IndexingJobSpec, IndexingJobStatus
 from codebase_index.store.rows import JobRow
-from codebase_operator.model import Ending, Job, Pod, Snapshot
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 _IDS = UUID("5f0c2ab3-4d5e-4f70-9f6a-0123456789ab")
@@ -21,11 +22,11 @@ def ago(seconds: float) -> datetime:
 def job(name: str = "a", *, age: float = 100, status: IndexingJobStatus | None = None, **spec: Any) -> Job:
     """A job for a repository of its own; `repo` names another one's."""
     repo = spec.pop("repo", name)
-    fields = {k: spec.pop(k) for k in ("deleting", "problem") if k in spec}
+    deleting, problem = spec.pop("deleting", False), spec.pop("problem", "")
+    valid = IndexingJobSpec.model_validate({"source": {"path": f"/repos/{repo}"}, **spec})
     return Job(
         id=uuid5(_IDS, name), name=name, namespace="ns", created=ago(age), generation=1, version="1",
-        deleting=fields.get("deleting", False), problem=fields.get("problem", ""),
-        spec=None if "problem" in fields else IndexingJobSpec.model_validate({"source": {"path": f"/repos/{repo}"}, **spec}),
+        deleting=deleting, spec=None if problem else valid, problem=problem,
         status=status or IndexingJobStatus(),
     )  # fmt: skip
 

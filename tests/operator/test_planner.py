@@ -5,15 +5,26 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
-from codebase_index.job import ErrorType
 from codebase_operator.actions import (
-    Admit, Cancel, CancelVanished, DeleteJob, DeletePod, Emit, EnsureRow, Fail, Retry, SetQueue, StartPod,
-    Suspend, WriteStatus, job_of,
+    Admit,
+    Cancel,
+    CancelVanished,
+    DeleteJob,
+    DeletePod,
+    Emit,
+    EnsureRow,
+    Fail,
+    Retry,
+    SetQueue,
+    StartPod,
+    Suspend,
+    WriteStatus,
+    job_of,
 )  # fmt: skip
 from codebase_operator.model import Refusal, Snapshot
 from codebase_operator.planner import plan
 
+from codebase_index.job import ErrorType
 from tests.operator.builders import NOW, admitted, ago, crashed, finished, job, pod, row, snapshot
 
 _DISPLAY = (SetQueue, WriteStatus, Emit)
@@ -150,7 +161,7 @@ FAILURE = [
          snapshot(admitted(A), rows=[running(A, 7, failures=6)], pods=[crashed(A, 7)]),
          ["Fail a BackoffLimitExceeded", "DeletePod a-a7"]),
     Case("names memory as the reason where it is",
-         snapshot(admitted(A), rows=[running(A, 7, failures=6)], pods=[crashed(A, 7, reason="OOMKilled", code=137)]),
+         snapshot(admitted(A), rows=[running(A, 7, failures=6)], pods=[crashed(A, 7, reason="OOMKilled")]),
          ["Fail a OOMKilled", "DeletePod a-a7"]),
     Case("counts a pod that ended without finishing its job",
          snapshot(admitted(A), rows=[running(A)], pods=[pod(A, finished=True)]), ["Retry a 2 counted"]),
@@ -167,7 +178,8 @@ FAILURE = [
          snapshot(admitted(A), rows=[row(A, "pending", 1)], pods=[pod(A, running_since=ago(200))]),
          ["Retry a 2 counted", "DeletePod a-a1"]),
     Case("ends a job at its deadline",
-         snapshot(admitted(job("a", activeDeadlineSeconds=30)), rows=[running(A, started_at=ago(31))], pods=[pod(A)]),
+         snapshot(admitted(job("a", activeDeadlineSeconds=30)), rows=[running(A, started_at=ago(31))],
+                  pods=[pod(A)]),
          ["Fail a DeadlineExceeded", "DeletePod a-a1"]),
 ]  # fmt: skip
 
@@ -208,7 +220,8 @@ VERBS = [
          snapshot(admitted(job("a", suspend=True)), rows=[running(A)], pods=[pod(A)]),
          ["Suspend a 2", "DeletePod a-a1"]),
     Case("suspends a job whose pod has not taken it yet",
-         snapshot(admitted(job("a", suspend=True)), rows=[row(A, "pending", 1)], pods=[pod(A, running_since=None)]),
+         snapshot(admitted(job("a", suspend=True)), rows=[row(A, "pending", 1)],
+                  pods=[pod(A, running_since=None)]),
          ["Suspend a 2", "DeletePod a-a1"]),
     Case("waits with the suspend of a blocked job",
          snapshot(admitted(job("a", suspend=True)), rows=[row(A, "blocked", 1)], pods=[pod(A)]), []),

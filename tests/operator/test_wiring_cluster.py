@@ -1,0 +1,421 @@
+"""The operator as a process against a real API server and a real Postgres.
+
+The pods' image does not exist, so no pod ever works: the test plays the indexer in the database where a
+job has to move on. Waits are bounded generously: they say that something happens, not how fast.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import yaml
+from kubernetes.aio import client, config
+
+from codebase_index.crd import FILES
+from codebase_index.job import GROUP, LABEL_JOB, PLURAL, VERSION, JobState, Phase
+from codebase_index.store.database import Database
+from codebase_index.store.jobs import JobRow, Jobs, Progress
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBECONFIG = Path(os.environ.get("KUBECONFIG") or ROOT / ".cluster/kubeconfig")
+PATIENCE = 60.0
+
+
+@dataclass
+class Cluster:
+    """A namespace of this test's own, and what the tests do in it."""
+
+    api: client.ApiClient
+    namespace: str
+    jobs: Jobs
+
+    def __post_init__(self) -> None:
+        self.core = client.CoreV1Api(self.api)
+        self.custom = client.CustomObjectsApi(self.api)
+        self.where = {"group": GROUP, "version": VERSION, "namespace": self.namespace, "plural": PLURAL}
+
+    async def create(self, name: str, **spec: Any) -> UUID:
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "IndexingJob",
+            "metadata": {"name": name},
+            "spec": {"source": {"path": f"/repos/{name}"}, **spec},
+        }
+        made = await self.custom.create_namespaced_custom_object(**self.where, body=body)
+        return UUID(made["metadata"]["uid"])
+
+    async def patch(self, name: str, **spec: Any) -> None:
+        await self.custom.patch_namespaced_custom_object(
+            **self.where, name=name, body={"spec": spec}, _content_type="application/merge-patch+json"
+        )
+
+    async def delete(self, name: str) -> None:
+        await self.custom.delete_namespaced_custom_object(**self.where, name=name)
+
+    async def read(self, name: str) -> dict[str, Any]:
+        body: dict[str, Any] = await self.custom.get_namespaced_custom_object(**self.where, name=name)
+        return body
+
+    async def status(self, name: str) -> dict[str, Any]:
+        return dict((await self.read(name)).get("status") or {})
+
+    async def pods(self) -> set[str]:
+        """Names of the pods that nobody is deleting."""
+        found = await self.core.list_namespaced_pod(self.namespace)
+        return {p.metadata.name for p in found.items if p.metadata.deletion_timestamp is None}
+
+    async def all_pods(self) -> list[Any]:
+        return list((await self.core.list_namespaced_pod(self.namespace)).items)
+
+    async def events(self, name: str) -> list[str]:
+        found = await self.core.list_namespaced_event(
+            self.namespace, field_selector=f"involvedObject.name={name},involvedObject.kind=IndexingJob"
+        )
+        return [event.reason for event in found.items]
+
+    async def row(self, job_id: UUID) -> JobRow:
+        return await self.jobs.get(job_id)
+
+
+async def eventually(claim: str, check: Callable[[], Awaitable[Any]]) -> Any:
+    """Wait until a check is truthy, and return its value."""
+    end = time.monotonic() + PATIENCE
+    value: Any = None
+    while time.monotonic() < end:
+        value = await check()
+        if value:
+            return value
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"not within {PATIENCE:.0f} s: {claim} (last: {value!r})")
+
+
+@pytest.fixture
+async def cluster(database: Database) -> AsyncIterator[Cluster]:
+    assert KUBECONFIG.exists(), f"no cluster: {KUBECONFIG} is missing; run `make up`"
+    configuration = client.Configuration()
+    await config.load_kube_config(str(KUBECONFIG), client_configuration=configuration)
+    async with client.ApiClient(configuration) as api:
+        await install_crd(api)
+        core = client.CoreV1Api(api)
+        namespace = f"wiring-{uuid4().hex[:8]}"
+        await core.create_namespace({"metadata": {"name": namespace}})
+        try:
+            yield Cluster(api, namespace, Jobs(database))
+        finally:
+            await core.delete_namespace(namespace)
+
+
+async def install_crd(api: client.ApiClient) -> None:
+    body = yaml.safe_load((ROOT / FILES[0]).read_text())
+    extensions = client.ApiextensionsV1Api(api)
+    try:
+        await extensions.create_custom_resource_definition(body)
+    except client.ApiException as error:
+        if error.status != 409:
+            raise
+
+    async def established() -> bool:
+        found = await extensions.read_custom_resource_definition(body["metadata"]["name"])
+        return any(c.type == "Established" and c.status == "True" for c in found.status.conditions or [])
+
+    await eventually("the CRD is established", established)
+
+
+class Operator:
+    """The operator as a process of its own."""
+
+    def __init__(self, namespace: str, dsn: str, folder: Path) -> None:
+        template = folder / "pod.json"
+        template.write_text(json.dumps({"image": "localhost/none:0", "imagePullPolicy": "Never"}))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.liveness = f"http://127.0.0.1:{free.getsockname()[1]}/healthz"
+        self.log = folder / "operator.log"
+        self._environment = {
+            **os.environ,
+            "KUBECONFIG": str(KUBECONFIG),
+            "CODEBASE_NAMESPACE": namespace,
+            "CODEBASE_DATABASE_URL": dsn,
+            "CODEBASE_POD_TEMPLATE": str(template),
+            "CODEBASE_LIVENESS": self.liveness,
+            "CODEBASE_LOG_LEVEL": "DEBUG",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "codebase_operator"], env=self._environment, stderr=log, stdout=log
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self._process
+        self._process.send_signal(how)
+        return self._process.wait(20)
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def tracebacks(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if "Traceback" in line]
+
+
+@pytest.fixture
+async def operator(cluster: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Operator]:
+    operator = Operator(cluster.namespace, dsn, tmp_path)
+    operator.start()
+    try:
+        yield operator
+        assert operator.running(), operator.log.read_text()[-3000:]
+    finally:
+        if operator.running():
+            operator.stop()
+    assert operator.tracebacks() == []
+
+
+async def test_three_run_and_the_others_follow_in_order(cluster: Cluster, operator: Operator) -> None:
+    ids = {}
+    for name in ("j1", "j2", "j3", "j4", "j5"):
+        ids[name] = await cluster.create(name)
+        await asyncio.sleep(1.1)  # creation times have whole seconds
+
+    async def fourth_is_queued() -> bool:
+        return (await cluster.status("j4")).get("message") == "Queued: 1st of 2, 3 jobs running"
+
+    await eventually("the fourth is told its place", fourth_is_queued)
+    assert await cluster.pods() == {"j1-a1", "j2-a1", "j3-a1"}
+    assert (await cluster.status("j4"))["phase"] == "Pending"
+    assert (await cluster.row(ids["j5"])).message == "Queued: 2nd of 2, 3 jobs running"
+
+    await play_to_the_end(cluster, ids["j2"], "j2-a1")
+    await remove_pod(cluster, "j2-a1")
+
+    async def next_one_runs() -> bool:
+        return await cluster.pods() == {"j1-a1", "j3-a1", "j4-a1"}
+
+    await eventually("the next in the queue gets the slot", next_one_runs)
+
+    async def completed() -> bool:
+        return (await cluster.status("j2")).get("phase") == "Completed"
+
+    await eventually("the mirror says completed", completed)
+    assert (await cluster.status("j2"))["progress"]["percent"] == 100
+    assert {"Queued", "Admitted", "Started", "Completed"} <= set(await cluster.events("j2"))
+
+
+async def play_to_the_end(cluster: Cluster, job_id: UUID, pod: str) -> None:
+    """Do in the database what the indexer does."""
+    await cluster.jobs.claim(job_id, 1, pod)
+    await cluster.jobs.heartbeat(job_id, 1, Progress(Phase.EMBEDDING, 40.0, "Embedding: 4 of 10 files"))
+    done = "state = 'completed', percent = 100, phase = 'complete', completed_at = now()"
+    async with cluster.jobs._db.connection() as connection:
+        await connection.execute(f"UPDATE jobs SET {done} WHERE id = $1", job_id)
+
+
+async def remove_pod(cluster: Cluster, name: str) -> None:
+    await cluster.core.delete_namespaced_pod(name, cluster.namespace, body={"gracePeriodSeconds": 0})
+
+
+async def test_a_pod_is_owned_restricted_and_without_a_token(cluster: Cluster, operator: Operator) -> None:
+    job_id = await cluster.create("owned")
+
+    async def one_pod() -> list[Any]:
+        return await cluster.all_pods()
+
+    (pod,) = await eventually("the pod is created", one_pod)
+    assert [o.uid for o in pod.metadata.owner_references] == [str(job_id)]
+    assert pod.metadata.labels[LABEL_JOB] == "owned"
+    assert pod.spec.automount_service_account_token is False
+    assert pod.spec.containers[0].security_context.read_only_root_filesystem is True
+
+    async def reason_is_shown() -> bool:
+        return (await cluster.status("owned")).get("reason") == "ImagePullFailed"
+
+    await eventually("the missing image is the reason that is shown", reason_is_shown)
+
+
+async def test_cancel_fences_the_job_and_removes_its_pod(cluster: Cluster, operator: Operator) -> None:
+    job_id = await cluster.create("doomed")
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"doomed-a1"}
+
+    await eventually("the pod is created", has_pod)
+    await cluster.patch("doomed", cancel=True)
+
+    async def cancelled() -> bool:
+        return (await cluster.status("doomed")).get("phase") == "Cancelled" and not await cluster.all_pods()
+
+    await eventually("the job is cancelled and its pod is gone", cancelled)
+    row = await cluster.row(job_id)
+    assert (row.state, row.attempt) == (JobState.CANCELLED, 2)
+    with pytest.raises(client.ApiException, match="stays cancelled"):
+        await cluster.patch("doomed", cancel=False)
+
+
+async def test_a_deleted_pod_is_replaced_uncounted(cluster: Cluster, operator: Operator) -> None:
+    job_id = await cluster.create("hurt")
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"hurt-a1"}
+
+    await eventually("the pod is created", has_pod)
+    await cluster.jobs.claim(job_id, 1, "hurt-a1")
+    await remove_pod(cluster, "hurt-a1")
+
+    async def replaced() -> bool:
+        return await cluster.pods() == {"hurt-a2"}
+
+    await eventually("the next attempt's pod is created", replaced)
+    row = await cluster.row(job_id)
+    assert (row.attempt, row.failures, row.pod) == (2, 0, None)
+    assert (await cluster.events("hurt")).count("Retried") <= 1
+
+
+async def test_delete_leaves_nothing_behind(cluster: Cluster, operator: Operator) -> None:
+    job_id = await cluster.create("gone")
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"gone-a1"}
+
+    await eventually("the pod is created", has_pod)
+    assert "finalizers" not in (await cluster.read("gone"))["metadata"]
+    assert "annotations" not in (await cluster.read("gone"))["metadata"]
+    await cluster.delete("gone")
+
+    async def nothing_left() -> bool:
+        return not await cluster.all_pods() and (await cluster.row(job_id)).state is JobState.CANCELLED
+
+    await eventually("pod and active row are gone", nothing_left)
+
+
+async def test_a_job_deleted_while_the_operator_is_down_is_cancelled_afterwards(
+    cluster: Cluster, operator: Operator
+) -> None:
+    job_id = await cluster.create("orphan")
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"orphan-a1"}
+
+    await eventually("the pod is created", has_pod)
+    operator.stop(signal.SIGKILL)
+    await cluster.delete("orphan")
+    operator.start()
+
+    async def cancelled() -> bool:
+        return (await cluster.row(job_id)).state is JobState.CANCELLED
+
+    await eventually("the row is cancelled", cancelled)
+
+
+async def test_suspend_and_resume_under_the_next_token(cluster: Cluster, operator: Operator) -> None:
+    job_id = await cluster.create("pausing")
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"pausing-a1"}
+
+    await eventually("the pod is created", has_pod)
+    await cluster.jobs.claim(job_id, 1, "pausing-a1")
+    await cluster.patch("pausing", suspend=True)
+
+    async def suspended() -> bool:
+        return (await cluster.status("pausing")).get("phase") == "Suspended" and not await cluster.all_pods()
+
+    await eventually("the job is suspended", suspended)
+    await cluster.patch("pausing", suspend=False)
+
+    async def resumed() -> bool:
+        return await cluster.pods() == {"pausing-a2"}
+
+    await eventually("the job has a pod again", resumed)
+
+
+async def test_two_operators_keep_the_limit(
+    cluster: Cluster, operator: Operator, dsn: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = Operator(cluster.namespace, dsn, folder)
+    second.start()
+    try:
+        for number in range(8):
+            await cluster.create(f"twin{number}")
+
+        async def full() -> bool:
+            return len(await cluster.all_pods()) >= 3
+
+        await eventually("three jobs run", full)
+        for _ in range(20):
+            owners = {pod.metadata.labels[LABEL_JOB] for pod in await cluster.all_pods()}
+            assert len(owners) == 3
+            await asyncio.sleep(0.2)
+    finally:
+        second.stop()
+
+
+async def test_over_quota_the_job_stays_pending_with_the_reason(cluster: Cluster, operator: Operator) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    await cluster.core.create_namespaced_resource_quota(cluster.namespace, quota)
+    await cluster.create("poor")
+
+    async def refused() -> bool:
+        status = await cluster.status("poor")
+        return (status.get("phase"), status.get("reason")) == ("Pending", "QuotaExceeded")
+
+    await eventually("the quota is the reason that is shown", refused)
+    await cluster.core.delete_namespaced_resource_quota("none", cluster.namespace)
+
+    async def has_pod() -> bool:
+        return await cluster.pods() == {"poor-a1"}
+
+    await eventually("the pod is created when there is room", has_pod)
+
+
+async def test_the_api_server_refuses_what_the_contract_forbids(cluster: Cluster) -> None:
+    for spec, why in (
+        ({"source": {}}, "exactly one of path and git"),
+        ({"source": {"path": "/a", "git": {"url": "https://h/r"}}}, "exactly one of path and git"),
+        ({"source": {"path": "relative"}}, "spec.source.path"),
+        ({"include": ["x"] * 65}, "spec.include"),
+    ):
+        with pytest.raises(client.ApiException, match=why):
+            await cluster.create("refused", **spec)
+    with pytest.raises(client.ApiException, match="at most 52 characters"):
+        await cluster.create("n" * 53)
+    await cluster.create("fixed", ref="main")
+    for change, why in (
+        ({"source": {"path": "/other"}}, "source is immutable"),
+        ({"ref": None}, "ref is immutable"),
+        ({"embedding": {"provider": "ollama"}}, "embedding is immutable"),
+    ):
+        with pytest.raises(client.ApiException, match=why):
+            await cluster.patch("fixed", **change)
+    spec = (await cluster.read("fixed"))["spec"]
+    assert (spec["backoffLimit"], spec["embedding"], spec["ttlSecondsAfterFinished"]) == (
+        6, {"provider": "static"}, 604800,
+    )  # fmt: skip
+
+
+async def test_the_probe_answers(cluster: Cluster, operator: Operator) -> None:
+    async def ready() -> bool:
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(operator.liveness)).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    await eventually("the liveness probe answers", ready)
