@@ -29,7 +29,8 @@ def parse_hierarchies(mountinfo: str) -> list[tuple[Path, bool]]:
 
 def hierarchies() -> list[tuple[Path, bool]]:
     """The hierarchies that are mounted now, as parse_hierarchies gives them."""
-    return parse_hierarchies(Path("/proc/self/mountinfo").read_text())
+    mountinfo = Path("/proc/self/mountinfo")  # absent where this is not Linux, and so is any cluster
+    return parse_hierarchies(mountinfo.read_text()) if mountinfo.exists() else []
 
 
 def _tracking() -> Path:
