@@ -22,6 +22,8 @@ def main() -> int:
         return _dispatch(arguments, own_state())
     except ClusterError as error:
         return fail(error)
+    except OSError as error:  # a full disk, a read-only file system: the system's own words are the best
+        return fail(ClusterError(f"The system refused something: {error}."))
     except KeyboardInterrupt:
         return 130
 

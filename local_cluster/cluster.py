@@ -1,8 +1,10 @@
 """The built-in cluster: up, down, load-image. Each step may be repeated at any time."""
 
+import http.client
 import json
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from string import Template
@@ -40,8 +42,9 @@ def up(state: State, nodes: int) -> None:
     _apply_addons(state)
     with step(f"Waiting for {nodes} node{'s' if nodes > 1 else ''} and the cluster's DNS"):
         hint = f"See {state.logs}/node1-kubelet.log, and `python3 -m local_cluster status`."
-        wait_until(lambda: nodes_ready(api) >= nodes, "the nodes are Ready", limit_seconds=120, hint=hint)
-        wait_until(lambda: dns_ready(api), "CoreDNS is available", limit_seconds=120, hint=hint)
+        all_ready = partial(_holds, lambda: nodes_ready(api) >= nodes)
+        wait_until(all_ready, "the nodes are Ready", limit_seconds=120, hint=hint)
+        wait_until(partial(_holds, lambda: dns_ready(api)), "CoreDNS is ready", limit_seconds=120, hint=hint)
     say(f"The cluster is up. KUBECONFIG={state.kubeconfig}; kubectl and helm are in {state.bin}.")
 
 
@@ -78,15 +81,34 @@ def is_running() -> bool:
 
 
 def nodes_ready(api: Api) -> int:
-    """How many nodes are Ready now."""
-    conditions = [node["status"].get("conditions", []) for node in api.items("/api/v1/nodes")]
-    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in of_node) for of_node in conditions)
+    """How many nodes are Ready and have a kubelet that answers now.
+
+    The condition alone may be of yesterday: it outlives a killed kubelet by most of a minute.
+    """
+    return sum(
+        _answers(api, f"/api/v1/nodes/{entry['metadata']['name']}/proxy/healthz")
+        for entry in api.items("/api/v1/nodes")
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in entry["status"].get("conditions", []))
+    )
 
 
 def dns_ready(api: Api) -> bool:
-    """Whether a pod of CoreDNS is available."""
-    status, deployment = api.request("GET", "/apis/apps/v1/namespaces/kube-system/deployments/coredns")
-    return status == 200 and deployment["status"].get("availableReplicas", 0) > 0
+    """Whether a CoreDNS server says now that it is ready, asked through the API server."""
+    namespace = "/api/v1/namespaces/kube-system/pods"
+    pods = api.items(f"{namespace}?labelSelector=k8s-app%3Dkube-dns")
+    return any(_answers(api, f"{namespace}/{pod['metadata']['name']}:8181/proxy/ready") for pod in pods)
+
+
+def _answers(api: Api, path: str) -> bool:
+    return api.request("GET", path)[0] == 200
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    """The condition's value; False while the API server does not answer."""
+    try:
+        return condition()
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def _require_no_other_cluster(state: State) -> State | None:
