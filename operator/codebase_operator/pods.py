@@ -24,6 +24,7 @@ from codebase_operator.settings import PodTemplate
 COMPONENT: Final = "indexer"
 CONTAINER: Final = "indexer"
 USER: Final = 10001
+WORK_DIR: Final = "/work"
 
 GRACE_SECONDS: Final = 3
 """From SIGTERM to SIGKILL. A cancelled job's pod has to be gone within 5 s, and a quota counts it until then."""
@@ -102,7 +103,7 @@ def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None
         # Repositories are only ever read, whatever the template says.
         *({**mount, "readOnly": True} for mount in template.volume_mounts),
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a path in the pod)
-        {"name": "work", "mountPath": "/work"},
+        {"name": "work", "mountPath": WORK_DIR},
     ]
     if secret:
         mounts.append({"name": "git-credentials", "mountPath": "/var/run/git-credentials", "readOnly": True})
@@ -122,13 +123,15 @@ def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None
 
 
 def _environment(job: Job, attempt: int, resources: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True)
+    # Doubled, because the kubelet expands $(NAME) with the other variables: a spec must not read the Secret.
+    spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True).replace("$", "$$")
     return [
         {"name": "CODEBASE_JOB_ID", "value": str(job.id)},
         {"name": "CODEBASE_ATTEMPT", "value": str(attempt)},
         {"name": "CODEBASE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
         {"name": "CODEBASE_WORKERS", "value": str(workers(resources))},
+        {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
     ]
 
 

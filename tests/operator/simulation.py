@@ -1,0 +1,162 @@
+"""A cluster and a database as values: carries plans out as the real ones would, without either.
+
+The rows change by the rules of codebase_index/store/sql/jobs.sql; the store's tests hold those to the database.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from codebase_operator import actions as do
+from codebase_operator.model import Ending, Job, Pod, Snapshot
+from codebase_operator.planner import plan
+
+from codebase_index.job import FINAL, JobState, pod_name
+from codebase_index.store.rows import JobRow
+from tests.operator.builders import NOW, row
+
+
+@dataclass
+class Simulation:
+    """What is true, and the way in which it changes."""
+
+    limit: int = 3
+    now: datetime = NOW
+    jobs: dict[UUID, Job] = field(default_factory=dict)
+    rows: dict[UUID, JobRow] = field(default_factory=dict)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    away: bool = False
+    database_since: datetime = NOW - timedelta(hours=1)
+    admissions: list[UUID] = field(default_factory=list)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            now=self.now, namespace="ns", limit=self.limit, jobs=tuple(self.jobs.values()),
+            pods=tuple(self.pods.values()), rows=None if self.away else dict(self.rows),
+            database_since=self.database_since,
+        )  # fmt: skip
+
+    def settle(self, rounds: int = 8) -> None:
+        """Plan and apply until nothing is due; an endless plan is a fault."""
+        for _ in range(rounds):
+            actions = plan(self.snapshot())
+            if not actions:
+                return
+            for action in actions:
+                self.apply(action)
+        raise AssertionError(f"the plan does not come to rest: {plan(self.snapshot())}")
+
+    def apply(self, action: do.Action) -> None:
+        match action:
+            case do.EnsureRow(job):
+                self.rows.setdefault(job.id, row(job))
+            case do.Admit(job, attempt, status):
+                self.admissions.append(job.id)
+                self.jobs[job.id] = replace(job, status=status)
+                self._start(job, attempt, counted=False)
+            case do.StartPod(job, attempt):
+                self._start(job, attempt, counted=False)
+            case do.Retry(job, attempt, counted):
+                self._start(job, attempt, counted=counted)
+            case do.DeletePod(_, pod, _, force):
+                self._delete_pod(pod, force)
+            case do.Fail(job, _, error, message):
+                self._end(job.id, "failed", error_type=error.value, error_message=message)
+            case do.Cancel(job):
+                self._cancel(job.id)
+            case do.CancelVanished(job_id, _):
+                self._cancel(job_id)
+            case do.Suspend(job, attempt):
+                self._suspend(job.id, attempt)
+            case do.SetQueue(places):
+                for job_id, position, message in places:
+                    self.change(job_id, queue_position=position, message=message)
+            case do.WriteStatus(job, status):
+                self.jobs[job.id] = replace(job, status=status)
+            case do.DeleteJob(job):
+                del self.jobs[job.id]
+                self.rows.pop(job.id, None)
+            case do.Emit():
+                pass
+
+    def change(self, job_id: UUID, **fields: object) -> None:
+        self.rows[job_id] = replace(self.rows[job_id], **fields)  # type: ignore[arg-type]
+
+    def _start(self, job: Job, attempt: int, *, counted: bool) -> None:
+        current = self.rows[job.id]
+        if current.state in FINAL or current.attempt not in (attempt, attempt - 1):
+            return
+        if current.attempt < attempt:
+            self.change(
+                job.id, attempt=attempt, failures=current.failures + counted, pod=None, heartbeat_at=None,
+                message="Restarting",
+            )  # fmt: skip
+        self.change(job.id, queue_position=None)
+        name = pod_name(job.name, attempt)
+        if name not in self.pods:
+            self.pods[name] = Pod(id=f"{name}/{job.id}", name=name, job_id=job.id, attempt=attempt, node="node1")
+
+    def _delete_pod(self, pod: Pod, force: bool) -> None:
+        if force:
+            self.pods.pop(pod.name, None)
+        elif pod.name in self.pods:
+            self.pods[pod.name] = replace(self.pods[pod.name], deleted_at=self.now + timedelta(seconds=3))
+
+    def _cancel(self, job_id: UUID) -> None:
+        if self.rows[job_id].state not in FINAL:
+            self._end(job_id, "cancelled", attempt=self.rows[job_id].attempt + 1)
+
+    def _end(self, job_id: UUID, state: str, **fields: object) -> None:
+        when = "cancelled_at" if state == "cancelled" else "completed_at"
+        moment = {when: self.now, "blocked_since": None, "queue_position": None}
+        self.change(job_id, state=JobState(state), **moment, **fields)
+
+    def _suspend(self, job_id: UUID, attempt: int) -> None:
+        current = self.rows[job_id]
+        if current.state is JobState.RUNNING:
+            self.change(
+                job_id, state=JobState.PENDING, attempt=current.attempt + 1, pod=None, heartbeat_at=None
+            )  # fmt: skip
+        elif current.state is JobState.PENDING:
+            self.change(job_id, attempt=attempt, pod=None)
+
+    # --- what happens by itself --------------------------------------------------------------------
+
+    def claim(self, pod: Pod) -> None:
+        """The pod takes its job, as store.jobs.claim would let it."""
+        self.pods[pod.name] = pod = replace(pod, running_since=self.now)
+        current = self.rows.get(pod.job_id)
+        if (
+            current
+            and current.state not in FINAL
+            and current.attempt == pod.attempt
+            and current.pod in (None, pod.name)
+        ):
+            started = current.started_at or self.now
+            self.change(
+                pod.job_id, state=JobState.RUNNING, pod=pod.name, started_at=started, heartbeat_at=self.now,
+                blocked_since=None, message="Scanning the repository",
+            )  # fmt: skip
+
+    def complete(self, pod: Pod) -> None:
+        current = self.rows.get(pod.job_id)
+        if current and current.pod == pod.name and current.state is JobState.RUNNING:
+            self._end(pod.job_id, "completed")
+            self.pods[pod.name] = replace(pod, finished=True, running_since=None)
+
+    def crash(self, pod: Pod) -> None:
+        self.pods[pod.name] = replace(
+            pod, running_since=None, waiting=("CrashLoopBackOff", ""), ending=Ending(1, "Error", self.now)
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: hearts beat, terminating pods go, collected garbage too."""
+        self.now += timedelta(seconds=seconds)
+        self.pods = {
+            name: pod for name, pod in self.pods.items()
+            if (pod.deleted_at is None or pod.deleted_at > self.now) and pod.job_id in self.jobs
+        }  # fmt: skip
+        for pod in self.pods.values():
+            current = self.rows.get(pod.job_id)
+            if pod.running_since and current and current.pod == pod.name and current.attempt == pod.attempt:
+                self.change(pod.job_id, heartbeat_at=self.now)

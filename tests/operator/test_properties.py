@@ -1,0 +1,249 @@
+"""Properties that hold whatever happens, in whatever order: Hypothesis plays users, nodes, pods and database."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from codebase_operator.model import FINAL_PHASES, Job, Pod
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from codebase_index.job import FINAL, JobState
+from codebase_index.resource import IndexingJobSpec
+from tests.operator.builders import job
+from tests.operator.simulation import Simulation
+
+REPOSITORIES = 4
+
+
+class Life(RuleBasedStateMachine):
+    """After every event the plan is carried out until it is at rest; then the invariants must hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = Simulation()
+        self.created = 0
+
+    @initialize(limit=st.integers(1, 3))
+    def begin(self, limit: int) -> None:
+        self.world.limit = limit
+
+    # --- users -------------------------------------------------------------------------------------
+
+    @rule(
+        repo=st.integers(1, REPOSITORIES),
+        priority=st.sampled_from([0, 0, 5]),
+        deadline=st.sampled_from([None, 60]),
+    )
+    def create(self, repo: int, priority: int, deadline: int | None) -> None:
+        self.created += 1
+        new = job(
+            f"j{self.created}", repo=f"r{repo}", priority=priority, activeDeadlineSeconds=deadline, backoffLimit=2
+        )
+        self.world.jobs[new.id] = replace(new, created=self.world.now)
+        self.world.settle()
+
+    def change(self, job_: Job, **spec: bool) -> None:
+        assert job_.spec
+        changed = IndexingJobSpec.model_validate({**job_.spec.model_dump(by_alias=True), **spec})
+        self.world.jobs[job_.id] = replace(job_, spec=changed)
+        self.world.settle()
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        self.change(self.any_job(data), cancel=True)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(data=st.data(), suspend=st.booleans())
+    def suspend(self, data: st.DataObject, suspend: bool) -> None:
+        self.change(self.any_job(data), suspend=suspend)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        del self.world.jobs[self.any_job(data).id]
+        self.world.settle()
+
+    # --- pods and nodes ----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.live_pods())
+    @rule(data=st.data())
+    def pod_claims(self, data: st.DataObject) -> None:
+        self.world.claim(self.any_pod(data))
+        self.world.settle()
+
+    @precondition(lambda self: self.live_pods())
+    @rule(data=st.data())
+    def pod_completes(self, data: st.DataObject) -> None:
+        self.world.complete(self.any_pod(data))
+        self.world.settle()
+
+    @precondition(lambda self: self.live_pods())
+    @rule(data=st.data())
+    def pod_crashes(self, data: st.DataObject) -> None:
+        self.world.crash(self.any_pod(data))
+        self.world.settle()
+
+    @precondition(lambda self: self.live_pods())
+    @rule(data=st.data(), evicted=st.booleans())
+    def pod_is_taken_away(self, data: st.DataObject, evicted: bool) -> None:
+        pod = self.any_pod(data)
+        if evicted:
+            self.world.pods[pod.name] = replace(pod, finished=True, failure="Evicted", running_since=None)
+        else:
+            self.world.pods[pod.name] = replace(pod, deleted_at=self.world.now + timedelta(seconds=3))
+        self.world.settle()
+
+    @precondition(lambda self: self.live_pods())
+    @rule(data=st.data())
+    def node_is_lost(self, data: st.DataObject) -> None:
+        """The heart stops, and the pod object says what it said before."""
+        pod = self.any_pod(data)
+        current = self.world.rows.get(pod.job_id)
+        if current and current.heartbeat_at:
+            self.world.change(pod.job_id, heartbeat_at=self.world.now - timedelta(seconds=60))
+            self.world.settle()
+
+    # --- the database and time ---------------------------------------------------------------------
+
+    @rule(away=st.booleans())
+    def database(self, away: bool) -> None:
+        if away != self.world.away:
+            self.world.away = away
+            self.world.database_since = self.world.now
+        self.world.settle()
+
+    @precondition(lambda self: self.world.rows and not self.world.away)
+    @rule(data=st.data())
+    def the_service_is_away(self, data: st.DataObject) -> None:
+        current = data.draw(st.sampled_from(sorted(self.world.rows.values(), key=lambda r: r.cr_name)))
+        if current.state is JobState.RUNNING:
+            self.world.change(current.id, state=JobState.BLOCKED, blocked_since=self.world.now)
+        elif current.state is JobState.BLOCKED:
+            self.world.change(current.id, state=JobState.RUNNING, blocked_since=None)
+        self.world.settle()
+
+    @rule(seconds=st.sampled_from([1, 4, 20, 200]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.advance(seconds)
+        self.world.settle()
+
+    # --- what must hold ----------------------------------------------------------------------------
+
+    @invariant()
+    def never_over_the_limit(self) -> None:
+        assert len({pod.job_id for pod in self.world.pods.values() if not pod.finished}) <= self.world.limit
+
+    @invariant()
+    def never_two_jobs_of_one_repository(self) -> None:
+        """No two rows of a target are running: the database would refuse the second one's claim."""
+        targets = [r.target for r in self.world.rows.values() if r.state in (JobState.RUNNING, JobState.BLOCKED)]
+        assert len(targets) == len(set(targets))
+
+    @invariant()
+    def one_live_pod_holds_the_token(self) -> None:
+        if self.world.away:
+            return
+        for pod in self.live_pods():
+            current = self.world.rows.get(pod.job_id)
+            if current is not None and current.state not in FINAL:
+                assert pod.attempt == current.attempt
+
+    @invariant()
+    def no_free_slot_while_somebody_could_use_it(self) -> None:
+        if self.world.away:
+            return
+        holding = self.holding()
+        taken = {self.world.rows[i].target for i in holding if i in self.world.rows}
+        for job_ in self.world.jobs.values():
+            if job_.id in holding or job_.status.phase in FINAL_PHASES or self.stands_aside(job_):
+                continue
+            assert job_.spec and (len(holding) >= self.world.limit or job_.spec.target in taken)
+
+    @invariant()
+    def every_waiting_job_is_told_its_place(self) -> None:
+        if self.world.away:
+            return
+        waiting = [
+            j for j in self.world.jobs.values()
+            if j.id not in self.holding() and j.status.phase not in FINAL_PHASES and not self.stands_aside(j)
+        ]  # fmt: skip
+        in_order = sorted(waiting, key=lambda j: (-(j.spec.priority if j.spec else 0), j.created, str(j.id)))
+        assert [self.world.rows[j.id].queue_position for j in in_order] == list(range(1, len(in_order) + 1))
+
+    @invariant()
+    def the_mirror_agrees_with_the_row(self) -> None:
+        if self.world.away:
+            return
+        for job_ in self.world.jobs.values():
+            state = self.world.rows[job_.id].state
+            waiting = ("Pending", "Suspended")
+            assert job_.status.phase in (waiting if state is JobState.PENDING else (state.value.title(),)), job_
+
+    def teardown(self) -> None:
+        """Every active job has a way out: when all goes well from here, all of them end."""
+        world = self.world
+        world.away, world.database_since = False, world.now
+        for job_ in list(world.jobs.values()):
+            if job_.spec and job_.spec.suspend:
+                self.change(job_, suspend=False)
+        for _ in range(12 * (self.created + 1)):
+            for state in list(world.rows.values()):
+                if state.state is JobState.BLOCKED:
+                    world.change(state.id, state=JobState.RUNNING, blocked_since=None)
+            for pod in self.live_pods():
+                world.claim(pod)
+                world.complete(world.pods[pod.name])
+            world.settle()
+            world.advance(20)
+            world.settle()
+        assert [j.name for j in world.jobs.values() if j.status.phase not in FINAL_PHASES] == []
+        assert not any(
+            r.state in (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED) for r in world.rows.values()
+        )
+        assert self.live_pods() == []
+
+    # --- helpers -----------------------------------------------------------------------------------
+
+    def any_job(self, data: st.DataObject) -> Job:
+        return data.draw(st.sampled_from(sorted(self.world.jobs.values(), key=lambda j: j.name)))
+
+    def any_pod(self, data: st.DataObject) -> Pod:
+        return data.draw(st.sampled_from(self.live_pods()))
+
+    def live_pods(self) -> list[Pod]:
+        return sorted(
+            (p for p in self.world.pods.values() if not p.finished and p.deleted_at is None), key=lambda p: p.name
+        )
+
+    def holding(self) -> set[object]:
+        pods = {p.job_id for p in self.world.pods.values() if not p.finished}
+        marked = {
+            j.id for j in self.world.jobs.values() if j.marked_admitted and j.status.phase not in FINAL_PHASES
+        }
+        return pods | marked
+
+    @staticmethod
+    def stands_aside(job_: Job) -> bool:
+        return job_.spec is None or job_.spec.suspend or job_.spec.cancel
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_first_in_first_out_within_a_priority() -> None:
+    """Twenty jobs of two priorities through three slots: admitted in the one order there is."""
+    world = Simulation()
+    jobs = [job(f"q{n:02}", age=100 - n, priority=5 * (n % 2)) for n in range(20)]
+    world.jobs = {j.id: j for j in reversed(jobs)}
+    for _ in range(40):
+        world.settle()
+        for pod in [p for p in world.pods.values() if not p.finished]:
+            world.claim(pod)
+            world.complete(world.pods[pod.name])
+        world.advance(1)
+    names = {j.id: j.name for j in jobs}
+    expected = [j.name for j in sorted(jobs, key=lambda j: (-(j.spec.priority if j.spec else 0), j.created))]
+    assert [names[i] for i in world.admissions] == expected
