@@ -14,6 +14,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tree_sitter import Node
 
@@ -49,11 +50,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Definition:
-    """A name given to bytes `start` to `end` (exclusive); `start` is that of its line."""
+    """A name given to bytes `start` to `end` (exclusive), the comments above included.
+
+    `scope`: it is only a place for other definitions, like a namespace.
+    """
 
     start: int
     end: int
     name: str
+    scope: bool
 
 
 @dataclass
@@ -125,7 +130,6 @@ def _outline(data: bytes, name: str) -> Outline | None:
     if tree is None:
         return None
     outline = Outline()
-    found: list[tuple[int, int, int, str]] = []
     stack: list[tuple[Node, int]] = [(tree.root_node, 0)]
     seen = 0
     while stack:
@@ -134,10 +138,8 @@ def _outline(data: bytes, name: str) -> Outline | None:
         seen += len(children)
         if seen > MAX_NODES:
             return None
-        _collect(data, children, depth, grammar, outline, stack, found)
-    outline.definitions = [
-        Definition(start, end, name) for start, end, _, name in sorted(found, key=lambda d: (d[0], -d[1], d[2]))
-    ]
+        _collect(data, children, depth, grammar, outline, stack)
+    outline.definitions.sort(key=lambda definition: (definition.start, -definition.end))
     return outline
 
 
@@ -148,7 +150,6 @@ def _collect(
     grammar: grammars.Grammar,
     outline: Outline,
     stack: list[tuple[Node, int]],
-    found: list[tuple[int, int, int, str]],
 ) -> None:
     """Note the cuts and definitions among a node's children; put those that are too large on the stack."""
     held: int | None = None  # where the comments before the next child begin
@@ -165,7 +166,8 @@ def _collect(
         definition = _unwrap(child, grammar)
         if definition is not None and (name := grammars.name_of(definition, data)):
             begin = cut if cut is not None else child.start_byte
-            found.append((begin, child.end_byte, depth, name))
+            scope = definition.kind_id in grammar.scopes
+            outline.definitions.append(Definition(begin, child.end_byte, name, scope))
         if child.end_byte - child.start_byte > MAX_BYTES:
             stack.append((child, depth + 1))
 
@@ -174,7 +176,7 @@ def _unwrap(node: Node, grammar: grammars.Grammar) -> Node | None:
     """Return the definition that a node is, or that its wrappers (decorator, export, template) hold."""
     for _ in range(4):
         if node.kind_id in grammar.definitions:
-            return node if grammars.has_body(node) else None
+            return node if grammars.is_defined_here(node) else None
         if node.kind_id not in grammar.wrappers:
             return None
         inner = next((c for c in node.named_children[:8] if _leads_to_definition(c, grammar)), None)
@@ -211,9 +213,12 @@ class _Namer:
         """
         self._enter_all_before(start)
         inside = list(self._open)
-        following = self._definitions[self._next] if self._next < len(self._definitions) else None
-        if following is not None and following.start < end and (not inside or following.end <= inside[-1].end):
-            inside.append(following)
+        for definition in islice(self._definitions, self._next, None):
+            if definition.start >= end or (inside and definition.end > inside[-1].end):
+                break
+            inside.append(definition)
+            if not definition.scope:
+                break
         return ".".join(definition.name for definition in inside)[:500] or None
 
     def _enter_all_before(self, offset: int) -> None:

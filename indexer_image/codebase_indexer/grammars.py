@@ -46,6 +46,12 @@ _DEFINITIONS: Mapping[str, str] = {
 }
 """Kinds of nodes that give a name to a piece of code, by grammar."""
 
+_SCOPES = "namespace_definition namespace_declaration internal_module mod_item impl_item module"
+"""Kinds of definitions that are only a place for others: a piece that opens one is named after what follows.
+
+The root of a Python file is a `module` too, but no definition.
+"""
+
 _WRAPPERS = (
     "decorated_definition export_statement template_declaration type_declaration lexical_declaration "
     "variable_declaration ambient_declaration expression_statement declaration field_declaration "
@@ -69,12 +75,13 @@ class Grammar:
 
     parser: Parser
     definitions: frozenset[int]
+    scopes: frozenset[int]
     wrappers: frozenset[int]
     sticky: frozenset[int]
 
-    def parse(self, data: bytes, seconds: float = PARSE_SECONDS) -> Tree | None:
-        """Return the syntax tree, or None when parsing takes longer than `seconds`."""
-        deadline = time.monotonic() + seconds
+    def parse(self, data: bytes) -> Tree | None:
+        """Return the syntax tree, or None when parsing takes longer than PARSE_SECONDS."""
+        deadline = time.monotonic() + PARSE_SECONDS
 
         def read(offset: int, _point: object) -> bytes:
             return data[offset : offset + _READ_BYTES]
@@ -95,7 +102,13 @@ def load(name: str) -> Grammar:
     """Return the grammar of this name; it is compiled into an installed package, nothing is downloaded."""
     language = get_language(name)  # type: ignore[arg-type]
     kinds = _DEFINITIONS["typescript" if name == "tsx" else name]
-    return Grammar(Parser(language), _ids(language, kinds), _ids(language, _WRAPPERS), _ids(language, _STICKY))
+    return Grammar(
+        Parser(language),
+        definitions=_ids(language, kinds),
+        scopes=_ids(language, _SCOPES),
+        wrappers=_ids(language, _WRAPPERS),
+        sticky=_ids(language, _STICKY),
+    )
 
 
 def name_of(node: Node, data: bytes) -> str | None:
@@ -119,9 +132,10 @@ def name_of(node: Node, data: bytes) -> str | None:
     return name or None
 
 
-def has_body(node: Node) -> bool:
-    """Say whether a C structure is defined here; ``struct stat s`` only mentions one."""
-    return not node.type.endswith("_specifier") or node.child_by_field_name("body") is not None
+def is_defined_here(node: Node) -> bool:
+    """Say whether there is a body: ``struct stat s`` only mentions one, PHP's ``namespace App;`` holds nothing."""
+    needs_body = node.type.endswith("_specifier") or node.type == "namespace_definition"
+    return not needs_body or node.child_by_field_name("body") is not None
 
 
 def _declared(node: Node) -> Node | None:

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from codebase_indexer.scan import find_repository, head_commit, scan
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 
@@ -52,8 +51,9 @@ def repo(tmp_path: Path) -> Path:
 
 NAMES = ["a.py", "b.log", "keep.log", "build", "out", "src", "docs", "x.tmp", "Makefile", "data.bin", "ä b.txt"]
 PATTERNS = [
-    "*.log", "!keep.log", "build/", "/out", "src/*.py", "**/docs", "docs/**", "!docs/a.py", "*.tmp", "# comment", "",
-    "\\#odd", "data.*", "!/src/data.bin", "src/**/a.py", "*", "!*/", "!*.py", "[ab].py", "ä*", "build/*", "!build/a.py",
+    "*.log", "!keep.log", "build/", "/out", "src/*.py", "**/docs", "docs/**", "!docs/a.py", "*.tmp", "# comment",
+    "", "\\#odd", "data.*", "!/src/data.bin", "src/**/a.py", "*", "!*/", "!*.py", "[ab].py", "ä*", "build/*",
+    "!build/a.py",
 ]  # fmt: skip
 
 
@@ -167,8 +167,7 @@ def test_a_tracked_folder_replaced_by_a_link_leads_nowhere(repo: Path, tmp_path:
 
 
 def test_names_that_are_not_utf8_are_skipped(repo: Path) -> None:
-    with open(os.fsencode(repo) + b"/caf\xe9.py", "wb") as file:
-        file.write(b"x = 1\n")
+    Path(os.fsdecode(os.fsencode(repo) + b"/caf\xe9.py")).write_text("x = 1\n")
     assert listed(repo) == {"caf\\xe9.py": Skip.BAD_PATH}
 
 
