@@ -107,13 +107,14 @@ def _read(path: Path) -> bytes | Skip:
         if error.errno == errno.ELOOP:
             return Skip.SYMLINK
         return Skip.VANISHED if error.errno in (errno.ENOENT, errno.ENOTDIR) else Skip.UNREADABLE
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - from a descriptor
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return Skip.NOT_REGULAR
-        try:
-            return _read_at_most(file.fileno(), MAX_FILE_BYTES + 1)
-        except OSError:
-            return Skip.UNREADABLE
+        return _read_at_most(descriptor, MAX_FILE_BYTES + 1)
+    except OSError:
+        return Skip.UNREADABLE
+    finally:
+        os.close(descriptor)
 
 
 def _read_at_most(descriptor: int, limit: int) -> bytes:
