@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from kubernetes.aio.config import ConfigException
 
-from codebase_index import logs
-from codebase_index.embedding import Embedder, EmbeddingUnavailable, StaticEmbedder
+from codebase_index import embedding, logs
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
@@ -50,23 +49,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async with KubernetesCluster.connect(settings.namespace) as cluster:
             jobs = Jobs(database)
             service = JobService(settings.policy, cluster, jobs, Work(database))
-            search = SearchService(Indexes(database), Search(database), embedder_of)
+            search = SearchService(Indexes(database), Search(database), embedding.by_name)
             yield Services(service, search, Health(jobs, cluster))
             await service.close()
             search.close()
     finally:
         await database.close()
-
-
-def embedder_of(model: str) -> Embedder:
-    """Return the embedder that made an index's vectors."""
-    if model.startswith("static/"):
-        embedder = StaticEmbedder.load()
-        if embedder.name == model:
-            return embedder
-    raise EmbeddingUnavailable(
-        f"this server has no embedding model {model}, with which the index was made; index the repository again"
-    )
 
 
 async def serve(settings: Settings, over_http: bool) -> None:

@@ -9,10 +9,10 @@ MAX_CHARACTERS = 800
 """Bounds of an excerpt: ten of them are about 2,000 tokens, which an agent can read without a second thought."""
 
 
-def excerpt(text: str, asked: Collection[str]) -> tuple[int, int, str]:
+def excerpt(text: str, asked: Collection[str]) -> tuple[int, str]:
     """Return the window of whole lines that holds the most of the query's terms, the earliest on a tie.
 
-    As (first line, last line, text), the lines counted from 0 within the chunk. A first line that is longer than
+    As (first line, text), the line counted from 0 within the chunk. A first line that is longer than
     MAX_CHARACTERS is cut.
     """
     lines = text.splitlines() or [""]
@@ -26,7 +26,7 @@ def excerpt(text: str, asked: Collection[str]) -> tuple[int, int, str]:
         if end == len(lines):
             break
     first, end = best
-    return first, end - 1, "\n".join(lines[first:end])[:MAX_CHARACTERS]
+    return first, "\n".join(lines[first:end])[:MAX_CHARACTERS]
 
 
 def _end(lines: list[str], first: int) -> int:

@@ -230,9 +230,8 @@ def answer(results: list[SearchResult], searched: Sequence[IndexRow], message: s
 
 
 def _concise(ranked: Ranked, repository: str, asked: frozenset[str]) -> SearchResult:
-    first, last, text = excerpt(ranked.candidate.text, asked)
-    start = ranked.candidate.start_line
-    return _result(ranked, repository, start + first, start + last, text, None, None)
+    first, text = excerpt(ranked.candidate.text, asked)
+    return _result(ranked, repository, first, text, None, None)
 
 
 def _full(ranked: Ranked, repository: str, before: str | None, after: str | None) -> SearchResult:
@@ -240,16 +239,17 @@ def _full(ranked: Ranked, repository: str, before: str | None, after: str | None
     # From the neighbouring chunks in the index, never from the disk: it shows the state that was searched.
     above = before[-CONTEXT_CHARACTERS:] if before else None
     below = after[:CONTEXT_CHARACTERS] if after else None
-    return _result(ranked, repository, c.start_line, c.end_line, c.text, above, below)
+    return _result(ranked, repository, 0, c.text, above, below)
 
 
 def _result(
-    ranked: Ranked, repository: str, start: int, end: int, text: str, before: str | None, after: str | None
+    ranked: Ranked, repository: str, first: int, text: str, before: str | None, after: str | None
 ) -> SearchResult:
     c = ranked.candidate
     return SearchResult(
-        repository=repository, path=c.path, start_line=start, end_line=end, symbol=c.symbol, language=c.language,
-        score=round(ranked.score, 4), text=text, context_before=before, context_after=after,
+        repository=repository, path=c.path, start_line=c.start_line, end_line=c.end_line, symbol=c.symbol,
+        language=c.language, score=round(ranked.score, 4), text=text, text_start_line=c.start_line + first,
+        context_before=before, context_after=after,
     )  # fmt: skip
 
 

@@ -1,13 +1,12 @@
-"""Write tools.json anew: what clients are told about the tools, committed so that each change of it is reviewed."""
+"""Write tools.json anew: what clients are told of the tools, committed so that each change of it is reviewed."""
 
 import asyncio
 import json
 from pathlib import Path
 from typing import Any, cast
 
-from mcp import Client
-
 from codebase_mcp.tools import build_server
+from mcp import Client
 
 
 async def described() -> list[dict[str, Any]]:

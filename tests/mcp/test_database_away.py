@@ -1,4 +1,4 @@
-"""What is answered while neither the database nor the Kubernetes API does; with the API: tests/unit/test_mcp_jobs.py."""
+"""What is said while neither the database nor the Kubernetes API answers; with the API: unit/test_mcp_jobs.py."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -80,8 +80,13 @@ async def test_after_a_cancel_the_index_is_partial(call: Any, answered: Any, sho
 async def test_the_lines_are_those_of_the_text(detail: str, call: Any, answered: Any, shop: Any) -> None:
     await shop.completed(SHOP)
     for result in answered(await call("search_code", query="price of the basket", detail=detail))["results"]:
-        lines = SHOP[result["path"]].splitlines()
-        assert result["text"].splitlines() == lines[result["start_line"] - 1 : result["end_line"]]
+        shown, lines, first = (
+            result["text"].splitlines(),
+            SHOP[result["path"]].splitlines(),
+            result["text_start_line"],
+        )
+        assert shown == lines[first - 1 : first - 1 + len(shown)]
+        assert result["start_line"] <= first <= first + len(shown) - 1 <= result["end_line"] <= len(lines)
 
 
 async def test_full_shows_what_stands_around_from_the_index(call: Any, answered: Any, shop: Any) -> None:
