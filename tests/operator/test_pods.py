@@ -73,11 +73,10 @@ def test_own_labels_win_over_the_templates() -> None:
 
 
 def test_a_spec_cannot_read_the_secret_through_the_kubelets_expansion() -> None:
-    sly = job("a", name="$(CODEBASE_DATABASE_URL)")
-    environment = {
-        e["name"]: e.get("value") for e in indexer_pod(sly, 1, TEMPLATE)["spec"]["containers"][0]["env"]
-    }
-    assert '"name":"$$(CODEBASE_DATABASE_URL)"' in (environment["CODEBASE_JOB_SPEC"] or "")
+    sly = job("a", include=["$(CODEBASE_DATABASE_URL)"])
+    (container,) = indexer_pod(sly, 1, TEMPLATE)["spec"]["containers"]
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert '"include":["$$(CODEBASE_DATABASE_URL)"]' in values["CODEBASE_JOB_SPEC"]
 
 
 @pytest.mark.parametrize(

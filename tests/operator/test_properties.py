@@ -6,14 +6,16 @@ from datetime import timedelta
 from codebase_operator.model import FINAL_PHASES, Job, Pod
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from codebase_index.job import FINAL, JobState
 from codebase_index.resource import IndexingJobSpec
 from tests.operator.builders import job
 from tests.operator.simulation import Simulation
 
-REPOSITORIES = 4
+REPOSITORIES = 3
+
+WHICH = st.integers(0, 7)
 
 
 class Life(RuleBasedStateMachine):
@@ -24,9 +26,11 @@ class Life(RuleBasedStateMachine):
         self.world = Simulation()
         self.created = 0
 
-    @initialize(limit=st.integers(1, 3))
-    def begin(self, limit: int) -> None:
+    @initialize(limit=st.integers(1, 3), repos=st.lists(st.integers(1, REPOSITORIES), min_size=2, max_size=6))
+    def begin(self, limit: int, repos: list[int]) -> None:
         self.world.limit = limit
+        for repo in repos:
+            self.create(repo, 0, None)
 
     # --- users -------------------------------------------------------------------------------------
 
@@ -43,65 +47,65 @@ class Life(RuleBasedStateMachine):
         self.world.jobs[new.id] = replace(new, created=self.world.now)
         self.world.settle()
 
-    def change(self, job_: Job, **spec: bool) -> None:
-        assert job_.spec
+    def change(self, job_: Job | None, **spec: bool) -> None:
+        if job_ is None or job_.spec is None:
+            return
         changed = IndexingJobSpec.model_validate({**job_.spec.model_dump(by_alias=True), **spec})
         self.world.jobs[job_.id] = replace(job_, spec=changed)
         self.world.settle()
 
-    @precondition(lambda self: self.world.jobs)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        self.change(self.any_job(data), cancel=True)
+    @rule(which=WHICH)
+    def cancel(self, which: int) -> None:
+        self.change(self.any_job(which), cancel=True)
 
-    @precondition(lambda self: self.world.jobs)
-    @rule(data=st.data(), suspend=st.booleans())
-    def suspend(self, data: st.DataObject, suspend: bool) -> None:
-        self.change(self.any_job(data), suspend=suspend)
+    @rule(which=WHICH, suspend=st.booleans())
+    def suspend(self, which: int, suspend: bool) -> None:
+        self.change(self.any_job(which), suspend=suspend)
 
-    @precondition(lambda self: self.world.jobs)
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        del self.world.jobs[self.any_job(data).id]
+    @rule(which=WHICH)
+    def delete(self, which: int) -> None:
+        job_ = self.any_job(which)
+        if job_:
+            del self.world.jobs[job_.id]
         self.world.settle()
 
     # --- pods and nodes ----------------------------------------------------------------------------
 
-    @precondition(lambda self: self.live_pods())
-    @rule(data=st.data())
-    def pod_claims(self, data: st.DataObject) -> None:
-        self.world.claim(self.any_pod(data))
+    @rule(which=WHICH)
+    def pod_claims(self, which: int) -> None:
+        if pod := self.any_pod(which):
+            self.world.claim(pod)
         self.world.settle()
 
-    @precondition(lambda self: self.live_pods())
-    @rule(data=st.data())
-    def pod_completes(self, data: st.DataObject) -> None:
-        self.world.complete(self.any_pod(data))
+    @rule(which=WHICH)
+    def pod_completes(self, which: int) -> None:
+        if pod := self.any_pod(which):
+            self.world.complete(pod)
         self.world.settle()
 
-    @precondition(lambda self: self.live_pods())
-    @rule(data=st.data())
-    def pod_crashes(self, data: st.DataObject) -> None:
-        self.world.crash(self.any_pod(data))
+    @rule(which=WHICH)
+    def pod_crashes(self, which: int) -> None:
+        if pod := self.any_pod(which):
+            self.world.crash(pod)
         self.world.settle()
 
-    @precondition(lambda self: self.live_pods())
-    @rule(data=st.data(), evicted=st.booleans())
-    def pod_is_taken_away(self, data: st.DataObject, evicted: bool) -> None:
-        pod = self.any_pod(data)
+    @rule(which=WHICH, evicted=st.booleans())
+    def pod_is_taken_away(self, which: int, evicted: bool) -> None:
+        pod = self.any_pod(which)
+        if pod is None:
+            return
         if evicted:
             self.world.pods[pod.name] = replace(pod, finished=True, failure="Evicted", running_since=None)
         else:
             self.world.pods[pod.name] = replace(pod, deleted_at=self.world.now + timedelta(seconds=3))
         self.world.settle()
 
-    @precondition(lambda self: self.live_pods())
-    @rule(data=st.data())
-    def node_is_lost(self, data: st.DataObject) -> None:
+    @rule(which=WHICH)
+    def node_is_lost(self, which: int) -> None:
         """The heart stops, and the pod object says what it said before."""
-        pod = self.any_pod(data)
-        current = self.world.rows.get(pod.job_id)
-        if current and current.heartbeat_at:
+        pod = self.any_pod(which)
+        current = self.world.rows.get(pod.job_id) if pod else None
+        if pod and current and current.heartbeat_at:
             self.world.change(pod.job_id, heartbeat_at=self.world.now - timedelta(seconds=60))
             self.world.settle()
 
@@ -114,10 +118,12 @@ class Life(RuleBasedStateMachine):
             self.world.database_since = self.world.now
         self.world.settle()
 
-    @precondition(lambda self: self.world.rows and not self.world.away)
-    @rule(data=st.data())
-    def the_service_is_away(self, data: st.DataObject) -> None:
-        current = data.draw(st.sampled_from(sorted(self.world.rows.values(), key=lambda r: r.cr_name)))
+    @rule(which=WHICH)
+    def the_service_is_away(self, which: int) -> None:
+        rows = sorted(self.world.rows.values(), key=lambda r: r.cr_name)
+        if not rows or self.world.away:
+            return
+        current = rows[which % len(rows)]
         if current.state is JobState.RUNNING:
             self.world.change(current.id, state=JobState.BLOCKED, blocked_since=self.world.now)
         elif current.state is JobState.BLOCKED:
@@ -199,18 +205,18 @@ class Life(RuleBasedStateMachine):
             world.advance(20)
             world.settle()
         assert [j.name for j in world.jobs.values() if j.status.phase not in FINAL_PHASES] == []
-        assert not any(
-            r.state in (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED) for r in world.rows.values()
-        )
+        assert [r.cr_name for r in world.rows.values() if r.state not in FINAL] == []
         assert self.live_pods() == []
 
     # --- helpers -----------------------------------------------------------------------------------
 
-    def any_job(self, data: st.DataObject) -> Job:
-        return data.draw(st.sampled_from(sorted(self.world.jobs.values(), key=lambda j: j.name)))
+    def any_job(self, which: int) -> Job | None:
+        jobs = sorted(self.world.jobs.values(), key=lambda j: j.name)
+        return jobs[which % len(jobs)] if jobs else None
 
-    def any_pod(self, data: st.DataObject) -> Pod:
-        return data.draw(st.sampled_from(self.live_pods()))
+    def any_pod(self, which: int) -> Pod | None:
+        pods = self.live_pods()
+        return pods[which % len(pods)] if pods else None
 
     def live_pods(self) -> list[Pod]:
         return sorted(
