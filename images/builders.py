@@ -100,10 +100,10 @@ class Buildah:
         self._forget_others(image.repository, reference)
 
     def save(self, reference: str, archive: Path) -> None:
-        """Write an OCI archive, packed lightly: it is read once, on this machine."""
+        """Write an OCI archive, packed lightly: it stays on this machine."""
         run(
             [*self._buildah("push"), "--quiet", self._no_policy,
-             "--compression-format=gzip", "--compression-level=1",
+             "--compression-format=zstd", "--compression-level=1",
              reference, f"oci-archive:{archive}:{reference}"],
             env={**os.environ, **self._environment},
             hint="Is the disk full?",
