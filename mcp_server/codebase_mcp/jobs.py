@@ -208,8 +208,7 @@ class JobService:
             async with _patience(STATUS_PATIENCE_SECONDS):
                 row = await self._row(uid)
         except StoreUnavailable as error:
-            await self._cancel_without_database(uid, error)
-            raise  # unreachable: the line above always raises
+            raise await self._cancel_without_database(uid) from error
         if row.state not in FINAL:
             await self._record_intent(row.cr_name, uid)
         try:
@@ -229,6 +228,7 @@ class JobService:
             return await self._jobs.get(uid)
         except JobNotFound:
             job = await self._newborn(uid)
+            _refuse_final(uid, mirrored_state(job))
             await self._jobs.create(job)
             return await self._jobs.get(uid)
 
@@ -239,17 +239,16 @@ class JobService:
         except ClusterUnavailable as error:
             log.warning("cancelling in the database alone: %s", error, extra={"job_id": uid})
 
-    async def _cancel_without_database(self, uid: UUID, error: StoreUnavailable) -> None:
+    async def _cancel_without_database(self, uid: UUID) -> UserError:
+        """Record the intent; return what to tell, since without the fence nothing may be acknowledged."""
         job = await self._resource(uid)
-        if (state := mirrored_state(job)) in FINAL:
-            already = "already " if state is JobState.CANCELLED else ""
-            raise UserError(f"cannot cancel: job {uid} is {already}{state.value}")
+        _refuse_final(uid, mirrored_state(job))
         await self._cluster.cancel(job.metadata.name, str(uid))
-        raise UserError(
+        return UserError(
             "unavailable: the database does not answer, so the cancel is not acknowledged; it is recorded in the "
             "job's resource and takes effect by itself when the database is back; look with get_indexing_status "
             f"in {POLL_SECONDS[1]} seconds"
-        ) from error
+        )
 
     async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
         """Run a change that goes on when the client hangs up: a closed stream cancels the tool's task."""
@@ -296,6 +295,12 @@ def _uuid(text: str) -> UUID:
             "or one of list_indexing_jobs"
         )
     return value
+
+
+def _refuse_final(uid: UUID, state: JobState) -> None:
+    if state in FINAL:
+        already = "already " if state is JobState.CANCELLED else ""
+        raise UserError(f"cannot cancel: job {uid} is {already}{state.value}")
 
 
 def _not_found(uid: UUID) -> UserError:
