@@ -15,7 +15,7 @@ def excerpt(text: str, asked: Collection[str]) -> tuple[int, str]:
     As (first line, text), the line counted from 0 within the chunk. A first line that is longer than
     MAX_CHARACTERS is cut.
     """
-    lines = text.splitlines() or [""]
+    lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
     found = [len(set(terms(line)) & set(asked)) for line in lines]
     best, best_hits = (0, _end(lines, 0)), -1
     for first in range(len(lines)):
