@@ -70,7 +70,9 @@ def ensure(folder: Path) -> None:
 def _authority(folder: Path) -> None:
     key, certificate, account = folder / "ca.key", folder / "ca.crt", folder / "sa.key"
     subject = ("-subj", "/CN=codebase-mcp-local-ca")
-    run(["openssl", "req", "-x509", *_KEY, "-keyout", key, "-out", certificate, "-days", _DAYS, *subject])
+    # Python from 3.13 on refuses an authority that does not say what its key is for.
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    run(["openssl", "req", "-x509", *_KEY, "-keyout", key, "-out", certificate, "-days", _DAYS, *usage, *subject])
     # The key pair that signs service account tokens.
     run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", account])
     run(["openssl", "ec", "-in", account, "-pubout", "-out", folder / "sa.pub"])
@@ -79,7 +81,10 @@ def _authority(folder: Path) -> None:
 def _sign(folder: Path, certificate: Certificate) -> None:
     key, request, signed = (folder / f"{certificate.file}.{kind}" for kind in ("key", "csr", "crt"))
     extensions = folder / f"{certificate.file}.ext"
-    extensions.write_text(f"subjectAltName={certificate.names}\nextendedKeyUsage=serverAuth,clientAuth\n")
+    extensions.write_text(
+        f"subjectAltName={certificate.names}\nextendedKeyUsage=serverAuth,clientAuth\n"
+        "keyUsage=critical,digitalSignature,keyEncipherment\nauthorityKeyIdentifier=keyid\n"
+    )
     run(["openssl", "req", *_KEY, "-keyout", key, "-out", request, "-subj", certificate.subject])
     authority: tuple[str | Path, ...] = ("-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial")
     signing: tuple[str | Path, ...] = ("openssl", "x509", "-req", "-days", _DAYS, "-extfile", extensions)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from codebase_index.store.errors import translated
+from codebase_index.store.errors import StoreUnavailable, translated
 from codebase_index.store.migrate import migrate
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
@@ -86,7 +86,12 @@ def _migration_arguments(pool: asyncpg.Pool) -> dict[str, object]:
 
 
 async def _register_types(connection: asyncpg.Connection) -> None:
-    await register_vector(connection)
+    try:
+        await register_vector(connection)
+    except ValueError as error:  # asyncpg's answer for a type that does not exist
+        raise StoreUnavailable(
+            "the database has no schema yet; the operator makes it when it starts, so look at the operator's log"
+        ) from error
     await connection.set_type_codec(
         "tsvector", schema="pg_catalog", encoder=encode_tsvector, decoder=_no_decoder, format="binary"
     )

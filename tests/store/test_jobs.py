@@ -10,7 +10,13 @@ from codebase_index.job import FINAL, TRANSITIONS, JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store.chunks import Chunk, Chunks, Indexed, Skipped, Unchanged, Writer
 from codebase_index.store.database import Database
-from codebase_index.store.errors import AnotherJobRuns, FenceLost, IllegalTransition, JobNotFound
+from codebase_index.store.errors import (
+    AnotherJobRuns,
+    FenceLost,
+    IllegalTransition,
+    JobNotFound,
+    StoreUnavailable,
+)
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.work import Entry, Work
@@ -264,6 +270,13 @@ async def test_repeated_work_is_counted_by_file(database: Database) -> None:
     await Chunks(database).commit_batch(writer, [indexed(i.seq, i.path) for i in items])
     await Chunks(database).complete(writer, "Complete")
     assert (await Jobs(database).get(job_id)).files_repeated == 1
+
+
+async def test_a_database_without_schema_is_unavailable_and_says_who_makes_it(postgres: str) -> None:
+    database = await Database.open(postgres, name="test")
+    with pytest.raises(StoreUnavailable, match="no schema yet"):
+        await Jobs(database).unfinished()
+    await database.close()
 
 
 async def test_migrating_again_changes_nothing(database: Database) -> None:
