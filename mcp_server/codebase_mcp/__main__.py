@@ -77,12 +77,20 @@ def main() -> int:
         logs.configure("mcp-server", settings.log_level)
         logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
         asyncio.run(serve(settings, over_http))
-    except (SettingsError, ConfigException) as error:
-        print(f"codebase_mcp: {error}", file=sys.stderr)  # noqa: T201 - before there is a log, for a person
-        return MISCONFIGURED
+    except SettingsError as error:
+        return _misconfigured(str(error))
+    except ConfigException as error:
+        return _misconfigured(
+            f"no way to the Kubernetes API ({error}); run in a pod with a service account, or set KUBECONFIG"
+        )
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _misconfigured(message: str) -> int:
+    print(f"codebase_mcp: {message}", file=sys.stderr)  # noqa: T201 - for the person who starts it, not for a log
+    return MISCONFIGURED
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+import json
+
+import pytest
+from codebase_mcp.settings import Settings, SettingsError
+
+VALID = {
+    "CODEBASE_DATABASE_URL": "postgresql://u:hunter2@db/codebase",
+    "CODEBASE_ROOTS": json.dumps([{"path": "/srv/repositories", "mount": "/mnt/0"}]),
+}
+
+
+def test_the_defaults_are_those_of_a_laptop() -> None:
+    settings = Settings.from_env(VALID)
+    assert (settings.bind, settings.port, settings.namespace, settings.log_level) == (
+        "127.0.0.1", 8080, "default", "INFO",
+    )  # fmt: skip
+
+
+def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
+    assert Settings.from_env({**VALID, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}).bind == "0.0.0.0"
+
+
+def test_an_allowed_host_is_allowed_with_any_port_unless_it_names_one() -> None:
+    settings = Settings.from_env({**VALID, "CODEBASE_ALLOWED_HOSTS": "mcp.example.org, other:8443"})
+    assert {"mcp.example.org", "mcp.example.org:*", "other:8443", "localhost:*"} <= set(settings.host_headers)
+    assert "other" not in settings.host_headers and "other:*" not in settings.host_headers
+    assert "https://mcp.example.org" in settings.origins and "http://localhost:*" in settings.origins
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"CODEBASE_DATABASE_URL": ""}, "CODEBASE_DATABASE_URL is not set"),
+        ({"CODEBASE_DATABASE_URL": "mysql://u:hunter2@db"}, "CODEBASE_DATABASE_URL is not a Postgres address"),
+        ({"CODEBASE_ROOTS": "/srv"}, "CODEBASE_ROOTS is malformed"),
+        ({"CODEBASE_ROOTS": '{"path": "/srv"}'}, "CODEBASE_ROOTS is malformed"),
+        ({"CODEBASE_ROOTS": '[{"mount": "/srv"}]'}, "CODEBASE_ROOTS is malformed"),
+        ({"CODEBASE_ROOTS": '[{"path": "srv"}]'}, "relative path"),
+        ({"CODEBASE_ROOTS": "[]"}, "nothing may be indexed"),
+        ({"CODEBASE_PORT": "0"}, "CODEBASE_PORT is '0'"),
+        ({"CODEBASE_PORT": "http"}, "CODEBASE_PORT is 'http'"),
+        ({"CODEBASE_NAMESPACE": "My_Space"}, "CODEBASE_NAMESPACE is 'My_Space'"),
+        ({"CODEBASE_ALLOWED_HOSTS": "https://x"}, "CODEBASE_ALLOWED_HOSTS holds 'https://x'"),
+        ({"CODEBASE_LOG_LEVEL": "LOUD"}, "CODEBASE_LOG_LEVEL is 'LOUD'"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_secret_is_told(change: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({**VALID, **change})
+    assert says in str(error.value)
+    assert "hunter2" not in str(error.value)
