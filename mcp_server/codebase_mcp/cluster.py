@@ -103,7 +103,8 @@ class KubernetesCluster:
 
     async def cancel(self, name: str, uid: str) -> bool:
         """Set spec.cancel. False when no job has this name and uid any more."""
-        # The uid in the patch is a precondition: a later job of the same name is not meant (409).
+        # The uid in the patch is a precondition: for a later job of the same name it would be a change of an
+        # immutable field (422), which is the only thing about this patch that can be invalid.
         body = {"metadata": {"uid": uid}, "spec": {"cancel": True}}
         try:
             await self._call(self._api.patch_namespaced_custom_object(
@@ -111,7 +112,7 @@ class KubernetesCluster:
                 _request_timeout=REQUEST_TIMEOUT_SECONDS,
             ))  # fmt: skip
         except ApiException as error:
-            if error.status in (404, 409):
+            if error.status in (404, 422):
                 return False
             raise _unavailable(error) from error
         return True
