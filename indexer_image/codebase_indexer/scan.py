@@ -132,8 +132,22 @@ def _list(folder: Path, repository: Repository | None, scratch: Path) -> tuple[l
          "--cached", "--others", "--exclude-standard", "--deduplicate"],
         env=env,
     )  # fmt: skip
+    if repository and not output.data and _ignores(git_dir, top, folder):
+        # Whoever asks for a folder that the repository around it ignores wants it for itself.
+        return _list(folder, None, scratch / "alone")
     unreadable = re.findall(r"^warning: could not open directory '(.*)/': ", output.warnings, re.MULTILINE)
     return [path for path in output.data.split(b"\0") if path], unreadable
+
+
+def _ignores(git_dir: Path, top: Path, folder: Path) -> bool:
+    """Whether the rules of a repository exclude a whole folder in it."""
+    if folder == top:
+        return False
+    try:
+        git.run(["-C", top, f"--git-dir={git_dir}", f"--work-tree={top}", "check-ignore", "-q", "--", folder])
+    except git.GitFailed:
+        return False
+    return True
 
 
 def _filter(

@@ -228,6 +228,19 @@ def test_a_folder_inside_a_repository_obeys_the_rules_above_it(repo: Path) -> No
     assert listed(repo / "part", boundary=repo) == {"a.py": None}
 
 
+def test_a_folder_that_the_repository_around_it_ignores_is_taken_for_itself(repo: Path) -> None:
+    write(repo, ".gitignore", text="build/\n")
+    write(repo, "build/out/made.py", "build/out/made.log", "build/out/deep/b.py")
+    write(repo, "build/out/.gitignore", text="*.log\n")
+    assert set(listed(repo / "build" / "out", boundary=repo)) == {".gitignore", "made.py", "deep/b.py"}
+
+
+def test_a_folder_of_ignored_files_alone_stays_empty(repo: Path) -> None:
+    write(repo, ".gitignore", text="*.log\n")
+    write(repo, "logs/a.log")
+    assert listed(repo / "logs", boundary=repo) == {}
+
+
 def test_nothing_above_the_boundary_counts(repo: Path) -> None:
     write(repo, "part/b.log")
     (repo / ".gitignore").write_text("*.log\n")
