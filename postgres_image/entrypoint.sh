@@ -37,6 +37,8 @@ create_database() {
         --auth-local=peer --auth-host=scram-sha-256 >/dev/null
     echo "host all all all scram-sha-256" >>"$PGDATA.new/pg_hba.conf"
     printf '%s\n' "CREATE ROLE $role LOGIN" "CREATE DATABASE $role OWNER $role" | single_user "$PGDATA.new" postgres
+    # By the superuser: pgvector is not an extension that the role itself may create.
+    echo "CREATE EXTENSION vector" | single_user "$PGDATA.new" "$role"
     sync
     rm -f "$applied"
     mv "$PGDATA.new" "$PGDATA"
