@@ -27,8 +27,7 @@ def follow(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] |
     current = _Current()
     threading.Thread(target=current.remind, daemon=True).start()
     try:
-        with log.open("w") as record:
-            process = _start(words, env)
+        with log.open("w") as record, _start(words, env) as process:
             assert process.stdout is not None  # asked for in _start
             for line in process.stdout:
                 record.write(line)
@@ -37,7 +36,7 @@ def follow(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] |
                     current.next(shorten(found["what"]))
     finally:
         current.done.set()
-    if process.wait() != 0:
+    if process.returncode != 0:
         tail = "\n".join(f"    {line}" for line in log.read_text().splitlines()[-_TAIL_LINES:])
         raise ClusterError(
             f"`{words[0]} {words[1]}` failed ({process.returncode}):\n{tail}\n{hint} All of it: {log}"
