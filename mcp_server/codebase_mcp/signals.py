@@ -1,10 +1,9 @@
 """What code says about itself and prose does not: names it defines, and where its file lies. Pure."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Final
 
 from codebase_index.text import terms, words
@@ -31,13 +30,32 @@ ASIDE: Final = 0.4
 """Factor for tests, examples, vendored code and prose, which repeat the words of the code in question, unless the
 query asks for them."""
 
-_TYPE = re.compile(
-    r"\b(?:class|struct|interface|enum|trait|type|protocol|record|union|namespace|object)\s+([^\W\d]\w*)"
+_TYPE_KEYWORDS: Final = frozenset(
+    ["class", "struct", "interface", "enum", "trait", "type", "protocol", "record", "union", "namespace", "object"]
 )
-_NAME = re.compile(
-    r"(?:\b(?:def|func|fn|function|fun|sub|proc|const|let|var|val|macro_rules!)|#define)"
-    r"\s+(?:\([^()\n]{0,80}\)\s*)?([^\W\d]\w*)"
+_NAME_KEYWORDS: Final = frozenset(
+    [
+        "def",
+        "func",
+        "fn",
+        "function",
+        "fun",
+        "sub",
+        "proc",
+        "const",
+        "let",
+        "var",
+        "val",
+        "macro_rules!",
+        "#define",
+    ]
 )
+_KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
+_RECEIVER_WORDS: Final = 4
+"""Most words of what stands between `func` and the name in Go: `(m *Mux)`."""
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_BEGINS_A_BODY = frozenset("(=:{<")
 _LOOKS_LIKE_CODE = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]")
 _UNMISTAKABLE = re.compile(r"_|\d|[a-z][A-Z]")
 
@@ -49,7 +67,7 @@ _ASIDE_FOLDERS: Final = frozenset(
 _ASIDE_FILE = re.compile(r"^test_|^conftest\.py$|(?:[._-](?:test|tests|spec|bench)|Tests?|Spec)\.\w+$")
 _ASKS_FOR_ASIDE: Final = frozenset(name for name in _ASIDE_FOLDERS if name.isalpha())
 
-_PROSE: Final = frozenset([".md", ".markdown", ".rst", ".adoc", ".txt", ".html", ".json", ".csv", ".svg", ".lock"])
+_PROSE: Final = frozenset(["md", "markdown", "rst", "adoc", "txt", "html", "json", "csv", "svg", "lock"])
 _ASKS_FOR_PROSE: Final = frozenset(["doc", "docs", "documentation", "readme", "changelog", "guide", "tutorial"])
 
 _ENTRY_FILES: Final = frozenset(["__init__", "index", "lib", "main", "mod"])
@@ -95,10 +113,10 @@ class Query:
 
 def definitions(asked: Query, text: str, symbol: str | None) -> float:
     """Say how well the names that a chunk defines fit the query: 0 to 1.5."""
-    types, others = set(_TYPE.findall(text)), set(_NAME.findall(text))
+    types, others = _defined(text)
     own = symbol.rsplit(".", 1)[-1] if symbol else ""
     # The symbol also names what a chunk only lies in; where the definition begins, the name stands in the chunk.
-    if re.fullmatch(r"\w+", own) and re.search(rf"\b{own}\s*[(=:{{<]", text):
+    if own and _begins(own, text):
         others.add(own)
     exact = max(
         TYPE_DEFINED * bool(asked.code_names & types),
@@ -109,10 +127,44 @@ def definitions(asked: Query, text: str, symbol: str | None) -> float:
     return exact + PARTLY_DEFINED * _share(_stems(types | others), asked.stems)
 
 
+def _defined(text: str) -> tuple[set[str], set[str]]:
+    """Return the types and the other names that a text defines, in any of the usual languages."""
+    types: set[str] = set()
+    others: set[str] = set()
+    tokens = text.split()  # ten times as fast as a regular expression, and as good for ranking
+    for i, token in enumerate(tokens):
+        if token in _KEYWORDS:
+            name = _IDENTIFIER.match(_after(tokens, i))
+            if name:
+                (types if token in _TYPE_KEYWORDS else others).add(name[0])
+    return types, others
+
+
+def _after(tokens: Sequence[str], keyword: int) -> str:
+    """Return the word after a keyword and a receiver in parentheses; empty at the end of the text."""
+    following = tokens[keyword + 1 : keyword + 2 + _RECEIVER_WORDS]
+    if following and following[0].startswith("("):
+        closing = next((i for i, token in enumerate(following) if token.endswith(")")), len(following))
+        following = following[closing + 1 :]
+    return following[0] if following else ""
+
+
+def _begins(name: str, text: str) -> bool:
+    """Say whether a name stands in a text like that of a function, field or class in any language: `name (`."""
+    at = text.find(name)
+    while at >= 0:
+        end = at + len(name)
+        before, after = text[at - 1 : at] if at else " ", text[end : end + 8].lstrip(" ")[:1]
+        if after in _BEGINS_A_BODY and not (before.isalnum() or before == "_"):
+            return True
+        at = text.find(name, end)
+    return False
+
+
 def location(asked: Query, path: str) -> float:
     """Say how well the names of a file and its folders fit the query: 0 to 0.6."""
-    *folders, _ = PurePosixPath(path).parts
-    name = PurePosixPath(path).stem
+    *folders, file = path.split("/")
+    name = file.rsplit(".", 1)[0]
     if name in _ENTRY_FILES and folders:
         name = folders.pop()
     return FILE_NAME * _share(asked.stems, _stems([name])) + FOLDER * _share(asked.stems, _stems(folders))
@@ -124,11 +176,10 @@ def importance(asked: Query, path: str) -> float:
     is_aside = _ASIDE_FILE.search(name) or any(f.strip("_.").lower() in _ASIDE_FOLDERS for f in folders)
     if is_aside and not asked.wants_aside:
         return ASIDE
-    is_prose = PurePosixPath(name).suffix.lower() in _PROSE
+    is_prose = name.rpartition(".")[2].lower() in _PROSE
     return ASIDE if is_prose and not asked.wants_prose else 1.0
 
 
-@lru_cache(maxsize=100_000)
 def stem(term: str) -> str:
     """Cut a term to what its English relatives share: `throttle`, `throttling` and `throttler` to `throttl`.
 
@@ -143,7 +194,12 @@ def stem(term: str) -> str:
 
 
 def _stems(names: Collection[str]) -> frozenset[str]:
-    return frozenset(stem(term) for name in names for term in terms(name))
+    return frozenset().union(*map(_stems_of, names))
+
+
+@lru_cache(maxsize=100_000)
+def _stems_of(name: str) -> frozenset[str]:
+    return frozenset(map(stem, terms(name)))
 
 
 def _share(some: Collection[str], every: Collection[str]) -> float:
