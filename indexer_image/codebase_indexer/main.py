@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -74,6 +74,7 @@ class Attempt:
     indexes: Indexes
     board: Board
     heart: Heart
+    heart_task: asyncio.Task[NoReturn] = field(init=False)
 
     async def run(self) -> None:
         """Take the job from wherever the last attempt left it to its end."""
@@ -95,7 +96,8 @@ class Attempt:
             try:
                 await self._run(pipeline, spec)
             except asyncio.CancelledError:
-                await pipeline.release()  # told to stop: the next attempt need not wait for anything
+                with contextlib.suppress(StoreError):
+                    await pipeline.release()  # told to stop: what was in flight is free at once
                 raise
         finally:
             pool.close()
@@ -179,6 +181,7 @@ class Attempt:
         await self._enter(progress.writing(0.5, "refreshing statistics"))
         await until_available("analyze", self.chunks.analyze)
         message = progress.complete(job, skipped, swept)
+        self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await until_available("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
 
@@ -189,11 +192,11 @@ class Attempt:
 
     async def _alongside_heart(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the work for as long as the heart beats: a lost fence ends both at once."""
-        heart = asyncio.create_task(self.heart.run())
+        self.heart_task = heart = asyncio.create_task(self.heart.run())
         body = asyncio.create_task(work)
         try:
             await asyncio.wait({heart, body}, return_when=asyncio.FIRST_COMPLETED)
-            if heart.done() and not body.done():
+            if heart.done() and not heart.cancelled() and not body.done():
                 heart.result()
             await body
         finally:

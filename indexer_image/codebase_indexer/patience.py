@@ -50,14 +50,13 @@ async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T
 
     The operation must be safe to repeat: an outage may hide that it was carried out.
     """
-    outage = Outage(what)
-    for delay in delays():
+    outage, waits = Outage(what), delays()
+    while True:
         try:
             result = await operation()
         except StoreUnavailable as error:
             outage.note(error)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(next(waits))
         else:
             outage.over()
             return result
-    raise AssertionError("delays are endless")

@@ -126,19 +126,18 @@ class Pipeline:
 
     async def _embed(self, results: list[FileResult], embedder: Embedder) -> list[FileResult]:
         """Embed by a service; while it is away the job is blocked, and goes on by itself."""
-        outage = Outage("embed")
-        for delay in delays():
+        outage, waits = Outage("embed"), delays()
+        while True:
             try:
                 complete = await asyncio.to_thread(files.embed, results, embedder)
             except EmbeddingUnavailable as error:
                 outage.note(error)
                 await self._block(f"Waiting for the embedding service: {error}")
-                await asyncio.sleep(delay)
+                await asyncio.sleep(next(waits))
             else:
                 outage.over()
                 await self._unblock()
                 return complete
-        raise AssertionError("delays are endless")
 
     async def _block(self, message: str) -> None:
         if self.board.waiting_for != message:

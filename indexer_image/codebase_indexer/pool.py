@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from codebase_index import logs
 from codebase_index.embedding import factory
@@ -30,8 +31,10 @@ log = logging.getLogger(__name__)
 FILE_SECONDS = 15.0
 """Time limit for each file of a batch: the parser's own limit is 5 s, the rest takes less than that."""
 
-START_SECONDS = 60.0
-"""Added to it: the first batch waits for the process to start."""
+START_SECONDS = 120.0
+"""Time limit for a process to start and open the model: half a second on an idle machine."""
+
+_READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,17 @@ class WorkerDied(Exception):
     """A worker process ended, or hung, while it held a batch."""
 
 
+class PoolBroken(Exception):
+    """A worker process does not even start: no file is to blame, the whole attempt is."""
+
+
 class Pool:
     """Processes that turn files into rows. `close` ends them."""
 
     def __init__(self, count: int, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
         """Start `count` processes; without `embedding` their results have no vectors."""
+        # Inherited: with a process for each core, threads of the linear algebra would only get in their way.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._threads = ThreadPoolExecutor(count, "pool")
         self._workers = [_Worker(fingerprint, embedding) for _ in range(count)]
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -60,7 +69,10 @@ class Pool:
             self._idle.put_nowait(worker)
 
     async def process(self, batch: Batch) -> list[FileResult]:
-        """Return the results of a batch. A file that kills its process twice, alone, is skipped."""
+        """Return the results of a batch. A file that ends its process, also when it is alone, is skipped.
+
+        Raises PoolBroken.
+        """
         try:
             return await self._run(batch)
         except WorkerDied as death:
@@ -82,10 +94,13 @@ class Pool:
 
     async def _run(self, batch: Batch) -> list[FileResult]:
         worker = await self._idle.get()
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            worker.kill()  # its answer would be taken for the next batch's
+            worker.interrupt()  # its answer would be taken for the next batch's
+            await asyncio.wait({answer})
+            answer.exception()
             raise
         finally:
             self._idle.put_nowait(worker)
@@ -98,6 +113,7 @@ class _Worker:
         self._arguments = (fingerprint, embedding)
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._ready = False
 
     def start(self) -> None:
         # Not fork: threads of this process may hold locks that the child would wait for.
@@ -108,30 +124,52 @@ class _Worker:
         theirs.close()  # else its end would never be noticed
 
     def run(self, batch: Batch) -> list[FileResult]:
-        """Process a batch, blocking. Raises WorkerDied; the next call starts another process."""
+        """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
         if self._process is None or not self._process.is_alive():
             self.kill()
             self.start()
-        pipe, limit = self._pipe, START_SECONDS + FILE_SECONDS * len(batch.items)
-        assert pipe is not None
+        if not self._ready:
+            self._wait_until_ready()
+        assert self._pipe is not None
         try:
-            pipe.send(batch)
-            if not pipe.poll(limit):
-                raise WorkerDied(f"no answer within {limit:.0f} s")
-            results: list[FileResult] = pipe.recv()
+            self._pipe.send(batch)
+            results: list[FileResult] = self._receive(FILE_SECONDS * len(batch.items))
             return results
         except (EOFError, OSError) as error:
-            raise WorkerDied(self._how_it_ended()) from error
-        except BaseException:
+            message = self._how_it_ended()
+            self.kill()
+            raise WorkerDied(message) from error
+        except WorkerDied:
             self.kill()
             raise
 
+    def _wait_until_ready(self) -> None:
+        try:
+            self._receive(START_SECONDS)
+        except (WorkerDied, EOFError, OSError) as error:
+            message = f"a worker process does not start ({error or self._how_it_ended()})"
+            self.kill()
+            raise PoolBroken(message) from error
+        self._ready = True
+
+    def _receive(self, seconds: float) -> Any:
+        assert self._pipe is not None
+        if not self._pipe.poll(seconds):
+            raise WorkerDied(f"no answer within {seconds:.0f} s")
+        return self._pipe.recv()
+
+    def interrupt(self) -> None:
+        """End the process under a `run` in another thread, which then raises WorkerDied and cleans up."""
+        if self._process is not None:
+            self._process.kill()
+
     def kill(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, and forget it."""
         if self._process is not None:
             self._process.kill()
             self._process.join(5)
             self._process = None
+        self._ready = False
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
@@ -150,6 +188,7 @@ def _serve(pipe: Connection, fingerprint: str, embedding: EmbeddingSpec | None) 
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     embedder = factory.create(embedding.provider, embedding.model) if embedding else None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send(_READY)
         while True:
             batch: Batch = pipe.recv()
             pipe.send(files.process(batch.folder, batch.items, batch.known, fingerprint, embedder))

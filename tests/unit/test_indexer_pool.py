@@ -1,0 +1,134 @@
+"""Worker processes, real ones: what they return, and what becomes of a batch whose process dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from codebase_indexer import pool as pool_module
+from codebase_indexer.pool import Batch, Pool, PoolBroken
+from codebase_indexer.skipping import Skip
+
+from codebase_index.resource import EmbeddingSpec
+from codebase_index.store.chunks import Indexed, Skipped
+from codebase_index.store.work import Item
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    pool = Pool(1, "1:test", EmbeddingSpec())
+    yield pool
+    pool.close()
+
+
+def batch(folder: Path, count: int) -> Batch:
+    for number in range(count):
+        (folder / f"f{number}.py").write_text(f"value_{number} = {number}\n" * 50)
+    return Batch(folder, [Item(number, f"f{number}.py", 10) for number in range(count)], {})
+
+
+def children() -> list[psutil.Process]:
+    """The worker processes; not the tracker that Python starts beside them."""
+    found = psutil.Process().children()
+    return [child for child in found if "multiprocessing.spawn" in " ".join(child.cmdline())]
+
+
+async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
+    results = await pool.process(batch(tmp_path, 5))
+    assert [r.seq for r in results] == [0, 1, 2, 3, 4]
+    assert all(isinstance(r, Indexed) and len(r.vectors) == len(r.chunks) for r in results)
+
+
+async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.kill()
+    child.wait(30)
+    assert all(isinstance(r, Indexed) for r in await pool.process(batch(tmp_path, 3)))
+
+
+async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()  # so that it surely holds the batch when it dies
+    running = asyncio.create_task(pool.process(batch(tmp_path, 3)))
+    await asyncio.sleep(0.2)
+    os.kill(child.pid, signal.SIGKILL)
+    assert all(isinstance(r, Indexed) for r in await running)
+
+
+async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()
+    monkeypatch.setattr(pool_module, "FILE_SECONDS", 0.2)
+    running = asyncio.create_task(pool.process(batch(tmp_path, 1)))
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(child.wait)
+    monkeypatch.undo()
+    assert all(isinstance(r, Indexed) for r in await running)
+
+
+async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = tmp_path / "fault"
+    fault.mkdir()
+    # Python runs this at the start of every process: a parser with a fault.
+    (fault / "sitecustomize.py").write_text(
+        "import os\nimport codebase_indexer.files as files\nreal = files.chunk\n"
+        "files.chunk = lambda data, grammar: os.abort() if b'value_1 ' in data else real(data, grammar)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(fault))
+    pool = Pool(1, "1:test", None)
+    try:
+        first, second, third = await pool.process(batch(tmp_path, 3))
+    finally:
+        pool.close()
+    assert isinstance(first, Indexed)
+    assert second == Skipped(1, Skip.CRASHED)
+    assert isinstance(third, Indexed)
+
+
+async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
+    pool = Pool(1, "1:test", EmbeddingSpec(model="no-such-model"))
+    try:
+        with pytest.raises(PoolBroken, match="does not start"):
+            await pool.process(batch(tmp_path, 1))
+    finally:
+        pool.close()
+
+
+async def test_a_cancelled_batch_leaves_no_answer_behind(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()
+    running = asyncio.create_task(pool.process(batch(tmp_path, 2)))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [r.seq for r in await pool.process(batch(tmp_path, 3))] == [0, 1, 2]
+
+
+def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from codebase_indexer.pool import Pool\n"
+        "async def main():\n"
+        "    pool = Pool(2, 'x', None)\n"
+        "    print(*(w._process.pid for w in pool._workers), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    out = subprocess.run([sys.executable, script], capture_output=True, text=True).stdout
+    pids = [int(pid) for pid in out.split()]
+    assert len(pids) == 2
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=60)
+    assert not alive
