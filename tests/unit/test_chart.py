@@ -1,0 +1,563 @@
+"""The chart, rendered with helm: its schema, least rights, Pod Security `restricted`, and what belongs together.
+
+Two renderings are compared whole with files in data/: a changed object is visible in review. After a change that
+is meant, `UPDATE_GOLDEN=1 python -m pytest tests/unit/test_chart.py` writes the files anew.
+"""
+
+import copy
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from codebase_mcp.settings import Settings as ServerSettings
+from codebase_operator.pods import indexer_pod
+from codebase_operator.settings import PodTemplate
+
+from local_cluster.paths import cache_root
+from tests.operator.builders import job
+
+Object = dict[str, Any]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CHART = CHECKOUT / "charts" / "codebase-mcp"
+DATA = Path(__file__).parent / "data"
+CRD = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
+
+# Generated passwords differ each time, so the renderings that are compared whole name a Secret.
+CASES: dict[str, Object] = {
+    "default": {"postgres": {"existingSecret": "own"}},
+    "generated password": {},
+    "everything": {
+        "fullnameOverride": "index",
+        "images": {name: {"repository": f"registry.invalid/{name}", "digest": "sha256:" + "0" * 64}
+                   for name in ("indexer", "operator", "server")},
+        "imagePullSecrets": [{"name": "registry"}],
+        "crds": {"keep": False},
+        "database": {"existingSecret": "elsewhere"},
+        "repositories": {
+            "roots": [{"path": "/srv/a", "existingClaim": "a"}, {"path": "/srv/b", "existingClaim": "b"}],
+            "gitHosts": ["git.invalid"],
+        },
+        "limits": {"maxConcurrentJobs": 5, "maxIndexerPods": 20},
+        "indexer": {
+            "priorityClass": {"create": False, "name": "background"},
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.invalid"}],
+            "nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "indexing", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}}, "podLabels": {"team": "search"}, "podAnnotations": {"a": "b"},
+        },
+        "operator": {"env": [{"name": "A", "value": "B"}], "nodeSelector": {"disk": "slow"}},
+        "server": {"replicas": 2, "allowedHosts": ["code.invalid"], "podLabels": {"team": "search"},
+                   "service": {"type": "NodePort", "port": 80, "annotations": {"a": "b"}}},
+        "networkPolicy": {
+            "serverFrom": [{"namespaceSelector": {}}],
+            "apiServer": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+            "extraEgress": [{"ports": [{"port": 11434}]}],
+        },
+        "rbac": {"aggregateClusterRoles": True},
+    },
+    "placed Postgres": {"postgres": {
+        "storage": {"storageClassName": "fast"}, "nodeSelector": {"disk": "fast"}, "podLabels": {"team": "search"},
+        "tolerations": [{"operator": "Exists"}], "podAnnotations": {"a": "b"}, "settings": {"jit": False},
+    }},
+    "folders alone": {"repositories": {"roots": [{"path": "/srv", "existingClaim": "srv"}], "gitHosts": []}},
+    "nothing optional": {
+        "crds": {"enabled": False}, "networkPolicy": {"enabled": False},
+        "indexer": {"priorityClass": {"create": False}},
+    },
+}  # fmt: skip
+GOLDEN = {"default": "chart_default.json", "everything": "chart_everything.json"}
+HOST_PATH = {"repositories": {"roots": [{"path": "/srv", "hostPath": "/mnt/srv"}]}}
+
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def helm() -> str:
+    """The helm that was built for `make up`, else the one on PATH. Without any the tests fail: no skip."""
+    built = sorted(cache_root().glob("*/helm"))
+    found = str(built[-1]) if built else shutil.which("helm")
+    assert found, "no helm: `python3 -m local_cluster build-tools` builds it, and `make up` does too"
+    return found
+
+
+def call(
+    *arguments: str, values: Object, chart: Path = CHART, namespace: str = "ns"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [helm(), *arguments, str(chart), "--kube-version=1.34.0", f"--namespace={namespace}", "--values=-"],
+        input=json.dumps(values), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def render(values: Object, chart: Path = CHART, namespace: str = "ns") -> list[Object]:
+    done = call("template", "rel", values=values, chart=chart, namespace=namespace)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@functools.cache
+def _rendered(case: str) -> list[Object]:
+    return render(CASES[case])
+
+
+def rendered(case: str) -> list[Object]:
+    return copy.deepcopy(_rendered(case))
+
+
+def named(objects: list[Object], kind: str, name: str) -> Object:
+    (found,) = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
+    return found
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    return [o for o in objects if o["kind"] == kind]
+
+
+def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    """Every pod that follows from the chart, as (component, manifest): the indexers' come from the operator."""
+    for o in objects:
+        if o["kind"] == "Pod":
+            yield o["metadata"]["labels"]["app.kubernetes.io/component"], o
+        elif "template" in o.get("spec", {}):
+            pod = o["spec"]["template"]
+            yield pod["metadata"]["labels"]["app.kubernetes.io/component"], pod
+    yield "indexer", indexer_pod(job("a"), 1, pod_template(objects))
+
+
+def pod_template(objects: list[Object]) -> PodTemplate:
+    (text,) = [o["data"]["pod-template.json"] for o in of_kind(objects, "ConfigMap")]
+    return PodTemplate.model_validate(json.loads(text))
+
+
+def environment(container: Object) -> dict[str, str]:
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+# --- the whole --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_all_objects_are_those_of_the_file(case: str) -> None:
+    objects = [o for o in rendered(case) if o["kind"] != "CustomResourceDefinition"]
+    path = DATA / GOLDEN[case]
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(json.dumps(objects, indent=1) + "\n")
+    assert objects == json.loads(path.read_text())
+
+
+@every_case
+def test_lint_has_nothing_to_say(case: str) -> None:
+    done = call("lint", "--strict", values=CASES[case])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_case
+def test_objects_have_names_of_their_own_and_all_namespaced_ones_a_namespace(case: str) -> None:
+    objects = rendered(case)
+    names = [(o["kind"], o["metadata"]["name"]) for o in objects]
+    assert len(names) == len(set(names))
+    of_the_cluster = {"CustomResourceDefinition", "PriorityClass", "ClusterRole"}
+    assert all((o["kind"] in of_the_cluster) != (o["metadata"].get("namespace") == "ns") for o in objects)
+
+
+def test_a_second_release_shares_no_object_of_the_cluster() -> None:
+    values = {"crds": {"enabled": False}, "rbac": {"aggregateClusterRoles": True}}
+    here, there = (
+        {o["metadata"]["name"] for o in render(values, namespace=name) if "namespace" not in o["metadata"]}
+        for name in ("ns", "other")
+    )
+    assert len(here) == len(there) == 3  # two ClusterRoles and the PriorityClass
+    assert not here & there
+
+
+# --- values -----------------------------------------------------------------------------------------
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(path: str, node: Object, value: Object) -> None:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+        if node.get("additionalProperties") is not False:
+            return
+        assert set(node["properties"]) - {"global"} == set(value), path
+        for name, inner in value.items():
+            if isinstance(inner, dict) and path + name != "":
+                compare(f"{path}{name}.", node["properties"][name], inner)
+
+    compare("", schema, values)
+
+
+def test_every_value_is_explained() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    unexplained = []
+    for number, line in enumerate(lines):
+        # Keys of the first two levels; images and settings of Postgres speak for themselves.
+        if re.match(r"^(  )?\w+:", line) and not lines[number - 1].lstrip().startswith("#"):
+            unexplained.append(line)
+    grouped = {"crds", "repositories", "limits", "rbac"}  # each of their members is explained
+    own_words = {"operator", "server", "indexer", "postgres", "storage", "priorityClass", "service"}
+    assert {line.split(":")[0].strip() for line in unexplained} <= grouped | own_words
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"server": {"replica": 3}}, "replica"),
+        ({"images": {"server": {"tags": "1"}}}, "tags"),
+        ({"images": {"server": {"tag": "latest"}}}, "latest|tag"),
+        ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"),
+        ({"logLevel": "LOUD"}, "logLevel"),
+        ({"limits": {"maxConcurrentJobs": 0}}, "maxConcurrentJobs"),
+        ({"repositories": {"roots": [{"path": "/a"}]}}, "roots"),
+        ({"repositories": {"roots": [{"path": "/a", "hostPath": "/a", "existingClaim": "a"}]}}, "roots"),
+        ({"repositories": {"roots": [{"path": "a", "hostPath": "/a"}]}}, "path"),
+        ({"repositories": {"gitHosts": ["https://host.invalid/"]}}, "gitHosts"),
+        ({"repositories": {"gitHosts": []}}, "Nothing could be indexed"),
+        ({"postgres": {"settings": {"a; b": "c"}}}, "a; b"),
+        ({"postgres": {"storage": {"size": "large"}}}, "size"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_meant_is_refused_by_name(values: Object, said: str) -> None:
+    done = call("template", "rel", values=values)
+    assert done.returncode != 0
+    assert re.search(said, done.stderr), done.stderr
+
+
+# --- Pod Security -----------------------------------------------------------------------------------
+
+_ALLOWED_VOLUMES = {
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+}  # fmt: skip
+
+
+def violations(pod: Object) -> list[str]:
+    """What the Pod Security standard `restricted` (v1.34) has against a pod; none is allowed a default."""
+    spec = pod["spec"]
+    context = spec.get("securityContext") or {}
+    found = [f"{field} is true" for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
+    for volume in spec.get("volumes", []):
+        found += [f"volume type {kind}" for kind in set(volume) - {"name"} - _ALLOWED_VOLUMES]
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        own = container.get("securityContext") or {}
+        effective = {**context, **own}
+        found += [f"{container['name']}: {fault}" for fault in _container_violations(container, own, effective)]
+    return found
+
+
+def _container_violations(container: Object, own: Object, effective: Object) -> Iterator[str]:
+    if own.get("privileged"):
+        yield "privileged"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield "allowPrivilegeEscalation"
+    if "ALL" not in own.get("capabilities", {}).get("drop", []):
+        yield "capabilities not dropped"
+    if set(own.get("capabilities", {}).get("add", [])) - {"NET_BIND_SERVICE"}:
+        yield "capabilities added"
+    if effective.get("runAsNonRoot") is not True or effective.get("runAsUser") == 0:
+        yield "may run as root"
+    if effective.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield "seccompProfile"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "hostPort"
+    if effective.get("procMount", "Default") != "Default" or effective.get("windowsOptions"):
+        yield "procMount or windowsOptions"
+    if set(effective.get("seLinuxOptions", {})) & {"user", "role"}:
+        yield "seLinuxOptions"
+
+
+@every_case
+def test_every_pod_is_restricted(case: str) -> None:
+    checked = {component: violations(pod) for component, pod in pods(rendered(case))}
+    assert checked.keys() >= {"operator", "server", "indexer", "test"}
+    assert not any(checked.values()), checked
+
+
+def test_a_host_path_is_what_the_standard_refuses() -> None:
+    faults = {component: violations(pod) for component, pod in pods(render(HOST_PATH))}
+    assert faults["server"] == faults["indexer"] == ["volume type hostPath"]
+    assert not faults["operator"] and not faults["postgres"]
+
+
+def test_the_checker_finds_each_fault() -> None:
+    (_, good), *_ = pods(rendered("default"))
+    faults: list[tuple[str, Any]] = [
+        ("hostPID", lambda spec: spec.update(hostPID=True)),
+        ("hostPath", lambda spec: spec["volumes"].append({"name": "x", "hostPath": {"path": "/"}})),
+        ("root", lambda spec: spec["securityContext"].pop("runAsNonRoot")),
+        ("seccompProfile", lambda spec: spec["securityContext"].pop("seccompProfile")),
+        ("capabilities", lambda spec: spec["containers"][0]["securityContext"].pop("capabilities")),
+        ("allowPrivilege", lambda spec: spec["containers"][0]["securityContext"].pop("allowPrivilegeEscalation")),
+    ]
+    for expected, spoil in faults:
+        bad = copy.deepcopy(good)
+        spoil(bad["spec"])
+        assert any(expected in fault for fault in violations(bad)), expected
+
+
+@every_case
+def test_every_container_has_a_read_only_root_resources_and_a_place_for_temporary_files(case: str) -> None:
+    for component, pod in pods(rendered(case)):
+        (container,) = pod["spec"]["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True, component
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), component
+        assert "memory" in container["resources"]["limits"], component
+        assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], component
+        assert not container["image"].endswith((":latest", ":")), component
+
+
+# --- rights -----------------------------------------------------------------------------------------
+
+
+@every_case
+def test_rights_are_these_and_no_others(case: str) -> None:
+    objects = rendered(case)
+    rules = {
+        o["metadata"]["labels"]["app.kubernetes.io/component"]: {
+            f"{group}/{resource}".lstrip("/"): verbs
+            for rule in o["rules"]
+            for verbs in [rule["verbs"]]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        for o in of_kind(objects, "Role")
+    }
+    group = "indexing.codebase-mcp.io"
+    assert rules == {
+        "operator": {
+            f"{group}/indexingjobs": ["get", "list", "watch", "patch", "delete"],
+            f"{group}/indexingjobs/status": ["get", "patch"],
+            f"{group}/indexingjobs/finalizers": ["update"],
+            "pods": ["get", "list", "watch", "create", "delete"],
+            "events": ["create", "patch"],
+        },
+        "server": {f"{group}/indexingjobs": ["get", "list", "watch", "create", "patch"]},
+    }
+    assert not of_kind(objects, "ClusterRoleBinding")
+    assert bool(of_kind(objects, "ClusterRole")) == (case == "everything")
+
+
+@every_case
+def test_each_binding_gives_a_role_to_the_account_of_its_own_component(case: str) -> None:
+    objects = rendered(case)
+    for binding in of_kind(objects, "RoleBinding"):
+        (subject,) = binding["subjects"]
+        assert binding["roleRef"]["name"] == subject["name"] == binding["metadata"]["name"]
+        named(objects, "ServiceAccount", subject["name"])
+        named(objects, "Role", subject["name"])
+
+
+@every_case
+def test_only_operator_and_server_get_a_token(case: str) -> None:
+    objects = rendered(case)
+    assert all(o["automountServiceAccountToken"] is False for o in of_kind(objects, "ServiceAccount"))
+    with_token = {component for component, pod in pods(objects) if pod["spec"]["automountServiceAccountToken"]}
+    assert with_token == {"operator", "server"}
+
+
+def test_aggregated_roles_name_the_custom_resource_alone() -> None:
+    roles = of_kind(rendered("everything"), "ClusterRole")
+    assert {rule["apiGroups"][0] for role in roles for rule in role["rules"]} == {"indexing.codebase-mcp.io"}
+    viewers = [r for r in roles if "rbac.authorization.k8s.io/aggregate-to-view" in r["metadata"]["labels"]]
+    assert [verb for role in viewers for rule in role["rules"] for verb in rule["verbs"]] == [
+        "get", "list", "watch", "get",
+    ]  # fmt: skip
+
+
+# --- what belongs together --------------------------------------------------------------------------
+
+
+def selects(selector: Object, labels: Object) -> bool:
+    return selector["matchLabels"].items() <= labels.items()
+
+
+@every_case
+def test_every_selector_of_a_policy_or_service_finds_the_pods_it_means(case: str) -> None:
+    objects = rendered(case)
+    labels = {component: pod["metadata"]["labels"] for component, pod in pods(objects)}
+    for service in of_kind(objects, "Service"):
+        meant = service["metadata"]["labels"]["app.kubernetes.io/component"]
+        found = [c for c, own in labels.items() if service["spec"]["selector"].items() <= own.items()]
+        assert found == [meant]
+    for policy in of_kind(objects, "NetworkPolicy"):
+        meant = policy["metadata"]["labels"]["app.kubernetes.io/component"]
+        found = [c for c, own in labels.items() if selects(policy["spec"]["podSelector"], own)]
+        assert sorted(found) == (sorted(labels) if meant == "network" else [meant])
+
+
+def reachable(policies: list[Object], source: Object, target: Object, port: Any) -> bool:
+    """Whether policies let a pod with labels `source` reach `port` of one with labels `target`."""
+
+    def allows(rule: Object, side: str, peer: Object) -> bool:
+        ports = [entry["port"] for entry in rule.get("ports", [])]
+        peers = [entry.get("podSelector") for entry in rule.get(side, [])]
+        return (not ports or port in ports) and (
+            side not in rule or any(p is not None and selects(p, peer) for p in peers)
+        )
+
+    def open_for(direction: str, own: Object, side: str, peer: Object) -> bool:
+        matching = [p["spec"] for p in policies if selects(p["spec"]["podSelector"], own)]
+        closing = [spec for spec in matching if direction in spec["policyTypes"]]
+        return not closing or any(
+            allows(rule, side, peer) for spec in closing for rule in spec.get(direction.lower(), [])
+        )
+
+    return open_for("Egress", source, "to", target) and open_for("Ingress", target, "from", source)
+
+
+def test_policies_open_the_arrows_of_the_architecture_and_nothing_else() -> None:
+    objects = rendered("default")
+    policies = of_kind(objects, "NetworkPolicy")
+    for policy in policies:  # container ports by name are those of the same number here
+        for rule in policy["spec"].get("ingress", []):
+            rule["ports"] = [{"port": {"postgres": 5432, "http": 8080}[entry["port"]]} for entry in rule["ports"]]
+    labels = {component: pod["metadata"]["labels"] for component, pod in pods(objects)}
+    open_arrows = {
+        (source, target)
+        for source in labels
+        for target in labels
+        for port in (5432, 8080)
+        if source != target and reachable(policies, labels[source], labels[target], port)
+    }
+    assert open_arrows == {
+        ("operator", "postgres"), ("server", "postgres"), ("indexer", "postgres"), ("test", "server"),
+    }  # fmt: skip
+
+
+def test_the_quota_counts_indexers_alone_and_leaves_room_for_replacements() -> None:
+    objects = rendered("default")
+    (quota,) = of_kind(objects, "ResourceQuota")
+    (priority,) = of_kind(objects, "PriorityClass")
+    (scope,) = quota["spec"]["scopeSelector"]["matchExpressions"]
+    assert quota["spec"]["hard"] == {"pods": "6"}
+    assert scope == {"scopeName": "PriorityClass", "operator": "In", "values": [priority["metadata"]["name"]]}
+    users = {component for component, pod in pods(objects) if pod["spec"].get("priorityClassName")}
+    assert users == {"indexer"}
+    assert pod_template(objects).priority_class_name == priority["metadata"]["name"]
+
+
+def test_without_a_priority_class_there_is_no_quota() -> None:
+    objects = rendered("nothing optional")
+    assert not of_kind(objects, "ResourceQuota") and not of_kind(objects, "PriorityClass")
+    assert pod_template(objects).priority_class_name is None
+
+
+def test_server_and_indexers_see_the_same_roots_read_only_at_the_same_places() -> None:
+    objects = rendered("everything")
+    server = named(objects, "Deployment", "index-server")["spec"]["template"]["spec"]
+    template = pod_template(objects)
+    in_pods = [(server["containers"][0]["env"], server["containers"][0]["volumeMounts"], server["volumes"]),
+               (template.env, template.volume_mounts, template.volumes)]  # fmt: skip
+    for env, mounts, volumes in in_pods:
+        assert json.loads(environment({"env": env})["CODEBASE_ROOTS"]) == [
+            {"path": "/srv/a", "mount": "/repositories/0"}, {"path": "/srv/b", "mount": "/repositories/1"},
+        ]  # fmt: skip
+        claims = {v["name"]: v["persistentVolumeClaim"] for v in volumes if "persistentVolumeClaim" in v}
+        places = {m["mountPath"]: m for m in mounts if m["mountPath"].startswith("/repositories/")}
+        assert [claims[places[f"/repositories/{n}"]["name"]]["claimName"] for n in (0, 1)] == ["a", "b"]
+        assert all(m["readOnly"] for m in places.values()) and all(c["readOnly"] for c in claims.values())
+
+
+@every_case
+def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
+    (server,) = [pod for component, pod in pods(rendered(case)) if component == "server"]
+    env = environment(server["spec"]["containers"][0])
+    settings = ServerSettings.from_env(
+        {**env, "CODEBASE_DATABASE_URL": "postgresql://from-the-secret", "CODEBASE_NAMESPACE": "ns"}
+    )
+    (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
+    assert f"{service['metadata']['name']}.ns.svc:*" in settings.host_headers
+
+
+def test_all_programs_read_the_database_from_one_secret() -> None:
+    for case, secret in (
+        ("default", "own"),
+        ("everything", "elsewhere"),
+        ("generated password", "rel-codebase-mcp-database"),
+    ):
+        for component, pod in pods(rendered(case)):
+            env = {e["name"]: e for e in pod["spec"]["containers"][0].get("env", [])}
+            if component in ("operator", "server", "indexer"):
+                reference = env["CODEBASE_DATABASE_URL"]["valueFrom"]["secretKeyRef"]
+                assert reference == {"name": secret, "key": "url"}, (case, component)
+
+
+def test_a_generated_password_is_in_its_url_and_in_nothing_else() -> None:
+    objects = rendered("generated password")
+    (secret,) = of_kind(objects, "Secret")
+    password = secret["stringData"]["password"]
+    assert re.fullmatch(r"\w{32}", password)
+    assert (
+        secret["stringData"]["url"]
+        == f"postgresql://codebase:{password}@rel-codebase-mcp-postgres.ns.svc:5432/codebase"
+    )
+    assert password not in json.dumps([o for o in objects if o is not secret])
+    assert password != of_kind(render({}), "Secret")[0]["stringData"]["password"]
+
+
+def test_an_existing_database_brings_no_postgres() -> None:
+    objects = rendered("everything")
+    assert not of_kind(objects, "StatefulSet") and not of_kind(objects, "Secret")
+
+
+def test_the_definition_is_the_generated_file_and_kept_by_default() -> None:
+    (kept,) = of_kind(rendered("default"), "CustomResourceDefinition")
+    assert kept["metadata"].pop("annotations")["helm.sh/resource-policy"] == "keep"
+    expected = copy.deepcopy(CRD)
+    expected["metadata"].pop("annotations", None)
+    assert kept == expected
+    assert of_kind(rendered("everything"), "CustomResourceDefinition") == [CRD]
+    assert not of_kind(rendered("nothing optional"), "CustomResourceDefinition")
+
+
+def test_a_changed_pod_template_starts_the_operator_anew() -> None:
+    def stamp(values: Object) -> str:
+        deployment = named(render(values), "Deployment", "rel-codebase-mcp-operator")
+        return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/pod-template"])
+
+    assert stamp({}) == stamp({"server": {"replicas": 2}}) != stamp({"indexer": {"workSizeLimit": "1Gi"}})
+
+
+# --- notes ------------------------------------------------------------------------------------------
+
+
+def notes(values: Object, folder: Path) -> str:
+    """NOTES.txt as helm prints it after an installation, which `helm template` does not: rendered as an object."""
+    chart = folder / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "NOTES.txt")
+    (chart / "templates" / "notes.yaml").write_text(
+        "apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\n"
+        'text: {{ tpl (.Files.Get "NOTES.txt") . | toJson }}\n'
+    )
+    return str(named(render(values, chart), "Notes", "notes")["text"])
+
+
+def test_the_notes_submit_a_job_that_the_definition_accepts(tmp_path: Path) -> None:
+    text = notes(CASES["everything"], tmp_path)
+    found = re.search(r"<<END\n(.*?)\n +END", text, re.DOTALL)
+    assert found
+    submitted = yaml.safe_load(found[1])
+    assert (submitted["apiVersion"], submitted["kind"]) == (
+        f"{CRD['spec']['group']}/{CRD['spec']['versions'][0]['name']}", CRD["spec"]["names"]["kind"],
+    )  # fmt: skip
+    assert submitted["spec"] == {"source": {"path": "/srv/a"}}
+    assert "service/index-server 80:80" in text
+
+
+def test_the_notes_say_what_stays_and_warn_of_host_paths(tmp_path: Path) -> None:
+    text = notes(HOST_PATH, tmp_path)
+    assert "kubectl delete crd indexingjobs.indexing.codebase-mcp.io" in text
+    assert "kubectl delete pvc" in text
+    assert "pod-security.kubernetes.io/enforce=privileged" in text
+    assert "pod-security" not in notes({}, tmp_path / "other")
