@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 from uuid import UUID
@@ -44,6 +45,20 @@ class Board:
         start = self._counted_from = self._counted_from or (job.files_indexed, time.monotonic())
         pace = progress.Pace(job.files_indexed - start[0], time.monotonic() - start[1])
         return progress.indexing(job, self.in_flight, pace)
+
+
+@dataclass
+class Laps:
+    """How many seconds this attempt spent in each stage, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def lap(self, stage: str) -> Iterator[None]:
+        """Time the block as a stage."""
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = time.monotonic() - began
 
 
 class Heart:

@@ -25,7 +25,7 @@ from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import JobRow, Jobs, Progress
 from codebase_index.store.work import Work
 from codebase_indexer import progress
-from codebase_indexer.board import Board, Heart
+from codebase_indexer.board import Board, Heart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
 from codebase_indexer.patience import until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
@@ -91,10 +91,12 @@ class Attempt:
         pool = Pool(self.settings.workers, fingerprint, spec.embedding if local else None)
         try:
             checkout = await self._open(job, spec)
-            await self._scan(job, spec, checkout)
+            with self.laps.lap("scanning"):
+                await self._scan(job, spec, checkout)
             pipeline = await self._pipeline(job, spec, checkout, pool, embedder, None if local else embedder)
             try:
-                await self._run(pipeline, spec)
+                with self.laps.lap("chunking and embedding"):
+                    await self._run(pipeline, spec)
             except asyncio.CancelledError:
                 with contextlib.suppress(StoreError):
                     await pipeline.release()  # told to stop: what was in flight is free at once
@@ -176,11 +178,12 @@ class Attempt:
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
         if job.files_indexed == 0:
             raise EmptyRepository(_nothing_found(job, skipped))
-        await self._enter(progress.writing(0, "removing what vanished"))
-        swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
-        await self._enter(progress.writing(0.5, "refreshing statistics"))
-        await until_available("analyze", self.chunks.analyze)
-        message = progress.complete(job, skipped, swept)
+        with self.laps.lap("writing"):
+            await self._enter(progress.writing(0, "removing what vanished"))
+            swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
+            await self._enter(progress.writing(0.5, "refreshing statistics"))
+            await until_available("analyze", self.chunks.analyze)
+        message = progress.complete(job, skipped, swept, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await until_available("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})

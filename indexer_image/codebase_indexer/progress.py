@@ -49,14 +49,15 @@ def writing(share: float, what: str) -> Progress:
     return Progress(Phase.WRITING, 90 + 9 * share, f"Writing: {what}", 1)
 
 
-def complete(job: JobRow, skipped: Mapping[str, int], swept: int) -> str:
-    """Return the last message of a job that completed."""
+def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[str, float]) -> str:
+    """Return the last message of a job that completed; `laps` are the seconds of each stage."""
     parts = [f"{job.files_indexed:,} files indexed", f"{job.chunks_created:,} chunks"]
     if job.files_skipped:
         parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
     if swept:
         parts.append(f"{swept:,} vanished files removed")
-    return "Complete: " + ", ".join(parts)
+    times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in laps.items())
+    return f"Complete: {', '.join(parts)}; {times}"
 
 
 def reasons(skipped: Mapping[str, int]) -> str:

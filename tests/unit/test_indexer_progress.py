@@ -48,8 +48,10 @@ def test_skipped_files_are_not_among_those_to_index() -> None:
 
 def test_the_end_names_what_was_skipped_and_why() -> None:
     job = replace(JOB, files_indexed=1200, files_skipped=12, chunks_created=9000)
-    assert progress.complete(job, {"binary": 9, "empty": 3}, 2) == (
-        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 vanished files removed"
+    laps = {"scanning": 0.52, "writing": 1234.0}
+    assert progress.complete(job, {"binary": 9, "empty": 3}, 2, laps) == (
+        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 vanished files removed; "
+        "scanning 0.5 s, writing 1,234.0 s"
     )
 
 
