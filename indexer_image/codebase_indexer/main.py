@@ -75,6 +75,7 @@ class Attempt:
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
+    laps: Laps = field(default_factory=Laps)
 
     async def run(self) -> None:
         """Take the job from wherever the last attempt left it to its end."""
