@@ -16,6 +16,10 @@ from codebase_index.store.rows import JobRow
 from tests.operator.builders import NOW, row
 
 
+class Crash(Exception):
+    """The operator dies between two calls."""
+
+
 @dataclass
 class Simulation:
     """What is true, and the way in which it changes."""
@@ -28,6 +32,8 @@ class Simulation:
     away: bool = False
     database_since: datetime = NOW - timedelta(hours=1)
     admissions: list[UUID] = field(default_factory=list)
+    calls_left: int | None = None
+    """How many more calls the operator makes before it crashes; None for no crash."""
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -46,13 +52,32 @@ class Simulation:
                 self.apply(action)
         raise AssertionError(f"the plan does not come to rest: {plan(self.snapshot())}")
 
+    def crash_after(self, calls: int) -> None:
+        """Carry out a plan up to so many calls, and lose the rest of it."""
+        self.calls_left = calls
+        try:
+            for action in plan(self.snapshot()):
+                self.apply(action)
+        except Crash:
+            pass
+        self.calls_left = None
+
+    def call(self) -> None:
+        """Stand for one call to the API or the database."""
+        if self.calls_left is not None:
+            if self.calls_left == 0:
+                raise Crash
+            self.calls_left -= 1
+
     def apply(self, action: do.Action) -> None:
+        self.call()
         match action:
             case do.EnsureRow(job):
                 self.rows.setdefault(job.id, row(job))
             case do.Admit(job, attempt, status):
                 self.admissions.append(job.id)
                 self.jobs[job.id] = replace(job, status=status)
+                self.call()
                 self._start(job, attempt, counted=False)
             case do.StartPod(job, attempt):
                 self._start(job, attempt, counted=False)
@@ -75,6 +100,7 @@ class Simulation:
                 self.jobs[job.id] = replace(job, status=status)
             case do.DeleteJob(job):
                 del self.jobs[job.id]
+                self.call()
                 self.rows.pop(job.id, None)
             case do.Emit():
                 pass
@@ -92,6 +118,7 @@ class Simulation:
                 message="Restarting",
             )  # fmt: skip
         self.change(job.id, queue_position=None)
+        self.call()
         name = pod_name(job.name, attempt)
         if name not in self.pods:
             self.pods[name] = Pod(id=f"{name}/{job.id}", name=name, job_id=job.id, attempt=attempt, node="node1")

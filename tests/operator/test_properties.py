@@ -40,12 +40,15 @@ class Life(RuleBasedStateMachine):
         deadline=st.sampled_from([None, 60]),
     )
     def create(self, repo: int, priority: int, deadline: int | None) -> None:
+        self.add(repo, priority, deadline)
+        self.world.settle()
+
+    def add(self, repo: int, priority: int, deadline: int | None) -> None:
         self.created += 1
         new = job(
             f"j{self.created}", repo=f"r{repo}", priority=priority, activeDeadlineSeconds=deadline, backoffLimit=2
         )
         self.world.jobs[new.id] = replace(new, created=self.world.now)
-        self.world.settle()
 
     def change(self, job_: Job | None, **spec: bool) -> None:
         if job_ is None or job_.spec is None:
@@ -89,15 +92,17 @@ class Life(RuleBasedStateMachine):
             self.world.crash(pod)
         self.world.settle()
 
-    @rule(which=WHICH, evicted=st.booleans())
-    def pod_is_taken_away(self, which: int, evicted: bool) -> None:
+    @rule(which=WHICH, how=st.sampled_from(["evicted", "deleted", "gone"]))
+    def pod_is_taken_away(self, which: int, how: str) -> None:
         pod = self.any_pod(which)
         if pod is None:
             return
-        if evicted:
+        if how == "evicted":
             self.world.pods[pod.name] = replace(pod, finished=True, failure="Evicted", running_since=None)
-        else:
+        elif how == "deleted":
             self.world.pods[pod.name] = replace(pod, deleted_at=self.world.now + timedelta(seconds=3))
+        else:
+            del self.world.pods[pod.name]
         self.world.settle()
 
     @rule(which=WHICH)
@@ -108,6 +113,19 @@ class Life(RuleBasedStateMachine):
         if pod and current and current.heartbeat_at:
             self.world.change(pod.job_id, heartbeat_at=self.world.now - timedelta(seconds=60))
             self.world.settle()
+
+    @rule(repo=st.integers(1, REPOSITORIES), calls=st.integers(0, 6), which=WHICH, end=st.booleans())
+    def operator_crashes(self, repo: int, calls: int, which: int, end: bool) -> None:
+        """In the middle of whatever is due after a new job and the end, or the loss, of a pod."""
+        self.add(repo, 0, None)
+        if pod := self.any_pod(which):
+            if end:
+                self.world.claim(pod)
+                self.world.complete(self.world.pods[pod.name])
+            else:
+                del self.world.pods[pod.name]
+        self.world.crash_after(calls)
+        self.world.settle()
 
     # --- the database and time ---------------------------------------------------------------------
 
@@ -191,10 +209,13 @@ class Life(RuleBasedStateMachine):
         """Every active job has a way out: when all goes well from here, all of them end."""
         world = self.world
         world.away, world.database_since = False, world.now
+        world.settle()
         for job_ in list(world.jobs.values()):
             if job_.spec and job_.spec.suspend:
                 self.change(job_, suspend=False)
         for _ in range(12 * (self.created + 1)):
+            if all(j.status.phase in FINAL_PHASES for j in world.jobs.values()) and not self.live_pods():
+                break
             for state in list(world.rows.values()):
                 if state.state is JobState.BLOCKED:
                     world.change(state.id, state=JobState.RUNNING, blocked_since=None)
@@ -236,7 +257,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestLife.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 
 
 def test_first_in_first_out_within_a_priority() -> None:
