@@ -1,0 +1,142 @@
+"""A small API server for the calls that the operator makes: resourceVersions, preconditions, faults on demand."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from codebase_index.job import GROUP, KIND, LABEL_COMPONENT, PLURAL, VERSION
+
+JOBS = f"/apis/{GROUP}/{VERSION}/namespaces/ns/{PLURAL}"
+CORE = "/api/v1/namespaces/ns"
+
+
+class Refused(Exception):
+    """An answer other than 200."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class Fault:
+    """The next `times` requests that match get this answer instead; 0 cuts the connection."""
+
+    request: str
+    status: int
+    message: str = "injected"
+    times: int = 1
+    before: bool = True
+    """Whether it strikes before the server acts, or after it: then only the answer is lost."""
+
+
+@dataclass
+class FakeApi:
+    """Objects by kind and name; every request is noted."""
+
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    version: int = 100
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    def create_job(self, name: str, **spec: Any) -> dict[str, Any]:
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": {
+                "name": name, "namespace": "ns", "uid": str(uuid4()), "generation": 1,
+                "creationTimestamp": f"2026-05-01T12:00:{len(self.jobs):02}Z",
+            },
+            "spec": {"source": {"path": f"/repos/{name}"}, **spec},
+        }  # fmt: skip
+        return self._keep(self.jobs, name, body)
+
+    def _keep(self, kind: dict[str, dict[str, Any]], name: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        body["metadata"]["resourceVersion"] = str(self.version)
+        kind[name] = body
+        return body
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        line = f"{request.method} {request.path}"
+        self.requests.append(line)
+        fault = next((f for f in self.faults if f.times and re.search(f.request, line)), None)
+        if fault and fault.before:
+            return self._strike(request, fault)
+        try:
+            body = await request.json() if request.can_read_body else {}
+            answer = web.json_response(self._answer(request.method, request.path, body))
+        except Refused as error:
+            answer = web.json_response({"kind": "Status", "message": str(error)}, status=error.status)
+        return self._strike(request, fault) if fault else answer
+
+    @staticmethod
+    def _strike(request: web.Request, fault: Fault) -> web.StreamResponse:
+        fault.times -= 1
+        if fault.status == 0:
+            assert request.transport
+            request.transport.close()
+        return web.json_response({"kind": "Status", "message": fault.message}, status=fault.status or 500)
+
+    def _answer(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        for prefix, kind in ((JOBS, self.jobs), (f"{CORE}/pods", self.pods), (f"{CORE}/events", self.events)):
+            if path == prefix and method == "GET":
+                return {"metadata": {"resourceVersion": str(self.version)}, "items": list(kind.values())}
+            if path == prefix and method == "POST":
+                return self._create(kind, body)
+            if path.startswith(prefix + "/"):
+                name, _, subresource = path.removeprefix(prefix + "/").partition("/")
+                return self._one(method, kind, name, subresource, body)
+        raise Refused(404, f"no route for {method} {path}")
+
+    def _create(self, kind: dict[str, dict[str, Any]], body: dict[str, Any]) -> dict[str, Any]:
+        name = body["metadata"]["name"]
+        if name in kind:
+            raise Refused(409, f'"{name}" already exists')
+        if kind is self.pods:
+            assert body["metadata"]["labels"][LABEL_COMPONENT] == "indexer"
+        body["metadata"]["uid"] = str(uuid4())
+        return self._keep(kind, name, body)
+
+    def _one(
+        self, method: str, kind: dict[str, dict[str, Any]], name: str, subresource: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        if name not in kind:
+            raise Refused(404, f'"{name}" not found')
+        found = kind[name]
+        if method == "GET":
+            return found
+        if method == "PATCH" and subresource == "status":
+            if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+                raise Refused(409, "the object has been modified")
+            status = merge(found.get("status", {}), body["status"])
+            return self._keep(kind, name, {**found, "metadata": {**found["metadata"]}, "status": status})
+        assert method == "DELETE"
+        if body["preconditions"]["uid"] != found["metadata"]["uid"]:
+            raise Refused(409, "the UID in the precondition does not match")
+        if kind is self.pods and body.get("gracePeriodSeconds") != 0:
+            found["metadata"]["deletionTimestamp"] = "2999-01-01T00:00:00Z"  # its grace period never ends here
+            return {**self._keep(kind, name, found), "kind": "Pod"}
+        del kind[name]
+        return {"kind": "Status", "status": "Success"}
+
+
+def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Apply a merge patch (RFC 7396)."""
+    result = dict(old)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key) or {}, value) if isinstance(value, dict) else value
+    return result

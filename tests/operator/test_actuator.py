@@ -1,0 +1,331 @@
+"""Whole cycles against a small API server and a real Postgres, with the faults that both have."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp.test_utils import TestServer
+from codebase_operator import actions as do
+from codebase_operator import lifecycle, planner
+from codebase_operator.actuator import Actuator, event_manifest
+from codebase_operator.api import Api
+from codebase_operator.loop import Loop
+from codebase_operator.model import Job
+from codebase_operator.settings import PodTemplate
+from codebase_operator.world import World
+from kubernetes.aio import client
+
+from codebase_index.job import JobState
+from codebase_index.store.database import Database
+from codebase_index.store.jobs import JobRow, Jobs
+from tests.operator.builders import NOW, job
+from tests.operator.fake_api import FakeApi, Fault
+
+TEMPLATE = PodTemplate(image="localhost/none:0")
+
+
+@dataclass
+class Bench:
+    """The operator without kopf: its loop's cycles are called one by one."""
+
+    server: FakeApi
+    jobs: Jobs
+    loop: Loop
+    world: World
+    actuator: Actuator
+
+    async def cycle(self, times: int = 1) -> None:
+        """Do passes, with everything listed afresh in each: the fake sends no events."""
+        for _ in range(times):
+            self.world._next_list = 0
+            await self.loop.cycle()
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            self.world._next_list = 0
+            if not await self.loop.cycle():
+                return
+        raise AssertionError("the loop does not come to rest")
+
+    def status(self, name: str) -> dict[str, Any]:
+        return dict(self.server.jobs[name].get("status", {}))
+
+    async def row(self, name: str) -> JobRow:
+        return await self.jobs.get(UUID(self.server.jobs[name]["metadata"]["uid"]))
+
+    def sent(self, method: str, part: str) -> list[str]:
+        return [line for line in self.server.requests if line.startswith(method) and part in line]
+
+
+@pytest.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    server = FakeApi()
+    async with TestServer(server.application()) as http:
+        configuration = client.Configuration()
+        configuration.host = str(http.make_url("")).rstrip("/")
+        api = Api(client.ApiClient(configuration), "ns")
+        world, jobs = World(api), Jobs(database)
+        actuator = Actuator(api, jobs, world, TEMPLATE)
+        yield Bench(server, jobs, Loop(world, database, actuator, "ns", 3), world, actuator)
+        await api.close()
+
+
+async def test_admission_marks_then_fences_then_creates_the_pod(bench: Bench) -> None:
+    bench.server.create_job("a")
+    await bench.cycle()
+    writes = [line for line in bench.server.requests if not line.startswith("GET") and "events" not in line]
+    assert [line.split()[0] for line in writes] == ["PATCH", "POST"]
+    row = await bench.row("a")
+    assert (row.state, row.attempt, row.pod) == (JobState.PENDING, 1, None)
+    assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_a_conflict_on_the_mark_leaves_everything_as_it_was(bench: Bench) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("PATCH", 409)]
+    await bench.cycle()
+    assert (await bench.row("a")).attempt == 0
+    assert bench.server.pods == {}
+    await bench.cycle()
+    assert set(bench.server.pods) == {"a-a1"}
+
+
+@pytest.mark.parametrize("status", [0, 429, 500])
+@pytest.mark.parametrize("before", [True, False], ids=["before the pod is made", "after the pod is made"])
+async def test_a_pod_that_could_not_be_created_is_created_under_the_same_token(
+    bench: Bench, status: int, before: bool
+) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("POST .*/pods", status, before=before)]
+    await bench.settle()
+    assert (await bench.row("a")).attempt == 1
+    assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_a_failure_of_one_job_does_not_hold_up_another(bench: Bench) -> None:
+    bench.server.create_job("a")
+    bench.server.create_job("b")
+    bench.server.faults = [Fault("PATCH .*/a/status", 500, times=3)]
+    await bench.cycle()
+    assert set(bench.server.pods) == {"b-a1"}
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1", "b-a1"}
+
+
+async def test_a_pod_of_somebody_else_in_the_way_is_told(bench: Bench) -> None:
+    bench.server.create_job("a")
+    stranger = {"metadata": {"name": "a-a1", "uid": "x", "resourceVersion": "5"}}
+    bench.server.pods["a-a1"] = stranger
+    await bench.cycle(3)
+    status = bench.status("a")
+    assert (status["phase"], status["reason"]) == ("Pending", "PodRefused")
+    assert "not this job's" in status["message"]
+    assert bench.server.pods["a-a1"] is stranger
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason"),
+    [
+        (403, 'pods "a-a1" is forbidden: exceeded quota: indexers, used: pods=6', "QuotaExceeded"),
+        (403, 'pods "a-a1" is forbidden: violates PodSecurity "restricted"', "PodRefused"),
+        (422, 'Pod "a-a1" is invalid: spec.containers[0].image: Required value', "PodRefused"),
+    ],
+)
+async def test_a_refused_pod_is_the_reason_that_is_shown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, message: str, reason: str
+) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("POST .*/pods", status, message)]
+    await bench.settle()
+    shown = bench.status("a")
+    assert (shown["phase"], shown["reason"], shown["message"]) == ("Pending", reason, message)
+    assert (await bench.row("a")).message == f"Starting: {message}"
+    assert len(bench.sent("POST", "/pods")) == 1  # not offered again at once
+    monkeypatch.setattr(lifecycle, "REFUSED_AGAIN", timedelta(0))
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1"}
+    assert bench.status("a")["reason"] == "PodStarting"
+
+
+async def test_lists_that_fail_change_nothing(bench: Bench) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("GET .*/pods", 410)]
+    with pytest.raises(Exception, match="410"):
+        await bench.cycle()
+    assert bench.server.pods == {}
+    await bench.cycle()
+    assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_cancel_fences_first_and_deletes_the_pod_in_the_same_pass(bench: Bench) -> None:
+    bench.server.create_job("a")
+    await bench.settle()
+    await bench.jobs.claim((await bench.row("a")).id, 1, "a-a1")
+    bench.server.jobs["a"]["spec"]["cancel"] = True
+    await bench.cycle()
+    row = await bench.row("a")
+    assert (row.state, row.attempt) == (JobState.CANCELLED, 2)
+    assert "deletionTimestamp" in bench.server.pods["a-a1"]["metadata"]
+    await bench.settle()
+    assert bench.status("a")["phase"] == "Cancelled"
+    assert len(bench.sent("DELETE", "/pods/a-a1")) == 1
+
+
+async def test_a_row_is_cancelled_when_its_resource_is_gone(bench: Bench) -> None:
+    body = bench.server.create_job("a")
+    await bench.settle()
+    del bench.server.jobs["a"]
+    await bench.settle()
+    assert (await bench.jobs.get(UUID(body["metadata"]["uid"]))).state is JobState.CANCELLED
+
+
+async def test_a_row_is_cancelled_when_another_job_took_the_name(bench: Bench) -> None:
+    body = bench.server.create_job("a")
+    await bench.settle()
+    bench.server.create_job("a")
+    await bench.settle()
+    assert (await bench.jobs.get(UUID(body["metadata"]["uid"]))).state is JobState.CANCELLED
+    assert (await bench.row("a")).state is JobState.PENDING
+
+
+async def test_a_row_whose_resource_is_only_not_known_yet_is_left_alone(bench: Bench) -> None:
+    """The MCP server writes the row right after the resource: the watch may be slower than the database."""
+    await bench.cycle()
+    bench.server.create_job("a")
+    created = bench.server.jobs["a"]
+    await bench.jobs.create(Job.parse(created).resource)
+    await bench.loop.cycle()  # without a new list: only the row is known
+    assert (await bench.row("a")).state is JobState.PENDING
+    assert [known.name for known in bench.world.jobs.items.values()] == ["a"]
+
+
+async def test_an_api_that_is_away_keeps_a_row_from_being_cancelled(bench: Bench) -> None:
+    body = bench.server.create_job("a")
+    await bench.settle()
+    del bench.server.jobs["a"]
+    bench.server.faults = [Fault(r"GET .*/indexingjobs/a$", 500)]
+    await bench.cycle()
+    job_id = UUID(body["metadata"]["uid"])
+    assert (await bench.jobs.get(job_id)).state is JobState.PENDING
+    await bench.cycle()
+    assert (await bench.jobs.get(job_id)).state is JobState.CANCELLED
+
+
+async def test_a_transition_is_told_once_also_after_a_restart_in_between(bench: Bench) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("PATCH", 500, times=2)]  # the event is told, the mark fails
+    await bench.settle()
+    assert sorted(event["reason"] for event in bench.server.events.values()) == ["Admitted", "Queued"]
+    assert len(bench.sent("POST", "/events")) > 2
+
+
+async def test_an_event_that_cannot_be_told_stops_nothing(bench: Bench) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("POST .*/events", 403, times=99)]
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_a_job_is_removed_with_its_row_when_its_time_is_over(bench: Bench) -> None:
+    body = bench.server.create_job("a", ttlSecondsAfterFinished=0)
+    await bench.settle()
+    job_id = UUID(body["metadata"]["uid"])
+    await bench.jobs.cancel(job_id)
+    bench.server.pods.clear()
+    await bench.settle()
+    assert bench.server.jobs == {}
+    assert await bench.jobs.many([job_id]) == {}
+
+
+async def test_a_job_is_failed_with_what_to_do(bench: Bench) -> None:
+    bench.server.create_job("a", backoffLimit=0)
+    await bench.settle()
+    bench.server.pods["a-a1"]["status"] = {
+        "phase": "Failed",
+        "containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}],
+    }
+    await bench.settle()
+    row = await bench.row("a")
+    assert (row.state, row.error_type) == (JobState.FAILED, "OOMKilled")
+    assert "spec.resources.memory" in (row.error_message or "")
+    assert bench.status("a")["phase"] == "Failed"
+
+
+async def test_a_deleted_pod_is_retried_uncounted(bench: Bench) -> None:
+    bench.server.create_job("a")
+    await bench.settle()
+    await bench.jobs.claim((await bench.row("a")).id, 1, "a-a1")
+    del bench.server.pods["a-a1"]
+    await bench.settle()
+    row = await bench.row("a")
+    assert (row.attempt, row.failures, row.pod) == (2, 0, None)
+    assert set(bench.server.pods) == {"a-a2"}
+    assert [e["message"] for e in bench.server.events.values() if e["reason"] == "Retried"] == [
+        "Restarting: pod a-a1 is gone"
+    ]
+
+
+async def test_suspend_keeps_an_unclaimed_pod_from_starting(bench: Bench) -> None:
+    bench.server.create_job("a")
+    await bench.settle()
+    bench.server.jobs["a"]["spec"]["suspend"] = True
+    await bench.cycle()
+    assert (await bench.row("a")).attempt == 2
+    bench.server.pods.clear()
+    await bench.settle()
+    assert bench.status("a")["phase"] == "Suspended"
+    assert (await bench.row("a")).message == "Suspended"
+    bench.server.jobs["a"]["spec"]["suspend"] = False
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a2"}
+
+
+async def test_an_invalid_spec_is_told_and_does_not_stop_the_others(bench: Bench) -> None:
+    bench.server.create_job("bad", priority="high")
+    bench.server.create_job("good")
+    await bench.settle()
+    assert (bench.status("bad")["phase"], bench.status("bad")["reason"]) == ("Failed", "InvalidSpec")
+    assert set(bench.server.pods) == {"good-a1"}
+
+
+async def test_the_fourth_waits_and_follows(bench: Bench) -> None:
+    for name in "abcd":
+        bench.server.create_job(name)
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1", "b-a1", "c-a1"}
+    assert bench.status("d")["message"] == "Queued: 1st of 1, 3 jobs running"
+    assert (await bench.row("d")).queue_position == 1
+    await bench.jobs.cancel((await bench.row("b")).id)
+    del bench.server.pods["b-a1"]
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1", "c-a1", "d-a1"}
+    assert "queuePosition" not in bench.status("d")
+
+
+async def test_without_a_database_nothing_starts_and_the_jobs_say_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "AWAY_AFTER", timedelta(0))
+    nowhere = await Database.open("postgresql://nobody@127.0.0.1:1/none", name="test", timeout=1)
+    working = bench.loop._database, bench.loop._jobs
+    bench.loop._database, bench.loop._jobs = nowhere, Jobs(nowhere)
+    bench.server.create_job("a")
+    await bench.cycle(2)
+    assert bench.server.pods == {}
+    assert (bench.status("a")["phase"], bench.status("a")["reason"]) == ("Pending", "DatabaseUnavailable")
+    bench.loop._database, bench.loop._jobs = working
+    await bench.settle()
+    assert set(bench.server.pods) == {"a-a1"}
+    assert bench.status("a")["reason"] == "PodStarting"
+    await nowhere.close()
+
+
+async def test_an_event_is_named_after_its_transition() -> None:
+    first = event_manifest(do.Emit(job("a"), "Retried", "why", "Retried/2"), NOW)
+    again = event_manifest(do.Emit(job("a"), "Retried", "why else", "Retried/2"), NOW)
+    other = event_manifest(do.Emit(job("a"), "Retried", "why", "Retried/3"), NOW)
+    assert first["metadata"]["name"] == again["metadata"]["name"] != other["metadata"]["name"]
+    assert first["metadata"]["name"].startswith("a.")
