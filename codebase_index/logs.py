@@ -5,12 +5,16 @@ import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
+# Libraries attach whole objects to their records, which would be printed on every line.
+_PLAIN = (str, int, float, list, dict, UUID, datetime)
+
 
 class JsonFormatter(logging.Formatter):
-    """Writes time, level, logger, message and every `extra` field."""
+    """Writes time, level, logger, message and every plain `extra` field."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -25,14 +29,20 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry.update((k, v) for k, v in record.__dict__.items() if k not in _STANDARD and not k.startswith("_"))
+        entry.update((k, v) for k, v in record.__dict__.items() if k not in _STANDARD and isinstance(v, _PLAIN))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
+# Libraries that tell at INFO of every event, probe or request that they handle.
+_CHATTY = ("kopf.objects", "kopf.activities", "aiohttp.access", "httpx", "uvicorn.access")
+
+
 def configure(program: str, level: str = "INFO") -> None:
-    """Send every log record of this process to standard error as JSON."""
+    """Send every log record of this process to standard error as JSON; chatty libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(program))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -127,10 +127,10 @@ def _suspend(view: View) -> Iterator[Action]:
 
 
 def _clean_up(view: View, s: Snapshot) -> Iterator[Action]:
-    row = view.row
-    ended = (row.completed_at or row.cancelled_at) if row else None
-    over_due = ended is None or s.now - ended > EXIT_GRACE
-    if over_due or (row is not None and row.state is JobState.CANCELLED):
+    # The rows of jobs whose status says how they ended are not read any more.
+    facts = view.row or view.job.status
+    ended = facts.completed_at or facts.cancelled_at
+    if ended is None or facts.cancelled_at or s.now - ended > EXIT_GRACE:
         yield from _delete(view.unfinished, view, "the job is over")
 
 

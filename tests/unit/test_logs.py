@@ -1,0 +1,21 @@
+import json
+import logging
+from uuid import UUID
+
+from codebase_index.logs import JsonFormatter
+
+
+def line(**extra: object) -> dict[str, object]:
+    record = logging.makeLogRecord({"name": "a.b", "levelname": "INFO", "msg": "batch %s", "args": ("one",), **extra})
+    return dict(json.loads(JsonFormatter("indexer").format(record)))
+
+
+def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
+    entry = line(job_id=UUID(int=7), files=3)
+    assert entry["message"] == "batch one"
+    assert (entry["program"], entry["job_id"], entry["files"]) == ("indexer", str(UUID(int=7)), 3)
+    assert str(entry["time"]).endswith("+00:00")
+
+
+def test_objects_that_a_library_attaches_are_left_out() -> None:
+    assert "settings" not in line(settings=object())
