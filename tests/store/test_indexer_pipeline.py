@@ -39,6 +39,7 @@ class Bench:
     dsn: str
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
 
     @property
     def jobs(self) -> Jobs:
@@ -69,7 +70,7 @@ class Bench:
             "CODEBASE_ROOTS": json.dumps([{"path": "/repos", "mount": str(self.root)}]),
             **self.env,
         }
-        return await asyncio.create_subprocess_exec(sys.executable, "-m", program, env=environment)
+        return await asyncio.create_subprocess_exec(*self.prefix, sys.executable, "-m", program, env=environment)
 
     async def run(self, job: IndexingJob, attempt: int = 1) -> tuple[int, JobRow]:
         """Run a worker to its end; return its exit code and the job's row."""
@@ -327,12 +328,18 @@ class Cable:
         writer.close()
 
 
+async def lay_cable(bench: Bench, folder: Path) -> Cable:
+    """Let the workers reach the database through a cable, which this test's own queries do not use."""
+    host = bench.dsn.partition("host=")[2].partition("&")[0]
+    cable = Cable(f"{host}/.s.PGSQL.5432", folder)
+    bench.dsn = bench.dsn.replace(host, str(folder))
+    await cable.plug()
+    return cable
+
+
 async def test_nothing_is_lost_while_the_database_is_away(bench: Bench, tmp_path: Path) -> None:
     make_tree(bench.root / "tree", 400)
-    host = bench.dsn.partition("host=")[2].partition("&")[0]
-    cable = Cable(f"{host}/.s.PGSQL.5432", tmp_path)
-    bench.dsn = bench.dsn.replace(host, str(tmp_path))
-    await cable.plug()
+    cable = await lay_cable(bench, tmp_path)
     job = await bench.job("tree")
     process = await bench.start(job)
     for least in (50, 250):
@@ -432,6 +439,36 @@ async def test_what_can_not_be_indexed_fails_with_a_reason(
     code, row = await bench.run(await bench.job(folder, **spec))
     assert (code, row.state, row.error_type) == (ExitCode.FAILED, JobState.FAILED, error.value)
     assert message in (row.error_message or "")
+
+
+async def test_a_folder_that_may_not_be_read_is_an_error_of_its_own(bench: Bench, tmp_path: Path) -> None:
+    cable = await lay_cable(bench, tmp_path)  # without its capabilities root can not reach Postgres either
+    make_tree(bench.root / "tree", 1)
+    (bench.root / "tree").chmod(0)
+    if os.getuid() == 0:  # root may read anything, unless it gave that capability away
+        bench.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    code, row = await bench.run(await bench.job("tree"))
+    (bench.root / "tree").chmod(0o755)
+    await cable.cut()
+    assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_UNREADABLE.value)
+    assert "chmod" in (row.error_message or "")
+
+
+async def test_a_full_disk_ends_the_job_and_says_what_to_do(bench: Bench) -> None:
+    make_tree(bench.root / "tree", 60)
+    async with bench.database.connection() as connection:
+        # The error that Postgres itself raises when its volume has no room left.
+        await connection.execute(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF (SELECT count(*) FROM files) > 20 THEN RAISE EXCEPTION 'could not extend file'"
+            " USING ERRCODE = 'disk_full'; END IF; RETURN NEW; END $$;"
+            "CREATE TRIGGER no_room BEFORE INSERT ON chunks FOR EACH ROW EXECUTE FUNCTION no_room()"
+        )
+    code, row = await bench.run(await bench.job("tree"))
+    assert (code, row.state) == (ExitCode.FAILED, JobState.FAILED)
+    assert row.error_type == ErrorType.INSUFFICIENT_STORAGE.value
+    assert "enlarge the database's volume" in (row.error_message or "")
+    assert row.files_indexed == 20  # what was committed before is kept
 
 
 async def test_an_attempt_that_was_replaced_before_it_began_changes_nothing(bench: Bench) -> None:
