@@ -134,9 +134,7 @@ class KubernetesCluster:
         try:
             return await request
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterUnavailable(
-                f"the Kubernetes API does not answer ({type(error).__name__}); try again in a few seconds"
-            ) from error
+            raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
 
 
 def _parsed(body: dict[str, Any]) -> IndexingJob | None:

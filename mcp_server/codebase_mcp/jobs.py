@@ -28,8 +28,8 @@ from codebase_mcp.models import Cancelled, Job, JobList, JobStatus, SkippedFile,
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-STATUS_PATIENCE_SECONDS = 1.0
-"""How long a status waits for the database, which answers in milliseconds or is away."""
+STATUS_PATIENCE_SECONDS = 2.0
+"""How long a status waits for the database, which answers in milliseconds, or is away, or is short of CPU."""
 
 START_PATIENCE_SECONDS = 0.3
 """The same for each of the two uses of the database in a start, which it could do without, and which has to be
@@ -115,7 +115,7 @@ class JobService:
             active = [job for job in same if _is_active(job, rows.get(UUID(job.metadata.uid)))]
             if active:
                 oldest = min(active, key=lambda job: (job.metadata.creation_timestamp, job.metadata.name))
-                return _joined(oldest, rows.get(UUID(oldest.metadata.uid)))
+                return _joined(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
             run = max([run, *(run_of(job.metadata.name, spec.target) for job in same)]) + 1
             try:
                 job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec)
@@ -181,7 +181,10 @@ class JobService:
                 limit=request.limit, offset=request.offset,
             )  # fmt: skip
         return JobList(
-            jobs=[Job.of_row(row) for row in rows], total_count=total, limit=request.limit, offset=request.offset
+            jobs=[Job.of_row(row).shortened() for row in rows],
+            total_count=total,
+            limit=request.limit,
+            offset=request.offset,
         )
 
     async def _newborn(self, uid: UUID) -> IndexingJob:
@@ -273,11 +276,13 @@ def _started(job: IndexingJob, estimate: int | None) -> Started:
     )  # fmt: skip
 
 
-def _joined(job: IndexingJob, row: JobRow | None) -> Started:
+def _joined(job: IndexingJob, row: JobRow | None, asked: IndexingJobSpec) -> Started:
     eta = row.eta_seconds if row else None
+    lost = "; it leaves unchanged files alone: to force those too, start again when it has ended"
     return Started(
         job_id=job.metadata.uid, status=row.state if row else mirrored_state(job), created=False,
-        message=f"{job.spec.source} is being indexed by this job already; no other was started",
+        message=f"{job.spec.source} is being indexed by this job already; no other was started"
+        + lost * (asked.force_reindex and not job.spec.force_reindex),
         estimated_duration_seconds=eta, poll_after_seconds=_poll_after(eta),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ MAX_ANSWER_CHARACTERS = 40_000
 """Bound of an answer's code: about 10,000 tokens. What is beyond is left out, and the message says so."""
 
 CONTEXT_CHARACTERS = 800
-LISTED_REPOSITORIES = 20
+LISTED_INDEXES = 20
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def _with_ref(index: IndexRow, labels: set[str]) -> set[str]:
 
 def _listed(indexes: Sequence[IndexRow]) -> str:
     labels = [f"{index.source}@{index.ref}" if index.ref else index.source for index in indexes]
-    more = len(labels) - LISTED_REPOSITORIES
-    return ", ".join(labels[:LISTED_REPOSITORIES]) + (f" and {more} more" if more > 0 else "")
+    more = len(labels) - LISTED_INDEXES
+    return ", ".join(labels[:LISTED_INDEXES]) + (f" and {more} more" if more > 0 else "")
 
 
 def state_of(index: IndexRow) -> IndexState:
@@ -213,19 +213,22 @@ def within_budget(results: Sequence[SearchResult]) -> list[SearchResult]:
 
 def answer(results: list[SearchResult], searched: Sequence[IndexRow], message: str | None) -> SearchAnswer:
     """Put an answer together."""
+    found = {result.repository for result in results}
+    shown = sorted(searched, key=lambda index: index.source not in found)[:LISTED_INDEXES]
     indexes = [
         IndexFreshness(
             repository=index.source, name=index.name, ref=index.ref, commit=index.commit,
             indexed_at=index.indexed_at, state=state_of(index), percent_complete=percent_of(index),
         )
-        for index in searched
+        for index in shown
     ]  # fmt: skip
-    only = indexes[0] if len(indexes) == 1 else None
+    only = indexes[0] if len(searched) == 1 else None
     return SearchAnswer(
         results=results, message=message,
         repository=only.repository if only else None, commit=only.commit if only else None,
         indexed_at=only.indexed_at if only else None, index_state=only.state if only else None,
         index_percent_complete=only.percent_complete if only else None, indexes=indexes,
+        indexes_searched=len(searched),
     )  # fmt: skip
 
 

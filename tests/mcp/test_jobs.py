@@ -156,6 +156,14 @@ async def test_list_pages_newest_first(call: Any, answered: Any, shop: Any) -> N
     assert (beyond["jobs"], beyond["total_count"]) == ([], 5)
 
 
+async def test_list_cuts_long_messages_which_status_has_whole(call: Any, answered: Any, shop: Any) -> None:
+    job_id = await shop.running()
+    await shop.jobs.fail(job_id, 1, "InternalError", "x" * 4000)
+    (listed,) = answered(await call("list_indexing_jobs"))["jobs"]
+    status = answered(await call("get_indexing_status", job_id=str(job_id)))
+    assert (len(listed["error_message"]), len(status["error_message"])) == (300, 4000)
+
+
 async def test_list_filters(call: Any, answered: Any, shop: Any) -> None:
     running, pending = await shop.running("/work/shop"), await shop.pending("/work/other")
 

@@ -123,7 +123,15 @@ async def test_without_repo_all_are_searched(call: Any, answered: Any, shop: Any
     await shop.completed({"a.py": "class Checkout: pass"}, path="/work/other")
     answer = answered(await call("search_code", query="Checkout"))
     assert {r["repository"] for r in answer["results"]} == {"/work/shop", "/work/other"}
-    assert answer["repository"] is None and len(answer["indexes"]) == 2
+    assert answer["repository"] is None and len(answer["indexes"]) == answer["indexes_searched"] == 2
+
+
+async def test_of_many_indexes_those_with_results_are_described(call: Any, answered: Any, shop: Any) -> None:
+    for i in range(22):
+        await shop.completed({"a.py": f"class Shop{i}: pass"}, path=f"/work/shop-{i:02}")
+    answer = answered(await call("search_code", query="Shop21", limit=1))
+    assert (len(answer["indexes"]), answer["indexes_searched"]) == (20, 22)
+    assert answer["indexes"][0]["repository"] == answer["results"][0]["repository"] == "/work/shop-21"
 
 
 async def test_an_ambiguous_or_unknown_repository_is_an_error_that_lists(

@@ -147,6 +147,12 @@ async def test_start_again_returns_the_active_job(service: JobService, repositor
         assert (again.job_id, again.created) == (first.job_id, False)
 
 
+async def test_a_force_that_is_lost_is_told(service: JobService, repository: str) -> None:
+    first = await service.start(StartRequest(repository))
+    again = await service.start(StartRequest(repository, force_reindex=True))
+    assert again.job_id == first.job_id and "start again when it has ended" in again.message
+
+
 async def test_another_ref_is_another_job(service: JobService, repository: str) -> None:
     ids = {(await service.start(StartRequest(repository, ref=ref))).job_id for ref in (None, "main", "v1")}
     assert len(ids) == 3
