@@ -234,6 +234,10 @@ VERBS = [
 THE_END = [
     Case("gives the pod of a completed job time to end",
          snapshot(admitted(A), rows=[row(A, "completed", 1, completed_at=ago(5))], pods=[pod(A)]), []),
+    Case("gives it that time also when the mirror is final already",
+         snapshot(finished(A, ended=5), pods=[pod(A)]), []),
+    Case("removes the pod of a cancelled job at once, also when the mirror is final already",
+         snapshot(finished(A, "Cancelled", ended=1), pods=[pod(A)]), ["DeletePod a-a1"]),
     Case("removes the pod of a completed job that does not end",
          snapshot(admitted(A), rows=[row(A, "completed", 1, completed_at=ago(11))], pods=[pod(A)]),
          ["DeletePod a-a1"]),
