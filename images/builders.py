@@ -79,6 +79,7 @@ class Buildah:
         self._temporary.mkdir(parents=True, exist_ok=True)
         # Nothing is pulled, so there are no signatures to check.
         self._policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+        succeeds([*self._buildah("rm"), "--all"])  # what an interrupted build left; nobody else builds now
         tar = base.ensure(self._cache, settings.apt_dump())
         known = f"{base.NAME.partition(':')[0]}:{tar.stem}"
         if not self._has(known):
@@ -129,10 +130,11 @@ class Buildah:
         return succeeds([*self._buildah("inspect"), "--type=image", reference])
 
     def _forget_others(self, repository: str, reference: str) -> None:
-        """Remove the images of earlier tags; layers that the current one shares with them stay."""
+        """Remove the images of earlier tags, and layers that no image has any more: the disk use is bounded."""
         listing = run([*self._buildah("images"), "--format={{.Name}}:{{.Tag}}"]).split()
         if old := [name for name in listing if name.startswith(f"{repository}:") and name != reference]:
             run([*self._buildah("rmi"), *old])
+        succeeds([*self._buildah("rmi"), "--prune"], timeout_seconds=120)
 
     def _import(self, tar: Path, reference: str) -> None:
         container = run([*self._buildah("from"), "scratch"]).strip()

@@ -186,6 +186,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(builders, "follow", recorder)
     monkeypatch.setattr(builders, "run", recorder)
+    monkeypatch.setattr(builders, "succeeds", recorder)
     return recorder
 
 
@@ -204,9 +205,10 @@ def test_buildah_never_pulls_and_forgets_the_tags_before(recorder: Recorder, tmp
     image = IMAGES[0]
     recorder.answers["images"] = f"{image.repository}:old\n{image.repository}:new\nother/{image.name}:old\n"
     builders.Buildah(tmp_path).build(image, f"{image.repository}:new", {}, tmp_path / "log")
-    built, _, removed = recorder.commands
+    built, _, removed, pruned = recorder.commands
     assert {"--pull-never", "--layers"} <= set(built)
     assert removed[-2:] == ["rmi", f"{image.repository}:old"]
+    assert pruned[-2:] == ["rmi", "--prune"]
 
 
 def test_buildah_names_the_image_inside_its_archive(recorder: Recorder, tmp_path: Path) -> None:
