@@ -184,6 +184,18 @@ async def test_several_pods_claim_disjoint_files_and_all_of_them(database: Datab
     assert sorted(seq for mine in claimed for seq in mine) == list(range(60))
 
 
+@pytest.mark.parametrize("statistics", ["fresh", "none"])
+async def test_a_claim_never_takes_more_than_it_asks_for(database: Database, statistics: str) -> None:
+    """Postgres may evaluate a locking subquery once a row, and then its LIMIT limits nothing."""
+    job_id, work = await started(database), Work(database)
+    await work.freeze(job_id, 1, [Entry(f"f{i}.py", 1) for i in range(1500)])
+    if statistics == "fresh":
+        async with database.connection() as connection:
+            await connection.execute("ANALYZE work")
+    sizes = [len(await work.claim(job_id, 1, f"p{n % 3}", 7)) for n in range(20)]
+    assert sizes == [7] * 20
+
+
 async def test_a_restarted_worker_gets_back_what_its_predecessor_held(database: Database) -> None:
     job_id, work = await started(database), Work(database)
     await work.freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])

@@ -15,13 +15,16 @@ WHERE job_id = $1 AND state = 'todo' AND attempt = $2 AND claimed_by = $3;
 
 -- name: claim
 -- Take the next files that nobody of this attempt holds; SKIP LOCKED lets several pods claim side by side.
-UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
-WHERE job_id = $1 AND seq IN (
+-- MATERIALIZED, because a locking subquery that is evaluated again for each row has no limit at all.
+WITH next AS MATERIALIZED (
     SELECT seq FROM work
     WHERE job_id = $1 AND state = 'todo' AND (attempt IS NULL OR attempt < $2)
     ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED)
+UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
+FROM next
+WHERE work.job_id = $1 AND work.seq = next.seq
   AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
-RETURNING seq, path, size;
+RETURNING work.seq, work.path, work.size;
 
 -- name: todo
 -- How many files are not finished, whoever holds them.
