@@ -66,15 +66,18 @@ class Operator:
 
 
 def configure(kopf_settings: kopf.OperatorSettings) -> None:
-    """Set kopf up for watching only. Each value has its reason in docs/architecture.md."""
+    """Set kopf up for watching only."""
     kopf_settings.scanning.disabled = True  # would need rights on CRDs and namespaces
     kopf_settings.posting.enabled = False  # events are told by the planner, few and telling
     kopf_settings.networking.error_backoffs = EndlessBackoffs()
+    # Without limits, a request over a connection that died silently would wait for 5 minutes.
     kopf_settings.networking.request_timeout = 10
     kopf_settings.networking.connect_timeout = 5
+    # The server ends each watch after a minute; if even that is lost, the client does.
     kopf_settings.watching.server_timeout = 60
     kopf_settings.watching.client_timeout = 70
     kopf_settings.watching.connect_timeout = 5
+    # After faults of a handler; ours only feed the world, so a long pause would only blind it.
     kopf_settings.queueing.error_delays = (1, 2, 3, 5)
 
 
@@ -88,7 +91,8 @@ def registry(site: Settings) -> kopf.OperatorRegistry:
         # kopf would prefer the official client's synchronous half, which is slow to import.
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.startup(registry=handlers)
+    # What fails here is configuration: end with the reason, and do not try for ever.
+    @kopf.on.startup(registry=handlers, errors=kopf.ErrorsMode.PERMANENT)
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         running.append(await Operator.start(site))

@@ -24,7 +24,8 @@ def events_of(s: Situation, new: IndexingJobStatus) -> list[Emit]:
     if s.admitted and not s.job.marked_admitted and not final:
         tell("Admitted", "the job got a slot", new.attempt)
     if new.started_at and not old.started_at:
-        tell("Started", f"pod {new.pod_name} on node {new.node_name} works on the job", "")
+        where = f" on node {new.node_name}" if new.node_name else ""
+        tell("Started", f"pod {new.pod_name}{where} works on the job", "")
     if s.admitted and 0 < old.attempt < new.attempt and old.phase != "Suspended" and not final:
         tell("Retried", s.view.row.message if s.view.row else "", new.attempt)
     if new.phase != old.phase and new.phase in ("Blocked", "Suspended", "Completed", "Failed", "Cancelled"):

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from codebase_index.job import FINAL, ErrorType, JobState
+from codebase_index.job import ErrorType, JobState
+from codebase_index.resource import IndexingJobSpec
 from codebase_operator.actions import (
     Action,
     Cancel,
@@ -28,6 +29,9 @@ EXIT_GRACE: Final = timedelta(seconds=10)
 TERMINATION_GRACE: Final = timedelta(seconds=15)
 """How long after its grace period a pod may still be there before it is removed by force: its node is lost."""
 
+DEFAULT_TTL: Final[int] = IndexingJobSpec.model_fields["ttl_seconds_after_finished"].default
+"""Seconds for which a job whose spec cannot be read is kept."""
+
 REFUSED_AGAIN: Final = timedelta(seconds=5)
 """Pause before a pod that the API server refused is offered again."""
 
@@ -35,7 +39,7 @@ REFUSED_AGAIN: Final = timedelta(seconds=5)
 def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
     """Yield what a job needs, in order. The database answers."""
     job, row = view.job, view.row
-    if job.finished and (row is None or row.state in FINAL):
+    if view.settled:
         yield from _when_over(view, s)
         return
     if job.spec is None:
@@ -138,9 +142,9 @@ def _when_over(view: View, s: Snapshot) -> Iterator[Action]:
     yield from _clean_up(view, s)
     status, spec = view.job.status, view.job.spec
     ended = status.completed_at or status.cancelled_at
-    if ended is None or spec is None or view.unfinished or view.job.deleting:
+    if ended is None or view.unfinished or view.job.deleting:
         return
-    if s.now >= ended + timedelta(seconds=spec.ttl_seconds_after_finished):
+    if s.now >= ended + timedelta(seconds=spec.ttl_seconds_after_finished if spec else DEFAULT_TTL):
         yield DeleteJob(view.job)
 
 

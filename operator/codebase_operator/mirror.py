@@ -22,6 +22,8 @@ def status_of(s: Situation) -> IndexingJobStatus:
             update={
                 "phase": phase, "reason": reason, "message": message, "conditions": conditions,
                 "queue_position": s.place.position if s.place else None,
+                # Nobody else notes the end of a job whose spec cannot be read: it has no row.
+                "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),
                 "observed_generation": s.job.generation,
             }
         )  # fmt: skip

@@ -213,6 +213,11 @@ class View:
         return self.row.state in FINAL if self.row else self.job.finished
 
     @property
+    def settled(self) -> bool:
+        """Whether the work is over and the mirror says so: only the clean-up is left."""
+        return self.job.finished and self.final
+
+    @property
     def under_way(self) -> bool:
         """Whether a pod once claimed the job, and it is not over."""
         return self.row is not None and self.row.state in (JobState.RUNNING, JobState.BLOCKED)

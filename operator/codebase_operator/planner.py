@@ -43,7 +43,7 @@ def plan(s: Snapshot) -> list[Action]:
         changing.add(view.job.id)
     actions += _places(views, queue, s)
     for view in views:
-        if view.job.id not in changing:
+        if view.job.id not in changing and not view.settled:
             actions += _mirror(_situation(view, queue, s))
     return actions
 
@@ -99,8 +99,6 @@ def _situation(view: View, queue: Queue, s: Snapshot) -> Situation:
 
 def _mirror(situation: Situation) -> Iterator[Action]:
     job = situation.job
-    if job.finished and situation.view.final:
-        return
     status = status_of(situation)
     if worth_writing(situation, status):
         yield from events_of(situation, status)
@@ -114,7 +112,7 @@ def _without_database(views: list[View], s: Snapshot) -> Iterator[Action]:
             for pod in view.unfinished:
                 if pod.deleted_at is None:
                     yield DeletePod(view.job.id, pod, "the job was cancelled")
-        if s.now - s.database_since < AWAY_AFTER or view.job.spec is None:
+        if s.now - s.database_since < AWAY_AFTER or view.job.spec is None or view.settled:
             continue
         away = f"the database does not answer since {s.database_since:%H:%M:%S} UTC; the job goes on by itself"
         yield from _mirror(Situation(view, s.now, view.job.marked_admitted, database_away=away))

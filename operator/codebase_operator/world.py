@@ -136,7 +136,7 @@ class World:
         self._failed_lists = 0
         self._next_list = time.monotonic() + LIST_INTERVAL
         parsed = (Pod.parse(body) for body in pods["items"])
-        listed = {body["metadata"]["uid"]: Job.parse(body) for body in jobs["items"]}
+        listed = {body["metadata"]["uid"]: self._job(body) for body in jobs["items"]}
         indexers = {pod.id: pod for pod in parsed if pod is not None}
         fresh = self.jobs.replace(listed, jobs["metadata"]["resourceVersion"])
         fresh &= self.pods.replace(indexers, pods["metadata"]["resourceVersion"])
@@ -145,6 +145,11 @@ class World:
             log.warning("a watch lacks what the last list had", extra={"rounds": self._stale_rounds})
         known = {job.id for job in self.jobs.items.values()}
         self.refusals = {job_id: refusal for job_id, refusal in self.refusals.items() if job_id in known}
+
+    def _job(self, body: Mapping[str, Any]) -> Job:
+        """Read a body, unless it is of the version that is known: thousands of finished jobs cost nothing."""
+        known = self.jobs.items.get(body["metadata"]["uid"])
+        return known if known and known.version == body["metadata"]["resourceVersion"] else Job.parse(body)
 
     def cycle_done(self) -> None:
         """Note that the loop is alive."""

@@ -61,11 +61,14 @@ class FakeApi:
         }  # fmt: skip
         return self._keep(self.jobs, name, body)
 
+    def change_job(self, name: str, **spec: Any) -> None:
+        found = self.jobs[name]
+        self._keep(self.jobs, name, {**found, "spec": {**found["spec"], **spec}})
+
     def _keep(self, kind: dict[str, dict[str, Any]], name: str, body: dict[str, Any]) -> dict[str, Any]:
         self.version += 1
-        body["metadata"]["resourceVersion"] = str(self.version)
-        kind[name] = body
-        return body
+        kind[name] = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
+        return kind[name]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         line = f"{request.method} {request.path}"
@@ -120,7 +123,7 @@ class FakeApi:
             if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
                 raise Refused(409, "the object has been modified")
             status = merge(found.get("status", {}), body["status"])
-            return self._keep(kind, name, {**found, "metadata": {**found["metadata"]}, "status": status})
+            return self._keep(kind, name, {**found, "status": status})
         assert method == "DELETE"
         if body["preconditions"]["uid"] != found["metadata"]["uid"]:
             raise Refused(409, "the UID in the precondition does not match")

@@ -164,7 +164,7 @@ async def test_cancel_fences_first_and_deletes_the_pod_in_the_same_pass(bench: B
     bench.server.create_job("a")
     await bench.settle()
     await bench.jobs.claim((await bench.row("a")).id, 1, "a-a1")
-    bench.server.jobs["a"]["spec"]["cancel"] = True
+    bench.server.change_job("a", cancel=True)
     await bench.cycle()
     row = await bench.row("a")
     assert (row.state, row.attempt) == (JobState.CANCELLED, 2)
@@ -271,14 +271,14 @@ async def test_a_deleted_pod_is_retried_uncounted(bench: Bench) -> None:
 async def test_suspend_keeps_an_unclaimed_pod_from_starting(bench: Bench) -> None:
     bench.server.create_job("a")
     await bench.settle()
-    bench.server.jobs["a"]["spec"]["suspend"] = True
+    bench.server.change_job("a", suspend=True)
     await bench.cycle()
     assert (await bench.row("a")).attempt == 2
     bench.server.pods.clear()
     await bench.settle()
     assert bench.status("a")["phase"] == "Suspended"
     assert (await bench.row("a")).message == "Suspended"
-    bench.server.jobs["a"]["spec"]["suspend"] = False
+    bench.server.change_job("a", suspend=False)
     await bench.settle()
     assert set(bench.server.pods) == {"a-a2"}
 

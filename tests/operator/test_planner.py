@@ -245,6 +245,8 @@ THE_END = [
          snapshot(finished(job("a", ttlSecondsAfterFinished=60), ended=60)), ["DeleteJob a"]),
     Case("keeps a finished job until then",
          snapshot(finished(job("a", ttlSecondsAfterFinished=60), "Cancelled", ended=59)), []),
+    Case("deletes also a job whose spec could not be read",
+         snapshot(finished(job("a", problem="spec.ref: bad"), "Failed", ended=604800)), ["DeleteJob a"]),
     Case("makes no row for a finished job", snapshot(finished(A), without_row=[A]), []),
     Case("fails the row of a job whose spec cannot be read any more",
          snapshot(job("a", problem="spec.ref: bad"), rows=[row(A)]), ["Fail a InvalidSpec"]),
@@ -338,7 +340,7 @@ def test_a_hiccup_of_the_database_is_not_mirrored() -> None:
 
 def test_a_job_with_an_invalid_spec_is_told_why() -> None:
     (write,) = [a for a in plan(snapshot(job("a", problem="spec.ref: bad"))) if isinstance(a, WriteStatus)]
-    assert (write.status.phase, write.status.reason) == ("Failed", "InvalidSpec")
+    assert (write.status.phase, write.status.reason, write.status.completed_at) == ("Failed", "InvalidSpec", NOW)
     assert "spec.ref: bad" in (write.status.message or "")
 
 
