@@ -87,9 +87,7 @@ class Attempt:
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
         local = spec.embedding.provider == "static"
-        # The chunker's and the model's versions: a file indexed with others is done again.
-        fingerprint = f"{CHUNKER_VERSION}:{embedder.name}"
-        pool = Pool(self.settings.workers, fingerprint, spec.embedding if local else None)
+        pool = Pool(self.settings.workers, _fingerprint(embedder), spec.embedding if local else None)
         try:
             checkout = await self._open(job, spec)
             with self.laps.lap("scanning"):
@@ -153,9 +151,7 @@ class Attempt:
             jobs=self.jobs,
             work=self.work,
             chunks=self.chunks,
-            writer=Writer(
-                job.id, self.settings.attempt, index_id, embedder.name, f"{CHUNKER_VERSION}:{embedder.name}"
-            ),
+            writer=Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder)),
             pod=self.settings.pod,
             folder=checkout.folder,
             pool=pool,
@@ -207,6 +203,11 @@ class Attempt:
             for task in (heart, body):
                 task.cancel()
             await asyncio.gather(heart, body, return_exceptions=True)
+
+
+def _fingerprint(embedder: Embedder) -> str:
+    """Name the versions of the chunker and the model: a file indexed with others is done again."""
+    return f"{CHUNKER_VERSION}:{embedder.name}"
 
 
 def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
