@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -135,10 +136,58 @@ async def install_crd(api: client.ApiClient) -> None:
     await eventually("the CRD is established", established)
 
 
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class Door:
+    """A way to a server that can be shut: connections break, and new ones are refused."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+    ) -> None:
+        self._connect = connect
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        if self._server:
+            self._server.close()
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await self._connect()
+        both = {writer, back}
+        self._writers |= both
+        try:
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        finally:
+            self._writers -= both
+            for end in both:
+                end.transport.abort()
+
+    @staticmethod
+    async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        except OSError:
+            pass
+        finally:
+            target.close()
+
+
 class Operator:
     """The operator as a process of its own."""
 
-    def __init__(self, namespace: str, dsn: str, folder: Path) -> None:
+    def __init__(self, namespace: str, dsn: str, folder: Path, kubeconfig: Path = KUBECONFIG) -> None:
         template = folder / "pod.json"
         template.write_text(json.dumps({"image": "localhost/none:0", "imagePullPolicy": "Never"}))
         with socket.socket() as free:
@@ -147,7 +196,7 @@ class Operator:
         self.log = folder / "operator.log"
         self._environment = {
             **os.environ,
-            "KUBECONFIG": str(KUBECONFIG),
+            "KUBECONFIG": str(kubeconfig),
             "CODEBASE_NAMESPACE": namespace,
             "CODEBASE_DATABASE_URL": dsn,
             "CODEBASE_POD_TEMPLATE": str(template),
@@ -166,6 +215,14 @@ class Operator:
         assert self._process
         self._process.send_signal(how)
         return self._process.wait(20)
+
+    async def probe(self) -> int:
+        """Return the liveness probe's HTTP status, 0 when it does not answer."""
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(self.liveness)).status_code
+        except httpx.TransportError:
+            return 0
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -410,12 +467,94 @@ async def test_the_api_server_refuses_what_the_contract_forbids(cluster: Cluster
     )  # fmt: skip
 
 
+async def test_an_outage_of_the_api_server_is_noticed_and_survived(
+    cluster: Cluster, dsn: str, tmp_path: Path
+) -> None:
+    settings = yaml.safe_load(KUBECONFIG.read_text())
+    target = settings["clusters"][0]["cluster"]
+    address = urlsplit(target["server"])
+    door = Door(lambda: asyncio.open_connection(address.hostname, address.port))
+    await door.open()
+    target["server"] = f"https://{address.hostname}:{door.port}"
+    through_the_door = tmp_path / "kubeconfig"
+    through_the_door.write_text(yaml.safe_dump(settings))
+    operator = Operator(cluster.namespace, dsn, tmp_path, through_the_door)
+    operator.start()
+    try:
+        await cluster.create("before")
+
+        async def works() -> bool:
+            return await cluster.pods() == {"before-a1"} and await operator.probe() == 200
+
+        await eventually("the operator works", works)
+        await door.shut()
+        await cluster.create("meanwhile")
+
+        async def noticed() -> bool:
+            return await operator.probe() == 500
+
+        await eventually("the probe fails", noticed)
+        await door.open()
+
+        async def recovered() -> bool:
+            return await cluster.pods() == {"before-a1", "meanwhile-a1"} and await operator.probe() == 200
+
+        await eventually("the operator works again by itself", recovered)
+        await cluster.create("after")
+
+        async def hears_again() -> bool:
+            return "after-a1" in await cluster.pods()
+
+        await eventually("the operator hears of new jobs again", hears_again)
+    finally:
+        operator.stop()
+        await door.shut()
+
+
+async def test_an_outage_of_the_database_is_shown_and_survived(
+    cluster: Cluster, postgres: str, dsn: str, tmp_path: Path
+) -> None:
+    folder = parse_qs(urlsplit(postgres).query)["host"][0]
+    door = Door(lambda: asyncio.open_unix_connection(next(Path(folder).glob(".s.PGSQL.*[0-9]"))))
+    await door.open()
+    name = urlsplit(dsn).path.lstrip("/")
+    operator = Operator(cluster.namespace, f"postgresql://postgres@127.0.0.1:{door.port}/{name}", tmp_path)
+    await door.shut()
+    operator.start()
+    try:
+        job_id = await cluster.create("patient")
+
+        async def told() -> bool:
+            status = await cluster.status("patient")
+            return (status.get("phase"), status.get("reason")) == ("Pending", "DatabaseUnavailable")
+
+        await eventually("the reason is shown", told)
+        assert await cluster.pods() == set()
+        assert await operator.probe() == 200  # a restart would not help
+        await door.open()
+
+        async def has_pod() -> bool:
+            return await cluster.pods() == {"patient-a1"}
+
+        await eventually("the job is admitted when the database is back", has_pod)
+        await cluster.jobs.claim(job_id, 1, "patient-a1")
+
+        async def phase_is(phase: str) -> bool:
+            return (await cluster.status("patient")).get("phase") == phase
+
+        await eventually("the job runs", lambda: phase_is("Running"))
+        await door.shut()
+        await eventually("the running job is blocked", lambda: phase_is("Blocked"))
+        await door.open()
+        await eventually("the job runs on", lambda: phase_is("Running"))
+        assert (await cluster.row(job_id)).attempt == 1
+    finally:
+        operator.stop()
+        await door.shut()
+
+
 async def test_the_probe_answers(cluster: Cluster, operator: Operator) -> None:
     async def ready() -> bool:
-        try:
-            async with httpx.AsyncClient(trust_env=False) as http:
-                return (await http.get(operator.liveness)).status_code == 200
-        except httpx.TransportError:
-            return False
+        return await operator.probe() == 200
 
     await eventually("the liveness probe answers", ready)
