@@ -146,9 +146,9 @@ def column(job_id: str, field: str) -> Any:
     return job_status(name_of(job_id)).get(field)
 
 
-def wait_for(condition: Callable[[], bool], claim: str) -> None:
-    """Wait until a claim holds; fail with the claim when it does not within PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], bool], claim: str, patience: float = PATIENCE) -> None:
+    """Wait until a claim holds; fail with the claim when it does not within `patience` seconds."""
+    deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, f"after {PATIENCE} s it does not hold that {claim}"
+        assert time.monotonic() < deadline, f"after {patience} s it does not hold that {claim}"
         time.sleep(0.5)
