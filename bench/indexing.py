@@ -26,15 +26,15 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
 
 import numpy as np
 import psutil
-from codebase_indexer import chunker, files
-from codebase_indexer.languages import detect
-from codebase_indexer.scan import scan
 
 from codebase_index.embedding import StaticEmbedder
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import JobRow, Jobs
 from codebase_index.text import term_frequencies
+from codebase_indexer import chunker, files
+from codebase_indexer.languages import detect
+from codebase_indexer.scan import scan
 
 POLL_SECONDS = 0.2
 SAMPLE_BYTES = 20_000_000

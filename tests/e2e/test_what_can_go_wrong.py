@@ -78,7 +78,7 @@ async def test_an_empty_repository_is_a_failed_job_and_no_empty_success(server_u
 async def test_an_unreadable_repository_is_refused_by_the_tool(server_url: str, folder: Path) -> None:
     folder.chmod(0o700)
     async with connect(server_url) as tools:
-        with pytest.raises(ToolFailed, match=r"validation: .* not readable .* chmod"):
+        with pytest.raises(ToolFailed, match=r"validation: .* not readable .*chmod -R"):
             await tools.call("start_indexing_background", repo_path=str(folder))
 
 

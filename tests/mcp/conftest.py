@@ -10,10 +10,6 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from codebase_mcp.cluster import KubernetesCluster
-from codebase_mcp.jobs import JobService
-from codebase_mcp.search import SearchService
-from codebase_mcp.tools import build_server
 from kubernetes.aio import client
 from mcp import Client
 from mcp.server import MCPServer
@@ -30,6 +26,10 @@ from codebase_index.store.jobs import JobRow, Jobs, Progress
 from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
 from codebase_index.text import term_frequencies
+from codebase_mcp.cluster import KubernetesCluster
+from codebase_mcp.jobs import JobService
+from codebase_mcp.search import SearchService
+from codebase_mcp.tools import build_server
 
 Call = Callable[..., Awaitable[CallToolResult]]
 

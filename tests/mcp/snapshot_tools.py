@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from codebase_mcp.tools import build_server
 from mcp import Client
+
+from codebase_mcp.tools import build_server
 
 
 async def described() -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import yaml
-from codebase_mcp.cluster import ClusterUnavailable, KubernetesCluster, NameTaken
 from kubernetes.aio import client, config
 
 from codebase_index.crd import FILES
@@ -17,6 +16,7 @@ from codebase_index.job import LABEL_TARGET, job_name
 from codebase_index.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
+from codebase_mcp.cluster import ClusterUnavailable, KubernetesCluster, NameTaken
 
 pytestmark = pytest.mark.cluster
 

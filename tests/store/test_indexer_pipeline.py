@@ -18,13 +18,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from codebase_indexer.scan import scan
-from codebase_indexer.skipping import Skip
 
 from codebase_index.job import ErrorType, ExitCode, JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import JobRow, Jobs
+from codebase_indexer.scan import scan
+from codebase_indexer.skipping import Skip
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WORKER = "codebase_indexer.main"

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from codebase_mcp.settings import Settings as ServerSettings
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
-
 from local_cluster.paths import cache_root
 from tests.operator.builders import job
 

@@ -4,10 +4,11 @@
 from itertools import pairwise
 
 import pytest
-from codebase_indexer import chunker, grammars
-from codebase_indexer.chunker import MAX_BYTES, MIN_BYTES, chunk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from codebase_indexer import chunker, grammars
+from codebase_indexer.chunker import MAX_BYTES, MIN_BYTES, chunk
 
 GRAMMARS = [
     "python", "javascript", "typescript", "tsx", "go", "rust", "java", "c", "cpp", "ruby", "php", "csharp", "bash",

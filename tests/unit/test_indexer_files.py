@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from codebase_indexer import files
-from codebase_indexer.languages import detect
-from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 
 from codebase_index.embedding import StaticEmbedder
 from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
+from codebase_indexer import files
+from codebase_indexer.languages import detect
+from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 
 FINGERPRINT = "1:test"
 

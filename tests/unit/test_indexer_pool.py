@@ -10,13 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from codebase_indexer import pool as pool_module
-from codebase_indexer.pool import Batch, Pool, PoolBroken
-from codebase_indexer.skipping import Skip
 
 from codebase_index.resource import EmbeddingSpec
 from codebase_index.store.chunks import Indexed, Skipped
 from codebase_index.store.work import Item
+from codebase_indexer import pool as pool_module
+from codebase_indexer.pool import Batch, Pool, PoolBroken
+from codebase_indexer.skipping import Skip
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from codebase_indexer import progress
-from codebase_indexer.board import Board
-from codebase_indexer.pipeline import MAX_BATCH_FILES, by_bytes, plan_flight
-from codebase_indexer.progress import Pace
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState, Phase
 from codebase_index.store.jobs import JobRow
 from codebase_index.store.work import Item
+from codebase_indexer import progress
+from codebase_indexer.board import Board
+from codebase_indexer.pipeline import MAX_BATCH_FILES, by_bytes, plan_flight
+from codebase_indexer.progress import Pace
 
 JOB = JobRow(
     id=UUID(int=1), namespace="n", cr_name="j", target="t", source="/repos/app", ref=None, name=None,

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from codebase_indexer.scan import find_repository, head_commit, scan
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
-from codebase_indexer import git, source
-from codebase_indexer.source import CloneFailed, open_source
 
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import Root, SourceNotFound, SourcePolicy, SourceRefused
+from codebase_indexer import git, source
+from codebase_indexer.source import CloneFailed, open_source
 
 ENV = {
     **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from codebase_indexer.supervisor import BACKOFF, CRASH_LIMIT
 
 from codebase_index.job import ExitCode
+from codebase_indexer.supervisor import BACKOFF, CRASH_LIMIT
 
 # Runs in a process of its own, since the supervisor reaps every child and takes over the signals.
 SUPERVISE = """

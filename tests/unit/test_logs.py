@@ -6,7 +6,8 @@ from codebase_index.logs import JsonFormatter
 
 
 def line(**extra: object) -> dict[str, object]:
-    record = logging.makeLogRecord({"name": "a.b", "levelname": "INFO", "msg": "batch %s", "args": ("one",), **extra})
+    fields = {"name": "a.b", "levelname": "INFO", "msg": "batch %s", "args": ("one",)}
+    record = logging.makeLogRecord({**fields, **extra})
     return dict(json.loads(JsonFormatter("indexer").format(record)))
 
 

@@ -13,9 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from codebase_mcp.cluster import ClusterUnavailable, NameTaken
-from codebase_mcp.errors import UserError
-from codebase_mcp.jobs import JobService, ListRequest, StartRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +23,9 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import JobNotFound, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
+from codebase_mcp.cluster import ClusterUnavailable, NameTaken
+from codebase_mcp.errors import UserError
+from codebase_mcp.jobs import JobService, ListRequest, StartRequest
 
 
 class MemoryCluster:

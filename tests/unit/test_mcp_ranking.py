@@ -2,14 +2,14 @@ import random
 from typing import Any
 
 import pytest
-from codebase_mcp.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
-from codebase_mcp.ranking import rank
-from codebase_mcp.signals import ASIDE, Query, definitions, importance, location, stem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.store.search import Candidate
 from codebase_index.text import terms
+from codebase_mcp.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
+from codebase_mcp.ranking import rank
+from codebase_mcp.signals import ASIDE, Query, definitions, importance, location, stem
 
 
 def candidate(path: str = "src/a.py", **values: Any) -> Candidate:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from codebase_mcp.settings import Settings, SettingsError
 
 VALID = {
