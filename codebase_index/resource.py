@@ -18,7 +18,13 @@ Glob = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,  # `kubectl explain` shows them
+    )
 
 
 class SecretRef(_Model):
@@ -31,14 +37,18 @@ class GitSource(_Model):
     """A repository to clone."""
 
     url: str = Field(min_length=1, max_length=2048, pattern=r"^(https|ssh)://[^\s]+$")
+    """An https or ssh URL of an allowed host, without credentials."""
     secret_ref: SecretRef | None = None
+    """Credentials for a private repository."""
 
 
 class Source(_Model):
     """Where the code is: exactly one of a path under a repository root, and a git URL."""
 
     path: str | None = Field(default=None, min_length=1, max_length=4096, pattern=r"^/")
+    """Absolute path of the repository, under one of the configured roots."""
     git: GitSource | None = None
+    """A repository to clone instead."""
 
     def __str__(self) -> str:
         return self.path or (self.git.url if self.git else "")
@@ -48,34 +58,52 @@ class EmbeddingSpec(_Model):
     """Which model makes the vectors. The default needs no service."""
 
     provider: Literal["static", "ollama", "openai"] = "static"
+    """static runs inside the indexer; the others are services."""
     model: ShortText | None = None
+    """The provider's name of the model; absent: its default."""
 
 
 class Resources(_Model):
     """Limits for the indexer pod, as Kubernetes quantities. Absent: the operator's defaults."""
 
     cpu: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?m?$")
+    """Cores, such as 2 or 1500m: one process for each."""
     memory: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(Mi|Gi)$")
+    """Memory, such as 4Gi: up to 700 MB for each process."""
 
 
 class IndexingJobSpec(_Model):
     """What the user wants."""
 
     source: Source
+    """Where the code is. Immutable."""
     ref: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@+-]*$")
+    """Branch, tag or commit; absent: what the path holds, or the default branch. Immutable."""
     name: ShortText | None = None
+    """A name for people and for searches."""
     force_reindex: bool = False
+    """Index unchanged files again too."""
     priority: int = Field(default=0, ge=-1000, le=1000)
+    """Higher gets a slot first; among equals the older job."""
     parallelism: int = Field(default=1, ge=1, le=16)
     suspend: bool = False
+    """Stop for now and free the slot; what is done is kept."""
     cancel: bool = False
+    """Stop for good. Cannot be taken back."""
     embedding: EmbeddingSpec = EmbeddingSpec()
+    """Which model makes the vectors. Immutable."""
     include: list[Glob] = Field(default=[], max_length=64)
+    """Globs of the files to index; none: all."""
     exclude: list[Glob] = Field(default=[], max_length=64)
+    """Globs of files to leave out, beside .gitignore and .mcpignore."""
     backoff_limit: int = Field(default=6, ge=0, le=100)
+    """How many attempts may fail by themselves before the job does. Disruptions are not counted."""
     active_deadline_seconds: int | None = Field(default=None, ge=1, le=604800)
+    """The job fails when it is not finished so long after its start."""
     ttl_seconds_after_finished: int = Field(default=604800, ge=0, le=31536000)
+    """How long the finished job is kept. The index stays."""
     resources: Resources | None = None
+    """Limits for the indexer pod; absent: the operator's defaults."""
 
     @property
     def target(self) -> str:
@@ -87,9 +115,11 @@ class Progress(_Model):
     """How far the work is. Neither the percentage nor a counter ever falls."""
 
     percent: int = Field(default=0, ge=0, le=100)
+    """Per cent done."""
     phase: ShortText | None = None
     message: LongText | None = None
     files_total: int | None = None
+    """Known when the scan has ended."""
     files_indexed: int = 0
     files_skipped: int = 0
     chunks_created: int = 0
@@ -115,14 +145,21 @@ class IndexingJobStatus(_Model):
     model_config = ConfigDict(extra="ignore")
 
     phase: ShortText | None = None
+    """For display: Pending, Running, Blocked, Suspended, Completed, Failed or Cancelled. Conditions say more."""
     reason: ShortText | None = None
+    """Why the job is in this phase, in one word."""
     message: LongText | None = None
+    """The same for people, with what to do."""
     conditions: list[Condition] = Field(default=[], max_length=16)
     attempt: int = 0
+    """The fencing token: only the pod of this attempt may write."""
     restarts: int = 0
+    """How often a container or a pod was started again."""
     progress: Progress | None = None
     queue_position: int | None = None
+    """Place among the waiting jobs, from 1."""
     commit: ShortText | None = None
+    """The commit that is indexed."""
     pod_name: ShortText | None = None
     node_name: ShortText | None = None
     started_at: datetime | None = None
