@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from codebase_index.job import FINAL, JobState, pod_name
+from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
 from codebase_operator.model import Ending, Job, Pod, Snapshot
 from codebase_operator.planner import plan
-
-from codebase_index.job import FINAL, JobState, pod_name
-from codebase_index.store.rows import JobRow
 from tests.operator.builders import NOW, row
 
 

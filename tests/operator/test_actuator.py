@@ -8,6 +8,11 @@ from uuid import UUID
 
 import pytest
 from aiohttp.test_utils import TestServer
+from kubernetes.aio import client
+
+from codebase_index.job import JobState
+from codebase_index.store.database import Database
+from codebase_index.store.jobs import JobRow, Jobs
 from codebase_operator import actions as do
 from codebase_operator import lifecycle, planner
 from codebase_operator.actuator import Actuator, event_manifest
@@ -16,11 +21,6 @@ from codebase_operator.loop import Loop
 from codebase_operator.model import Job
 from codebase_operator.settings import PodTemplate
 from codebase_operator.world import World
-from kubernetes.aio import client
-
-from codebase_index.job import JobState
-from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow, Jobs
 from tests.operator.builders import NOW, job
 from tests.operator.fake_api import FakeApi, Fault
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from codebase_index.resource import IndexingJobStatus, Progress
 from codebase_operator import conditions as c
 from codebase_operator.conditions import Place, Situation, conditions_of, ordinal, summary
 from codebase_operator.events import events_of
 from codebase_operator.mirror import status_of, worth_writing
 from codebase_operator.model import Job, Refusal, View
-
-from codebase_index.resource import IndexingJobStatus, Progress
 from tests.operator.builders import NOW, admitted, ago, job, pod, row
 
 A = job("a")

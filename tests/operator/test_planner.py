@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from codebase_index.job import ErrorType
 from codebase_operator.actions import (
     Admit,
     Cancel,
@@ -23,8 +25,6 @@ from codebase_operator.actions import (
 )  # fmt: skip
 from codebase_operator.model import Refusal, Snapshot
 from codebase_operator.planner import plan
-
-from codebase_index.job import ErrorType
 from tests.operator.builders import NOW, admitted, ago, crashed, finished, job, pod, row, snapshot
 
 _DISPLAY = (SetQueue, WriteStatus, Emit)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codebase_operator.pods import indexer_pod, workers
-from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
 
 from codebase_index.job import NAME_MAX, job_name, pod_name, target_of
+from codebase_operator.pods import indexer_pod, workers
+from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
 from tests.operator.builders import job
 
 DATA = Path(__file__).parent / "data"

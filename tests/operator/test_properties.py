@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from codebase_operator.model import FINAL_PHASES, Job, Pod
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from codebase_index.job import FINAL, JobState
 from codebase_index.resource import IndexingJobSpec
+from codebase_operator.model import FINAL_PHASES, Job, Pod
 from tests.operator.builders import job
 from tests.operator.simulation import Simulation
 

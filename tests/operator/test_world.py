@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+
 from codebase_operator import world as world_module
 from codebase_operator.api import ApiError
 from codebase_operator.model import Job, Pod
 from codebase_operator.world import Store, World
-
 from tests.operator.builders import NOW, job, pod
 
 
