@@ -4,7 +4,7 @@
 
 Without --url: the server as it ships (`python -m codebase_mcp --http`) on an embedded Postgres, beside three real
 indexer workers on generated repositories; all of it, and the clients, share this machine. With --url, for instance
-of `kubectl port-forward`: the server there and the jobs that it lists first. Each client is an MCP client of its
+of `kubectl port-forward`: the server there and the jobs that it lists first. Each client has a connection of its
 own and polls one job; `--interval 0` asks again at once. The limit to hold is 100 ms at p95.
 """
 
@@ -30,17 +30,27 @@ from uuid import UUID, uuid4
 # Read by the embedded Postgres when it is imported.
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
 
+import aiohttp
 import httpx
 from mcp import Client
 
+from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from tests.fixtures.generate_test_repo import generate
 
+TOOL = "get_indexing_status"
+VERSIONS = {"modern": "2026-07-28", "legacy": "2025-11-25"}
+STATES = frozenset(JobState)
 JOBS = 3
 FILES = 3000
 """Files of each generated repository: enough for three workers on two cores to run longer than the measurement."""
+
+WORKER_NICENESS = 7
+"""In a cluster, CPU requests weigh the server's pod against the indexers'. Without one, niceness stands in: 7 is a
+fifth of the weight. At equal weights, nine processes that never rest share two cores with the server and with all
+the clients, and a second's wait says nothing about the server."""
 
 
 async def main() -> int:
@@ -49,7 +59,7 @@ async def main() -> int:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between a client's questions")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to measure")
-    parser.add_argument("--era", choices=["auto", "legacy"], default="auto")
+    parser.add_argument("--era", choices=list(VERSIONS), default="modern")
     parser.add_argument("--url", help="address of a server that runs, without /mcp")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -67,7 +77,7 @@ async def main() -> int:
         "jobs": len(jobs),
         "answers": len(latencies),
         "answers_while_running": states.count("running"),
-        "errors": states.count("no answer"),
+        "errors": [state for state in states if state not in STATES][:3],
         "latency_ms": quantiles(latencies),
     }
     print(table(figures))
@@ -85,22 +95,38 @@ async def measure(url: str, jobs: Sequence[str], given: argparse.Namespace) -> t
     connected = asyncio.Barrier(given.clients)
 
     async def poll(job_id: str) -> None:
-        async with Client(f"{url}/mcp", mode=given.era) as client:
-            await client.list_tools()  # as agents do
-            await connected.wait()  # connecting costs a client ten times what an answer costs the server
+        # One connection a client. Not the SDK's client: fifty of those use more CPU than the server they ask.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+            await ask(session, url, given.era, job_id)
+            await connected.wait()
             end = time.monotonic() + given.seconds
             await asyncio.sleep(random.uniform(0, given.interval))
             while time.monotonic() < end:
                 began = time.perf_counter()
-                answer = await client.call_tool("get_indexing_status", {"job_id": job_id})
+                state = await ask(session, url, given.era, job_id)
                 latencies.append(time.perf_counter() - began)
-                states.append((answer.structured_content or {"status": "no answer"})["status"])
+                states.append(state)
                 await asyncio.sleep(given.interval)
 
     async with asyncio.TaskGroup() as clients:
         for i in range(given.clients):
             clients.create_task(poll(jobs[i % len(jobs)]))
     return latencies, states
+
+
+async def ask(session: aiohttp.ClientSession, url: str, era: str, job_id: str) -> str:
+    """Ask for a job's status as a client of the era does; return its state, or what went wrong."""
+    params: dict[str, Any] = {"name": TOOL, "arguments": {"job_id": job_id}}
+    headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": VERSIONS[era]}
+    if era == "modern":
+        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": TOOL}
+        prefix = "io.modelcontextprotocol/"
+        params["_meta"] = {f"{prefix}protocolVersion": VERSIONS[era], f"{prefix}clientCapabilities": {}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    async with session.post(f"{url}/mcp", json=body, headers=headers) as response:
+        answer = await response.json()
+    result = answer.get("result") or {}
+    return str((result.get("structuredContent") or {}).get("status") or answer)
 
 
 async def jobs_of(url: str) -> list[str]:
@@ -179,7 +205,7 @@ async def start_worker(database: Database, dsn: str, repository: Path, seed: int
         "CODEBASE_WORKERS": "1",
         "CODEBASE_LOG_LEVEL": "WARNING",
     }
-    command = [sys.executable, "-m", "codebase_indexer.main"]
+    command = ["nice", "-n", str(WORKER_NICENESS), sys.executable, "-m", "codebase_indexer.main"]
     return await asyncio.to_thread(subprocess.Popen, command, env=environment)
 
 
