@@ -25,7 +25,9 @@ from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.tools import build_server
 
 POOL_SIZE = 8
-DATABASE_TIMEOUT_SECONDS = 5.0
+DATABASE_TIMEOUT_SECONDS = 10.0
+"""For connecting and for each statement: above every bound of the services, whose messages say more."""
+
 MISCONFIGURED = 2
 """Exit code for settings that are wrong: starting again does not help."""
 

@@ -84,7 +84,9 @@ class CheckedTool(Tool):
         except UserError as error:
             raise ToolError(str(error)) from error
         except (StoreUnavailable, ClusterUnavailable, EmbeddingUnavailable) as error:
-            raise ToolError(f"unavailable: {error}; try again in 10 seconds") from error
+            # The store's text ends with what its other users do; here it is the caller who tries again.
+            what = str(error).removesuffix("; it is tried again")
+            raise ToolError(f"unavailable: {what}; try again in 10 seconds") from error
         except Exception as error:
             raise UnexpectedToolError(
                 f"internal error in {self.name}: nothing is known to have changed; try again, and if it stays, "

@@ -322,4 +322,4 @@ async def _patience(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise StoreUnavailable(f"the database does not answer within {seconds} s; it is tried again") from error
+        raise StoreUnavailable(f"the database does not answer within {seconds:g} s") from error

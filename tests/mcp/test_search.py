@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from codebase_index.store.database import Database
+
 CHECKOUT = '''\
 import money
 
@@ -202,3 +204,14 @@ async def test_an_answer_is_bounded(call: Any, answered: Any, shop: Any) -> None
     assert sum(len(r["text"]) + len(r["context_before"] or "") + len(r["context_after"] or "")
                for r in full["results"]) <= 40_000  # fmt: skip
     assert "more results were left out" in full["message"]
+
+
+async def test_a_search_that_does_not_end_says_what_to_do(
+    call: Any, refused: Any, shop: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.completed(SHOP)
+    monkeypatch.setattr("codebase_mcp.search.SEARCH_PATIENCE_SECONDS", 0.2)
+    async with database.transaction() as connection:
+        await connection.execute("LOCK TABLE indexes IN ACCESS EXCLUSIVE MODE")
+        text = refused(await call("search_code", query="Checkout"))
+    assert text.startswith("unavailable: the search did not end within 0.2 s; ") and "try again" in text
