@@ -60,9 +60,19 @@ def port_forward(port: int = 0) -> Iterator[str]:
 
 @asynccontextmanager
 async def connect(base_url: str) -> AsyncIterator[Tools]:
-    """Open an MCP session over streamable HTTP."""
-    async with Client(f"{base_url}/mcp") as client:
-        yield Tools(client)
+    """Open an MCP session over streamable HTTP; errors of the block leave it as they are."""
+    try:
+        async with Client(f"{base_url}/mcp") as client:
+            yield Tools(client)
+    except BaseExceptionGroup as group:
+        # The client's task groups wrap whatever is raised inside them.
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def follow(tools: Tools, job_id: str, *, every: float, timeout: float) -> AsyncIterator[dict[str, Any]]:
