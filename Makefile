@@ -4,7 +4,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SITE = $(shell $(PY) -c 'import site; print(site.getsitepackages()[0])')
 
 .PHONY: help
 help: ## List the targets
@@ -20,7 +19,8 @@ $(VENV)/.complete: requirements/dev.txt
 	@echo "setting up $(VENV) (about a minute the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
-	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/operator" "$(CURDIR)/indexer_image" "$(CURDIR)/mcp_server" > $(SITE)/codebase_mcp.pth
+	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/operator" "$(CURDIR)/indexer_image" "$(CURDIR)/mcp_server" \
+	  > "$$($(PY) -c 'import site; print(site.getsitepackages()[0])')/codebase_mcp.pth"
 	@touch $@
 
 # --- the cluster and what runs in it ---------------------------------------------------------------
