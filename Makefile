@@ -76,6 +76,20 @@ test-cluster: venv up images ## Everything that needs the cluster: wiring and th
 test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
 
+# --- measuring ---------------------------------------------------------------------------------------
+
+.PHONY: bench-index
+bench-index: venv ## Speed of the indexer on a folder: make bench-index FOLDER=path
+	@$(PY) -m bench.indexing $(FOLDER)
+
+.PHONY: bench-search
+bench-search: venv ## Search quality on a set of queries with known answers: make bench-search SET=path
+	@$(PY) -m bench.search $(SET) --json bench/results/search.json
+
+.PHONY: bench-status
+bench-status: venv ## Latency of status answers for 50 clients while jobs run
+	@$(PY) -m bench.status_latency
+
 # --- keeping it well -------------------------------------------------------------------------------
 
 .PHONY: lint
