@@ -169,14 +169,18 @@ async def test_what_was_indexed_is_found(server_url: str, small_repository: str)
 
 async def watch(tools: Tools, job_id: str) -> tuple[list[tuple[float, dict[str, Any]]], list[float]]:
     """Follow a job to its end; return (seconds since now, status) samples and status latencies in ms."""
-    began = last = time.monotonic()
-    timeline, latencies = [], []
-    async for status in follow(tools, job_id, every=0.2, timeout=INDEXING_TIMEOUT):
-        now = time.monotonic()
-        timeline.append((now - began, status))
-        latencies.append(1000 * (now - last - (0.2 if len(timeline) > 1 else 0)))
-        last = now
-    return timeline, latencies
+    began = time.monotonic()
+    timeline: list[tuple[float, dict[str, Any]]] = []
+    latencies: list[float] = []
+    while time.monotonic() - began < INDEXING_TIMEOUT:
+        asked = time.monotonic()
+        status = await tools.call("get_indexing_status", job_id=job_id)
+        latencies.append(1000 * (time.monotonic() - asked))
+        timeline.append((time.monotonic() - began, status))
+        if status["status"] in ("completed", "failed", "cancelled"):
+            return timeline, latencies
+        await asyncio.sleep(0.2)
+    raise TimeoutError(f"job {job_id} is not final after {INDEXING_TIMEOUT:.0f} s: {timeline[-1][1]}")
 
 
 @asynccontextmanager
