@@ -100,13 +100,14 @@ class SourcePolicy:
             host = (parts.hostname or "").lower()
             _ = parts.port  # raises ValueError for a malformed one
         except ValueError as error:
-            raise SourceRefused(f"the git URL {url!r} is malformed: {error}") from error
+            # Not repeated: it may hold a password.
+            raise SourceRefused(f"the git URL is malformed: {error}") from error
         if parts.scheme not in ("https", "ssh"):
             raise SourceRefused(f"git URLs must be https:// or ssh://, not {parts.scheme or 'without a scheme'}")
         if parts.password or (parts.username and parts.scheme == "https"):
             raise SourceRefused("the git URL holds credentials; put them into a Secret named in git.secretRef")
         if not host or host.startswith("-") or (parts.username or "").startswith("-"):
-            raise SourceRefused(f"the git URL {url!r} names no valid host")
+            raise SourceRefused("the git URL names no valid host")
         if host not in self.git_hosts:
             allowed = ", ".join(sorted(self.git_hosts)) or "none (set repositories.gitHosts in the chart)"
             raise SourceRefused(f"git host {host} is not allowed; allowed hosts: {allowed}")
