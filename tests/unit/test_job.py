@@ -2,6 +2,9 @@
 
 import re
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from codebase_index.job import (
     ACTIVE,
     FINAL,
@@ -13,8 +16,6 @@ from codebase_index.job import (
     run_of,
     target_of,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 

@@ -3,9 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
-from codebase_index.source import Root, SourceNotFound, SourcePolicy, SourceRefused, SourceUnreadable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codebase_index.source import Root, SourceNotFound, SourcePolicy, SourceRefused, SourceUnreadable
 
 
 @pytest.fixture
