@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from demo.connection import ToolFailed, Tools, connect, follow, port_forward
 from demo.deploy import NAMESPACE, deploy, root_above
-from demo.tools import CHECKOUT, CommandFailed, kubectl
+from demo.tools import CHECKOUT, CommandFailed, kubectl, kubectl_json
 
 QUERIES = {
     "own": ["which job may start next", "fencing token", "split camelCase identifiers"],
@@ -65,10 +65,21 @@ async def index(tools: Tools, source: str) -> dict[str, Any]:
     async for status in follow(tools, job["job_id"], every=0.5, timeout=3600):
         show_progress(status)
     print()
+    await asyncio.to_thread(wait_for_mirror, job["job_id"])
     print(kubectl("get", "indexingjobs", "-n", NAMESPACE))
     for path_and_reason in status["skipped"][:5]:
         print(f"  skipped: {path_and_reason['path']} ({path_and_reason['reason']})")
     return status
+
+
+def wait_for_mirror(job_id: str) -> None:
+    """Wait until kubectl shows the end, too: the resource's status follows the facts by a second or two."""
+    for _ in range(20):
+        jobs = kubectl_json("get", "indexingjobs", "-n", NAMESPACE)["items"]
+        phases = [j.get("status", {}).get("phase") for j in jobs if j["metadata"]["uid"] == job_id]
+        if not set(phases) & {"Pending", "Running", None}:
+            return
+        time.sleep(0.5)
 
 
 def show_progress(status: dict[str, Any]) -> None:

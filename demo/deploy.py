@@ -23,11 +23,16 @@ def deploy(
 ) -> None:
     """Install the chart, or bring it up to date, and wait until it serves.
 
-    `roots` are folders of this machine that may be indexed; those of earlier calls are kept.
+    `roots` are folders of this machine that may be indexed; those of earlier calls are kept while they exist.
     `settings` are further chart values. Safe to repeat. Raises CommandFailed.
     """
+    asked = {str(path.resolve()) for path in roots}
+    for path in asked:
+        # A volume on a folder that is not there would keep every pod waiting for it.
+        if not Path(path).is_dir():
+            raise CommandFailed(f"{path} is not a directory of this machine; name the repository's top folder")
     _namespace()
-    all_roots = sorted({str(path.resolve()) for path in roots} | set(_known_roots()))
+    all_roots = sorted(asked | {root for root in _known_roots() if Path(root).is_dir()})
     for root in all_roots:
         _volume(root)
     values = {
