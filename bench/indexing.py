@@ -30,7 +30,8 @@ import psutil
 from codebase_index.embedding import StaticEmbedder
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow, Jobs
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.rows import JobRow
 from codebase_index.text import term_frequencies
 from codebase_indexer import chunker, files
 from codebase_indexer.languages import detect

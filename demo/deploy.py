@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from demo.tools import CHECKOUT, CommandFailed, helm, kubectl, kubectl_json
+from demo.tools import CHECKOUT, CommandFailed, helm, kubectl
 
 NAMESPACE = "codebase-mcp"
 RELEASE = "codebase-mcp"
@@ -120,15 +120,3 @@ def _volume(root: str) -> None:
 
 def _apply(manifest: dict[str, Any]) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(manifest))
-
-
-def server_pod() -> str:
-    """Name of the running MCP server's pod."""
-    pods = kubectl_json(
-        "get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=server",
-        "--field-selector", "status.phase=Running",
-    )["items"]  # fmt: skip
-    alive = [p["metadata"]["name"] for p in pods if not p["metadata"].get("deletionTimestamp")]
-    if not alive:
-        raise CommandFailed("no MCP server pod is running; look at: kubectl get pods -n codebase-mcp")
-    return str(alive[0])

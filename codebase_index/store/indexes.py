@@ -7,7 +7,7 @@ from uuid import UUID
 from codebase_index.job import JobState
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow
+from codebase_index.store.rows import JobRow
 
 SQL = queries.load("indexes")
 

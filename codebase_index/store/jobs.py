@@ -13,8 +13,6 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound
 from codebase_index.store.rows import JobRow
 
-__all__ = ["JobRow", "Jobs", "Progress"]
-
 SQL = queries.load("jobs")
 
 

@@ -9,7 +9,8 @@ from typing import NoReturn
 from uuid import UUID
 
 from codebase_index.store.errors import FenceLost, JobNotFound, StoreUnavailable
-from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.rows import JobRow
 from codebase_indexer import progress
 from codebase_indexer.patience import Outage
 

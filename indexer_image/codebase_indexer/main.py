@@ -22,7 +22,8 @@ from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, Laps

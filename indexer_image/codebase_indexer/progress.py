@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codebase_index.job import Phase
-from codebase_index.store.jobs import JobRow, Progress
+from codebase_index.store.jobs import Progress
+from codebase_index.store.rows import JobRow
 
 SHOWN_REASONS = 4
 """Reasons for skipping in a message; the job's page has them all."""

@@ -18,7 +18,8 @@ from codebase_index.job import FINAL, JobState, job_name, run_of
 from codebase_index.resource import GitSource, IndexingJob, IndexingJobSpec, Source
 from codebase_index.source import SourcePolicy, SourceRefused
 from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
-from codebase_index.store.jobs import JobRow, Jobs
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import Cluster, ClusterUnavailable, NameTaken
 from codebase_mcp.errors import UserError

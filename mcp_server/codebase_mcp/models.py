@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
-from codebase_index.store.jobs import JobRow
+from codebase_index.store.rows import JobRow
 
 LISTED_MESSAGE_CHARACTERS = 300
 

@@ -22,7 +22,8 @@ from codebase_index.source import SourcePolicy
 from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.rows import JobRow
 from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
 from codebase_index.text import term_frequencies

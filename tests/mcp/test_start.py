@@ -8,15 +8,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import yaml
 from kubernetes.aio import client, config
 
-from codebase_index.crd import FILES
 from codebase_index.job import LABEL_TARGET, job_name
 from codebase_index.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_mcp.cluster import ClusterUnavailable, KubernetesCluster, NameTaken
+from tests.crd import install_crd
 
 pytestmark = pytest.mark.cluster
 
@@ -43,22 +42,6 @@ async def cluster(api: client.ApiClient) -> AsyncIterator[KubernetesCluster]:
         yield KubernetesCluster(api, namespace)
     finally:
         await core.delete_namespace(namespace)
-
-
-async def install_crd(api: client.ApiClient) -> None:
-    body = yaml.safe_load((ROOT / FILES[0]).read_text())
-    extensions = client.ApiextensionsV1Api(api)
-    try:
-        await extensions.create_custom_resource_definition(body)
-    except client.ApiException as error:
-        if error.status != 409:
-            raise
-    async with asyncio.timeout(60):
-        while True:
-            found = await extensions.read_custom_resource_definition(body["metadata"]["name"])
-            if any(c.type == "Established" and c.status == "True" for c in found.status.conditions or []):
-                return
-            await asyncio.sleep(0.2)
 
 
 @pytest.fixture

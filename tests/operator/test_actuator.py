@@ -12,7 +12,8 @@ from kubernetes.aio import client
 
 from codebase_index.job import JobState
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow, Jobs
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
 from codebase_operator import lifecycle, planner
 from codebase_operator.actuator import Actuator, event_manifest

@@ -24,10 +24,11 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 
-from codebase_index.crd import FILES
 from codebase_index.job import GROUP, LABEL_JOB, PLURAL, VERSION, JobState, Phase
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow, Jobs, Progress
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.rows import JobRow
+from tests.crd import install_crd
 
 pytestmark = pytest.mark.cluster
 
@@ -118,22 +119,6 @@ async def cluster(database: Database) -> AsyncIterator[Cluster]:
             yield Cluster(api, namespace, Jobs(database))
         finally:
             await core.delete_namespace(namespace)
-
-
-async def install_crd(api: client.ApiClient) -> None:
-    body = yaml.safe_load((ROOT / FILES[0]).read_text())
-    extensions = client.ApiextensionsV1Api(api)
-    try:
-        await extensions.create_custom_resource_definition(body)
-    except client.ApiException as error:
-        if error.status != 409:
-            raise
-
-    async def established() -> bool:
-        found = await extensions.read_custom_resource_definition(body["metadata"]["name"])
-        return any(c.type == "Established" and c.status == "True" for c in found.status.conditions or [])
-
-    await eventually("the CRD is established", established)
 
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]

@@ -22,7 +22,8 @@ import pytest
 from codebase_index.job import ErrorType, ExitCode, JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import JobRow, Jobs
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.rows import JobRow
 from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState, Phase
-from codebase_index.store.jobs import JobRow
+from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Item
 from codebase_indexer import progress
 from codebase_indexer.board import Board
