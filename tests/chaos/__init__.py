@@ -1,0 +1,1 @@
+"""Breaks the product on the real cluster, on purpose, and checks that nothing is lost."""
