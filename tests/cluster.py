@@ -2,15 +2,18 @@
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from demo.connection import port_forward
 from demo.deploy import deploy
-from demo.tools import CHECKOUT
+from demo.tools import CHECKOUT, CommandFailed
 from tests.fixtures.generate_test_repo import generate
 
 REPOSITORIES = CHECKOUT / "build" / "test-repositories"
@@ -26,12 +29,45 @@ def repositories() -> Path:
     return REPOSITORIES
 
 
+class Server:
+    """The way to the MCP server in the cluster. It ends with the server's pod, and is then opened anew."""
+
+    def __init__(self, ways: ExitStack) -> None:
+        self._ways = ways
+        self._url = ""
+
+    def url(self, patience: float = 60) -> str:
+        """Return an address at which the server answers now. Raises CommandFailed after `patience` seconds."""
+        deadline = time.monotonic() + patience
+        while not self._answers():
+            self._ways.close()
+            try:
+                self._url = self._ways.enter_context(port_forward())
+            except CommandFailed:  # its pod does not run yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        return self._url
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._url) and httpx.get(f"{self._url}/healthz", timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+
 @pytest.fixture(scope="session")
-def server_url(repositories: Path) -> Iterator[str]:
-    """The address of the MCP server in the cluster, with the chart as this checkout has it."""
+def server(repositories: Path) -> Iterator[Server]:
+    """The MCP server, with the chart as this checkout has it."""
     deploy([repositories])
-    with port_forward() as url:
-        yield url
+    with ExitStack() as ways:
+        yield Server(ways)
+
+
+@pytest.fixture
+def server_url(server: Server) -> str:
+    """The address of the MCP server in the cluster."""
+    return server.url()
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +80,17 @@ def large_repository(repositories: Path) -> str:
         generate(folder, file_count=FILE_COUNT, avg_lines=200)
         complete.touch()
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def equal_repositories(repositories: Path) -> Iterator[list[str]]:
+    """Four repositories of one kind, each a fifth of the large one."""
+    folders = [repositories / f"equal-{number}-{uuid.uuid4().hex[:8]}" for number in range(4)]
+    for number, folder in enumerate(folders):
+        generate(folder, file_count=FILE_COUNT // 5, avg_lines=200, seed=1 + number)
+    yield [str(folder) for folder in folders]
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from demo.deploy import volume_name
 from demo.tools import CHECKOUT, helm, kubectl, kubectl_json
-from tests.e2e.test_what_can_go_wrong import wait_for
+from tests.kube import wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -1,23 +1,19 @@
 """Each test breaks something on the real cluster, and asks for a clear state, a clear message, and no hang."""
 
-import json
 import shutil
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demo.connection import ToolFailed, connect, finished, follow
 from demo.deploy import NAMESPACE
-from demo.tools import CommandFailed, kubectl, kubectl_json
+from demo.tools import CommandFailed, kubectl
 from tests.fixtures.generate_test_repo import generate
+from tests.kube import PATIENCE, apply_job, delete_job, indexer_pods, job_status, name_of, wait_for
 
 pytestmark = pytest.mark.cluster
-
-PATIENCE = 90  # seconds until a hang is a hang
 
 
 @pytest.fixture
@@ -53,18 +49,6 @@ async def test_a_deleted_pod_is_replaced_and_the_job_completes(server_url: str, 
         assert status["files_indexed"] + status["files_skipped"] == status["files_total"]
 
 
-async def test_a_deleted_job_leaves_no_pod_and_is_cancelled(server_url: str, repository: Path) -> None:
-    async with connect(server_url) as tools:
-        job = await tools.call("start_indexing_background", repo_path=str(repository), force_reindex=True)
-        async for status in follow(tools, job["job_id"], every=0.1, timeout=PATIENCE):
-            if status["files_indexed"] > 0:
-                break
-        kubectl("delete", "indexingjob", "-n", NAMESPACE, name_of(job["job_id"]), "--timeout=20s")
-        wait_for(lambda: not indexer_pods(job["job_id"]), "the pod is gone")
-        status = await finished(tools, job["job_id"], timeout=PATIENCE)
-        assert status["status"] == "cancelled"
-
-
 async def test_an_empty_repository_is_a_failed_job_and_no_empty_success(server_url: str, folder: Path) -> None:
     async with connect(server_url) as tools:
         job = await tools.call("start_indexing_background", repo_path=str(folder))
@@ -72,7 +56,7 @@ async def test_an_empty_repository_is_a_failed_job_and_no_empty_success(server_u
     assert (status["status"], status["error_type"]) == ("failed", "EmptyRepository")
     described = kubectl("describe", "indexingjob", "-n", NAMESPACE, name_of(job["job_id"]))
     assert "EmptyRepository" in described
-    wait_for(lambda: column(job["job_id"], "phase") == "Failed", "kubectl shows the failure")
+    wait_for(lambda: job_status(name_of(job["job_id"]))["phase"] == "Failed", "kubectl shows the failure")
 
 
 async def test_an_unreadable_repository_is_refused_by_the_tool(server_url: str, folder: Path) -> None:
@@ -89,7 +73,7 @@ async def test_an_unreadable_repository_fails_a_job_made_with_kubectl(server_url
     wait_for(lambda: job_status(name).get("phase") == "Failed", "the job has failed")
     assert job_status(name)["reason"] == "SourceUnreadable"
     assert "chmod" in job_status(name)["message"]
-    kubectl("delete", "indexingjob", "-n", NAMESPACE, name, "--timeout=20s")
+    delete_job(name)
 
 
 async def test_unreadable_files_are_skipped_with_a_reason(server_url: str, folder: Path) -> None:
@@ -107,48 +91,3 @@ async def test_unreadable_files_are_skipped_with_a_reason(server_url: str, folde
 def test_an_invalid_job_is_refused_by_the_api_server(server_url: str) -> None:
     with pytest.raises(CommandFailed, match="exactly one"):
         apply_job("two-sources", "/somewhere", git={"url": "https://example.org/x.git"})
-
-
-# --- helpers ---------------------------------------------------------------------------------------
-
-
-def apply_job(name: str, path: str, **source: Any) -> None:
-    """Create a job as a user of kubectl does."""
-    manifest = {
-        "apiVersion": "indexing.codebase-mcp.io/v1alpha1",
-        "kind": "IndexingJob",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"source": {"path": path, **source}},
-    }
-    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
-
-
-def indexer_pods(job_id: str) -> list[str]:
-    """Names of the pods of a job that exist now."""
-    selector = f"indexing.codebase-mcp.io/job-id={job_id}"
-    pods = kubectl_json("get", "pods", "-n", NAMESPACE, "-l", selector)["items"]
-    return [pod["metadata"]["name"] for pod in pods]
-
-
-def name_of(job_id: str) -> str:
-    """The name of the custom resource with this uid."""
-    jobs = kubectl_json("get", "indexingjobs", "-n", NAMESPACE)["items"]
-    return str(next(job["metadata"]["name"] for job in jobs if job["metadata"]["uid"] == job_id))
-
-
-def job_status(name: str) -> dict[str, Any]:
-    """The status of a job's custom resource."""
-    return dict(kubectl_json("get", "indexingjob", "-n", NAMESPACE, name).get("status") or {})
-
-
-def column(job_id: str, field: str) -> Any:
-    """A field of the status, by job id."""
-    return job_status(name_of(job_id)).get(field)
-
-
-def wait_for(condition: Callable[[], bool], claim: str, patience: float = PATIENCE) -> None:
-    """Wait until a claim holds; fail with the claim when it does not within `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"after {patience} s it does not hold that {claim}"
-        time.sleep(0.5)

@@ -1,22 +1,25 @@
 """The quickstart's scenarios, through a real MCP client against the cluster.
 
-Scenario 1 and 2, the performance validation of start and status, and the edge cases, with the quickstart's
-own assertions. Where a scenario indexes a repository again, it forces the work: an unchanged repository is
-done in an instant, and there would be nothing to watch.
+The five scenarios, the performance validation and the edge cases, with the quickstart's own assertions. Where a
+scenario indexes a repository again, it forces the work: an unchanged repository is done in an instant, and
+there would be nothing to watch.
 """
 
 import asyncio
 import itertools
+import signal
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from demo.connection import ToolFailed, Tools, connect, follow
-from tests.cluster import FILE_COUNT
+from demo.connection import ToolFailed, Tools, connect, finished, follow
+from tests.cluster import FILE_COUNT, Server
+from tests.kube import facts, indexer_pods, query, send_signal, server_pods
 
 pytestmark = pytest.mark.cluster
 
@@ -65,6 +68,97 @@ async def test_progress_monitoring(server_url: str, large_repository: str) -> No
     messages = " ".join(status["progress_message"].lower() for _, status in timeline)
     found = {word for word in ("scanning", "chunking", "embedding", "writing", "complete") if word in messages}
     assert {"chunking", "embedding", "complete"} <= found, found
+
+
+async def test_job_cancellation(server_url: str, large_repository: str) -> None:
+    """Scenario 3: a cancel is acknowledged at once, holds within 5 s, and keeps what was indexed."""
+    async with connect(server_url) as tools:
+        job = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
+        before = await reached(tools, job["job_id"], 10, within=20)
+
+        began = time.monotonic()
+        answer = await tools.call("cancel_indexing_background", job_id=job["job_id"])
+        assert time.monotonic() - began < 1.0
+        assert answer["status"] == "cancelled"
+        status = await finished(tools, job["job_id"], timeout=10)
+        assert status["status"] == "cancelled" and time.monotonic() - began <= 5.0
+
+        assert status["cancelled_at"] is not None and status["completed_at"] is None
+        assert status["files_indexed"] >= before["files_indexed"] > 0
+        assert status["chunks_created"] >= before["chunks_created"] > 0
+        with pytest.raises(ToolFailed, match=f"cannot cancel: job {job['job_id']} is already cancelled"):
+            await tools.call("cancel_indexing_background", job_id=job["job_id"])
+        found = await tools.call("search_code", query=a_definition(large_repository)[2], repo=large_repository)
+    assert found["results"], "the partial index is not searchable"
+    assert_consistent(large_repository)
+
+
+async def test_restart_recovery(server: Server, large_repository: str) -> None:
+    """Scenario 4: the MCP server and the indexer are killed; the job goes on within 10 s and repeats < 1 %.
+
+    The quickstart estimates duplicate work as the files indexed after the restart divided by all files, which
+    counts the work that remained as repeated. The store counts each file that was started more than once, so
+    that ratio is asserted instead.
+    """
+    async with connect(server.url()) as tools:
+        job = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
+        before = await reached(tools, job["job_id"], 30, within=120)
+
+    killed = datetime.now(UTC)
+    for pod in (*server_pods(), *indexer_pods(job["job_id"])):
+        send_signal(pod, signal.SIGKILL)
+
+    async with connect(server.url()) as tools:
+        # A fast machine may be done by the time that the server answers again.
+        assert (await tools.call("get_indexing_status", job_id=job["job_id"]))["status"] in (
+            "running",
+            "completed",
+        )
+        timeline, _ = await watch(tools, job["job_id"])
+
+    final, row = timeline[-1][1], facts(job["job_id"])
+    resumed_after = (datetime.fromisoformat(row["claimed_at"]) - killed).total_seconds()
+    repeated = row["files_repeated"] / row["files_total"]
+    print(f"\nresumed after {resumed_after:.1f} s; {row['files_repeated']} files repeated: {repeated:.2%}")
+    assert 0 < resumed_after <= 10
+    assert final["status"] == "completed", final["error_message"]
+    assert repeated < 0.01
+    assert_never_falling([(0.0, before), *timeline])
+    assert final["files_indexed"] + final["files_skipped"] == final["files_total"] >= FILE_COUNT
+    assert_consistent(large_repository)
+
+
+async def test_concurrent_jobs(server_url: str, equal_repositories: list[str]) -> None:
+    """Scenario 5: three jobs run at once; the fourth waits for its turn, and starts by itself."""
+    async with connect(server_url) as tools:
+        jobs = []
+        for number, repository in enumerate(equal_repositories):
+            name = "queued-job" if number == 3 else f"concurrent-job-{number + 1}"
+            job = await tools.call(
+                "start_indexing_background", repo_path=repository, name=name, force_reindex=True
+            )
+            jobs.append(job["job_id"])
+        fourth = await tools.call("get_indexing_status", job_id=jobs[3])
+        assert fourth["status"] == "pending"
+
+        latencies, queued = [], []
+        async for fourth in follow(tools, jobs[3], every=0.1, timeout=4 * INDEXING_TIMEOUT):
+            queued += [fourth] if fourth["queue_position"] else []
+            for job_id in jobs[:3]:
+                asked = time.monotonic()
+                await tools.call("get_indexing_status", job_id=job_id)
+                latencies.append(1000 * (time.monotonic() - asked))
+        final = [await finished(tools, job_id, timeout=INDEXING_TIMEOUT) for job_id in jobs]
+
+    assert [status["status"] for status in final] == ["completed"] * 4
+    assert percentile(latencies, 95) < 100, "status queries take over 100 ms at p95"
+    assert {status["queue_position"] for status in queued} == {1}
+    assert "Queued: 1st of 1, 3 jobs running" in {status["progress_message"] for status in queued}
+    spans = [(at(status["started_at"]), at(status["completed_at"])) for status in final]
+    assert max(began for began, _ in spans[:3]) < min(ended for _, ended in spans[:3]), "three never ran at once"
+    assert spans[3][0] >= min(ended for _, ended in spans[:3]), "the fourth did not wait for a slot"
+    durations = ", ".join(f"{(ended - began).total_seconds():.1f} s" for began, ended in spans)
+    print(f"\ndurations {durations}; status p95 {percentile(latencies, 95):.0f} ms over {len(latencies)} queries")
 
 
 async def test_job_creation_and_status_latency(
@@ -183,6 +277,14 @@ async def watch(tools: Tools, job_id: str) -> tuple[list[tuple[float, dict[str, 
     raise TimeoutError(f"job {job_id} is not final after {INDEXING_TIMEOUT:.0f} s: {timeline[-1][1]}")
 
 
+async def reached(tools: Tools, job_id: str, percent: int, *, within: float) -> dict[str, Any]:
+    """Return the first status of the running job with more than `percent` done; fail after `within` seconds."""
+    async for status in follow(tools, job_id, every=0.1, timeout=within):
+        if status["status"] == "running" and status["progress_percentage"] > percent:
+            return status
+    raise AssertionError(f"the job was {status['status']} before {percent} % of it were seen")
+
+
 @asynccontextmanager
 async def running_job(tools: Tools, repository: str) -> AsyncIterator[str]:
     """A job that is running and has indexed something; cancelled at the end."""
@@ -203,6 +305,23 @@ async def cancel_unless_final(tools: Tools, job_id: str) -> None:
     except ToolFailed as error:
         assert "cannot cancel" in str(error)
     await asyncio.sleep(0)
+
+
+def assert_consistent(repository: str) -> None:
+    """Each file of the repository's index is there once, with all of its chunks, and no chunk without a file."""
+    index = f"(SELECT id FROM indexes WHERE source = '{repository}')"
+    files, paths = query(f"SELECT count(*), count(DISTINCT path) FROM files WHERE index_id = {index}").split("|")
+    assert files == paths
+    incomplete = f"""SELECT count(*) FROM files f WHERE index_id = {index}
+        AND chunks <> (SELECT count(*) FROM chunks c WHERE c.file_id = f.id)"""
+    assert query(incomplete) == "0"
+    orphans = f"SELECT count(*) FROM chunks WHERE index_id = {index} AND file_id NOT IN (SELECT id FROM files)"
+    assert query(orphans) == "0"
+
+
+def at(timestamp: str) -> datetime:
+    """Read a time of a status."""
+    return datetime.fromisoformat(timestamp)
 
 
 def assert_never_falling(timeline: Sequence[tuple[float, dict[str, Any]]]) -> None:
