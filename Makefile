@@ -29,6 +29,10 @@ $(VENV)/.complete: requirements/dev.txt
 up: ## Start a real Kubernetes (kind where Docker answers, else built in); NODES=2 for two nodes
 	@$(PYTHON) -m local_cluster up
 
+.PHONY: stop
+stop: ## End all processes of the cluster as a power failure does; `make up` goes on with the same data
+	@$(PYTHON) -m local_cluster stop
+
 .PHONY: down
 down: ## Stop the cluster and remove everything that it left
 	@$(PYTHON) -m local_cluster down

@@ -1,4 +1,4 @@
-"""The command line: `python3 -m local_cluster up|down|status|load-image ARCHIVE|build-tools`."""
+"""The command line: `python3 -m local_cluster up|stop|down|status|load-image ARCHIVE|build-tools`."""
 
 import argparse
 import fcntl
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m local_cluster", description="A real local Kubernetes.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start the cluster, or what is missing of it (NODES=2: with two nodes)")
+    commands.add_parser("stop", help="end all processes, as a power failure does; `up` goes on where it was")
     commands.add_parser("down", help="end the cluster and remove all of it, its data too")
     commands.add_parser("status", help="show nodes, programs and pods; exits with 1 when something is not well")
     load = commands.add_parser("load-image", help="put an image archive into every node")
@@ -51,6 +52,10 @@ def _dispatch(arguments: argparse.Namespace, state: State) -> int:
             case "up":
                 nodes = cluster.check_nodes(os.environ.get("NODES", "1"))
                 (kind if _on_docker(state) else cluster).up(state, nodes)
+            case "stop":
+                if kind.is_ours(state):
+                    raise ClusterError("kind has no stop: `docker kill` its nodes, and `docker start` them again.")
+                cluster.stop(state)
             case "down":
                 (kind if kind.is_ours(state) else cluster).down(state)
             case "load-image":

@@ -7,6 +7,7 @@ the kernel: it survives SIGKILL of anything, is visible from any checkout, and c
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,11 +84,11 @@ def join_components() -> None:
     (_tracking() / COMPONENTS / "cgroup.procs").write_text("0")
 
 
-def members() -> set[int]:
-    """The process ids of every program and every container of the cluster."""
+def members(group: str = NAME) -> set[int]:
+    """The process ids below a group: by default, of every program and every container of the cluster."""
     found: set[int] = set()
     for mount, _ in hierarchies():
-        for listing in (mount / NAME).rglob("cgroup.procs"):
+        for listing in (mount / group.lstrip("/")).rglob("cgroup.procs"):
             try:
                 found.update(int(pid) for pid in listing.read_text().split() if pid != "0")
             except OSError:
@@ -95,14 +96,14 @@ def members() -> set[int]:
     return found
 
 
-def kill_members(limit_seconds: float = 20) -> None:
-    """SIGKILL every member until none is left: containers may still be starting while we look.
+def kill_members(find: Callable[[], set[int]] = members, limit_seconds: float = 20) -> None:
+    """SIGKILL every member that `find` finds until none is left: containers may still be starting while we look.
 
     Raises ClusterError when a process does not go away, which only a hung disk or kernel can cause.
     """
     end = time.monotonic() + limit_seconds
     killed: set[int] = set()
-    while pids := members():
+    while pids := find():
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -125,10 +126,10 @@ def exists() -> bool:
     return any((mount / NAME).is_dir() for mount, _ in hierarchies())
 
 
-def remove() -> None:
-    """Remove our groups everywhere, deepest first. They must hold no processes any more."""
+def remove(group: str = NAME) -> None:
+    """Remove a group and all below it everywhere, deepest first. They must hold no processes any more."""
     for mount, _ in hierarchies():
-        top = mount / NAME
+        top = mount / group.lstrip("/")
         if not top.is_dir():
             continue
         for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):

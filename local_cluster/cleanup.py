@@ -1,16 +1,14 @@
 """Removes what a cluster leaves on the machine, whoever started it and however it ended."""
 
-import os
 import shutil
-import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
 
-from . import cgroups, network
+from . import cgroups, network, processes
 from .console import succeeds
 from .errors import ClusterError
-from .paths import OWNER, RUN, State
+from .paths import OWNER, RUN, State, node_run
 
 
 def parse_mounts(mountinfo: str, folder: Path) -> list[Path]:
@@ -50,14 +48,48 @@ def clear_runtime(folders: list[State]) -> None:
 
     State folders keep their files: a cluster whose remains were cleared can start again.
     """
-    cgroups.kill_members()
-    _kill_stray_shims()
+    cgroups.kill_members(lambda: cgroups.members() | shims(RUN))
     for folder in (RUN, *(state.folder for state in folders)):
         unmount_below(folder)
     network.remove()
     cgroups.remove()
-    _remove_shared_traces(folders)
+    _remove_shared_traces(RUN, [state.folder for state in folders])
     shutil.rmtree(RUN, ignore_errors=True)
+
+
+def power_off(state: State) -> None:
+    """End every process at once, as a power failure does; objects, volumes and images stay on disk for `up`.
+
+    The network namespaces stay too: a program that looks into one from outside goes on doing so after `up`.
+    """
+    cgroups.kill_members(lambda: cgroups.members() | shims(RUN))
+    for number in range(1, state.recorded_nodes() + 1):
+        _forget_running(state, number)
+
+
+def power_off_node(state: State, number: int) -> None:
+    """The same for one node other than the first, without a word to the others. Safe to repeat."""
+    if network.netns(number) in network.existing():
+        network.cut_off(number)  # first, or the kernel would close the connections of the dead in good order
+    cgroups.kill_members(lambda: _of_node(number))
+    _forget_running(state, number)
+    network.remove(number)
+
+
+def _forget_running(state: State, number: int) -> None:
+    """Remove what does not outlive a reboot of a node whose processes have ended."""
+    run_folder, home = node_run(number), state.node(number)
+    for folder in (run_folder, home):
+        unmount_below(folder)
+    cgroups.remove(cgroups.node_group(number))
+    _remove_shared_traces(run_folder, [home])
+    shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _of_node(number: int) -> set[int]:
+    """The processes of a node: its programs, containerd's shims, and all containers."""
+    programs = {processes.pid_of(name) for name in processes.known() if name.startswith(f"node{number}-")}
+    return {pid for pid in programs if pid} | shims(node_run(number)) | cgroups.members(cgroups.node_group(number))
 
 
 def remove_state(state: State) -> None:
@@ -87,8 +119,9 @@ def _mounts(folder: Path) -> list[Path]:
     return parse_mounts(Path("/proc/self/mountinfo").read_text(), folder)
 
 
-def _kill_stray_shims() -> None:
-    """containerd's shims that left our control group, known by the address of our containerd."""
+def shims(folder: Path) -> set[int]:
+    """containerd's shims, known by the address of their containerd below `folder`: they may leave our group."""
+    found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -96,17 +129,18 @@ def _kill_stray_shims() -> None:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if Path(words[0]).name.startswith("containerd-shim") and any(w.startswith(f"{RUN}/") for w in words):
-            os.kill(int(entry.name), signal.SIGKILL)
+        if Path(words[0]).name.startswith("containerd-shim") and any(w.startswith(f"{folder}/") for w in words):
+            found.add(int(entry.name))
+    return found
 
 
-def _remove_shared_traces(folders: list[State]) -> None:
+def _remove_shared_traces(run_folder: Path, homes: list[Path]) -> None:
     """Files that the programs write at fixed places, each only where it is known to be ours or dead."""
     for link in Path("/var/log/containers").glob("*.log"):
-        if link.is_symlink() and any(link.readlink().is_relative_to(s.folder) for s in folders):
+        if link.is_symlink() and any(link.readlink().is_relative_to(home) for home in homes):
             link.unlink()
     for result in Path("/var/lib/cni/results").glob("*"):
-        if f"{RUN}/" in result.read_text(errors="replace"):
+        if f"{run_folder}/" in result.read_text(errors="replace"):
             result.unlink()
     device_plugins = Path("/var/lib/kubelet/device-plugins")
     for place in (*Path("/run/containerd/s").glob("*"), device_plugins / "kubelet.sock"):

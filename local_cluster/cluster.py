@@ -48,6 +48,33 @@ def up(state: State, nodes: int) -> None:
     say(f"The cluster is up. KUBECONFIG={state.kubeconfig}; kubectl and helm are in {state.bin}.")
 
 
+def stop(state: State) -> None:
+    """End all processes at once, as a power failure does. `up` goes on with the same objects and volumes.
+
+    Raises ClusterError where this checkout's cluster does not run.
+    """
+    host.require_linux_root()
+    _require_running(state)
+    with step("Ending all processes"):
+        cleanup.power_off(state)
+
+
+def start_again(state: State, name: str) -> None:
+    """Start one program that was killed, of the control plane or of a node, and do not wait for it.
+
+    Raises ClusterError when there is no program of this name.
+    """
+    hyperkube = build.ensure() / "hyperkube"
+    programs = [control_plane.etcd(state), control_plane.apiserver(state, hyperkube)]
+    programs += [control_plane.controller_manager(state, hyperkube), control_plane.scheduler(state, hyperkube)]
+    for number in range(1, state.recorded_nodes() + 1):
+        programs += [node.containerd(state, number), *node.programs(state, number, hyperkube)]
+    named = [program for program in programs if program.name == name]
+    if not named:
+        raise ClusterError(f"There is no program {name}; there are {', '.join(p.name for p in programs)}.")
+    _start(state, *named)
+
+
 def down(state: State) -> None:
     """End and remove the cluster with its state. Does nothing where there is none.
 
@@ -67,12 +94,16 @@ def down(state: State) -> None:
 
 def load_image(state: State, archive: Path) -> None:
     """Import an image archive into every node."""
-    if cleanup.owner() != state or not is_running():
-        raise ClusterError("The cluster of this checkout does not run. Start it with `make up`.")
+    _require_running(state)
     nodes = range(1, state.recorded_nodes() + 1)
     with step(f"Loading {archive} into {len(nodes)} node{'s' if len(nodes) > 1 else ''}"):
         for line in images.load(archive, nodes):
             say(f"  {line}")
+
+
+def _require_running(state: State) -> None:
+    if cleanup.owner() != state or not is_running():
+        raise ClusterError("The cluster of this checkout does not run. Start it with `make up`.")
 
 
 def is_running() -> bool:

@@ -19,6 +19,10 @@ API_PORT = 6443
 
 _BRIDGE = "nodes0"
 
+# Where packets are dropped while a node is cut off: before anything of the node sees what comes in, and after
+# everything of it has seen what goes out. No other program of the cluster writes to these two chains.
+_CUTS = ("--table raw {} PREROUTING --in-interface eth0", "--table mangle {} POSTROUTING --out-interface eth0")
+
 
 def node_address(number: int) -> str:
     """The address of a node; node 1 is also where the API server listens."""
@@ -52,6 +56,7 @@ def ensure(nodes: int) -> None:
             _first_node(name)
         else:
             _further_node(number, name)
+            reconnect(number)
         _forwarding(name)
     for number in range(1, nodes + 1):
         for other in range(1, nodes + 1):
@@ -78,6 +83,29 @@ def _further_node(number: int, name: str) -> None:
     _ip(name, f"route replace default via {node_address(1)}")
 
 
+def cut_off(number: int) -> None:
+    """Cut a further node off from all others, in silence, until `reconnect`.
+
+    The link stays up and addresses still resolve, so that nobody is refused and no connection is reset: packets
+    are lost, as behind a switch that fails. What runs on the node goes on.
+    """
+    for rule in _CUTS:
+        if not succeeds(_drop(number, rule, "--check")):
+            run(_drop(number, rule, "--insert"))
+
+
+def reconnect(number: int) -> None:
+    """End what `cut_off` began; nothing happens to a node that is connected."""
+    for rule in _CUTS:
+        while succeeds(_drop(number, rule, "--delete")):
+            pass
+
+
+def _drop(number: int, rule: str, action: str) -> list[str]:
+    inside = ["nsenter", f"--net=/run/netns/{netns(number)}", "iptables", "--wait"]
+    return [*inside, *rule.format(action).split(), "--jump", "DROP"]
+
+
 def _forwarding(name: str) -> None:
     inside = ["nsenter", f"--net=/run/netns/{name}", "sysctl", "-qw"]
     run([*inside, "net.ipv4.ip_forward=1"])
@@ -94,7 +122,10 @@ def _has_link(name: str, link: str) -> bool:
     return any(entry["ifname"] == link for entry in listed)
 
 
-def remove() -> None:
-    """Delete the namespaces, and with them all links, routes and rules in them."""
+def remove(number: int | None = None) -> None:
+    """Delete the namespace of a further node or all, and with them all links, routes and rules in them."""
+    if number is not None and _has_link(netns(1), f"node{number}"):
+        _ip(netns(1), f"link delete node{number}")  # the namespace itself ends some time after its deletion
     for name in existing():
-        run(["ip", "netns", "delete", name])
+        if number is None or name == netns(number):
+            run(["ip", "netns", "delete", name])

@@ -67,7 +67,7 @@ def known() -> list[str]:
 
 def start(program: Program, logs: Path, *, cwd: Path, pass_fds: Sequence[int] = ()) -> None:
     """Start the program unless it runs already; its output goes to `logs`/<name>.log."""
-    if pid_of(program.name) is not None:
+    if signalled(program.name, signal.SIGCONT):  # without effect, unless a test left it frozen
         return
     # nsenter, not `ip netns exec`: that one mounts a fresh /sys, in which the kubelet finds no cgroups.
     enter = ["nsenter", f"--net=/run/netns/{program.netns}"] if program.netns else []
@@ -99,14 +99,20 @@ def _enter_group() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def stop(name: str, *, grace_seconds: float = 5) -> None:
-    """SIGTERM, then SIGKILL after the grace period. Nothing happens where it does not run."""
+def signalled(name: str, number: signal.Signals) -> bool:
+    """Send a signal to our running program `name`; returns whether it runs."""
     pid = pid_of(name)
     if pid is None:
+        return False
+    os.kill(pid, number)
+    return True
+
+
+def stop(name: str, *, grace_seconds: float = 5) -> None:
+    """SIGTERM, then SIGKILL after the grace period. Nothing happens where it does not run."""
+    if not signalled(name, signal.SIGTERM):
         return
-    os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + grace_seconds
     while pid_of(name) is not None and time.monotonic() < end:
         time.sleep(0.05)
-    if pid_of(name) is not None:
-        os.kill(pid, signal.SIGKILL)
+    signalled(name, signal.SIGKILL)
