@@ -54,18 +54,36 @@ class Settings:
     limit: int
     template: PodTemplate
     log_level: str = "INFO"
+    lease: str | None = None
+    """Name of the Lease that decides which of several operators acts; None for one that asks nobody."""
+    pod: str = ""
+    """Who this operator is for the others: its pod's name, so that a restarted container is still the same."""
+    metrics_port: int | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_NAMESPACE, CODEBASE_MAX_CONCURRENT_JOBS, CODEBASE_POD_TEMPLATE and CODEBASE_LOG_LEVEL."""
-        limit = env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3")
-        if not limit.isdigit():
-            raise SettingsInvalid(f"CODEBASE_MAX_CONCURRENT_JOBS must be a whole number, not {limit!r}")
+        """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
+
+        That is CODEBASE_LEASE_NAME with CODEBASE_POD, and CODEBASE_METRICS_PORT. Raises SettingsInvalid.
+        """
+        numbers = {
+            "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
+            "CODEBASE_METRICS_PORT": env.get("CODEBASE_METRICS_PORT") or "0",
+        }
+        for name, value in numbers.items():
+            if not value.isdigit():
+                raise SettingsInvalid(f"{name} must be a whole number, not {value!r}")
+        lease, pod = env.get("CODEBASE_LEASE_NAME") or None, env.get("CODEBASE_POD", "")
+        if lease and not pod:
+            raise SettingsInvalid("CODEBASE_POD is not set: with CODEBASE_LEASE_NAME it says who holds the lease")
         for name in ("CODEBASE_NAMESPACE", "CODEBASE_POD_TEMPLATE", "CODEBASE_DATABASE_URL"):
             if not env.get(name):
                 raise SettingsInvalid(f"{name} is not set; the chart sets it for the operator's Deployment")
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
-        return cls(env["CODEBASE_NAMESPACE"], int(limit), template, env.get("CODEBASE_LOG_LEVEL", "INFO"))
+        return cls(
+            env["CODEBASE_NAMESPACE"], int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
+            env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
+        )  # fmt: skip
 
 
 def read_template(path: Path) -> PodTemplate:

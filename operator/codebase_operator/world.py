@@ -1,6 +1,8 @@
 """What the operator knows of the cluster: fed by watch events, replaced by authoritative lists.
 
-A broken watch heals with the next list; two stale rounds in a row make the operator unhealthy.
+A broken watch heals with the next list; two stale rounds in a row make the operator unhealthy. Lists that fail do
+not: when the API server is away, a restart would not bring it back, but the kubelet's pauses between restarts
+would keep the operator away for longer than the API server was.
 """
 
 import logging
@@ -86,6 +88,7 @@ class World:
         self.refusals: dict[UUID, Refusal] = {}
         self._stale_rounds = 0
         self._failed_lists = 0
+        self._last_failure = ""
         self._next_list = 0.0
         self._last_cycle = time.monotonic()
 
@@ -129,8 +132,9 @@ class World:
             return
         try:
             jobs, pods = await self._api.list_jobs(), await self._api.list_pods()
-        except Exception:
+        except Exception as error:
             self._failed_lists += 1
+            self._last_failure = str(error)
             self._next_list = time.monotonic() + 1
             raise
         self._failed_lists = 0
@@ -155,11 +159,13 @@ class World:
         """Note that the loop is alive."""
         self._last_cycle = time.monotonic()
 
+    def trouble(self) -> str | None:
+        """Say what is wrong that will pass, or None."""
+        return f"{self._failed_lists} lists in a row failed: {self._last_failure}" if self._failed_lists else None
+
     def unhealthy(self) -> str | None:
-        """Say why a restart would help, or None. A database that is away is no such reason."""
+        """Say why a restart would help, or None. A database or an API server that is away is no such reason."""
         if self._stale_rounds >= STALE_ROUNDS:
             return f"a watch is dead: {self._stale_rounds} rounds in a row lacked what the list had"
-        if self._failed_lists >= STALE_ROUNDS:
-            return f"{self._failed_lists} lists in a row failed"
         idle = time.monotonic() - self._last_cycle
         return f"the loop hangs since {idle:.0f} s" if idle > LOOP_LIMIT else None
