@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from demo.connection import port_forward
-from demo.deploy import deploy
-from demo.tools import CHECKOUT, CommandFailed
+from demo.deploy import NAMESPACE, deploy
+from demo.tools import CHECKOUT, CommandFailed, kubectl_json
 from tests.fixtures.generate_test_repo import generate
+from tests.kube import delete_job, nobody_holds_a_slot, wait_for
 
 REPOSITORIES = CHECKOUT / "build" / "test-repositories"
 
@@ -65,9 +66,14 @@ def server(repositories: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server_url(server: Server) -> str:
-    """The address of the MCP server in the cluster."""
-    return server.url()
+def server_url(server: Server) -> Iterator[str]:
+    """The address of the MCP server in the cluster. What the test leaves unfinished is deleted after it."""
+    yield server.url()
+    if not nobody_holds_a_slot():
+        for job in kubectl_json("get", "indexingjobs", "-n", NAMESPACE)["items"]:
+            if (job.get("status") or {}).get("phase") not in ("Completed", "Failed", "Cancelled"):
+                delete_job(job["metadata"]["name"])
+        wait_for(nobody_holds_a_slot, "every job is over and every slot free")
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +100,28 @@ def equal_repositories(repositories: Path) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def small_repository(repositories: Path) -> Iterator[str]:
-    """A repository of 20 files that no other test has seen."""
-    folder = repositories / f"small-{uuid.uuid4().hex[:8]}"
-    generate(folder, file_count=20, avg_lines=60)
-    yield str(folder)
-    shutil.rmtree(folder)
+def new_repository(repositories: Path) -> Iterator[Callable[[int], str]]:
+    """Makes repositories of so many files that no other test has seen; some 30 kB a file."""
+    made: list[Path] = []
+
+    def make(file_count: int) -> str:
+        folder = repositories / f"new-{file_count}-{uuid.uuid4().hex[:8]}"
+        made.append(folder)
+        generate(folder, file_count=file_count, avg_lines=200)
+        return str(folder)
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_repository(new_repository: Callable[[int], str]) -> str:
+    """A new repository that is indexed in an instant."""
+    return new_repository(20)
+
+
+@pytest.fixture
+def repository(new_repository: Callable[[int], str]) -> str:
+    """A new repository that is large enough to be interrupted."""
+    return new_repository(400)

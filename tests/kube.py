@@ -1,18 +1,16 @@
 """What cluster tests ask of the real thing, and do to it, with kubectl: jobs, pods, facts, faults."""
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from codebase_index.job import GROUP, KIND, LABEL_COMPONENT, LABEL_JOB_ID, VERSION
+from demo.connection import Tools, follow
 from demo.deploy import NAMESPACE
 from demo.tools import environment, kubectl, kubectl_json, tool_path
 
@@ -55,6 +53,23 @@ def delete_job(name: str) -> None:
     kubectl("delete", "indexingjob", "-n", NAMESPACE, name, "--timeout=20s")
 
 
+def hold_slot(path: str) -> str:
+    """Start a job that holds its slot, at no cost, until it is cancelled: its embedding service is not there."""
+    name = f"holder-{uuid.uuid4().hex[:8]}"
+    job_id = apply_job(name, path, embedding={"provider": "ollama"})
+    wait_for(lambda: job_status(name).get("phase") == "Blocked", "the job waits for its embedding service")
+    return job_id
+
+
+async def under_way(tools: Tools, repository: str) -> tuple[str, dict[str, Any]]:
+    """Start a job; return its id and status when it has indexed some files."""
+    job = await tools.call("start_indexing_background", repo_path=repository, force_reindex=True)
+    async for status in follow(tools, job["job_id"], every=0.1, timeout=PATIENCE):
+        if status["status"] == "running" and status["files_indexed"] > 20:
+            return str(job["job_id"]), status
+    raise AssertionError(f"the job was {status['status']} before it could be seen at work")
+
+
 def name_of(job_id: str) -> str:
     """The name of the custom resource with this uid."""
     jobs = kubectl_json("get", "indexingjobs", "-n", NAMESPACE)["items"]
@@ -80,12 +95,35 @@ def facts(job_id: str) -> dict[str, Any]:
     return dict(json.loads(query(f"SELECT row_to_json(j) FROM jobs j WHERE id = '{job_id}'")))
 
 
+def assert_consistent(repository: str) -> None:
+    """Each file of the repository's index is there once, with all of its chunks, and no chunk without a file."""
+    index = f"(SELECT id FROM indexes WHERE source = '{repository}')"
+    files, paths = query(f"SELECT count(*), count(DISTINCT path) FROM files WHERE index_id = {index}").split("|")
+    assert files == paths
+    incomplete = f"""SELECT count(*) FROM files f WHERE index_id = {index}
+        AND chunks <> (SELECT count(*) FROM chunks c WHERE c.file_id = f.id)"""
+    assert query(incomplete) == "0"
+    orphans = f"SELECT count(*) FROM chunks WHERE index_id = {index} AND file_id NOT IN (SELECT id FROM files)"
+    assert query(orphans) == "0"
+
+
+def nobody_holds_a_slot() -> bool:
+    """Whether every job is over, with its pods."""
+    return query("SELECT count(*) FROM jobs WHERE slot OR state IN ('pending', 'running', 'blocked')") == "0"
+
+
 # --- pods ------------------------------------------------------------------------------------------
 
 
 def indexer_pods(job_id: str) -> list[str]:
     """Names of the pods of a job that exist now."""
     return _names(f"{LABEL_JOB_ID}={job_id}")
+
+
+def pod_phases(job_id: str) -> list[str]:
+    """Phases of the pods of a job that exist now."""
+    pods = kubectl_json("get", "pods", "-n", NAMESPACE, "-l", f"{LABEL_JOB_ID}={job_id}")["items"]
+    return [pod["status"]["phase"] for pod in pods]
 
 
 def server_pods() -> list[str]:
@@ -98,20 +136,9 @@ def _names(selector: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods]
 
 
-def send_signal(pod: str, number: signal.Signals) -> None:
-    """Send a signal to every process of a pod's container, from outside: its PID 1 included.
-
-    The nodes' processes have to be this machine's, and we root, as with the built-in cluster.
-    """
-    status = kubectl_json("get", "pod", "-n", NAMESPACE, pod)["status"]["containerStatuses"][0]
-    container = status["containerID"].rpartition("/")[2]
-    reached = 0
-    for cgroup in Path("/proc").glob("[0-9]*/cgroup"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-            if container in cgroup.read_text():
-                os.kill(int(cgroup.parent.name), number)
-                reached += 1
-    assert reached, f"no process of pod {pod} was found on this machine"
+def uid_of(pod: str) -> str:
+    """The uid of a pod, by which its processes are found (tests.chaos.containers)."""
+    return str(kubectl_json("get", "pod", "-n", NAMESPACE, pod)["metadata"]["uid"])
 
 
 @contextmanager

@@ -10,19 +10,9 @@ import pytest
 from demo.connection import ToolFailed, connect, finished, follow
 from demo.deploy import NAMESPACE
 from demo.tools import CommandFailed, kubectl
-from tests.fixtures.generate_test_repo import generate
 from tests.kube import PATIENCE, apply_job, delete_job, indexer_pods, job_status, name_of, wait_for
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def repository(repositories: Path) -> Iterator[Path]:
-    """A repository large enough to be interrupted: 400 files, some 12 MB."""
-    folder = repositories / f"breakable-{uuid.uuid4().hex[:8]}"
-    generate(folder, file_count=400, avg_lines=200)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -35,9 +25,9 @@ def folder(repositories: Path) -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-async def test_a_deleted_pod_is_replaced_and_the_job_completes(server_url: str, repository: Path) -> None:
+async def test_a_deleted_pod_is_replaced_and_the_job_completes(server_url: str, repository: str) -> None:
     async with connect(server_url) as tools:
-        job = await tools.call("start_indexing_background", repo_path=str(repository))
+        job = await tools.call("start_indexing_background", repo_path=repository)
         pod = ""
         async for status in follow(tools, job["job_id"], every=0.1, timeout=PATIENCE):
             if not pod and status["files_indexed"] > 20:

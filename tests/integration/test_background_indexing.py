@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from demo.connection import ToolFailed, Tools, connect, finished, follow
+from tests.chaos.containers import first
 from tests.cluster import FILE_COUNT, Server
-from tests.kube import facts, indexer_pods, query, send_signal, server_pods
+from tests.kube import assert_consistent, facts, indexer_pods, server_pods, uid_of
 
 pytestmark = pytest.mark.cluster
 
@@ -106,7 +107,7 @@ async def test_restart_recovery(server: Server, large_repository: str) -> None:
 
     killed = datetime.now(UTC)
     for pod in (*server_pods(), *indexer_pods(job["job_id"])):
-        send_signal(pod, signal.SIGKILL)
+        first(uid_of(pod)).signal(signal.SIGKILL)
 
     async with connect(server.url()) as tools:
         # A fast machine may be done by the time that the server answers again.
@@ -305,18 +306,6 @@ async def cancel_unless_final(tools: Tools, job_id: str) -> None:
     except ToolFailed as error:
         assert "cannot cancel" in str(error)
     await asyncio.sleep(0)
-
-
-def assert_consistent(repository: str) -> None:
-    """Each file of the repository's index is there once, with all of its chunks, and no chunk without a file."""
-    index = f"(SELECT id FROM indexes WHERE source = '{repository}')"
-    files, paths = query(f"SELECT count(*), count(DISTINCT path) FROM files WHERE index_id = {index}").split("|")
-    assert files == paths
-    incomplete = f"""SELECT count(*) FROM files f WHERE index_id = {index}
-        AND chunks <> (SELECT count(*) FROM chunks c WHERE c.file_id = f.id)"""
-    assert query(incomplete) == "0"
-    orphans = f"SELECT count(*) FROM chunks WHERE index_id = {index} AND file_id NOT IN (SELECT id FROM files)"
-    assert query(orphans) == "0"
 
 
 def at(timestamp: str) -> datetime:
