@@ -21,6 +21,7 @@ import yaml
 from codebase_mcp.settings import Settings as ServerSettings
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
+from codebase_operator.settings import Settings as OperatorSettings
 from local_cluster.paths import cache_root
 from tests.operator.builders import job
 
@@ -53,11 +54,11 @@ CASES: dict[str, Object] = {
             "nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "indexing", "operator": "Exists"}],
             "affinity": {"podAntiAffinity": {}}, "podLabels": {"team": "search"}, "podAnnotations": {"a": "b"},
         },
-        "operator": {"env": [{"name": "A", "value": "B"}], "nodeSelector": {"disk": "slow"}},
+        "operator": {"replicas": 2, "env": [{"name": "A", "value": "B"}], "nodeSelector": {"disk": "slow"}},
         "server": {"replicas": 2, "allowedHosts": ["code.invalid"], "podLabels": {"team": "search"},
                    "service": {"type": "NodePort", "port": 80, "annotations": {"a": "b"}}},
         "networkPolicy": {
-            "serverFrom": [{"namespaceSelector": {}}],
+            "serverFrom": [{"namespaceSelector": {}}], "metricsFrom": [{"podSelector": {}}],
             "apiServer": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "extraEgress": [{"ports": [{"port": 11434}]}],
         },
@@ -213,6 +214,7 @@ def test_every_value_is_explained() -> None:
     [
         ({"replicas": 3}, "replicas"),
         ({"server": {"replica": 3}}, "replica"),
+        ({"operator": {"replicas": 0}}, "replicas"),
         ({"images": {"server": {"tags": "1"}}}, "tags"),
         ({"images": {"server": {"tag": "latest"}}}, "latest|tag"),
         ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"),
@@ -324,7 +326,7 @@ def test_rights_are_these_and_no_others(case: str) -> None:
     objects = rendered(case)
     rules = {
         o["metadata"]["labels"]["app.kubernetes.io/component"]: {
-            f"{group}/{resource}".lstrip("/"): verbs
+            " ".join([f"{group}/{resource}".lstrip("/"), *rule.get("resourceNames", [])]): verbs
             for rule in o["rules"]
             for verbs in [rule["verbs"]]
             for group in rule["apiGroups"]
@@ -333,13 +335,16 @@ def test_rights_are_these_and_no_others(case: str) -> None:
         for o in of_kind(objects, "Role")
     }
     group = "indexing.codebase-mcp.io"
+    (lease,) = [o["metadata"]["name"] for o in of_kind(objects, "Lease")]
     assert rules == {
         "operator": {
             f"{group}/indexingjobs": ["get", "list", "watch", "patch", "delete"],
             f"{group}/indexingjobs/status": ["get", "patch"],
             f"{group}/indexingjobs/finalizers": ["update"],
             "pods": ["get", "list", "watch", "create", "delete"],
-            "events": ["create", "patch"],
+            "events": ["create", "patch", "deletecollection"],
+            f"coordination.k8s.io/leases {lease}": ["get", "update"],
+            "coordination.k8s.io/leases": ["create"],
         },
         "server": {f"{group}/indexingjobs": ["get", "list", "watch", "create", "patch"]},
     }
@@ -415,22 +420,27 @@ def reachable(policies: list[Object], source: Object, target: Object, port: Any)
     return open_for("Egress", source, "to", target) and open_for("Ingress", target, "from", source)
 
 
+NUMBERS = {"postgres": 5432, "http": 8080, "metrics": 9090}
+
+
 def test_policies_open_the_arrows_of_the_architecture_and_nothing_else() -> None:
     objects = rendered("default")
     policies = of_kind(objects, "NetworkPolicy")
     for policy in policies:  # container ports by name are those of the same number here
         for rule in policy["spec"].get("ingress", []):
-            rule["ports"] = [{"port": {"postgres": 5432, "http": 8080}[entry["port"]]} for entry in rule["ports"]]
+            rule["ports"] = [{"port": NUMBERS[entry["port"]]} for entry in rule["ports"]]
     labels = {component: pod["metadata"]["labels"] for component, pod in pods(objects)}
+    strangers = {"monitoring": {"app": "prometheus"}}
     open_arrows = {
-        (source, target)
-        for source in labels
+        (source, target, port)
+        for source, own in (labels | strangers).items()
         for target in labels
-        for port in (5432, 8080)
-        if source != target and reachable(policies, labels[source], labels[target], port)
+        for port in NUMBERS.values()
+        if source != target and reachable(policies, own, labels[target], port)
     }
     assert open_arrows == {
-        ("operator", "postgres"), ("server", "postgres"), ("indexer", "postgres"), ("test", "server"),
+        ("operator", "postgres", 5432), ("server", "postgres", 5432), ("indexer", "postgres", 5432),
+        ("test", "server", 8080), ("monitoring", "server", 8080), ("monitoring", "operator", 9090),
     }  # fmt: skip
 
 
@@ -477,6 +487,22 @@ def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     )
     (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
     assert f"{service['metadata']['name']}.ns.svc:*" in settings.host_headers
+
+
+@every_case
+def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: Path) -> None:
+    objects = rendered(case)
+    (container,) = [pod["spec"]["containers"][0] for component, pod in pods(objects) if component == "operator"]
+    template = tmp_path / "pod.json"
+    template.write_text(pod_template(objects).model_dump_json(by_alias=True))
+    from_the_cluster = {
+        "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_DATABASE_URL": "postgresql://x",
+        "CODEBASE_POD_TEMPLATE": str(template),
+    }  # fmt: skip
+    settings = OperatorSettings.from_env({**environment(container), **from_the_cluster})
+    assert settings.lease == named(objects, "Lease", settings.lease or "")["metadata"]["name"]
+    assert settings.metrics_port == NUMBERS["metrics"]
+    assert {"name": "metrics", "containerPort": settings.metrics_port} in container["ports"]
 
 
 def test_all_programs_read_the_database_from_one_secret() -> None:
