@@ -1,0 +1,56 @@
+"""The repositories of the model: what a file holds is a function of its path, so that an index can be judged."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
+from codebase_index.store.work import Entry, Item
+
+MODEL = "model/4"
+FINGERPRINT = "model:1"
+DIMENSION = 4
+
+
+def listing(repo: int, number: int) -> list[Entry]:
+    """What a scan for job `number` finds; repositories change between jobs, not between attempts."""
+    files = 3 + (repo + number) % 4
+    entries = [Entry(f"r{repo}/f{n}.py", 10 + n) for n in range(files)]
+    entries.insert(number % files, Entry(f"r{repo}/big{number % 2}.bin", 10**9, "too large"))
+    entries.append(Entry(f"r{repo}/data{number % 3}.bin", 5))
+    return entries
+
+
+def skip_reason(path: str) -> str | None:
+    """Why a file turns out not to be indexable when it is read."""
+    return "binary" if path.endswith(".bin") else None
+
+
+def chunks_of(path: str) -> list[Chunk]:
+    """0 to 3 chunks."""
+    count = _digest(path)[0] % 4
+    return [Chunk(10 * n + 1, 10 * n + 9, None, f"{path} part {n}", {"part": n + 1}) for n in range(count)]
+
+
+def vectors_of(path: str) -> NDArray[np.float32]:
+    """The vectors of a file's chunks."""
+    return np.full((len(chunks_of(path)), DIMENSION), len(path), dtype=np.float32)
+
+
+def process(items: list[Item], known: dict[str, KnownFile]) -> list[FileResult]:
+    """What the indexer's pool makes of a batch."""
+    return [_result(item, known.get(item.path)) for item in items]
+
+
+def _result(item: Item, known: KnownFile | None) -> FileResult:
+    if reason := skip_reason(item.path):
+        return Skipped(item.seq, reason)
+    blob = _digest(item.path)
+    if known and known.blob == blob and known.fingerprint == FINGERPRINT:
+        return Unchanged(item.seq, known.file_id, known.chunks)
+    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path))
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.sha1(path.encode()).digest()

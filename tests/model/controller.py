@@ -1,0 +1,107 @@
+"""An operator of the model: the real World, Loop, planner and Actuator, with a view that may lag behind."""
+
+import math
+from collections.abc import Callable, Coroutine
+from datetime import datetime, tzinfo
+from typing import Any, TypeVar
+
+from codebase_index.store.errors import StoreError
+from codebase_index.store.jobs import Jobs
+from codebase_operator import loop as loop_module
+from codebase_operator.actions import Action
+from codebase_operator.actuator import Actuator
+from codebase_operator.api import ApiError
+from codebase_operator.loop import Loop
+from codebase_operator.metrics import Metrics
+from codebase_operator.model import Snapshot
+from codebase_operator.planner import plan
+from codebase_operator.settings import PodTemplate
+from codebase_operator.world import World
+from tests.model.cluster import Cluster
+from tests.model.faults import ApiDoor, DatabaseDoor, Died, Fuse
+
+TEMPLATE = PodTemplate(image="localhost/none:0")
+METRICS = Metrics()
+T = TypeVar("T")
+
+
+class Controller:
+    """One operator process after another: when one dies, the next begins with nothing."""
+
+    def __init__(self, cluster: Cluster, database: DatabaseDoor, api: ApiDoor, limit: int) -> None:
+        self._cluster, self._database, self._api, self._limit = cluster, database, api, limit
+        self.busy = False
+        self.start()
+
+    def start(self) -> None:
+        """Begin: the first thing that an operator does is to list everything."""
+        self.world = World(self._api)
+        self.heard = len(self._cluster.changes)
+        actuator = Actuator(self._api, Jobs(self._database), self.world, TEMPLATE)
+        self.actuator = actuator
+        self.loop = Loop(self.world, self._database, actuator, "ns", self._limit, metrics=METRICS)
+        self.planned: tuple[list[Action], Snapshot] | None = None
+
+    def hear(self, events: int) -> None:
+        """Let the watch deliver so many events of those that are on their way."""
+        for change in self._cluster.changes[self.heard : self.heard + events]:
+            take = self.world.job_event if change.kind == "jobs" else self.world.pod_event
+            take(change.type, change.body)
+            self.heard += 1
+
+    def relist(self) -> None:
+        """List everything in the next cycle."""
+        self.world._next_list = 0.0
+
+    async def think(self, fuse: Fuse) -> None:
+        """Look and plan; the plan is carried out later, when other things are true."""
+        await self._guarded(self._think(), fuse)
+
+    async def act(self, fuse: Fuse) -> None:
+        """Carry out the plan that was made."""
+        await self._guarded(self._act(), fuse)
+
+    async def cycle(self, fuse: Fuse) -> int:
+        """Look, plan and carry out. Return how many steps succeeded."""
+        return await self._guarded(self._cycle(), fuse) or 0
+
+    async def _cycle(self) -> int:
+        await self._think()
+        return await self._act()
+
+    async def _think(self) -> None:
+        await self.world.refresh()
+        self.world._next_list = math.inf  # until somebody asks for it: time here is not the model's
+        snapshot = await self.loop.snapshot()
+        self.planned = plan(snapshot), snapshot
+
+    async def _act(self) -> int:
+        if self.planned is None:
+            return 0
+        (actions, snapshot), self.planned = self.planned, None
+        return await self.actuator.apply(actions, snapshot.now)
+
+    async def _guarded(self, work: Coroutine[Any, Any, T], fuse: Fuse) -> T | None:
+        self._database.fuse = self._api.fuse = fuse
+        self.busy = True
+        try:
+            return await work
+        except (ApiError, StoreError):
+            return None  # the loop gives up the cycle, and tries again
+        except Died:
+            self.start()
+            return None
+        finally:
+            self._database.fuse = self._api.fuse = Fuse()
+            self.busy = False
+
+
+def use_clock(clock: Callable[[], datetime]) -> None:
+    """Let the operator's own clock be the model's."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return clock()
+
+    loop_module.datetime = Clock  # type: ignore[misc]

@@ -1,0 +1,150 @@
+"""Faults at the doors of a process: each call to the database or to the API passes a fuse, which may strike once.
+
+The calls themselves are real; only the network, the process and its death are played.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import asyncpg
+
+from codebase_index.store.database import Database
+from codebase_index.store.errors import StoreUnavailable
+from codebase_operator.api import Api, ApiError
+from tests.model.cluster import Cluster
+from tests.operator.fake_api import Refused
+
+
+class Died(BaseException):
+    """The process is killed at this call. Not an Exception: nothing in the product may catch it."""
+
+
+class Strike(StrEnum):
+    """What happens at a call."""
+
+    REFUSE = "refuse"  # it fails, and had no effect
+    LOSE = "lose"  # it has its effect, and the answer is lost
+    DIE = "die"  # the process dies before it
+    DIE_AFTER = "die after"  # the process dies after it
+    HALT = "halt"  # the process stands still before it, inside its transaction, until it is woken
+
+
+@dataclass
+class Fuse:
+    """Strikes at the call number `at` (from 1; 0: never) of a process. A call is a statement or a request."""
+
+    at: int = 0
+    strike: Strike = Strike.REFUSE
+    status: int = 500
+    calls: int = 0
+    halted: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def before(self, refusal: Exception) -> bool:
+        """Count a call. Return whether its answer is to be lost."""
+        self.calls += 1
+        if self.calls != self.at:
+            return False
+        match self.strike:
+            case Strike.REFUSE:
+                raise refusal
+            case Strike.DIE:
+                raise Died
+            case Strike.HALT:
+                self.halted.set()
+                await self.gate.wait()
+                return False
+            case _:
+                return True
+
+    def after(self, loss: Exception) -> None:
+        """Lose the answer of a call."""
+        raise Died if self.strike is Strike.DIE_AFTER else loss
+
+
+@dataclass
+class Weather:
+    """What is away for everybody."""
+
+    database: bool = False
+    api: bool = False
+
+
+class DatabaseDoor(Database):
+    """A process' way to the real database."""
+
+    def __init__(self, pool: asyncpg.Pool, weather: Weather) -> None:
+        super().__init__(pool)
+        self._weather = weather
+        self.fuse = Fuse()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection whose statements pass the fuse. An answer is lost after the commit, not before."""
+        if self._weather.database:
+            raise StoreUnavailable("the database is away")
+        statements = None
+        async with super().connection() as connection:
+            statements = Statements(connection, self.fuse)
+            yield statements
+        if statements.lost:
+            self.fuse.after(StoreUnavailable("the answer is lost"))
+
+    async def migrate(self) -> list[str]:
+        """Do nothing: the schema is there."""
+        if self._weather.database:
+            raise StoreUnavailable("the database is away")
+        return []
+
+
+class Statements:
+    """A connection whose statements pass a fuse."""
+
+    _COUNTED = frozenset({"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"})
+
+    def __init__(self, connection: asyncpg.Connection, fuse: Fuse) -> None:
+        self._connection = connection
+        self._fuse = fuse
+        self.lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._connection, name)
+        if name not in self._COUNTED:
+            return method
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            self.lost |= await self._fuse.before(StoreUnavailable("the connection broke"))
+            return await method(*arguments, **options)
+
+        return counted
+
+
+class ApiDoor(Api):
+    """A process' way to the cluster of the model: the real calls up to the wire, then JSON by hand."""
+
+    def __init__(self, cluster: Cluster, weather: Weather) -> None:
+        super().__init__(None, "ns")
+        self._cluster = cluster
+        self._weather = weather
+        self.fuse = Fuse()
+
+    async def _call(
+        self, method: str, path: str, *, query: list[tuple[str, str]] | None = None,
+        body: dict[str, Any] | None = None, content_type: str = "application/json",
+    ) -> dict[str, Any]:  # fmt: skip
+        if self._weather.api:
+            raise ApiError(0, "connection refused")
+        lost = await self.fuse.before(ApiError(self.fuse.status, "injected"))
+        try:
+            answer = self._cluster.answer(method, path, json.loads(json.dumps(body or {})), dict(query or ()))
+        except Refused as error:
+            raise ApiError(error.status, str(error)) from error
+        if lost:
+            self.fuse.after(ApiError(0, "the answer is lost"))
+        result: dict[str, Any] = json.loads(json.dumps(answer))
+        return result

@@ -1,0 +1,163 @@
+"""An indexer of the model: the store's calls in the order of codebase_indexer's main and pipeline, one at a time."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+from uuid import UUID
+
+from codebase_index.job import ErrorType, ExitCode
+from codebase_index.store.chunks import Chunks, FileResult, Writer
+from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.rows import JobRow
+from codebase_index.store.work import Entry, Work
+from codebase_indexer import progress
+from codebase_indexer.board import Board, Heart
+from tests.model import content
+from tests.model.faults import DatabaseDoor, Fuse
+
+
+class Stage(Enum):
+    """What an indexer does next."""
+
+    CLAIM = auto()
+    FREEZE = auto()
+    OPEN = auto()
+    RELEASE = auto()
+    INDEX = auto()
+    SWEEP = auto()
+    COMPLETE = auto()
+
+
+@dataclass
+class Worker:
+    """A process in a pod. It holds up to two batches, as two lanes would."""
+
+    job_id: UUID
+    attempt: int
+    pod: str
+    pod_uid: str
+    door: DatabaseDoor
+    entries: list[Entry]
+    force: bool
+    stage: Stage = Stage.CLAIM
+    hangs: bool = False
+    busy: bool = False
+    waits: bool = False
+    code: int | None = None
+    """How the process ended; None while it lives. -9: killed."""
+    writer: Writer | None = None
+    batches: list[list[FileResult]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.jobs, self.work = Jobs(self.door), Work(self.door)
+        self.chunks, self.indexes = Chunks(self.door), Indexes(self.door)
+        self._restart()
+
+    def _restart(self) -> None:
+        self.stage, self.code, self.batches, self.writer, self.waits = Stage.CLAIM, None, [], None, False
+        self.board = Board(say=_opening)
+        self.heart = Heart(self.jobs, self.job_id, self.attempt, self.board)
+
+    @property
+    def able(self) -> bool:
+        """Whether the process lives and can act."""
+        return self.code is None and not self.hangs and not self.busy
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.code = -9
+
+    def restart(self) -> None:
+        """The supervisor starts the worker again: nothing is left of what it held."""
+        self._restart()
+
+    async def step(self, choice: int, fuse: Fuse) -> None:
+        """Do the next thing; `choice` says which where there are several."""
+        await self._guarded(self._step(choice), fuse)
+
+    async def beat(self, fuse: Fuse) -> None:
+        """Show life."""
+        if self.stage is not Stage.CLAIM:
+            await self._guarded(self.heart.beat(), fuse)
+
+    async def give_up(self, fuse: Fuse) -> None:
+        """End the job with a typed error."""
+        await self._guarded(self._fail(), fuse)
+
+    async def wait_for_service(self, fuse: Fuse) -> None:
+        """The embedding service is away: say so. The next step finds it back."""
+        if self.stage is Stage.INDEX:
+            self.waits = True
+            await self._guarded(self.jobs.block(self.job_id, self.attempt, "Waiting for the service"), fuse)
+
+    async def _guarded(self, act: Any, fuse: Fuse) -> None:
+        self.door.fuse, self.busy = fuse, True
+        try:
+            await act
+        except (StoreUnavailable, AnotherJobRuns):
+            pass  # tried again, with all that it holds
+        except FenceLost:
+            self.code = ExitCode.FENCED
+        finally:
+            self.door.fuse, self.busy = Fuse(), False
+
+    async def _step(self, choice: int) -> None:
+        if self.waits:
+            await self.jobs.unblock(self.job_id, self.attempt)
+            self.waits = False
+            return
+        match self.stage:
+            case Stage.CLAIM:
+                row = await self.jobs.claim(self.job_id, self.attempt, self.pod)
+                self.stage = Stage.FREEZE if row.files_total is None else Stage.OPEN
+            case Stage.FREEZE:
+                await self.work.freeze(self.job_id, self.attempt, self.entries)
+                self.stage = Stage.OPEN
+            case Stage.OPEN:
+                row = await self.jobs.get(self.job_id)
+                index_id = await self.indexes.ensure(row, content.MODEL)
+                self.writer = Writer(self.job_id, self.attempt, index_id, content.MODEL, content.FINGERPRINT)
+                self.stage = Stage.RELEASE
+            case Stage.RELEASE:
+                self.board.indexing()
+                await self.work.release(self.job_id, self.attempt, self.pod)
+                self.stage = Stage.INDEX
+            case Stage.INDEX:
+                await self._index(choice)
+            case Stage.SWEEP:
+                assert self.writer
+                await self.chunks.sweep(self.writer)
+                self.stage = Stage.COMPLETE
+            case Stage.COMPLETE:
+                assert self.writer
+                await self.chunks.complete(self.writer, "Complete")
+                self.code = ExitCode.DONE
+
+    async def _index(self, choice: int) -> None:
+        assert self.writer
+        if self.batches and (choice % 2 or len(self.batches) > 1):
+            await self.chunks.commit_batch(self.writer, self.batches[0])
+            self.batches.pop(0)
+            return
+        items = await self.work.claim(self.job_id, self.attempt, self.pod, 1 + choice % 3)
+        if items:
+            paths = [item.path for item in items]
+            known = {} if self.force else await self.chunks.known(self.writer.index_id, paths)
+            self.batches.append(content.process(items, known))
+        elif self.batches:
+            await self.chunks.commit_batch(self.writer, self.batches[0])
+            self.batches.pop(0)
+        elif await self.work.todo(self.job_id):
+            await self.work.release(self.job_id, self.attempt, self.pod)
+        else:
+            self.stage = Stage.SWEEP
+
+    async def _fail(self) -> None:
+        await self.jobs.fail(self.job_id, self.attempt, ErrorType.CLONE_FAILED.value, "the clone failed")
+        self.code = ExitCode.FAILED
+
+
+def _opening(job: JobRow) -> Progress:
+    return progress.opening(job.source, fetch=False)
