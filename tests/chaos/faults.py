@@ -35,5 +35,7 @@ class Fault:
     limit_seconds: float = 10.0
     repeated_limit: float = 0.01
     """Share of a job's files that may be started more than once."""
+    suspends: bool = False
+    """Whether the job goes back to the queue on the way."""
     hits_all: bool = False
     """Whether one injection hits every job of a round (a database, a node); else each job gets its own."""

@@ -1,0 +1,28 @@
+"""Every row of the matrix, in order."""
+
+from tests.chaos import pod_faults, process_faults, service_faults, suspend_faults
+from tests.chaos.faults import Fault
+from tests.chaos.rounds import Bench, Outcome, run_round
+from tests.chaos.stops import STOPS, Stop, run_stops
+
+FAULTS: tuple[Fault, ...] = (
+    *process_faults.FAULTS, *pod_faults.FAULTS, *service_faults.FAULTS, *suspend_faults.FAULTS,
+)  # fmt: skip
+ROWS: tuple[Fault | Stop, ...] = (*FAULTS, *STOPS)
+
+
+def chosen(names: str | None, nodes: int) -> list[Fault | Stop]:
+    """Return the rows that are named (comma-separated; None: all) and possible with so many nodes.
+
+    Raises ValueError for a name that does not exist.
+    """
+    by_name = {row.name: row for row in ROWS}
+    wanted = names.split(",") if names else list(by_name)
+    if unknown := [name for name in wanted if name not in by_name]:
+        raise ValueError(f"no row is called {', '.join(unknown)}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in wanted if by_name[name].nodes <= nodes]
+
+
+async def run(bench: Bench, row: Fault | Stop) -> list[Outcome]:
+    """Run one round of a row."""
+    return await (run_stops(bench, row) if isinstance(row, Stop) else run_round(bench, row))

@@ -1,0 +1,190 @@
+"""A round: three jobs at once on equal repositories, a fault in the midst of each, and what became of them."""
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from codebase_index.job import FINAL, JobState
+from tests.chaos import truth
+from tests.chaos.cluster import Cluster, Victim
+from tests.chaos.facts import Facts
+from tests.chaos.faults import Fault
+from tests.chaos.invariants import Expected, about, check
+from tests.chaos.podwatch import PodWatch
+from tests.chaos.trace import Change, advanced_after, changes, claimed_after, witness
+from tests.chaos.truth import Digests
+from tests.cluster import REPOSITORIES
+from tests.fixtures.generate_test_repo import generate
+
+JOBS = 3
+FILES = 600
+"""Of some 32 kB: three jobs take some 15 s on two cores, and 1 % of the files are six."""
+
+WINDOW = (0.2, 0.5)
+"""Share of the files after which a fault strikes; a job is beyond 60 % before the slowest fault is done."""
+
+END_SECONDS = 240.0
+"""A job that is not over so long after its start hangs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job of a round. Times in seconds."""
+
+    fault: str
+    job_id: str
+    recovered: float | None  # from the counted moment to the worker's claim, or to the next finished file
+    working: float | None  # to the next finished file
+    outage: float  # from the fault to the counted moment
+    repeated: float  # share of the files that were started more than once
+    attempts: int
+    failures: int
+    took: float
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What rounds are run with."""
+
+    cluster: Cluster
+    facts: Facts
+    pods: PodWatch
+    repositories: Sequence[Path]
+    truth: Digests
+    rng: random.Random
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, rng: random.Random) -> AsyncIterator["Bench"]:
+        """Prepare repositories, their truth, and the recorders."""
+        folders = [repository(f"chaos-{FILES}-{copy}", FILES) for copy in range(JOBS)]
+        expected = await asyncio.to_thread(truth.compute, folders[0])
+        async with (
+            Cluster.open() as cluster,
+            Facts.open(cluster) as facts,
+            witness(facts),
+            PodWatch.open(cluster.api) as pods,
+        ):
+            yield cls(cluster, facts, pods, folders, expected, rng)
+
+
+def repository(name: str, files: int) -> Path:
+    """Return a generated repository, made once; equal numbers of files are equal repositories."""
+    folder = REPOSITORIES / name
+    complete = folder.with_suffix(".complete")
+    if not complete.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        generate(folder, file_count=files)
+        complete.touch()
+    return folder
+
+
+async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
+    """Run one round of a fault, and bring the cluster back to a fresh state."""
+    since = datetime.now(UTC)
+    job_ids = await start(bench)
+    if fault.hits_all:
+        moments = [await _strike(bench, fault, job_ids)] * len(job_ids)
+    else:
+        moments = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
+    await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
+    expected = [
+        Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
+        for job_id in job_ids
+    ]
+    broken = await check(bench.cluster, bench.facts, bench.pods, expected, since)
+    lives = await changes(bench.facts, job_ids)
+    outcomes = [
+        await _outcome(bench, fault, job_id, lives[job_id], moment, broken)
+        for job_id, moment in zip(job_ids, moments, strict=True)
+    ]
+    await fault.settle(bench.cluster)
+    return outcomes
+
+
+async def start(bench: Bench) -> list[UUID]:
+    """Start a job for each repository through the MCP server, on no index at all."""
+    await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)])
+    async with bench.cluster.tools() as tools:
+        started = [
+            await tools.call("start_indexing_background", repo_path=str(folder)) for folder in bench.repositories
+        ]
+    assert all(job["created"] for job in started), f"a job of an earlier round is still active: {started}"
+    return [UUID(job["job_id"]) for job in started]
+
+
+async def row(facts: Facts, job_id: UUID) -> Any:
+    """Return a job's row. Raises LookupError where there is none."""
+    for found in await facts.fetch("SELECT * FROM jobs WHERE id = $1", job_id):
+        return found
+    raise LookupError(f"there is no job {job_id}")
+
+
+async def victim_at(bench: Bench, job_id: UUID, share: float) -> Victim:
+    """Wait until a job has finished this share of its files. Raises AssertionError when it is over before."""
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        job = await row(bench.facts, job_id)
+        assert JobState(job["state"]) not in FINAL, (
+            f"job {job_id} is {job['state']} before the fault: {job['message']}"
+        )
+        assert time.monotonic() < deadline, f"job {job_id} does not start: {job['message']}"
+        done = job["files_indexed"] + job["files_skipped"]
+        if job["files_total"] and job["pod"] and done >= share * job["files_total"]:
+            pod = await bench.cluster.pod(job["pod"])
+            return Victim(job_id, job["cr_name"], job["attempt"], pod)
+        await asyncio.sleep(0.05)
+
+
+async def over(bench: Bench, job_id: UUID) -> None:
+    """Wait until a job is final, or hangs."""
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
+        if JobState((await row(bench.facts, job_id))["state"]) in FINAL:
+            return
+        await asyncio.sleep(0.2)
+
+
+async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> tuple[datetime, datetime]:
+    """Do the fault when every one of the jobs is far enough; return when, and from when recovery counts."""
+    share = bench.rng.uniform(*WINDOW)
+    victims = await asyncio.gather(*(victim_at(bench, job_id, share) for job_id in job_ids))
+    began = datetime.now(UTC)
+    return began, await fault.inject(bench.cluster, victims)
+
+
+async def _outcome(
+    bench: Bench, fault: Fault, job_id: UUID, life: Sequence[Change],
+    moments: tuple[datetime, datetime], broken: Sequence[str],
+) -> Outcome:  # fmt: skip
+    job = await row(bench.facts, job_id)
+    began, moment = moments
+    working = advanced_after(life, moment)
+    recovered = claimed_after(life, began) if fault.kills_worker else working
+    problems = [*about(broken, job_id)]
+    if recovered is None:
+        problems.append("did not recover")
+    elif (recovered - moment).total_seconds() > fault.limit_seconds:
+        problems.append(f"recovered after {(recovered - moment).total_seconds():.1f} s")
+    ended = job["completed_at"] or job["cancelled_at"] or datetime.now(UTC)
+    return Outcome(
+        fault=fault.name, job_id=str(job_id),
+        recovered=_seconds(moment, recovered), working=_seconds(moment, working),
+        outage=(moment - began).total_seconds(),
+        repeated=job["files_repeated"] / (job["files_total"] or 1),
+        attempts=job["attempt"], failures=job["failures"],
+        took=(ended - job["created_at"]).total_seconds(), problems=tuple(problems),
+    )  # fmt: skip
+
+
+def _seconds(moment: datetime, later: datetime | None) -> float | None:
+    return None if later is None else max(0.0, (later - moment).total_seconds())
