@@ -8,7 +8,8 @@ and there are more lanes than processes, so that one lane's commit overlaps with
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ class Pipeline:
     board: Board
     remote: Embedder | None
     force: bool
+    _blocked_since: datetime | None = field(default=None, init=False)
 
     async def run(self, flight: Flight) -> None:
         """Return when every file of the job is done, by this pod or another.
@@ -132,14 +134,16 @@ class Pipeline:
                 complete = await asyncio.to_thread(files.embed, results, embedder)
             except EmbeddingUnavailable as error:
                 outage.note(error)
-                await self._block(f"Waiting for the embedding service: {error}")
+                await self._block(str(error))
                 await asyncio.sleep(next(waits))
             else:
                 outage.over()
                 await self._unblock()
                 return complete
 
-    async def _block(self, message: str) -> None:
+    async def _block(self, problem: str) -> None:
+        self._blocked_since = since = self._blocked_since or datetime.now(UTC)
+        message = f"Waiting for the embedding service since {since:%H:%M:%S} UTC: {problem}"
         if self.board.waiting_for != message:
             self.board.waiting_for = message
             job_id, attempt = self.writer.job_id, self.writer.attempt
@@ -147,7 +151,7 @@ class Pipeline:
 
     async def _unblock(self) -> None:
         if self.board.waiting_for is not None:
-            self.board.waiting_for = None
+            self.board.waiting_for = self._blocked_since = None
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))
 

@@ -119,7 +119,7 @@ class Job(Answer):
                 "status": state,
                 "phase": progress.phase if progress else None,
                 "progress_percentage": progress.percent if progress else 0,
-                "progress_message": (progress and progress.message) or status.message or "Queued",
+                "progress_message": status.message or (progress and progress.message) or "Queued",
                 "files_total": progress.files_total if progress else None,
                 "files_indexed": progress.files_indexed if progress else 0,
                 "files_skipped": progress.files_skipped if progress else 0,

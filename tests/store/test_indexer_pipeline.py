@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -394,10 +395,10 @@ async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(bench
     job = await bench.job("tree", embedding={"provider": "ollama", "model": "all-minilm"})
     process = await bench.start(job)
     blocked = await bench.until(job, lambda row: row.state is JobState.BLOCKED)
-    assert "Waiting for the embedding service" in blocked.message
+    assert re.match(r"Waiting for the embedding service since \d\d:\d\d:\d\d UTC: ", blocked.message)
     assert blocked.blocked_since is not None
     await asyncio.sleep(1.5)  # the heartbeat keeps the reason
-    assert "Waiting for the embedding service" in (await bench.row(job)).message
+    assert (await bench.row(job)).message == blocked.message
     _Ollama.up = True
     assert await asyncio.wait_for(process.wait(), 60) == ExitCode.DONE
     row = await bench.row(job)

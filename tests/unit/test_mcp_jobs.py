@@ -299,6 +299,15 @@ async def test_without_the_database_the_mirror_answers_and_says_so(
     assert (status.attempt, status.commit) == (2, "c0ffee")
 
 
+async def test_without_the_database_the_mirror_tells_why_a_job_is_blocked(
+    without_database: JobService, cluster: MemoryCluster
+) -> None:
+    away = "the database does not answer since 10:00:00 UTC"
+    job = kubectl_job(cluster, phase="Blocked", message=away, progress={"percent": 37, "message": "Embedding"})
+    status = await without_database.status(job.metadata.uid)
+    assert (status.status, status.progress_percentage, status.progress_message) == (JobState.BLOCKED, 37, away)
+
+
 async def test_without_the_database_a_failure_is_told_from_the_mirror(
     without_database: JobService, cluster: MemoryCluster
 ) -> None:
