@@ -1,0 +1,133 @@
+"""What `/metrics` shows, in the format of Prometheus. Levels follow from each snapshot, counts from each step.
+
+Levels are the same in every operator; the steps are those of the one that leads. Names of repositories and jobs
+are no labels: they are unbounded, and the log has them.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import prometheus_client as prometheus
+
+from codebase_index.job import JobState
+from codebase_operator import actions as do
+from codebase_operator.api import ApiError
+from codebase_operator.model import FINAL_PHASES, Snapshot, View, views_of
+from codebase_operator.order import slots_used, waiting
+
+STUCK_AFTER: Final = timedelta(days=7)
+"""An unfinished job that is older than this is counted as stuck. It is not removed: somebody may wait for it."""
+
+ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What is true now, in numbers."""
+
+    active: Mapping[JobState, int]
+    """Unfinished jobs by state."""
+    oldest_seconds: float
+    """Age of the oldest unfinished job; 0 when there is none."""
+    queued: int
+    slots: int
+    limit: int
+    stuck: int
+    database: bool
+    """Whether it answers. Without it, the states are those of the jobs' mirrors."""
+
+
+def levels_of(s: Snapshot) -> Levels:
+    """Count a snapshot. Pure."""
+    views = views_of(s)
+    active = [view for view in views if not view.final]
+    ages = [s.now - view.job.created for view in active]
+    return Levels(
+        active=Tally(_state(view) for view in active),
+        oldest_seconds=max(0.0, max(ages, default=timedelta()).total_seconds()),
+        queued=len(waiting(views)),
+        slots=len(slots_used(views, s)),
+        limit=s.limit,
+        stuck=sum(age > STUCK_AFTER for age in ages),
+        database=s.rows is not None,
+    )
+
+
+def _state(view: View) -> JobState:
+    if view.row is not None:
+        return view.row.state
+    mirrored = (view.job.status.phase or "").lower()
+    return JobState(mirrored) if mirrored in ACTIVE else JobState.PENDING
+
+
+class Metrics:
+    """The operator's metrics, in a registry of their own."""
+
+    def __init__(self, leads: Callable[[], bool] = lambda: True) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        gauge, counter = self._gauge, self._counter
+        self._active = gauge("jobs_active", "Unfinished jobs", "state")
+        self._oldest = gauge("job_oldest_active_seconds", "Age of the oldest unfinished job; 0 without any")
+        self._stuck = gauge("jobs_stuck", "Unfinished jobs that are older than 7 days")
+        self._queued = gauge("queue_length", "Jobs that wait for a slot")
+        self._slots = gauge("slots_used", "Jobs that count against the limit")
+        self._limit = gauge("slots_limit", "Jobs that may run at once")
+        self._database = gauge("database_up", "Whether the database answered in the last cycle")
+        self._ended = counter("jobs_ended", "Jobs that ended, as this operator told", "state", "error_type")
+        self._retries = counter("retries", "Attempts started anew; counted against backoffLimit or not", "counted")
+        self._steps = counter("steps", "Steps of plans; a conflict or failure is planned again", "step", "outcome")
+        self.cycle = prometheus.Histogram(
+            "codebase_operator_cycle_seconds", "Duration of one pass: list, read, plan, apply",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), registry=self.registry,
+        )  # fmt: skip
+        gauge("leader", "Whether this operator applies plans").set_function(lambda: float(leads()))
+        for counted in ("true", "false"):  # so that the first retry is an increase
+            self._retries.labels(counted)
+        prometheus.ProcessCollector(registry=self.registry)
+
+    def show(self, levels: Levels) -> None:
+        """Take over the levels of the latest snapshot."""
+        for state in ACTIVE:
+            self._active.labels(state.value).set(levels.active.get(state, 0))
+        self._oldest.set(levels.oldest_seconds)
+        self._stuck.set(levels.stuck)
+        self._queued.set(levels.queued)
+        self._slots.set(levels.slots)
+        self._limit.set(levels.limit)
+        self._database.set(levels.database)
+
+    def carried_out(self, action: do.Action, error: Exception | None) -> None:
+        """Count a step that was tried; `error` is why it failed."""
+        conflict = isinstance(error, ApiError) and error.status == 409
+        outcome = "done" if error is None else "conflict" if conflict else "failed"
+        self._steps.labels(type(action).__name__, outcome).inc()
+        match action:
+            # The fence is its first half: when only the API failed after it, the retry is a fact.
+            case do.Retry() if error is None or isinstance(error, ApiError):
+                self._retries.labels(str(action.counted).lower()).inc()
+            # Written under the version that was read: no two operators, and no two passes, succeed with one end.
+            case do.WriteStatus(job, status) if (
+                error is None and status.phase in FINAL_PHASES and not job.finished
+            ):
+                error_type = status.reason if status.phase == "Failed" else ""
+                self._ended.labels(status.phase.lower(), error_type).inc()
+
+    def serve(self, port: int) -> Callable[[], None]:
+        """Answer on this port in a thread of its own, also when the loop hangs; return how to stop it."""
+        server, thread = prometheus.start_http_server(port, registry=self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
+
+    def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
+        return prometheus.Gauge(f"codebase_operator_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
+        return prometheus.Counter(f"codebase_operator_{name}", text, labels, registry=self.registry)
