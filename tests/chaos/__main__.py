@@ -4,22 +4,20 @@ import argparse
 import asyncio
 import random
 import sys
+from dataclasses import asdict
 
 from demo.deploy import deploy
-from tests.chaos import table
+from local_cluster.paths import own_state
+from tests.chaos import machines, soak, table
 from tests.chaos.catalog import chosen, run
 from tests.chaos.rounds import Bench
 from tests.cluster import REPOSITORIES
-
-_ON_NODE_1 = {"nodeSelector": {"kubernetes.io/hostname": "node1"}}
-SETTINGS = {"postgres": _ON_NODE_1, "operator": _ON_NODE_1, "server": _ON_NODE_1}
-"""Chart values: what has to survive the loss of a node is not on it."""
 
 
 def main() -> int:
     """Return 0 when nothing is broken, 1 when something is, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--no-deploy", action="store_true", help="the chart is installed already, with SETTINGS")
+    parser.add_argument("--no-deploy", action="store_true", help="the chart is installed already")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(10**6), help="for when and where faults strike"
     )
@@ -27,12 +25,14 @@ def main() -> int:
     matrix = commands.add_parser("matrix", help="each fault in several rounds of three jobs")
     matrix.add_argument("--only", metavar="NAMES", help="comma-separated names of faults")
     matrix.add_argument("--rounds", type=int, default=4, help="of three jobs each (4)")
+    long = commands.add_parser("soak", help="random faults over many jobs for a given time")
+    long.add_argument("--minutes", type=float, default=60.0)
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     if not given.no_deploy:
         REPOSITORIES.mkdir(parents=True, exist_ok=True)
-        deploy([REPOSITORIES], settings=SETTINGS)
-    return asyncio.run(run_matrix(given))
+        deploy([REPOSITORIES], settings=machines.placement(own_state().recorded_nodes()))
+    return asyncio.run(run_matrix(given) if given.command == "matrix" else run_soak(given))
 
 
 async def run_matrix(given: argparse.Namespace) -> int:
@@ -49,6 +49,16 @@ async def run_matrix(given: argparse.Namespace) -> int:
     if not given.only:
         table.save(table.RESULTS / f"chaos-{nodes}-node.json", rows, seed=given.seed, nodes=nodes)
     return 0 if all(row["passed"] for row in rows) else 1
+
+
+async def run_soak(given: argparse.Namespace) -> int:
+    """Run the soak; print and save its result."""
+    async with Bench.open(random.Random(given.seed)) as bench:
+        result = await soak.run(bench, given.minutes * 60)
+        nodes = bench.cluster.nodes
+    soak.show(result)
+    table.save(table.RESULTS / f"soak-{nodes}-node.json", [asdict(result)], seed=given.seed, nodes=nodes)
+    return 0 if result.passed else 1
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Every row of the matrix, in order."""
 
-from tests.chaos import pod_faults, process_faults, service_faults, suspend_faults
+from tests.chaos import machine_faults, pod_faults, process_faults, service_faults, suspend_faults
 from tests.chaos.faults import Fault
 from tests.chaos.rounds import Bench, Outcome, run_round
 from tests.chaos.stops import STOPS, Stop, run_stops
 
 FAULTS: tuple[Fault, ...] = (
     *process_faults.FAULTS, *pod_faults.FAULTS, *service_faults.FAULTS, *suspend_faults.FAULTS,
+    *machine_faults.FAULTS,
 )  # fmt: skip
 ROWS: tuple[Fault | Stop, ...] = (*FAULTS, *STOPS)
 

@@ -52,6 +52,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Strike:
+    """When a fault was done, from when recovery counts, and what the fault itself found to be wrong."""
+
+    began: datetime
+    moment: datetime
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Bench:
     """What rounds are run with."""
 
@@ -93,9 +102,9 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     since = datetime.now(UTC)
     job_ids = await start(bench)
     if fault.hits_all:
-        moments = [await _strike(bench, fault, job_ids)] * len(job_ids)
+        strikes = [await _strike(bench, fault, job_ids)] * len(job_ids)
     else:
-        moments = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
+        strikes = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
     await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
     expected = [
         Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
@@ -104,8 +113,8 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     broken = await check(bench.cluster, bench.facts, bench.pods, expected, since)
     lives = await changes(bench.facts, job_ids)
     outcomes = [
-        await _outcome(bench, fault, job_id, lives[job_id], moment, broken)
-        for job_id, moment in zip(job_ids, moments, strict=True)
+        await _outcome(bench, fault, job_id, lives[job_id], strike, broken)
+        for job_id, strike in zip(job_ids, strikes, strict=True)
     ]
     await fault.settle(bench.cluster)
     return outcomes
@@ -154,23 +163,25 @@ async def over(bench: Bench, job_id: UUID) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> tuple[datetime, datetime]:
-    """Do the fault when every one of the jobs is far enough; return when, and from when recovery counts."""
+async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Strike:
+    """Do the fault when every one of the jobs is far enough."""
     share = bench.rng.uniform(*WINDOW)
     victims = await asyncio.gather(*(victim_at(bench, job_id, share) for job_id in job_ids))
     began = datetime.now(UTC)
-    return began, await fault.inject(bench.cluster, victims)
+    try:
+        return Strike(began, await fault.inject(bench.cluster, victims))
+    except (AssertionError, TimeoutError) as error:  # what the fault itself found broken
+        return Strike(began, datetime.now(UTC), str(error) or type(error).__name__)
 
 
 async def _outcome(
-    bench: Bench, fault: Fault, job_id: UUID, life: Sequence[Change],
-    moments: tuple[datetime, datetime], broken: Sequence[str],
+    bench: Bench, fault: Fault, job_id: UUID, life: Sequence[Change], strike: Strike, broken: Sequence[str],
 ) -> Outcome:  # fmt: skip
     job = await row(bench.facts, job_id)
-    began, moment = moments
+    began, moment = strike.began, strike.moment
     working = advanced_after(life, moment)
     recovered = claimed_after(life, began) if fault.kills_worker else working
-    problems = [*about(broken, job_id)]
+    problems = [*about(broken, job_id), *([strike.problem] if strike.problem else [])]
     if recovered is None:
         problems.append("did not recover")
     elif (recovered - moment).total_seconds() > fault.limit_seconds:
