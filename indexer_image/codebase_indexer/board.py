@@ -1,6 +1,7 @@
 """Where an attempt stands: set by the stages, read by the heartbeat every second."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,12 @@ from codebase_index.store.rows import JobRow
 from codebase_indexer import progress
 from codebase_indexer.patience import Outage
 
+log = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 1.0
+
+LOG_SECONDS = 10.0
+"""Between lines about progress in the log: as often as the contract has it move."""
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Heart:
 
     def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, board: Board) -> None:
         self._jobs, self._job_id, self._attempt, self._board = jobs, job_id, attempt, board
+        self._log_at = 0.0
 
     async def beat(self) -> None:
         """Report once. Raises FenceLost, StoreUnavailable."""
@@ -74,7 +81,11 @@ class Heart:
             job = await self._jobs.get(self._job_id)
         except JobNotFound as error:
             raise FenceLost(self._job_id, self._attempt) from error
-        await self._jobs.heartbeat(self._job_id, self._attempt, self._board.current(job))
+        now = self._board.current(job)
+        await self._jobs.heartbeat(self._job_id, self._attempt, now)
+        if time.monotonic() >= self._log_at:
+            self._log_at = time.monotonic() + LOG_SECONDS
+            log.info("progress", extra=_facts(job, self._attempt, now))
 
     async def run(self) -> NoReturn:
         """Report every second, for ever. Raises FenceLost: the attempt must stop at once."""
@@ -86,3 +97,13 @@ class Heart:
             except StoreUnavailable as error:
                 outage.note(error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def _facts(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:
+    """Return the fields of a log line about progress: those of the operator's lines about the same job."""
+    return {
+        "job": job.cr_name, "job_id": job.id, "repository": job.source, "attempt": attempt,
+        "phase": now.phase.value, "percent": round(now.percent, 1), "why": now.message,
+        "files_total": job.files_total, "files_indexed": job.files_indexed, "files_skipped": job.files_skipped,
+        "chunks_created": job.chunks_created, "files_repeated": job.files_repeated,
+    }  # fmt: skip

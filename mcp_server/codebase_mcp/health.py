@@ -39,7 +39,8 @@ class Health:
         facts["active_jobs"] = len(active)
         if active:
             age = datetime.now(UTC) - min(row.created_at for row in active)
-            facts["oldest_active_job_seconds"] = round(age.total_seconds())
+            # The times are those of the Kubernetes API, whose clock may be ahead of this one.
+            facts["oldest_active_job_seconds"] = max(0, round(age.total_seconds()))
         return JSONResponse(facts | {"database": "ok"})
 
     async def readyz(self, _: Request) -> Response:
