@@ -9,7 +9,7 @@ FAULTS: tuple[Fault, ...] = (
     *process_faults.FAULTS, *pod_faults.FAULTS, *service_faults.FAULTS, *suspend_faults.FAULTS,
     *machine_faults.FAULTS,
 )  # fmt: skip
-ROWS: tuple[Fault | Stop, ...] = (*FAULTS, *STOPS)
+ROWS: tuple[Fault | Stop, ...] = (*FAULTS, *STOPS, *machine_faults.STOPS)
 
 
 def chosen(names: str | None, nodes: int) -> list[Fault | Stop]:

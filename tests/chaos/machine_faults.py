@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from tests.chaos import machines
 from tests.chaos.cluster import JOBS, PODS, Cluster, Victim
 from tests.chaos.faults import Fault, nothing
 from tests.chaos.machines import LOST_NODE, NODES, until
+from tests.chaos.stops import Stop, by_mcp
 
 _NODE = f"node{LOST_NODE}"
 _OUTAGE_SECONDS = 60.0
@@ -22,6 +23,8 @@ _ACTS_WITHIN_SECONDS = 10.0
 
 _OLD_POD_LIVES_SECONDS = 25.0
 """A cut ends when every job has a successor at work, or after so long."""
+
+_CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
 
 _KUBELET_AWAY_SECONDS = 8.0
 
@@ -151,21 +154,38 @@ async def _without_api(
 ) -> datetime:
     """Take the API server away; the moment is the outage's begin, for the jobs must not notice it.
 
-    Raises AssertionError when a job was disturbed, the operator was restarted, or it did not act soon after.
+    Controllers and scheduler end with it, as in production, where they lose their leases: ones that lived on would
+    take every node for lost, having heard of none for a minute. Raises AssertionError when a job was disturbed, or
+    the operator was restarted, and TimeoutError when it did not act soon after the outage.
     """
     operator = await _restarts_of(cluster, "operator")
     moment = datetime.now(UTC)
     machines.signalled("kube-apiserver", end)
+    for controller in _CONTROLLERS:
+        machines.signalled(controller, signal.SIGKILL)
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)
         disturbed = await _disturbed(cluster, victims)
     finally:
         await begin()
     await machines.api_answers(cluster)
+    for controller in _CONTROLLERS:
+        await machines.start_again(controller)
     assert not disturbed, f"jobs {disturbed} started again while the API server was away"
     await until(partial(_told, cluster, victims), "every job's end is told", _ACTS_WITHIN_SECONDS)
     assert await _restarts_of(cluster, "operator") == operator, "the operator was restarted"
     return moment
+
+
+@contextlib.asynccontextmanager
+async def api_away(cluster: Cluster, _: Sequence[Victim]) -> AsyncIterator[None]:
+    """The API server hangs: neither the operator nor the kubelet can be told anything."""
+    machines.signalled("kube-apiserver", signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        machines.signalled("kube-apiserver", signal.SIGCONT)
+        await machines.api_answers(cluster)
 
 
 async def _told(cluster: Cluster, victims: Sequence[Victim]) -> bool:
@@ -270,6 +290,8 @@ async def stop_everything(cluster: Cluster, _: Sequence[Victim]) -> datetime:
     await begun
     return moment
 
+
+STOPS = (Stop("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
 
 FAULTS = (
     Fault(
