@@ -61,8 +61,8 @@ test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
 
 .PHONY: test-store
-test-store: venv ## The store and the pipeline on a real Postgres
-	@$(PY) -m pytest -q tests/store
+test-store: venv ## The store, the pipeline and the harness' own checks on a real Postgres
+	@$(PY) -m pytest -q tests/store tests/chaos -m "not cluster"
 
 .PHONY: test-operator
 test-operator: venv ## The planner, the actuator, the conditions

@@ -54,8 +54,7 @@ async def check(
     lives = await changes(facts, [job.job_id for job in jobs])
     for job in jobs:
         broken += [f"job {job.job_id}: {problem}" for problem in await _job(facts, job, lives[job.job_id])]
-    broken += await _orphans(facts)
-    broken += await _unfenced(facts)
+    broken += await stored_wrong(facts)
     broken += never_over(pods.since(since), limit)
     return broken
 
@@ -121,6 +120,11 @@ async def _job(facts: Facts, job: Expected, life: Sequence[Change]) -> list[str]
     if job.truth is not None:
         broken += truth.differences(job.truth, await truth.stored(facts, job.job_id))
     return broken
+
+
+async def stored_wrong(facts: Facts) -> list[str]:
+    """No row without its owner, and no write into an index outside the fence."""
+    return [*await _orphans(facts), *await _unfenced(facts)]
 
 
 async def _orphans(facts: Facts) -> list[str]:
