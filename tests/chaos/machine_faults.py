@@ -291,6 +291,14 @@ async def stop_everything(cluster: Cluster, _: Sequence[Victim]) -> datetime:
     return moment
 
 
+async def undo_all(cluster: Cluster) -> None:
+    """Undo whatever any of these faults may have left, because it was interrupted."""
+    await reconnected(cluster)
+    if cluster.nodes >= LOST_NODE:
+        await uncordon(cluster)
+    await no_preemptors(cluster)
+
+
 STOPS = (Stop("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
 
 FAULTS = (

@@ -14,7 +14,7 @@ import httpx
 
 from codebase_index.job import FINAL, JobState
 from demo.connection import ToolFailed
-from tests.chaos import truth
+from tests.chaos import machine_faults, truth
 from tests.chaos.api import ApiRefused
 from tests.chaos.catalog import FAULTS
 from tests.chaos.cluster import JOBS as JOBS_PATH
@@ -204,6 +204,7 @@ async def run(bench: Bench, seconds: float) -> Result:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await machine_faults.undo_all(bench.cluster)  # the time is up in the midst of a fault
     for task in done:
         task.result()  # a bug of the harness ends it
     await _resume_all(soak)
