@@ -58,7 +58,7 @@ class Jobs:
         return await self._rows("unfinished")
 
     async def watched(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
-        """Return the database's time, and of a namespace the given jobs and every one that is not final."""
+        """Return the database's time, and of a namespace the given jobs and all that are active or have a slot."""
         async with self._db.connection() as connection:
             # The time first: a heartbeat may then lie after it, never falsely long before.
             now = await connection.fetchval(SQL["clock"])
@@ -76,6 +76,22 @@ class Jobs:
             records = await connection.fetch(SQL["page"], *matching, limit, offset)
             total = records[0]["total_count"] if records else await connection.fetchval(SQL["count"], *matching)
         return [JobRow.of(record) for record in records], total
+
+    async def admit(self, job_id: UUID, attempt: int, limit: int) -> bool:
+        """Grant a pending job a slot, and raise its fencing token to `attempt`. Safe to repeat.
+
+        Return False when `limit` other jobs of its namespace have slots, when one for the same source and ref
+        has one, or when it is not pending any more, or its token is elsewhere: then start no pod. The database
+        counts, so this holds whatever several operators believe.
+        """
+        async with self._db.transaction() as connection:
+            await connection.execute(SQL["lock_slots"])
+            return await connection.fetchval(SQL["admit"], job_id, attempt, limit) is not None
+
+    async def release_slot(self, job_id: UUID) -> bool:
+        """Free the slot of a final or suspended job. Only for one that has no pod left. False: it had none."""
+        async with self._db.connection() as connection:
+            return await connection.fetchval(SQL["release_slot"], job_id) is not None
 
     async def fence(self, job_id: UUID, attempt: int, *, failed: bool, message: str) -> bool:
         """Raise the fencing token to `attempt`; `failed` counts the one before against the backoff limit.
@@ -127,8 +143,12 @@ class Jobs:
         return JobRow.of(record)
 
     async def suspend(self, job_id: UUID) -> bool:
-        """Fence a running job and make it pending; all that is committed stays. False: it was not running."""
-        async with self._db.connection() as connection:
+        """Fence a running or blocked job, and put it back to pending; all that is committed stays.
+
+        Return False when it was neither.
+        """
+        async with self._db.transaction() as connection:
+            await connection.execute(SQL["unblock_to_suspend"], job_id)
             return await connection.fetchrow(SQL["suspend"], job_id, "Suspended") is not None
 
     async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:

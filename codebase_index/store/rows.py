@@ -23,7 +23,10 @@ class JobRow:
     state: JobState
     attempt: int
     failures: int
+    slot: bool
     pod: str | None
+    claimed_at: datetime | None
+    done_at_claim: int
     phase: str | None
     percent: float
     message: str

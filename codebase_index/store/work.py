@@ -10,6 +10,8 @@ from codebase_index.store.errors import FenceLost
 
 SQL = queries.load("work")
 
+_SECOND_START = 2  # a file counts as repeated once, however often it is started
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -69,12 +71,14 @@ class Work:
         Raises FenceLost.
         """
         async with self._db.transaction() as connection:
-            # A claim that a crash of the database forgets is made again; waiting for the disk gains nothing.
-            await connection.execute("SET LOCAL synchronous_commit TO off")
             records = await connection.fetch(SQL["claim"], job_id, attempt, pod, limit)
             if not records and await connection.fetchval(SQL["holds"], job_id, attempt) is None:
                 raise FenceLost(job_id, attempt)
-        return sorted((Item(*record) for record in records), key=lambda item: item.seq)
+            repeated = sum(record["starts"] == _SECOND_START for record in records)
+            if repeated:
+                await connection.execute(SQL["count_repeated"], job_id, repeated)
+        items = (Item(record["seq"], record["path"], record["size"]) for record in records)
+        return sorted(items, key=lambda item: item.seq)
 
     async def todo(self, job_id: UUID) -> int:
         """Count the files that are not finished, held by somebody or not."""

@@ -57,6 +57,9 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[
         parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
     if swept:
         parts.append(f"{swept:,} vanished files removed")
+    if job.files_repeated:
+        share = job.files_repeated / max(1, job.files_total or 0)
+        parts.append(f"{job.files_repeated:,} started again after interruptions ({share:.2%})")
     times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in laps.items())
     return f"Complete: {', '.join(parts)}; {times}"
 

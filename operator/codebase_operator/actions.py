@@ -1,6 +1,7 @@
 """What a plan is made of: one value per step, carried out by `actuator` in this order."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from codebase_index.job import ErrorType
@@ -17,11 +18,19 @@ class EnsureRow:
 
 @dataclass(frozen=True)
 class Admit:
-    """Grant a slot: mark the job with `status`, fence the attempt, create its pod."""
+    """Grant one of `limit` slots, fence the attempt, create its pod."""
 
     job: Job
     attempt: int
-    status: IndexingJobStatus
+    limit: int
+
+
+@dataclass(frozen=True)
+class ReleaseSlot:
+    """Free the slot of a job that needs it no more, after asking the API whether a pod of it is left."""
+
+    job_id: UUID
+    name: str
 
 
 @dataclass(frozen=True)
@@ -110,18 +119,20 @@ class DeleteJob:
 
 @dataclass(frozen=True)
 class Emit:
-    """Tell a transition as a Kubernetes Event; equal `key`s are one event, told once."""
+    """Tell a transition as a Kubernetes Event and in the log; equal `key`s are one event, told once."""
 
     job: Job
     reason: str
     message: str
     key: str
     warning: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the log line."""
 
 
 Action = (
-    EnsureRow | Admit | StartPod | Retry | DeletePod | Fail | Cancel | Suspend | SetQueue | WriteStatus
-    | CancelVanished | DeleteJob | Emit
+    EnsureRow | Admit | ReleaseSlot | StartPod | Retry | DeletePod | Fail | Cancel | Suspend | SetQueue
+    | WriteStatus | CancelVanished | DeleteJob | Emit
 )  # fmt: skip
 
 
@@ -130,7 +141,7 @@ def job_of(action: Action) -> UUID | None:
     match action:
         case SetQueue():
             return None
-        case DeletePod() | CancelVanished():
+        case DeletePod() | CancelVanished() | ReleaseSlot():
             return action.job_id
         case _:
             return action.job.id

@@ -14,12 +14,16 @@ from codebase_index.store.jobs import Jobs
 from codebase_operator import actions as do
 from codebase_operator import conditions as c
 from codebase_operator.api import Api, ApiError
-from codebase_operator.model import Job, Refusal
+from codebase_operator.model import Job, Refusal, finished
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
+
+
+class NoSlot(StoreError):
+    """The planner saw a free slot where the database sees none."""
 
 
 class Actuator:
@@ -59,8 +63,9 @@ class Actuator:
             case do.EnsureRow():
                 await self._jobs.create(action.job.resource)
             case do.Admit():
-                await self._write_status(action.job, action.status)
-                await self._start(action.job, action.attempt)
+                await self._admit(action)
+            case do.ReleaseSlot():
+                await self._release_slot(action.job_id)
             case do.StartPod():
                 await self._start(action.job, action.attempt)
             case do.Retry():
@@ -85,12 +90,29 @@ class Actuator:
             case do.Emit():
                 await self._emit(action)
 
+    async def _admit(self, action: do.Admit) -> None:
+        """Take the slot and the fence in the database, then create the pod."""
+        if not await self._jobs.admit(action.job.id, action.attempt, action.limit):
+            raise NoSlot("the database grants no slot: another operator was first, or the job is not pending")
+        await self._create_pod(action.job, action.attempt)
+
+    async def _release_slot(self, job_id: UUID) -> None:
+        """Free a slot only when the API confirms that no pod is left: the watch may lag behind it."""
+        left = [body for body in (await self._api.pods_of(job_id))["items"] if not finished(body)]
+        for body in left:
+            self._world.put_pod(body)
+        if not left:
+            await self._jobs.release_slot(job_id)
+
     async def _start(
         self, job: Job, attempt: int, counted: bool = False, message: str = "Starting", avoid: str | None = None
     ) -> None:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=message):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
+        await self._create_pod(job, attempt, avoid)
+
+    async def _create_pod(self, job: Job, attempt: int, avoid: str | None = None) -> None:
         try:
             body = await self._api.create_pod(indexer_pod(job, attempt, self._template, avoid))
         except ApiError as error:
@@ -212,6 +234,7 @@ def _about(job: Job, **more: object) -> dict[str, object]:
 
 def _report(action: do.Action, error: Exception) -> None:
     """Log a failed step: a conflict is the planned answer to a race, anything else deserves a warning."""
-    level = logging.DEBUG if isinstance(error, ApiError) and error.status == 409 else logging.WARNING
+    raced = isinstance(error, NoSlot) or (isinstance(error, ApiError) and error.status == 409)
+    level = logging.DEBUG if raced else logging.WARNING
     name = type(action).__name__
     log.log(level, "%s not done, planned again", name, extra={"job_id": do.job_of(action), "error": str(error)})

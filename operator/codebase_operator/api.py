@@ -6,11 +6,12 @@ On plain dicts: the client's generated models would parse every field of every p
 import json
 import os
 from typing import Any, Final
+from uuid import UUID
 
 import aiohttp
 from kubernetes.aio import client, config
 
-from codebase_index.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
+from codebase_index.job import GROUP, LABEL_COMPONENT, LABEL_JOB_ID, PLURAL, VERSION
 from codebase_operator.pods import COMPONENT
 
 POD_SELECTOR: Final = f"{LABEL_COMPONENT}={COMPONENT}"
@@ -34,6 +35,7 @@ class Api:
         self._client = api_client
         self._core = f"/api/v1/namespaces/{namespace}"
         self._jobs = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}"
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
     @classmethod
     async def connect(cls, namespace: str) -> "Api":
@@ -56,6 +58,11 @@ class Api:
     async def list_pods(self) -> dict[str, Any]:
         """List all indexer pods from the source of truth."""
         return await self._call("GET", f"{self._core}/pods", query=[("labelSelector", POD_SELECTOR)])
+
+    async def pods_of(self, job_id: UUID) -> dict[str, Any]:
+        """List the pods of one job from the source of truth."""
+        selector = f"{POD_SELECTOR},{LABEL_JOB_ID}={job_id}"
+        return await self._call("GET", f"{self._core}/pods", query=[("labelSelector", selector)])
 
     async def read_job(self, name: str) -> dict[str, Any]:
         """Read one job."""
@@ -88,6 +95,19 @@ class Api:
     async def create_event(self, manifest: dict[str, Any]) -> None:
         """Record an Event."""
         await self._call("POST", f"{self._core}/events", body=manifest)
+
+    async def read_lease(self, name: str) -> dict[str, Any]:
+        """Read a lease; 404 when there is none."""
+        return await self._call("GET", f"{self._leases}/{name}")
+
+    async def create_lease(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Create a lease; 409 when it is there already."""
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
+        return await self._call("POST", self._leases, body=body)
+
+    async def replace_lease(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Replace a lease by a changed one, if it is still of this version; 409 otherwise."""
+        return await self._call("PUT", f"{self._leases}/{body['metadata']['name']}", body=body)
 
     async def _call(
         self,

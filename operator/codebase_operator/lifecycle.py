@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from codebase_index.job import ErrorType, JobState
+from codebase_index.job import ErrorType
 from codebase_index.resource import IndexingJobSpec
 from codebase_operator.actions import (
     Action,
@@ -100,7 +100,12 @@ def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
 def _broken(view: View, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
     job, row, spec, pod = view.job, view.row, view.job.spec, view.pod
     assert row is not None and spec is not None and pod is not None
-    if row.failures >= spec.backoff_limit:
+    if diagnosis.node_suspect and row.files_indexed + row.files_skipped > row.done_at_claim:
+        # It worked before it fell silent: most likely its node is lost, which is not the job's fault. One that
+        # hangs by itself does so at the same place again, and gets no further each time.
+        yield Retry(job, row.attempt + 1, False, f"Restarting: {diagnosis.message}", pod.node)
+        yield DeletePod(job.id, pod, diagnosis.message, force=True)
+    elif row.failures >= spec.backoff_limit:
         tries = f"attempt {row.attempt} was the last that spec.backoffLimit {spec.backoff_limit} allows"
         yield from _fail(view, diagnosis.error, f"{diagnosis.message}; {tries}; what is indexed is kept")
     elif diagnosis.since is None or now >= diagnosis.since + retry_delay(row.failures):
@@ -123,9 +128,7 @@ def _fail(view: View, error: ErrorType, message: str) -> Iterator[Action]:
 
 
 def _suspend(view: View) -> Iterator[Action]:
-    if view.row is None or view.row.state is JobState.BLOCKED:
-        return  # a blocked job is suspended when its service is back: blocked -> pending is not a legal transition
-    if view.row.state is JobState.RUNNING or view.pod in view.unfinished:
+    if view.under_way or view.pod in view.unfinished:
         yield Suspend(view.job, view.attempt + 1)
     yield from _delete(view.unfinished, view, "the job is suspended")
 

@@ -67,7 +67,7 @@ class Job:
 
     @property
     def marked_admitted(self) -> bool:
-        """Whether the slot was granted: the first step of an admission, which the next ones follow."""
+        """Whether the mirror says that the job has a slot."""
         admitted = self.condition("Admitted")
         return admitted is not None and admitted.status == "True"
 
@@ -134,7 +134,7 @@ class Pod:
         return cls(
             id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt,
             version=meta.get("resourceVersion", ""),
-            finished=phase in ("Succeeded", "Failed"),
+            finished=finished(body),
             failure=(status.get("reason") or "") if phase == "Failed" else "",
             deleted_at=_time(meta.get("deletionTimestamp")),
             node=spec.get("nodeName"),
@@ -146,6 +146,11 @@ class Pod:
             ending=_ending(state.get("terminated") or previous.get("terminated")),
             memory_limit=limits.get("memory"),
         )  # fmt: skip
+
+
+def finished(pod: Mapping[str, Any]) -> bool:
+    """Whether all containers of a pod, a body from the API, have ended for good."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -235,14 +240,14 @@ class View:
     @property
     def admitted(self) -> bool:
         """Whether the job was granted a slot and still needs it."""
-        if self.final:
+        if self.row is None or self.final:
             return False
-        return self.under_way or (self.job.marked_admitted and not self.suspended)
+        return self.under_way or (self.row.slot and not self.suspended)
 
     @property
     def holds_slot(self) -> bool:
-        """Whether the job counts against the limit: admitted, or a pod of it is still there."""
-        return self.admitted or bool(self.unfinished)
+        """Whether the job counts against the limit: it has a slot, or a pod of it is still there."""
+        return self.admitted or bool(self.unfinished) or (self.row is not None and self.row.slot)
 
     @cached_property
     def unfinished(self) -> tuple[Pod, ...]:

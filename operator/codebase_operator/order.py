@@ -3,12 +3,14 @@
 Nothing is counted in memory: a restart loses nothing, and a slot cannot leak.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from codebase_index.job import FINAL, JobState
+from codebase_operator.actions import ReleaseSlot
 from codebase_operator.conditions import Place
-from codebase_operator.model import Pod, View
+from codebase_operator.model import Snapshot, View
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,24 @@ class Queue:
     places: dict[UUID, Place]
 
 
-def slots_used(views: Iterable[View], pods: Iterable[Pod]) -> set[UUID]:
-    """Return the jobs that count against the limit, also those of which only a pod is left."""
-    return {v.job.id for v in views if v.holds_slot} | {pod.job_id for pod in pods if not pod.finished}
+def slots_used(views: Iterable[View], s: Snapshot) -> set[UUID]:
+    """Return the jobs that count against the limit, also those of which only a row or a pod is left."""
+    rows = {row.id for row in (s.rows or {}).values() if row.slot}
+    return {v.job.id for v in views if v.holds_slot} | rows | _with_pods(s)
+
+
+def _with_pods(s: Snapshot) -> set[UUID]:
+    return {pod.job_id for pod in s.pods if not pod.finished}
+
+
+def slots_to_free(views: Iterable[View], s: Snapshot) -> Iterator[ReleaseSlot]:
+    """Yield the slots that nobody needs any more: the job is over or suspended, and its pods are gone."""
+    suspended = {view.job.id for view in views if view.suspended}
+    with_pods = _with_pods(s)
+    for row in (s.rows or {}).values():
+        over = row.state in FINAL or (row.state is JobState.PENDING and row.id in suspended)
+        if row.slot and over and row.id not in with_pods:
+            yield ReleaseSlot(row.id, row.cr_name)
 
 
 def waiting(views: Iterable[View]) -> list[View]:
@@ -38,16 +55,17 @@ def _rank(view: View) -> tuple[int, float, str]:
     return (-view.job.spec.priority, view.job.created.timestamp(), str(view.job.id))
 
 
-def decide(views: Sequence[View], pods: Iterable[Pod], limit: int) -> Queue:
+def decide(views: Sequence[View], s: Snapshot) -> Queue:
     """Fill the free slots in order. A job whose repository is taken waits, and holds up nobody behind it."""
-    used = slots_used(views, pods)
+    used = slots_used(views, s)
     taken = {v.job.spec.target: v.job.name for v in views if v.job.spec and v.job.id in used}
+    taken |= {row.target: row.cr_name for row in (s.rows or {}).values() if row.slot}
     admitted: list[View] = []
     queued: list[tuple[View, str | None]] = []
     for view in waiting(views):
         assert view.job.spec is not None
         target = view.job.spec.target
-        if target in taken or len(used) >= limit:
+        if target in taken or len(used) >= s.limit:
             queued.append((view, taken.get(target)))
             continue
         admitted.append(view)

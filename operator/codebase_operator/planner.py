@@ -18,7 +18,7 @@ from codebase_operator.events import events_of
 from codebase_operator.lifecycle import diagnosis_of, remove_by_force, steps_for
 from codebase_operator.mirror import status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
-from codebase_operator.order import Queue, decide
+from codebase_operator.order import Queue, decide, slots_to_free
 
 AWAY_AFTER: Final = timedelta(seconds=3)
 """How long the database may be silent before the jobs' mirrors say so."""
@@ -29,7 +29,7 @@ def plan(s: Snapshot) -> list[Action]:
     views = views_of(s)
     if s.rows is None:
         return list(_without_database(views, s))
-    actions: list[Action] = [*_vanished(s), *remove_by_force(s)]
+    actions: list[Action] = [*_vanished(s), *remove_by_force(s), *slots_to_free(views, s)]
     changing = set()
     for view in views:
         steps = list(steps_for(view, s))
@@ -37,9 +37,9 @@ def plan(s: Snapshot) -> list[Action]:
         # A job whose facts change in this pass is mirrored in the next one, which follows at once.
         if any(not isinstance(step, DeletePod) for step in steps):
             changing.add(view.job.id)
-    queue = decide(views, s.pods, s.limit)
+    queue = decide(views, s)
     for view in queue.admitted:
-        actions += _admit(view, s)
+        actions.append(_admit(view, s.limit))
         changing.add(view.job.id)
     actions += _places(views, queue, s)
     for view in views:
@@ -55,14 +55,10 @@ def _vanished(s: Snapshot) -> Iterator[Action]:
             yield CancelVanished(row.id, row.cr_name)
 
 
-def _admit(view: View, s: Snapshot) -> Iterator[Action]:
+def _admit(view: View, limit: int) -> Admit:
     # After a suspend, the token was raised for nobody: that attempt is taken instead of a new one.
     unused = view.row is not None and view.row.attempt > 0 and view.row.pod is None
-    attempt = view.attempt if unused else view.attempt + 1
-    situation = Situation(view, s.now, admitted=True, pod_message="the pod is about to be created")
-    status = status_of(situation)
-    yield from events_of(situation, status)
-    yield Admit(view.job, attempt, status)
+    return Admit(view.job, view.attempt if unused else view.attempt + 1, limit)
 
 
 def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:

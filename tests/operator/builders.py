@@ -59,7 +59,8 @@ def row(job_: Job, state: str = "pending", attempt: int = 0, **fields: Any) -> J
         **fields,
     }
     defaults: dict[str, Any] = {
-        "failures": 0, "percent": 0.0, "message": "Queued", "queue_position": None, "commit": None,
+        "slot": active, "claimed_at": None, "done_at_claim": 0, "failures": 0,
+        "percent": 0.0, "message": "Queued", "queue_position": None, "commit": None,
         "files_total": None, "files_indexed": 0, "files_skipped": 0, "chunks_created": 0, "files_repeated": 0,
         "eta_seconds": None,
     }  # fmt: skip
@@ -90,11 +91,17 @@ def crashed(job_: Job, attempt: int = 1, *, reason: str = "Error", code: int = 1
 def snapshot(
     *jobs: Job, rows: list[JobRow] | None = None, pods: list[Pod] | None = None, away: bool = False, **more: Any
 ) -> Snapshot:
-    """Everything at NOW. Jobs without a row get a pending one, unless they are in `without_row`."""
+    """Everything at NOW. Jobs without a row get a pending one, unless they are in `without_row`.
+
+    A pending row of a job that is marked as admitted has a slot.
+    """
     without = {j.id for j in more.pop("without_row", ())}
-    given = {r.id: r for r in rows or []}
+    marked = {j.id for j in jobs if j.marked_admitted and j.spec and not j.spec.suspend}
+    given = {r.id: replace(r, slot=r.slot or (r.state is JobState.PENDING and r.id in marked)) for r in rows or []}
     missing = {
-        j.id: row(j) for j in jobs if j.id not in given and j.id not in without and j.spec and not j.finished
+        j.id: row(j, slot=j.id in marked)
+        for j in jobs
+        if j.id not in given and j.id not in without and j.spec and not j.finished
     }
     values: dict[str, Any] = {"now": NOW, "limit": 3, "database_since": ago(3600), **more}
     return Snapshot(

@@ -78,7 +78,8 @@ class FakeApi:
             return self._strike(request, fault)
         try:
             body = await request.json() if request.can_read_body else {}
-            answer = web.json_response(self._answer(request.method, request.path, body))
+            selector = request.query.get("labelSelector", "")
+            answer = web.json_response(self._answer(request.method, request.path, body, selector))
         except Refused as error:
             answer = web.json_response({"kind": "Status", "message": str(error)}, status=error.status)
         return self._strike(request, fault) if fault else answer
@@ -91,10 +92,11 @@ class FakeApi:
             request.transport.close()
         return web.json_response({"kind": "Status", "message": fault.message}, status=fault.status or 500)
 
-    def _answer(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, method: str, path: str, body: dict[str, Any], selector: str) -> dict[str, Any]:
         for prefix, kind in ((JOBS, self.jobs), (f"{CORE}/pods", self.pods), (f"{CORE}/events", self.events)):
             if path == prefix and method == "GET":
-                return {"metadata": {"resourceVersion": str(self.version)}, "items": list(kind.values())}
+                found = [body for body in kind.values() if selected(body, selector)]
+                return {"metadata": {"resourceVersion": str(self.version)}, "items": found}
             if path == prefix and method == "POST":
                 return self._create(kind, body)
             if path.startswith(prefix + "/"):
@@ -132,6 +134,12 @@ class FakeApi:
             return {**self._keep(kind, name, found), "kind": "Pod"}
         del kind[name]
         return {"kind": "Status", "status": "Success"}
+
+
+def selected(body: dict[str, Any], selector: str) -> bool:
+    """Whether an object has the labels of a selector, like `a=b,c=d`."""
+    wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
+    return wanted.items() <= body["metadata"].get("labels", {}).items()
 
 
 def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -73,11 +73,11 @@ class Simulation:
         match action:
             case do.EnsureRow(job):
                 self.rows.setdefault(job.id, row(job))
-            case do.Admit(job, attempt, status):
-                self.admissions.append(job.id)
-                self.jobs[job.id] = replace(job, status=status)
-                self.call()
-                self._start(job, attempt, counted=False)
+            case do.Admit(job, attempt, limit):
+                self._admit(job, attempt, limit)
+            case do.ReleaseSlot(job_id, _):
+                if not any(pod.job_id == job_id and not pod.finished for pod in self.pods.values()):
+                    self.change(job_id, slot=False)
             case do.StartPod(job, attempt):
                 self._start(job, attempt, counted=False)
             case do.Retry(job, attempt, counted):
@@ -106,6 +106,21 @@ class Simulation:
 
     def change(self, job_id: UUID, **fields: object) -> None:
         self.rows[job_id] = replace(self.rows[job_id], **fields)  # type: ignore[arg-type]
+
+    def _admit(self, job: Job, attempt: int, limit: int) -> None:
+        others = [r for r in self.rows.values() if r.slot and r.id != job.id]
+        current = self.rows[job.id]
+        if (
+            current.state is not JobState.PENDING
+            or current.attempt not in (attempt, attempt - 1)
+            or len(others) >= limit
+            or current.target in {r.target for r in others}
+        ):
+            return
+        self.admissions.append(job.id)
+        self.change(job.id, slot=True, attempt=attempt, queue_position=None, message="Starting")
+        self.call()
+        self._start(job, attempt, counted=False)
 
     def _start(self, job: Job, attempt: int, *, counted: bool) -> None:
         current = self.rows[job.id]
@@ -139,9 +154,10 @@ class Simulation:
 
     def _suspend(self, job_id: UUID, attempt: int) -> None:
         current = self.rows[job_id]
-        if current.state is JobState.RUNNING:
+        if current.state in (JobState.RUNNING, JobState.BLOCKED):
             self.change(
-                job_id, state=JobState.PENDING, attempt=current.attempt + 1, pod=None, heartbeat_at=None
+                job_id, state=JobState.PENDING, attempt=current.attempt + 1, pod=None, heartbeat_at=None,
+                blocked_since=None,
             )  # fmt: skip
         elif current.state is JobState.PENDING:
             self.change(job_id, attempt=attempt, pod=None)
@@ -161,6 +177,7 @@ class Simulation:
             started = current.started_at or self.now
             self.change(
                 pod.job_id, state=JobState.RUNNING, pod=pod.name, started_at=started, heartbeat_at=self.now,
+                claimed_at=self.now, done_at_claim=current.files_indexed + current.files_skipped,
                 blocked_since=None, message="Scanning the repository",
             )  # fmt: skip
 

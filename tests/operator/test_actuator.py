@@ -54,6 +54,9 @@ class Bench:
     def status(self, name: str) -> dict[str, Any]:
         return dict(self.server.jobs[name].get("status", {}))
 
+    def job(self, name: str) -> Job:
+        return Job.parse(self.server.jobs[name])
+
     async def row(self, name: str) -> JobRow:
         return await self.jobs.get(UUID(self.server.jobs[name]["metadata"]["uid"]))
 
@@ -74,24 +77,38 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
         await api.close()
 
 
-async def test_admission_marks_then_fences_then_creates_the_pod(bench: Bench) -> None:
+async def test_admission_takes_the_slot_and_the_fence_then_creates_the_pod(bench: Bench) -> None:
     bench.server.create_job("a")
+    bench.server.faults = [Fault("POST .*/pods", 500)]
     await bench.cycle()
-    writes = [line for line in bench.server.requests if not line.startswith("GET") and "events" not in line]
-    assert [line.split()[0] for line in writes] == ["PATCH", "POST"]
     row = await bench.row("a")
-    assert (row.state, row.attempt, row.pod) == (JobState.PENDING, 1, None)
-    assert set(bench.server.pods) == {"a-a1"}
-
-
-async def test_a_conflict_on_the_mark_leaves_everything_as_it_was(bench: Bench) -> None:
-    bench.server.create_job("a")
-    bench.server.faults = [Fault("PATCH", 409)]
-    await bench.cycle()
-    assert (await bench.row("a")).attempt == 0
+    assert (row.state, row.slot, row.attempt, row.pod) == (JobState.PENDING, True, 1, None)
     assert bench.server.pods == {}
     await bench.cycle()
+    assert (await bench.row("a")).attempt == 1
     assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_the_database_holds_the_limit_against_an_operator_that_sees_too_little(bench: Bench) -> None:
+    for name in ("a", "b", "c", "d"):
+        bench.server.create_job(name)
+    blind = [do.EnsureRow(bench.job(name)) for name in ("a", "b", "c", "d")]
+    await bench.actuator.apply(blind, NOW)
+    done = await bench.actuator.apply([do.Admit(bench.job(name), 1, 3) for name in ("a", "b", "c", "d")], NOW)
+    assert done == 3
+    assert set(bench.server.pods) == {"a-a1", "b-a1", "c-a1"}
+
+
+async def test_a_slot_is_freed_only_when_the_api_confirms_that_no_pod_is_left(bench: Bench) -> None:
+    bench.server.create_job("a")
+    await bench.settle()
+    row = await bench.row("a")
+    await bench.jobs.cancel(row.id)
+    await bench.actuator.apply([do.ReleaseSlot(row.id, "a")], NOW)
+    assert (await bench.row("a")).slot
+    bench.server.pods.clear()
+    await bench.actuator.apply([do.ReleaseSlot(row.id, "a")], NOW)
+    assert not (await bench.row("a")).slot
 
 
 @pytest.mark.parametrize("status", [0, 429, 500])
@@ -109,7 +126,7 @@ async def test_a_pod_that_could_not_be_created_is_created_under_the_same_token(
 async def test_a_failure_of_one_job_does_not_hold_up_another(bench: Bench) -> None:
     bench.server.create_job("a")
     bench.server.create_job("b")
-    bench.server.faults = [Fault("PATCH .*/a/status", 500, times=3)]
+    bench.server.faults = [Fault("POST .*/pods", 500)]  # of the first in the queue
     await bench.cycle()
     assert set(bench.server.pods) == {"b-a1"}
     await bench.settle()

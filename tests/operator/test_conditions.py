@@ -39,12 +39,12 @@ TABLE = [
     Case("a queued job waits for its repository",
          situation(A, row(A), place=Place(1, 2, 3, "b")), "Pending", c.SAME_REPOSITORY, ()),
     Case("an admitted job is pending until a pod takes it",
-         situation(admitted(A), row(A, "pending", 1)), "Pending", c.POD_STARTING, (c.ADMITTED,)),
+         situation(admitted(A), row(A, "pending", 1, slot=True)), "Pending", c.POD_STARTING, (c.ADMITTED,)),
     Case("an admitted job shows why its pod does not start",
-         situation(admitted(A), row(A, "pending", 1), pod_reason=c.UNSCHEDULABLE),
+         situation(admitted(A), row(A, "pending", 1, slot=True), pod_reason=c.UNSCHEDULABLE),
          "Pending", c.UNSCHEDULABLE, (c.ADMITTED,)),
     Case("an admitted job shows why its pod is refused",
-         situation(admitted(A), row(A, "pending", 1), refusal=Refusal(c.QUOTA_EXCEEDED, "", NOW)),
+         situation(admitted(A), row(A, "pending", 1, slot=True), refusal=Refusal(c.QUOTA_EXCEEDED, "", NOW)),
          "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a claimed job runs",
          situation(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING),
@@ -202,7 +202,7 @@ def test_the_story_of_a_job() -> None:
     blocked = mirrored(retried, 1, row=row(A, "blocked", 2))
     assert told(blocked) == ["Blocked"]
     back = mirrored(blocked, 1, row=row(A, "running", 2))
-    assert told(back) == []
+    assert told(back) == ["Resumed"]
     completed = mirrored(back, 1, row=row(A, "completed", 2))
     assert told(completed) == ["Completed"]
 
@@ -214,7 +214,10 @@ def test_suspend_and_resume_are_no_retry() -> None:
     assert told(suspended) == ["Suspended"]
     resumed = replace(mirrored(suspended).view.job, spec=A.spec)
     again = situation(resumed, row(A, "pending", 2), admitted=True)
-    assert told(again) == ["Admitted"]
+    assert told(again) == ["Resumed", "Admitted"]
+    waits = situation(resumed, row(A, "pending", 2), place=Place(1, 1, 3))
+    (event,) = events_of(waits, status_of(waits))
+    assert (event.reason, event.message) == ("Resumed", "no longer suspended; Queued: 1st of 1, 3 jobs running")
 
 
 def test_each_blocking_is_told_once() -> None:
@@ -222,3 +225,44 @@ def test_each_blocking_is_told_once() -> None:
     second = situation(admitted(A), row(A, "blocked", 1, blocked_since=ago(2)))
     keys = [event.key for s in (first, first, second) for event in events_of(s, status_of(s)) if event.warning]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_each_resuming_is_told_once() -> None:
+    keys = []
+    for began in (30, 30, 10):
+        blocked = replace(situation(admitted(A), row(A, "blocked", 1)), now=ago(began))
+        back = mirrored(blocked, began, row=row(A, "running", 1))
+        keys += [event.key for event in events_of(back, status_of(back))]
+    assert len(keys) == 3
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_job_that_is_suspended_twice_before_it_had_a_slot_tells_it_twice() -> None:
+    keys = []
+    for generation in (2, 4):
+        s = situation(replace(job("a", suspend=True), generation=generation), row(A))
+        keys += [event.key for event in events_of(s, status_of(s)) if event.reason == "Suspended"]
+    assert len(keys) == 2
+    assert keys[0] != keys[1]
+
+
+def test_a_blocking_by_the_database_is_told_once_and_its_end_too() -> None:
+    away = "the database does not answer since 11:59:00 UTC"
+    running = mirrored(situation(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
+    without = replace(running, view=replace(running.view, row=None), database_away=away)
+    blocked = [without, replace(without, now=ago(-1))]
+    events = [event for s in blocked for event in events_of(s, status_of(s))]
+    assert [event.reason for event in events] == ["Blocked", "Blocked"]
+    assert events[0].key == events[1].key
+    back = mirrored(blocked[0], 1, row=row(A, "running", 1))
+    assert told(replace(back, database_away=None)) == ["Resumed"]
+
+
+def test_an_event_knows_what_the_log_tells() -> None:
+    counts = {"files_total": 10, "files_indexed": 7, "files_skipped": 1, "chunks_created": 40, "files_repeated": 1}
+    running = situation(admitted(A), row(A, "running", 2, failures=1, **counts), pod(A, 2))
+    (event,) = [e for e in events_of(running, status_of(running)) if e.reason == "Started"]
+    assert event.facts == {
+        "job": "a", "job_id": A.id, "repository": "/repos/a", "attempt": 2, "pod": "a-a2", "node": "node1",
+        "reason": "PodStarting", "failures": 1, **counts,
+    }  # fmt: skip

@@ -16,6 +16,7 @@ from codebase_operator.actions import (
     Emit,
     EnsureRow,
     Fail,
+    ReleaseSlot,
     Retry,
     SetQueue,
     StartPod,
@@ -40,7 +41,7 @@ def _short(action: Any) -> str:
     match action:
         case DeletePod():
             return f"{name} {action.pod.name}" + (" by force" if action.force else "")
-        case CancelVanished():
+        case CancelVanished() | ReleaseSlot():
             return f"{name} {action.name}"
         case Retry():
             return f"{name} {action.job.name} {action.attempt}" + (" counted" if action.counted else "")
@@ -223,8 +224,22 @@ VERBS = [
          snapshot(admitted(job("a", suspend=True)), rows=[row(A, "pending", 1)],
                   pods=[pod(A, running_since=None)]),
          ["Suspend a 2", "DeletePod a-a1"]),
-    Case("waits with the suspend of a blocked job",
-         snapshot(admitted(job("a", suspend=True)), rows=[row(A, "blocked", 1)], pods=[pod(A)]), []),
+    Case("suspends a blocked job: it may be the service's outage that makes its user ask for it",
+         snapshot(admitted(job("a", suspend=True)), rows=[row(A, "blocked", 1)], pods=[pod(A)]),
+         ["Suspend a 2", "DeletePod a-a1"]),
+    Case("keeps the slot of a job that is over while a pod of it is left",
+         snapshot(finished(A), B, limit=1, rows=[row(A, "completed", 1, slot=True)],
+                  pods=[pod(A, deleted_at=ago(-3))]), []),
+    Case("frees the slot of a job that is over when its pods are gone",
+         snapshot(finished(A), B, limit=1, rows=[row(A, "completed", 1, slot=True)],
+                  pods=[pod(A, finished=True)]), ["ReleaseSlot a"]),
+    Case("frees the slot of a job whose resource is gone",
+         snapshot(B, limit=1, rows=[row(A, "cancelled", 2, slot=True)]), ["ReleaseSlot a"]),
+    Case("frees the slot of a suspended job that was never started",
+         snapshot(job("a", suspend=True), B, limit=1, rows=[row(A, "pending", 1, slot=True)]), ["ReleaseSlot a"]),
+    Case("does not spend the budget on a node that is lost: the attempt worked before it fell silent",
+         snapshot(admitted(A), rows=[running(A, heartbeat_at=ago(6.1), files_indexed=20, done_at_claim=10)],
+                  pods=[pod(A)]), ["Retry a 2", "DeletePod a-a1 by force"]),
     Case("gives a suspended job's slot to the next one",
          snapshot(admitted(job("a", suspend=True)), B, limit=1, rows=[row(A, "pending", 2)]), ["Admit b 1"]),
     Case("cancels a suspended job",

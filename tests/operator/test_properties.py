@@ -160,6 +160,17 @@ class Life(RuleBasedStateMachine):
         assert len({pod.job_id for pod in self.world.pods.values() if not pod.finished}) <= self.world.limit
 
     @invariant()
+    def no_slot_is_leaked(self) -> None:
+        """A slot belongs to a job that has a pod, or is about to get one."""
+        if self.world.away:
+            return
+        with_pods = {pod.job_id for pod in self.world.pods.values() if not pod.finished}
+        for row in self.world.rows.values():
+            if row.slot and row.id not in with_pods:
+                job_ = self.world.jobs.get(row.id)
+                assert row.state not in FINAL and job_ and job_.spec and not job_.spec.suspend, row
+
+    @invariant()
     def never_two_jobs_of_one_repository(self) -> None:
         """No two rows of a target are running: the database would refuse the second one's claim."""
         targets = [r.target for r in self.world.rows.values() if r.state in (JobState.RUNNING, JobState.BLOCKED)]
@@ -246,10 +257,7 @@ class Life(RuleBasedStateMachine):
 
     def holding(self) -> set[object]:
         pods = {p.job_id for p in self.world.pods.values() if not p.finished}
-        marked = {
-            j.id for j in self.world.jobs.values() if j.marked_admitted and j.status.phase not in FINAL_PHASES
-        }
-        return pods | marked
+        return pods | {row.id for row in self.world.rows.values() if row.slot}
 
     @staticmethod
     def stands_aside(job_: Job) -> bool:

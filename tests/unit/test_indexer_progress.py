@@ -18,7 +18,8 @@ from codebase_indexer.progress import Pace
 
 JOB = JobRow(
     id=UUID(int=1), namespace="n", cr_name="j", target="t", source="/repos/app", ref=None, name=None,
-    state=JobState.RUNNING, attempt=1, failures=0, pod="p", phase="embedding", percent=10, message="",
+    state=JobState.RUNNING, attempt=1, failures=0, slot=True, pod="p", claimed_at=None, done_at_claim=0,
+    phase="embedding", percent=10, message="",
     queue_position=None, commit=None, files_total=15_000, files_indexed=7_200, files_skipped=0,
     chunks_created=40_112, files_repeated=0, eta_seconds=None, error_type=None, error_message=None,
     blocked_since=None, created_at=datetime.now(UTC), started_at=None, heartbeat_at=None, completed_at=None,

@@ -48,7 +48,11 @@ CREATE TABLE jobs (
     -- The fencing token: every write of an indexer tests it in its own transaction, and loses when it has changed.
     attempt         integer NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     failures        integer NOT NULL DEFAULT 0,  -- attempts that failed by themselves: counted against backoffLimit
+    -- Whether it counts against the limit of jobs at once: from its admission until none of its pods is left.
+    slot            boolean NOT NULL DEFAULT false,
     pod             text,               -- pod that claimed the current attempt
+    claimed_at      timestamptz,        -- when a worker last took the job; one that starts again takes it again
+    done_at_claim   integer NOT NULL DEFAULT 0,  -- files done at that moment: more than these means that it works
     phase           text,
     percent         real NOT NULL DEFAULT 0 CHECK (percent BETWEEN 0 AND 100),
     message         text NOT NULL DEFAULT '',
@@ -58,7 +62,7 @@ CREATE TABLE jobs (
     files_indexed   integer NOT NULL DEFAULT 0,
     files_skipped   integer NOT NULL DEFAULT 0,
     chunks_created  bigint NOT NULL DEFAULT 0,
-    files_repeated  integer NOT NULL DEFAULT 0,  -- files that were started more than once: repeated work, measured
+    files_repeated  integer NOT NULL DEFAULT 0,  -- files that were started more than once: repeated work
     eta_seconds     integer,
     error_type      text,
     error_message   text,
@@ -73,6 +77,7 @@ CREATE TABLE jobs (
     CHECK ((state = 'failed') = (error_type IS NOT NULL)),
     CHECK ((state = 'blocked') = (blocked_since IS NOT NULL))
 );
+CREATE INDEX jobs_with_slot ON jobs (namespace) WHERE slot;
 CREATE INDEX jobs_newest ON jobs (created_at DESC, id);
 -- Two jobs for one target never run at once.
 CREATE UNIQUE INDEX jobs_one_running_per_target ON jobs (target) WHERE state IN ('running', 'blocked');

@@ -21,9 +21,9 @@ SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
 SELECT now();
 
 -- name: watched
--- What the operator plans from: the jobs that it names, and every one that is not final.
+-- What the operator plans from: the jobs that it names, every one that is not final, or that has a slot.
 SELECT * FROM jobs
-WHERE namespace = $1 AND (id = ANY ($2::uuid[]) OR state NOT IN ('completed', 'failed', 'cancelled'));
+WHERE namespace = $1 AND (id = ANY ($2::uuid[]) OR slot OR state NOT IN ('completed', 'failed', 'cancelled'));
 
 -- name: page
 -- A page of jobs, newest first, with the count of all that match.
@@ -42,6 +42,25 @@ WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)
   AND ($3::timestamptz IS NULL OR created_at > $3);
 
+-- name: lock_slots
+-- One admission at a time, whoever admits: what the next query counts stays true until its transaction ends.
+SELECT pg_advisory_xact_lock(hashtext('codebase-mcp slots'));
+
+-- name: admit
+-- Grant a slot and raise the fencing token, unless all slots are taken, or one by a job for the same target.
+UPDATE jobs
+SET slot = true, attempt = $2, queue_position = NULL,
+    message = CASE WHEN attempt < $2 THEN 'Starting' ELSE message END
+WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state = 'pending'
+  AND (SELECT count(*) FROM jobs o WHERE o.slot AND o.namespace = jobs.namespace AND o.id <> $1) < $3
+  AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.slot AND o.target = jobs.target AND o.id <> $1)
+RETURNING attempt;
+
+-- name: release_slot
+-- The slot of a job that is over or suspended, when no pod of it is left.
+UPDATE jobs SET slot = false
+WHERE id = $1 AND slot AND state IN ('pending', 'completed', 'failed', 'cancelled') RETURNING id;
+
 -- name: fence
 -- Raise the fencing token: from here on no earlier attempt can write. Again with the same number: no change.
 UPDATE jobs
@@ -58,7 +77,7 @@ RETURNING attempt;
 -- The pod of the current attempt takes the job; the same pod may do so again after a restart of its worker.
 UPDATE jobs
 SET state = 'running', blocked_since = NULL, pod = $3, started_at = COALESCE(started_at, now()),
-    heartbeat_at = now(), phase = COALESCE(phase, 'scanning'), queue_position = NULL,
+    claimed_at = now(), done_at_claim = files_indexed + files_skipped, heartbeat_at = now(), phase = COALESCE(phase, 'scanning'), queue_position = NULL,
     message = CASE WHEN phase IS NULL THEN 'Scanning the repository' ELSE message END
 WHERE id = $1 AND attempt = $2 AND (pod IS NULL OR pod = $3)
   AND state NOT IN ('completed', 'failed', 'cancelled')
@@ -88,8 +107,7 @@ WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
 -- name: complete
 -- The last write of a job, in the transaction that finishes its index.
 UPDATE jobs
-SET state = 'completed', phase = 'complete', percent = 100, completed_at = now(), eta_seconds = 0, message = $3,
-    files_repeated = (SELECT count(*) FROM work WHERE job_id = $1 AND starts > 1)
+SET state = 'completed', phase = 'complete', percent = 100, completed_at = now(), eta_seconds = 0, message = $3
 WHERE id = $1 AND attempt = $2 AND state = 'running'
 RETURNING id;
 
@@ -109,11 +127,15 @@ SET state = 'cancelled', cancelled_at = now(), attempt = attempt + 1, blocked_si
 WHERE id = $1 AND state NOT IN ('completed', 'failed', 'cancelled')
 RETURNING *;
 
+-- name: unblock_to_suspend
+-- The first half of a blocked job's suspend: it may go back to the queue only by way of running.
+UPDATE jobs SET state = 'running', blocked_since = NULL WHERE id = $1 AND state = 'blocked';
+
 -- name: suspend
 -- Back to the queue with everything that is committed; the token rises, so the old pod stops.
 UPDATE jobs
 SET state = 'pending', attempt = attempt + 1, pod = NULL, heartbeat_at = NULL, eta_seconds = NULL, message = $2
-WHERE id = $1 AND state IN ('running')
+WHERE id = $1 AND state = 'running'
 RETURNING *;
 
 -- name: set_queue

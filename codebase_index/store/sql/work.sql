@@ -24,7 +24,11 @@ UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
 FROM next
 WHERE work.job_id = $1 AND work.seq = next.seq
   AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
-RETURNING work.seq, work.path, work.size;
+RETURNING work.seq, work.path, work.size, work.starts;
+
+-- name: count_repeated
+-- Files that were started before: work that is done again, measured where it is handed out.
+UPDATE jobs SET files_repeated = files_repeated + $2 WHERE id = $1;
 
 -- name: todo
 -- How many files are not finished, whoever holds them.
