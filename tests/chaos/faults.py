@@ -28,6 +28,8 @@ class Fault:
     kills_worker: bool = True
     """Whether each victim's worker dies: then it has recovered when a worker claims the job again, else at its
     next finished file."""
+    kills_server: bool = False
+    """Whether the MCP server dies: then it has recovered when it answers the job's status again."""
     counted_from: str = "the fault"
     """What the moment that `inject` returns means, for the table."""
     nodes: int = 1

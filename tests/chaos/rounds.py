@@ -14,6 +14,7 @@ from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
 from tests.chaos import truth
+from tests.chaos.client import Client
 from tests.chaos.cluster import Cluster, Victim
 from tests.chaos.facts import Facts
 from tests.chaos.faults import Fault
@@ -101,21 +102,23 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     """Run one round of a fault, and bring the cluster back to a fresh state."""
     since = datetime.now(UTC)
     job_ids = await start(bench)
-    if fault.hits_all:
-        strikes = [await _strike(bench, fault, job_ids)] * len(job_ids)
-    else:
-        strikes = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
-    await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
+    async with Client.watching(bench.cluster, job_ids) as client:
+        if fault.hits_all:
+            strikes = [await _strike(bench, fault, job_ids)] * len(job_ids)
+        else:
+            strikes = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
+        await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
     expected = [
         Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
         for job_id in job_ids
     ]
     broken = await check(bench.cluster, bench.facts, bench.pods, expected, since)
+    broken += [f"job {job_id}: {problem}" for job_id in job_ids for problem in client.wrong(job_id)]
     lives = await changes(bench.facts, job_ids)
-    outcomes = [
-        await _outcome(bench, fault, job_id, lives[job_id], strike, broken)
-        for job_id, strike in zip(job_ids, strikes, strict=True)
-    ]
+    outcomes = []
+    for job_id, strike in zip(job_ids, strikes, strict=True):
+        recovery = _recovery(fault, lives[job_id], client, job_id, strike)
+        outcomes.append(await _outcome(bench, fault, job_id, strike, recovery, about(broken, job_id)))
     await fault.settle(bench.cluster)
     return outcomes
 
@@ -174,26 +177,39 @@ async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Strike
         return Strike(began, datetime.now(UTC), str(error) or type(error).__name__)
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """When a job had recovered from a fault, and when it finished its next file."""
+
+    recovered: datetime | None
+    working: datetime | None
+
+
+def _recovery(fault: Fault, life: Sequence[Change], client: Client, job_id: UUID, strike: Strike) -> Recovery:
+    working = advanced_after(life, strike.moment)
+    if fault.kills_worker:
+        return Recovery(claimed_after(life, strike.began), working)
+    if fault.kills_server:
+        return Recovery(client.answered_after(job_id, strike.moment), working)
+    return Recovery(working, working)
+
+
 async def _outcome(
-    bench: Bench, fault: Fault, job_id: UUID, life: Sequence[Change], strike: Strike, broken: Sequence[str],
-) -> Outcome:  # fmt: skip
+    bench: Bench, fault: Fault, job_id: UUID, strike: Strike, recovery: Recovery, broken: Sequence[str]
+) -> Outcome:
     job = await row(bench.facts, job_id)
-    began, moment = strike.began, strike.moment
-    working = advanced_after(life, moment)
-    recovered = claimed_after(life, began) if fault.kills_worker else working
-    problems = [*about(broken, job_id), *([strike.problem] if strike.problem else [])]
+    recovered = _seconds(strike.moment, recovery.recovered)
+    problems = [*broken, *([strike.problem] if strike.problem else [])]
     if recovered is None:
         problems.append("did not recover")
-    elif (recovered - moment).total_seconds() > fault.limit_seconds:
-        problems.append(f"recovered after {(recovered - moment).total_seconds():.1f} s")
+    elif recovered > fault.limit_seconds:
+        problems.append(f"recovered after {recovered:.1f} s")
     ended = job["completed_at"] or job["cancelled_at"] or datetime.now(UTC)
     return Outcome(
-        fault=fault.name, job_id=str(job_id),
-        recovered=_seconds(moment, recovered), working=_seconds(moment, working),
-        outage=(moment - began).total_seconds(),
-        repeated=job["files_repeated"] / (job["files_total"] or 1),
-        attempts=job["attempt"], failures=job["failures"],
-        took=(ended - job["created_at"]).total_seconds(), problems=tuple(problems),
+        fault=fault.name, job_id=str(job_id), recovered=recovered,
+        working=_seconds(strike.moment, recovery.working), outage=(strike.moment - strike.began).total_seconds(),
+        repeated=job["files_repeated"] / (job["files_total"] or 1), attempts=job["attempt"],
+        failures=job["failures"], took=(ended - job["created_at"]).total_seconds(), problems=tuple(problems),
     )  # fmt: skip
 
 

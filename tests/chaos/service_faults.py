@@ -94,7 +94,7 @@ FAULTS = (
     ),
     Fault(
         "server-killed", "MCP server SIGKILLed", partial(kill, "server"), partial(renew, "server"),
-        kills_worker=False, hits_all=True,
+        kills_worker=False, kills_server=True, hits_all=True,
     ),
     Fault(
         "operator-and-worker-killed", "operator and workers SIGKILLed together", kill_operator_and_workers,

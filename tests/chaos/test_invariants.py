@@ -27,7 +27,8 @@ from tests.chaos.trace import Change, advanced_after, changes, claimed_after, wi
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = Change(
     n=1, at=NOW, xid=1, writer="indexer/job-a1", job_id=UUID(int=1), state=JobState.RUNNING, attempt=1,
-    pod="job-a1", slot=True, claimed_at=NOW, percent=20, files_indexed=5, files_skipped=1, chunks_created=50, message="",
+    pod="job-a1", slot=True, claimed_at=NOW, percent=20, files_indexed=5, files_skipped=1,
+    chunks_created=50, message="",
 )  # fmt: skip
 NEXT = replace(CHANGE, n=2, at=NOW + timedelta(seconds=1), files_indexed=6, chunks_created=60, percent=30)
 
