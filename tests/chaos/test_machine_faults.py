@@ -1,0 +1,76 @@
+"""The parts of the machine faults that need no machine: the room of a node, and who is where."""
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from demo.deploy import NAMESPACE
+from tests.chaos import machine_faults
+from tests.chaos.cluster import Pod, Victim
+from tests.chaos.machines import placement, until
+
+
+class Lists:
+    """An API server with one node and some pods."""
+
+    def __init__(self, *pods: dict[str, Any]) -> None:
+        self.pods = pods
+
+    async def get(self, path: str, **_: str) -> dict[str, Any]:
+        return {"status": {"allocatable": {"cpu": "2"}}} if "/nodes/" in path else {"items": self.pods}
+
+
+class Reached:
+    """As much of a Cluster as the room of a node needs."""
+
+    def __init__(self, api: Lists) -> None:
+        self.api = api
+
+
+def pod(component: str, *requests: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = [{"resources": {"requests": {"cpu": cpu}}} for cpu in requests] or [{}]
+    labels = {"app.kubernetes.io/component": component}
+    return {"metadata": {"namespace": namespace, "labels": labels}, "spec": {"containers": containers}}
+
+
+async def test_the_preemptor_takes_what_everybody_but_the_indexers_leaves() -> None:
+    api = Lists(
+        pod("postgres", "250m"), pod("server", "0.5", "50m"), pod("operator"),
+        pod("indexer", "100m"), pod("indexer", "200m", namespace="another"),
+    )  # fmt: skip
+    assert await machine_faults._room_without_indexers(Reached(api), "node1") == 2000 - 250 - 500 - 50 - 200  # type: ignore[arg-type]
+
+
+def test_node_faults_refuse_victims_that_they_would_not_hit() -> None:
+    here, there = (Victim(UUID(int=n), f"job{n}", 1, Pod(f"job{n}-a1", "uid", f"node{n}")) for n in (2, 1))
+    machine_faults._require_on_lost_node([here])
+    with pytest.raises(AssertionError, match=r"job1-a1.* not on node2.*placement"):
+        machine_faults._require_on_lost_node([here, there])
+
+
+def test_only_a_cluster_that_can_lose_a_node_needs_a_placement() -> None:
+    assert placement(1) == {}
+    assert set(placement(2)) == {"postgres", "operator", "server", "indexer"}
+
+
+async def test_waiting_outlives_an_api_server_that_is_away() -> None:
+    answers = [httpx.ConnectError("refused"), False, True]
+
+    async def holds() -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    await until(holds, "it holds", 5)
+    assert not answers
+
+
+async def test_waiting_in_vain_says_for_what() -> None:
+    async def never() -> bool:
+        return False
+
+    with pytest.raises(TimeoutError, match="not so that pigs fly"):
+        await until(never, "pigs fly", 0.3)
