@@ -144,14 +144,14 @@ def uid_of(pod: str) -> str:
 @contextmanager
 def scaled_to_zero(workload: str) -> Iterator[None]:
     """A Deployment or StatefulSet without pods while the block runs."""
+    replicas = kubectl_json("get", "-n", NAMESPACE, workload)["spec"]["replicas"]
+    component = workload.rpartition("-")[2]
     kubectl("scale", "-n", NAMESPACE, workload, "--replicas=0")
-    kind, _, name = workload.partition("/")
-    component = name.removeprefix("codebase-mcp-")
     try:
-        wait_for(lambda: not _names(f"{LABEL_COMPONENT}={component}"), f"{kind} {name} has no pod")
+        wait_for(lambda: not _names(f"{LABEL_COMPONENT}={component}"), f"{workload} has no pod")
         yield
     finally:
-        kubectl("scale", "-n", NAMESPACE, workload, "--replicas=1")
+        kubectl("scale", "-n", NAMESPACE, workload, f"--replicas={replicas}")
         kubectl("rollout", "status", "-n", NAMESPACE, workload, "--timeout=90s")
 
 
