@@ -20,7 +20,9 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5000",
     "client_connection_check_interval": "2000",
-    "idle_in_transaction_session_timeout": "15000",
+    # A program that hangs, or whose node is gone, in the middle of a transaction keeps its locks for so long. It
+    # counts as lost after 5 s without a heartbeat (operator/health.py): then its successor must not wait for them.
+    "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
     # A generic plan knows nothing of how large the asked-for index or work list is: it read the vectors of every
     # index (0.9 s) where this one's would do (0.04 s). Planning anew costs a millisecond.

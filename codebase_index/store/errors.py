@@ -1,6 +1,6 @@
 """The store's errors: the only ones that leave it. Driver errors are translated in `translated`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -44,12 +44,26 @@ class AnotherJobRuns(StoreError):
     """Another job for the same source and ref is running; this one must wait for its end."""
 
 
+class IndexInUse(StoreError):
+    """A job writes into the index, or may do so again: it must end before the index can be removed."""
+
+    def __init__(self, jobs: Sequence[tuple[str, str, str]]) -> None:
+        told = ", ".join(f"job {name} in namespace {namespace} is {state}" for namespace, name, state in jobs)
+        namespace, name, _ = jobs[0]
+        cancel = f"""kubectl -n {namespace} patch ij {name} --type merge -p '{{"spec":{{"cancel":true}}}}'"""
+        super().__init__(
+            f"the index is in use: {told}, or its pod is not gone yet; nothing was removed; wait for its end or "
+            f"cancel it ({cancel}), then try again"
+        )
+
+
 # Classes of SQLSTATE that mean "away", not "wrong": connection trouble and shutdown.
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.TooManyConnectionsError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,  # this process stood still for too long
     OSError,
     TimeoutError,
 )
