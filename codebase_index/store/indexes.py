@@ -51,8 +51,3 @@ class Indexes:
             IndexRow(**{**dict(r), "job_state": JobState(r["job_state"]) if r["job_state"] else None})
             for r in records
         ]
-
-    async def delete(self, index_id: int) -> bool:
-        """Remove an index with everything in it. False when there is none."""
-        async with self._db.connection() as connection:
-            return await connection.fetchval(SQL["delete"], index_id, timeout=600) is not None

@@ -26,7 +26,7 @@ INSERT INTO job_transitions VALUES
 -- One index per target (source and ref): what search_code answers from. It outlives its jobs.
 CREATE TABLE indexes (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target     text NOT NULL UNIQUE,
+    target     text UNIQUE,  -- null: taken out, to be removed; nobody finds it any more
     source     text NOT NULL,
     ref        text,
     name       text,

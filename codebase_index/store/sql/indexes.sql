@@ -5,14 +5,11 @@ ON CONFLICT (target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name),
 RETURNING id;
 
 -- name: list
--- Every index with the state of its newest job.
+-- Every index with the state of its newest job. One without a target is being removed: nobody finds it any more.
 SELECT i.id, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at,
        j.id AS job_id, j.state AS job_state, j.percent AS job_percent
 FROM indexes i
 LEFT JOIN LATERAL (
     SELECT id, state, percent FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) j ON true
+WHERE i.target IS NOT NULL
 ORDER BY i.source, i.ref NULLS FIRST;
-
--- name: delete
--- An index with its files, chunks and vectors.
-DELETE FROM indexes WHERE id = $1 RETURNING id;

@@ -1,0 +1,151 @@
+"""The administrator's command: which indexes there are, and the removal of one. Runs in the operator's image.
+
+kubectl exec deploy/codebase-mcp-operator -- codebase-index list
+kubectl exec deploy/codebase-mcp-operator -- codebase-index delete /repositories/shop
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from codebase_index.store.database import Database
+from codebase_index.store.errors import StoreError
+from codebase_index.store.removal import Overview, Removal
+
+TELL_EVERY: Final = 2.0
+"""Seconds between lines of progress."""
+
+
+class Refused(Exception):
+    """The request names no index, or several. The message says which there are."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Return 0, or 1 with the reason on standard error."""
+    asked = _parser().parse_args(arguments)
+    try:
+        asyncio.run(_run(asked))
+    except (Refused, StoreError) as error:
+        print(f"codebase-index: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("codebase-index: interrupted; run the same command again to finish", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codebase-index", description="Shows and removes indexes. The database is CODEBASE_DATABASE_URL's."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every index, what it holds, and its newest job")
+    delete = commands.add_parser(
+        "delete",
+        help="remove an index with everything in it",
+        description="Removes an index. Search stops finding it at once. A removal that was interrupted goes on "
+        "when the command is given again. Refused while a job works on the index.",
+    )
+    delete.add_argument("index", help="its source (path or URL), or its name, as `list` shows them")
+    delete.add_argument("--ref", help="which one, where several refs are indexed; '' is the one without a ref")
+    return parser
+
+
+async def _run(asked: argparse.Namespace) -> None:
+    database = await Database.open(name="codebase-index", size=1)
+    try:
+        removal = Removal(database)
+        if asked.command == "list":
+            print(table(await removal.overview()))
+        else:
+            await _delete(removal, asked.index, asked.ref)
+    finally:
+        await database.close()
+
+
+async def _delete(removal: Removal, wanted: str, ref: str | None) -> None:
+    index = chosen(await removal.overview(), wanted, ref)
+    await removal.take_out(index.id)
+    holds = f"{index.files:,} files, {index.chunks:,} chunks, about {size(index.bytes)}"
+    print(f"{index.source}{_at(index.ref)}: {holds}; search does not find it any more", flush=True)
+    await removal.empty(index.id, _teller(index.files))
+    print("removed; making its room in the database usable again (VACUUM)", flush=True)
+    await removal.vacuum()
+    again = [i for i in await removal.overview() if (i.source, i.ref) == (index.source, index.ref)]
+    print("done" + ("; what was indexed anew since is kept: delete it again to remove that too" if again else ""))
+
+
+def _teller(files: int) -> Callable[[int, int], None]:
+    """Return a listener to removed batches that tells now and then how far it is."""
+    removed, told = 0, time.monotonic()
+
+    def tell(batch: int, _: int) -> None:
+        nonlocal removed, told
+        removed += batch
+        if time.monotonic() - told >= TELL_EVERY:
+            told = time.monotonic()
+            print(f"  {removed:,} of {files:,} files removed", flush=True)
+
+    return tell
+
+
+def chosen(indexes: Sequence[Overview], wanted: str, ref: str | None) -> Overview:
+    """Return the one index that is meant. Raises Refused.
+
+    One whose removal was interrupted comes first: then the command finishes that, and leaves alone what a job
+    has indexed anew since.
+    """
+    exact = [i for i in indexes if wanted.rstrip("/") in (i.source.rstrip("/"), i.name)]
+    found = [i for i in exact if ref is None or (i.ref or "") == ref]
+    if not found:
+        there = f"; there is {_told(exact)}" if exact else ""
+        raise Refused(f"no index of {wanted}{_at(ref)}{there}; `codebase-index list` shows all")
+    if len({(i.source, i.ref) for i in found}) > 1:
+        raise Refused(f"{wanted} means several indexes: {_told(found)}; give the source, and --ref REF")
+    return next((i for i in found if i.leaving), found[0])
+
+
+def _told(indexes: Sequence[Overview]) -> str:
+    return ", ".join(f"{i.source}{_at(i.ref) or ' without a ref'}" for i in indexes)
+
+
+def _at(ref: str | None) -> str:
+    return f"@{ref}" if ref else ""
+
+
+_HEADINGS = ("SOURCE", "REF", "NAME", "FILES", "CHUNKS", "SIZE", "INDEXED AT", "NEWEST JOB")
+
+
+def table(indexes: Sequence[Overview]) -> str:
+    """Lay the indexes out in columns, for people."""
+    if not indexes:
+        return "no index"
+    rows = [_HEADINGS, *(_row(index) for index in indexes)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(index: Overview) -> tuple[str, ...]:
+    if index.leaving:
+        state = "removal begun: delete it again to finish"
+    else:
+        state = f"{index.job} {index.job_state}" if index.job else "-"
+    at = f"{index.indexed_at:%Y-%m-%d %H:%M}" if index.indexed_at else "never completely"
+    counts = (f"{index.files:,}", f"{index.chunks:,}", size(index.bytes))
+    return (index.source, index.ref or "-", index.name or "-", *counts, at, state)
+
+
+def size(number: int) -> str:
+    """Write a number of bytes with the unit that leaves one to four digits before the point."""
+    value, units = float(number), ["B", "kB", "MB", "GB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.{1 if value < 10 and units[0] != 'B' else 0}f} {units[0]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+-- name: overview
+-- Every index with what it holds, its share of the disk by its chunks, and its newest job.
+SELECT i.id, i.source, i.ref, i.name, i.indexed_at, i.target IS NULL AS leaving, held.files, held.chunks,
+       COALESCE(disk.bytes * held.chunks / NULLIF(sum(held.chunks) OVER (), 0), 0)::bigint AS bytes,
+       newest.cr_name AS job, newest.state AS job_state
+FROM indexes i
+CROSS JOIN LATERAL (
+    SELECT count(*) AS files, COALESCE(sum(chunks), 0)::bigint AS chunks FROM files WHERE index_id = i.id) held
+CROSS JOIN (
+    SELECT sum(pg_total_relation_size(t)) AS bytes
+    FROM unnest(ARRAY['files', 'chunks', 'embeddings']::regclass[]) t) disk
+LEFT JOIN LATERAL (
+    SELECT cr_name, state FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) newest ON true
+ORDER BY i.source, i.ref NULLS FIRST, i.id;
+
+-- name: hold
+-- An index, held until the transaction ends: a job that is about to open it waits, and then looks again.
+SELECT target FROM indexes WHERE id = $1 FOR UPDATE;
+
+-- name: users
+-- The jobs that write into a target's index or may do so again, the oldest first.
+SELECT namespace, cr_name, state FROM jobs
+WHERE target = $1 AND (slot OR state NOT IN ('completed', 'failed', 'cancelled'))
+ORDER BY created_at, id;
+
+-- name: take_out
+-- From here on nothing finds this index: neither a search nor a job, which makes a new one for the same target.
+UPDATE indexes SET target = NULL WHERE id = $1;
+
+-- name: remove_files
+-- Some files of an index that was taken out, each whole with its chunks and vectors: about $2 chunks, or one file.
+DELETE FROM files WHERE id IN (
+    SELECT id FROM (
+        SELECT id, sum(chunks + 1) OVER (ORDER BY path) - chunks - 1 AS before
+        FROM (SELECT f.id, f.path, f.chunks FROM files f JOIN indexes i ON i.id = f.index_id
+              WHERE i.id = $1 AND i.target IS NULL ORDER BY f.path LIMIT $2) listed) counted
+    WHERE before < $2)
+RETURNING chunks;
+
+-- name: remove_index
+-- The row of an index that was taken out and is empty.
+DELETE FROM indexes i
+WHERE id = $1 AND target IS NULL AND NOT EXISTS (SELECT FROM files WHERE index_id = i.id)
+RETURNING id;
+
+-- name: taken_out
+-- Whether something is left of an index that was taken out.
+SELECT EXISTS (SELECT FROM indexes WHERE id = $1 AND target IS NULL);
