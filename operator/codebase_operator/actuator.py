@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -29,11 +29,16 @@ class NoSlot(StoreError):
 class Actuator:
     """Applies actions. What the API answers goes into the world, so that the next plan sees it at once."""
 
-    def __init__(self, api: Api, jobs: Jobs, world: World, template: PodTemplate) -> None:
+    def __init__(
+        self, api: Api, jobs: Jobs, world: World, template: PodTemplate,
+        tried: Callable[[do.Action, Exception | None], None] = lambda *_: None,
+    ) -> None:  # fmt: skip
+        """`tried` is told of each step, and why it failed."""
         self._api = api
         self._jobs = jobs
         self._world = world
         self._template = template
+        self._tried = tried
         self._now = datetime.now(UTC)
 
     async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
@@ -52,7 +57,9 @@ class Actuator:
             try:
                 await self._carry_out(action)
                 done += 1
+                self._tried(action, None)
             except (ApiError, StoreError) as error:
+                self._tried(action, error)
                 if job_id is not None:
                     stopped.add(job_id)
                 _report(action, error)
@@ -69,7 +76,6 @@ class Actuator:
             case do.StartPod():
                 await self._start(action.job, action.attempt)
             case do.Retry():
-                log.warning("retry", extra=_about(action.job, attempt=action.attempt, why=action.message))
                 await self._start(action.job, action.attempt, action.counted, action.message, action.avoid_node)
             case do.DeletePod():
                 await self._delete_pod(action)
@@ -154,7 +160,6 @@ class Actuator:
             await self._jobs.fail(action.job.id, action.attempt, action.error.value, action.message)
         except FenceLost:
             return  # it ended by itself in this moment
-        log.error("job failed", extra=_about(action.job, error=action.error.value, why=action.message))
 
     async def _cancel(self, job_id: UUID) -> None:
         try:
@@ -203,6 +208,9 @@ class Actuator:
                 return  # told before a restart
             # An event is a courtesy: its loss must not keep the job from moving on.
             log.warning("event not recorded", extra=_about(action.job, reason=action.reason, error=str(error)))
+        level = logging.WARNING if action.warning else logging.INFO
+        story = {"event": action.reason, "why": action.message, **action.facts}
+        log.log(level, "job %s", action.reason.lower(), extra=story)
 
 
 def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:

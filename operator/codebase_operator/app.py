@@ -5,9 +5,8 @@ never hangs when the operator is down. Events only feed the world and wake the l
 """
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,9 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import Api
+from codebase_operator.lease import Leader
 from codebase_operator.loop import Loop
+from codebase_operator.metrics import Metrics
 from codebase_operator.pods import COMPONENT
 from codebase_operator.settings import Settings
 from codebase_operator.world import World
@@ -44,7 +45,9 @@ class Operator:
     database: Database
     world: World
     loop: Loop
-    task: asyncio.Task[None]
+    leader: Leader | None
+    tasks: list[asyncio.Task[None]]
+    stop_metrics: Callable[[], None]
 
     @classmethod
     async def start(cls, settings: Settings) -> "Operator":
@@ -52,15 +55,27 @@ class Operator:
         api = await Api.connect(settings.namespace)
         database = await Database.open(name="codebase-operator", timeout=5.0)
         world = World(api)
-        actuator = Actuator(api, Jobs(database), world, settings.template)
-        loop = Loop(world, database, actuator, settings.namespace, settings.limit)
-        return cls(api, database, world, loop, asyncio.create_task(loop.run(), name="reconcile"))
+        leader = Leader(api, settings.lease, settings.pod) if settings.lease else None
+        leads = leader.leads if leader else lambda: True
+        metrics = Metrics(leads)
+        actuator = Actuator(api, Jobs(database), world, settings.template, metrics.carried_out)
+        loop = Loop(
+            world, database, actuator, settings.namespace, settings.limit, leads=leads, metrics=metrics
+        )  # fmt: skip
+        stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
+        tasks = [asyncio.create_task(loop.run(), name="reconcile")]
+        if leader:
+            tasks.append(asyncio.create_task(leader.run(loop.wake), name="lead"))
+        return cls(api, database, world, loop, leader, tasks, stop_metrics)
 
     async def stop(self) -> None:
-        """Stop the loop and close the connections."""
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
+        """Stop the loop, then release the lease, so that the next operator starts only when this one has ended."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.leader:
+            await self.leader.release()
+        self.stop_metrics()
         await self.database.close()
         await self.api.close()
 
@@ -120,7 +135,7 @@ def registry(site: Settings) -> kopf.OperatorRegistry:
         if trouble:
             # Any other exception would be retried after a minute, with the request hanging so long.
             raise kopf.PermanentError(trouble)
-        return "ok"
+        return (running[0].world.trouble() or "ok") if running else "ok"
 
     return handlers
 

@@ -1,9 +1,14 @@
-"""The reconcile loop: snapshot, plan, apply; again on every event and every second."""
+"""The reconcile loop: snapshot, plan, apply; again on every event and every second.
+
+Of several operators, each watches and measures, and the one that holds the lease applies.
+"""
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Final
 
 from codebase_index.store.database import Database
@@ -11,6 +16,7 @@ from codebase_index.store.errors import StoreError, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import ApiError
+from codebase_operator.metrics import Metrics, levels_of
 from codebase_operator.model import Snapshot
 from codebase_operator.planner import plan
 from codebase_operator.world import World
@@ -27,13 +33,18 @@ PAUSE: Final = 0.1
 class Loop:
     """Owns the database's side of a snapshot, and the pace."""
 
-    def __init__(self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int) -> None:
+    def __init__(
+        self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int, *,
+        leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+    ) -> None:  # fmt: skip
         self._world = world
         self._database = database
         self._jobs = Jobs(database)
         self._actuator = actuator
         self._namespace = namespace
         self._limit = limit
+        self._leads = leads
+        self._metrics = metrics or Metrics(leads)
         self._wake = asyncio.Event()
         self._migrated = False
         self._answers: bool | None = None
@@ -48,11 +59,14 @@ class Loop:
         while True:
             self._wake.clear()
             try:
-                if await self.cycle():
+                with self._metrics.cycle.time():
+                    changed = await self.cycle()
+                if changed:
                     self._wake.set()  # what was just changed may make the next step possible
                 self._world.cycle_done()
             except ApiError as error:
                 log.warning("cycle given up", extra={"error": str(error)})
+                self._world.cycle_done()  # the loop is well: it is the API server that is not
             except Exception:
                 log.exception("cycle failed")
             await asyncio.sleep(PAUSE)
@@ -60,10 +74,12 @@ class Loop:
                 await asyncio.wait_for(self._wake.wait(), TICK)
 
     async def cycle(self) -> int:
-        """Do one pass; return how many steps it carried out."""
+        """Do one pass, up to where the lease is lost; return how many steps it carried out."""
         await self._world.refresh()
         snapshot = await self.snapshot()
-        return await self._actuator.apply(plan(snapshot), snapshot.now)
+        self._metrics.show(levels_of(snapshot))
+        steps = plan(snapshot) if self._leads() else []
+        return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
 
     async def snapshot(self) -> Snapshot:
         """Take everything that is true now: cluster first, so that the rows are never older than the pods."""

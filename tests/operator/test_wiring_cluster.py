@@ -169,15 +169,26 @@ class Door:
             target.close()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Operator:
     """The operator as a process of its own."""
 
-    def __init__(self, namespace: str, dsn: str, folder: Path, kubeconfig: Path = KUBECONFIG) -> None:
+    def __init__(
+        self, namespace: str, dsn: str, folder: Path, kubeconfig: Path = KUBECONFIG, *,
+        name: str = "operator", lease: str = "",
+    ) -> None:  # fmt: skip
+        folder.mkdir(exist_ok=True)
         template = folder / "pod.json"
         template.write_text(json.dumps({"image": "localhost/none:0", "imagePullPolicy": "Never"}))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.liveness = f"http://127.0.0.1:{free.getsockname()[1]}/healthz"
+        metrics = free_port()
+        self.name = name
+        self.liveness = f"http://127.0.0.1:{free_port()}/healthz"
+        self.metrics = f"http://127.0.0.1:{metrics}/metrics"
         self.log = folder / "operator.log"
         self._environment = {
             **os.environ,
@@ -187,6 +198,9 @@ class Operator:
             "CODEBASE_POD_TEMPLATE": str(template),
             "CODEBASE_LIVENESS": self.liveness,
             "CODEBASE_LOG_LEVEL": "DEBUG",
+            "CODEBASE_POD": name,
+            "CODEBASE_LEASE_NAME": lease,
+            "CODEBASE_METRICS_PORT": str(metrics),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -203,11 +217,28 @@ class Operator:
 
     async def probe(self) -> int:
         """Return the liveness probe's HTTP status, 0 when it does not answer."""
+        return (await self._get(self.liveness))[0]
+
+    async def says(self) -> str:
+        """Return what the liveness probe answers."""
+        return (await self._get(self.liveness))[1]
+
+    async def samples(self, name: str) -> list[str]:
+        """Return the lines of a metric."""
+        lines = (await self._get(self.metrics))[1].splitlines()
+        return [line for line in lines if line.startswith(f"codebase_operator_{name}")]
+
+    async def leads(self) -> bool:
+        return await self.samples("leader") == ["codebase_operator_leader 1.0"]
+
+    @staticmethod
+    async def _get(url: str) -> tuple[int, str]:
         try:
             async with httpx.AsyncClient(trust_env=False) as http:
-                return (await http.get(self.liveness)).status_code
+                answer = await http.get(url)
+                return answer.status_code, answer.text
         except httpx.TransportError:
-            return 0
+            return 0, ""
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -409,6 +440,76 @@ async def test_two_operators_keep_the_limit(
         second.stop()
 
 
+async def test_of_two_operators_with_a_lease_one_leads_and_the_other_takes_over(
+    cluster: Cluster, dsn: str, tmp_path: Path
+) -> None:
+    leases = client.CoordinationV1Api(cluster.api)
+    both = [
+        Operator(cluster.namespace, dsn, tmp_path / name, name=name, lease="codebase-operator")
+        for name in ("one", "two")
+    ]  # fmt: skip
+
+    async def holder() -> str | None:
+        found = await leases.read_namespaced_lease("codebase-operator", cluster.namespace)
+        return found.spec.holder_identity
+
+    async def leader() -> Operator | None:
+        leading = [operator for operator in both if await operator.leads()]
+        assert len(leading) <= 1
+        return leading[0] if leading else None
+
+    async def job_gets_a_pod(name: str) -> None:
+        await cluster.create(name)
+
+        async def has_pod() -> bool:
+            return f"{name}-a1" in await cluster.pods()
+
+        await eventually(f"{name} has a pod", has_pod)
+
+    async def takes_over(operator: Operator) -> bool:
+        return await operator.leads() and await holder() == operator.name
+
+    for operator in both:
+        operator.start()
+    try:
+        first = await eventually("one leads", leader)
+        (second,) = (operator for operator in both if operator is not first)
+        assert await holder() == first.name
+        await job_gets_a_pod("before")
+
+        async def watches() -> bool:
+            sees = 'codebase_operator_jobs_active{state="pending"} 1.0' in await second.samples("jobs_active")
+            return sees and await second.probe() == 200
+
+        await eventually("the other one is well and sees the job", watches)
+        assert await second.samples("steps_total") == []
+        assert await first.samples("steps_total") != []
+
+        began = time.monotonic()
+        first.stop(signal.SIGKILL)
+        await eventually("the other one takes over", lambda: takes_over(second))
+        print(f"taken over {time.monotonic() - began:.1f} s after the kill")
+        await job_gets_a_pod("after")
+
+        first.start()
+        await eventually("the first one is back, and watches", lambda: says_ok(first))
+        assert not await first.leads()
+        began = time.monotonic()
+        assert second.stop(signal.SIGTERM) == 0
+        await eventually("it leads again", lambda: takes_over(first))
+        print(f"handed over within {time.monotonic() - began:.1f} s of the SIGTERM")
+        await job_gets_a_pod("again")
+        assert [line for operator in both for line in operator.tracebacks()] == []
+    finally:
+        for operator in both:
+            if operator.running():
+                operator.stop()
+
+
+async def says_ok(operator: Operator) -> bool:
+    return await operator.probe() == 200
+
+
 async def test_over_quota_the_job_stays_pending_with_the_reason(cluster: Cluster, operator: Operator) -> None:
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     await cluster.core.create_namespaced_resource_quota(cluster.namespace, quota)
@@ -463,7 +564,7 @@ async def test_an_outage_of_the_api_server_is_noticed_and_survived(
     target["server"] = f"https://{address.hostname}:{door.port}"
     through_the_door = tmp_path / "kubeconfig"
     through_the_door.write_text(yaml.safe_dump(settings))
-    operator = Operator(cluster.namespace, dsn, tmp_path, through_the_door)
+    operator = Operator(cluster.namespace, dsn, tmp_path, through_the_door, lease="codebase-operator")
     operator.start()
     try:
         await cluster.create("before")
@@ -476,13 +577,15 @@ async def test_an_outage_of_the_api_server_is_noticed_and_survived(
         await cluster.create("meanwhile")
 
         async def noticed() -> bool:
-            return await operator.probe() == 500
+            assert await operator.probe() == 200  # a restart would not bring the API server back
+            return "lists in a row failed" in await operator.says() and not await operator.leads()
 
-        await eventually("the probe fails", noticed)
+        await eventually("it says so, and does nothing without its lease", noticed)
         await door.open()
 
         async def recovered() -> bool:
-            return await cluster.pods() == {"before-a1", "meanwhile-a1"} and await operator.probe() == 200
+            there = await cluster.pods() == {"before-a1", "meanwhile-a1"}
+            return there and "lists in a row" not in await operator.says()
 
         await eventually("the operator works again by itself", recovered)
         await cluster.create("after")
