@@ -90,10 +90,10 @@ def large_repository(repositories: Path) -> str:
 
 @pytest.fixture(scope="session")
 def equal_repositories(repositories: Path) -> Iterator[list[str]]:
-    """Four repositories of one kind, each a fifth of the large one."""
+    """Four repositories of one kind, each a tenth of the large one."""
     folders = [repositories / f"equal-{number}-{uuid.uuid4().hex[:8]}" for number in range(4)]
     for number, folder in enumerate(folders):
-        generate(folder, file_count=FILE_COUNT // 5, avg_lines=200, seed=1 + number)
+        generate(folder, file_count=FILE_COUNT // 10, avg_lines=200, seed=1 + number)
     yield [str(folder) for folder in folders]
     for folder in folders:
         shutil.rmtree(folder)
