@@ -12,6 +12,7 @@ from kubernetes.aio import client
 
 from codebase_index.job import JobState
 from codebase_index.store.database import Database
+from codebase_index.store.errors import JobNotFound
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
@@ -19,6 +20,7 @@ from codebase_operator import lifecycle, planner
 from codebase_operator.actuator import Actuator, event_manifest
 from codebase_operator.api import Api
 from codebase_operator.loop import Loop
+from codebase_operator.metrics import Metrics
 from codebase_operator.model import Job
 from codebase_operator.settings import PodTemplate
 from codebase_operator.world import World
@@ -240,11 +242,98 @@ async def test_a_transition_is_told_once_also_after_a_restart_in_between(bench: 
     assert len(bench.sent("POST", "/events")) > 2
 
 
-async def test_an_event_that_cannot_be_told_stops_nothing(bench: Bench) -> None:
+def stories(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The log lines about transitions."""
+    return [vars(record) for record in caplog.records if hasattr(record, "event")]
+
+
+async def test_an_event_that_cannot_be_told_stops_nothing_and_is_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.server.create_job("a")
     bench.server.faults = [Fault("POST .*/events", 403, times=99)]
-    await bench.settle()
+    with caplog.at_level("INFO", "codebase_operator.actuator"):
+        await bench.settle()
     assert set(bench.server.pods) == {"a-a1"}
+    assert sorted(story["event"] for story in stories(caplog)) == ["Admitted", "Queued"]
+
+
+async def test_each_transition_is_one_log_line_with_the_counts(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.server.create_job("a")
+    bench.server.faults = [Fault("PATCH", 500, times=2)]  # the event is told, the mark fails, both are tried again
+    with caplog.at_level("INFO", "codebase_operator.actuator"):
+        await bench.settle()
+        job_id = (await bench.row("a")).id
+        await bench.jobs.claim(job_id, 1, "a-a1")
+        await bench.settle()
+        await bench.jobs.fail(job_id, 1, "SourceUnreadable", "chmod it")
+        await bench.settle()
+    told = stories(caplog)
+    assert [story["event"] for story in told] == ["Queued", "Admitted", "Started", "Failed"]
+    failed = told[-1]
+    assert (failed["levelname"], failed["why"], failed["reason"]) == ("WARNING", "chmod it", "SourceUnreadable")
+    names = ("job", "job_id", "repository", "attempt", "files_indexed", "chunks_created", "files_repeated")
+    assert [failed[name] for name in names] == ["a", job_id, "/repos/a", 1, 0, 0, 0]
+
+
+async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: Database) -> None:
+    metrics = Metrics()
+    bench.actuator._tried = metrics.carried_out
+    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, metrics=metrics)
+    bench.server.create_job("a")
+    bench.server.create_job("b")
+    await bench.settle()
+    for name in ("a", "b"):
+        await bench.jobs.claim((await bench.row(name)).id, 1, f"{name}-a1")
+    del bench.server.pods["b-a1"]
+    await bench.jobs.fail((await bench.row("a")).id, 1, "SourceUnreadable", "chmod it")
+    bench.server.faults = [Fault("PATCH .*/a/status", 409, times=2)]
+    await bench.settle()
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"codebase_operator_{name}", labels)
+
+    assert value("jobs_ended_total", state="failed", error_type="SourceUnreadable") == 1
+    assert value("retries_total", counted="false") == 1
+    assert value("steps_total", step="WriteStatus", outcome="conflict") == 2
+    assert value("jobs_active", state="running") == 1
+    assert value("slots_used") == 2  # the failed one's pod is not finished yet
+    assert value("database_up") == 1
+
+
+# --- several operators ----------------------------------------------------------------------------
+
+
+async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Bench, database: Database) -> None:
+    metrics = Metrics()
+    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, leads=lambda: False, metrics=metrics)
+    bench.server.create_job("a")
+    await bench.cycle(3)
+    assert {line.split()[0] for line in bench.server.requests} == {"GET"}
+    assert metrics.registry.get_sample_value("codebase_operator_queue_length") == 1
+    with pytest.raises(JobNotFound):
+        await bench.row("a")
+
+
+async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Bench, database: Database) -> None:
+    bench.server.create_job("a")
+    bench.server.create_job("b")
+    await bench.cycle()
+    asked: list[None] = []
+
+    def leads() -> bool:
+        asked.append(None)
+        return len(asked) <= 2  # for the plan, and for its first step
+
+    bench.server.requests.clear()
+    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, leads=leads)
+    assert await bench.loop.cycle() == 1  # of several: the places in the queue, then events and mirrors
+    assert bench.server.requests == []
+    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3)
+    assert await bench.loop.cycle() > 1
+    assert bench.server.requests != []
 
 
 async def test_a_job_is_removed_with_its_row_when_its_time_is_over(bench: Bench) -> None:

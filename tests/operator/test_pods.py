@@ -108,12 +108,22 @@ def test_settings_are_read_from_the_environment(tmp_path: Path) -> None:
     assert (settings.namespace, settings.limit, settings.template.image) == ("ns", 7, "i")
 
 
+def test_lease_and_metrics_are_optional(tmp_path: Path) -> None:
+    plain = Settings.from_env({**environment(tmp_path), "CODEBASE_LEASE_NAME": "", "CODEBASE_METRICS_PORT": ""})
+    assert (plain.lease, plain.metrics_port) == (None, None)
+    given = {"CODEBASE_LEASE_NAME": "operator", "CODEBASE_POD": "operator-x", "CODEBASE_METRICS_PORT": "9090"}
+    settings = Settings.from_env({**environment(tmp_path), **given})
+    assert (settings.lease, settings.pod, settings.metrics_port) == ("operator", "operator-x", 9090)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"CODEBASE_NAMESPACE": ""}, "CODEBASE_NAMESPACE"),
         ({"CODEBASE_MAX_CONCURRENT_JOBS": "many"}, "whole number"),
         ({"CODEBASE_POD_TEMPLATE": "/nowhere.json"}, "/nowhere.json"),
+        ({"CODEBASE_METRICS_PORT": "http"}, "CODEBASE_METRICS_PORT must be a whole number"),
+        ({"CODEBASE_LEASE_NAME": "operator"}, "CODEBASE_POD is not set"),
     ],
 )
 def test_unusable_settings_are_named(tmp_path: Path, change: dict[str, str], said: str) -> None:
