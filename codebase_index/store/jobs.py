@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -159,8 +159,18 @@ class Jobs:
         async with self._db.connection() as connection:
             await connection.execute(SQL["set_queue"], list(ids), list(positions), list(messages))
 
+    async def vanished(
+        self, namespace: str, existing: Sequence[UUID], ended_before: timedelta, limit: int
+    ) -> dict[UUID, JobRow]:
+        """Return final jobs of a namespace without a custom resource, `existing` being all that have one.
+
+        Only those that ended longer ago than `ended_before`, the oldest first, at most `limit`.
+        """
+        rows = await self._rows("vanished", namespace, list(existing), ended_before, limit)
+        return {row.id: row for row in rows}
+
     async def delete(self, job_id: UUID) -> bool:
-        """Remove a final job's row with its work list. False when it is not final or not there."""
+        """Remove a final job's row with its work list. False when it is not final, has a slot, or is not there."""
         async with self._db.connection() as connection:
             return await connection.fetchval(SQL["delete"], job_id) is not None
 

@@ -111,8 +111,16 @@ class CancelVanished:
 
 
 @dataclass(frozen=True)
+class RemoveVanished:
+    """Remove the row of a job that is over and whose resource is gone, after asking the API for it by name."""
+
+    job_id: UUID
+    name: str
+
+
+@dataclass(frozen=True)
 class DeleteJob:
-    """Remove a job that finished longer than ttlSecondsAfterFinished ago, with its row."""
+    """Remove a job that finished longer than ttlSecondsAfterFinished ago, with its row and events."""
 
     job: Job
 
@@ -132,7 +140,7 @@ class Emit:
 
 Action = (
     EnsureRow | Admit | ReleaseSlot | StartPod | Retry | DeletePod | Fail | Cancel | Suspend | SetQueue
-    | WriteStatus | CancelVanished | DeleteJob | Emit
+    | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit
 )  # fmt: skip
 
 
@@ -141,7 +149,7 @@ def job_of(action: Action) -> UUID | None:
     match action:
         case SetQueue():
             return None
-        case DeletePod() | CancelVanished() | ReleaseSlot():
+        case DeletePod() | CancelVanished() | RemoveVanished() | ReleaseSlot():
             return action.job_id
         case _:
             return action.job.id

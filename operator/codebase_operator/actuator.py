@@ -91,6 +91,8 @@ class Actuator:
                 await self._write_status(action.job, action.status)
             case do.CancelVanished():
                 await self._cancel_vanished(action)
+            case do.RemoveVanished():
+                await self._remove_vanished(action)
             case do.DeleteJob():
                 await self._delete_job(action.job)
             case do.Emit():
@@ -139,7 +141,8 @@ class Actuator:
         if any(owner["uid"] == str(job.id) for owner in body["metadata"].get("ownerReferences", ())):
             self._world.put_pod(body)
         else:
-            self._refuse(job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way; delete it")
+            whose = "one of a deleted job goes by itself within seconds, any other has to be deleted"
+            self._refuse(job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way: {whose}")
 
     def _refuse(self, job: Job, reason: str, message: str) -> None:
         self._world.refuse(job.id, Refusal(reason, message[:1000], self._now))
@@ -173,17 +176,27 @@ class Actuator:
             await self._jobs.fence(action.job.id, action.attempt, failed=False, message="Suspended")
 
     async def _cancel_vanished(self, action: do.CancelVanished) -> None:
-        """Cancel only what the API confirms to be gone: a job that is just being created may not be known yet."""
+        if await self._gone(action.name, action.job_id):
+            await self._cancel(action.job_id)
+            log.info("custom resource is gone: cancelled", extra={"job": action.name, "job_id": action.job_id})
+
+    async def _remove_vanished(self, action: do.RemoveVanished) -> None:
+        if await self._gone(action.name, action.job_id):
+            await self._forget(action.job_id)
+            log.info("row removed", extra={"job": action.name, "job_id": action.job_id, "why": "long gone"})
+
+    async def _gone(self, name: str, job_id: UUID) -> bool:
+        """Ask the API whether a resource is gone: one that is just being created may not be known here yet."""
         try:
-            body = await self._api.read_job(action.name)
-            if body["metadata"]["uid"] == str(action.job_id):
-                self._world.put_job(body)
-                return
+            body = await self._api.read_job(name)
         except ApiError as error:
             if error.status != 404:
                 raise
-        await self._cancel(action.job_id)
-        log.info("custom resource is gone: cancelled", extra={"job": action.name, "job_id": action.job_id})
+            return True
+        if body["metadata"]["uid"] != str(job_id):
+            return True  # another job took the name
+        self._world.put_job(body)
+        return False
 
     async def _delete_job(self, job: Job) -> None:
         """Remove the resource before the row: a resource without its row would run again."""
@@ -193,7 +206,17 @@ class Actuator:
             if error.status not in (404, 409):
                 raise
         self._world.jobs.remove(str(job.id))
-        await self._jobs.delete(job.id)
+        await self._forget(job.id)
+        log.info("job removed", extra=_about(job, why="its time after the end is over"))
+
+    async def _forget(self, job_id: UUID) -> None:
+        """Remove a job's events and its row with the work list. A row that is left here goes after `RETENTION`."""
+        try:
+            await self._api.delete_events(str(job_id))
+        except ApiError as error:
+            # They expire by themselves within an hour or so; the row must not stay for their sake.
+            log.warning("events not removed", extra={"job_id": job_id, "error": str(error)})
+        await self._jobs.delete(job_id)
 
     async def _write_status(self, job: Job, status: IndexingJobStatus) -> None:
         # Nulls stay in: in a merge patch they remove what is no longer true.

@@ -96,6 +96,11 @@ class Api:
         """Record an Event."""
         await self._call("POST", f"{self._core}/events", body=manifest)
 
+    async def delete_events(self, uid: str) -> None:
+        """Delete the Events about the object with this uid, whatever reported them."""
+        query = [("fieldSelector", f"involvedObject.uid={uid}")]
+        await self._call("DELETE", f"{self._core}/events", query=query)
+
     async def read_lease(self, name: str) -> dict[str, Any]:
         """Read a lease; 404 when there is none."""
         return await self._call("GET", f"{self._leases}/{name}")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from codebase_index.job import JobState
+from codebase_index.job import LABEL_JOB, JobState
 from codebase_index.resource import Condition
-from codebase_operator.model import Job, Refusal, View
+from codebase_operator.model import STUCK_AFTER, Job, Refusal, View
 
 # --- types -----------------------------------------------------------------------------------------
 
@@ -18,7 +18,7 @@ RUNNING: Final = "Running"  # True from the first claim by a pod to the end; the
 SUSPENDED: Final = "Suspended"  # spec.suspend is carried out: no pod, progress kept
 CANCELLED: Final = "Cancelled"  # spec.cancel, or a cancel through MCP, is carried out: nothing writes any more
 SUCCEEDED: Final = "Succeeded"  # Unknown while the job is active, then True or False for ever
-DEGRADED: Final = "Degraded"  # something that the job needs is away; it goes on by itself when that is back
+DEGRADED: Final = "Degraded"  # something that the job needs is away, or it is stuck; the reason says which
 
 # --- reasons: set when ... -------------------------------------------------------------------------
 
@@ -38,6 +38,7 @@ NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot
 BLOCKED: Final = "Blocked"  # Running=False: the job waits for a service
 WAITING_FOR_SERVICE: Final = "WaitingForService"  # Degraded=True: the indexer waits, the message says for what
 DATABASE_UNAVAILABLE: Final = "DatabaseUnavailable"  # Degraded=True: the operator cannot reach Postgres
+STUCK: Final = "StuckForDays"  # Degraded=True: unfinished for more than 7 days; the message says what to do
 AS_EXPECTED: Final = "AsExpected"  # Degraded=False
 SUSPEND_REQUESTED: Final = "SuspendRequested"  # Suspended=True
 NOT_SUSPENDED: Final = "NotSuspended"  # Suspended=False
@@ -180,11 +181,33 @@ def _succeeded(s: Situation) -> _Aspect:
 
 
 def _degraded(s: Situation) -> _Aspect:
+    if s.view.stuck(s.now) and s.job.spec is not None:
+        return "True", STUCK, _stuck(s)
     if s.database_away and not s.view.final:
         return "True", DATABASE_UNAVAILABLE, s.database_away
     if s.state is JobState.BLOCKED and s.view.row:
         return "True", WAITING_FOR_SERVICE, s.view.row.message
     return "False", AS_EXPECTED, ""
+
+
+def _stuck(s: Situation) -> str:
+    """Say what keeps the job, and what to do; the text stays the same from day to day."""
+    name, patch = s.job.name, """--type merge -p '{"spec":{"cancel":true}}'"""
+    cancel = f"cancel it: kubectl patch ij {name} {patch}"
+    if s.database_away:
+        what = f"{s.database_away}: bring the database back"
+    elif s.state is JobState.BLOCKED and s.view.row:
+        what = f"{s.view.row.message}: bring the service back, or {cancel}"
+    elif s.view.suspended:
+        what = f"it is suspended: set spec.suspend to false, or {cancel}"
+    elif not s.admitted:
+        place = s.place.message if s.place else "it has no slot"
+        what = f"{place}: see what holds the slots (kubectl get ij), give it a higher spec.priority, or {cancel}"
+    elif not s.view.under_way:
+        what = f"no pod has taken it: {s.refusal.message if s.refusal else s.pod_message}; or {cancel}"
+    else:
+        what = f"look at what it does: kubectl logs -l {LABEL_JOB}={name}; wait for its end, or {cancel}"
+    return f"not finished for more than {STUCK_AFTER.days} days, since {s.job.created:%Y-%m-%d %H:%M} UTC; {what}"
 
 
 def summary(conditions: list[Condition]) -> tuple[str, str, str]:

@@ -29,8 +29,8 @@ EXIT_GRACE: Final = timedelta(seconds=10)
 TERMINATION_GRACE: Final = timedelta(seconds=15)
 """How long after its grace period a pod may still be there before it is removed by force: its node is lost."""
 
-DEFAULT_TTL: Final[int] = IndexingJobSpec.model_fields["ttl_seconds_after_finished"].default
-"""Seconds for which a job whose spec cannot be read is kept."""
+RETENTION: Final = timedelta(seconds=IndexingJobSpec.model_fields["ttl_seconds_after_finished"].default)
+"""How long a final job is kept when nobody says it: its spec cannot be read, or its resource is gone."""
 
 REFUSED_AGAIN: Final = timedelta(seconds=5)
 """Pause before a pod that the API server refused is offered again."""
@@ -145,9 +145,9 @@ def _when_over(view: View, s: Snapshot) -> Iterator[Action]:
     yield from _clean_up(view, s)
     status, spec = view.job.status, view.job.spec
     ended = status.completed_at or status.cancelled_at
-    if ended is None or view.unfinished or view.job.deleting:
+    if ended is None or view.holds_slot or view.job.deleting:
         return
-    if s.now >= ended + timedelta(seconds=spec.ttl_seconds_after_finished if spec else DEFAULT_TTL):
+    if s.now >= ended + (timedelta(seconds=spec.ttl_seconds_after_finished) if spec else RETENTION):
         yield DeleteJob(view.job)
 
 

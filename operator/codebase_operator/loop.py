@@ -6,16 +6,20 @@ Of several operators, each watches and measures, and the one that holds the leas
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Final
+from uuid import UUID
 
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError, StoreUnavailable
 from codebase_index.store.jobs import Jobs
+from codebase_index.store.rows import JobRow
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import ApiError
+from codebase_operator.lifecycle import RETENTION
 from codebase_operator.metrics import Metrics, levels_of
 from codebase_operator.model import Snapshot
 from codebase_operator.planner import plan
@@ -28,6 +32,12 @@ TICK: Final = 1.0
 
 PAUSE: Final = 0.1
 """Seconds between cycles at least: a burst of events is one cycle."""
+
+SWEEP_INTERVAL: Final = 60.0
+"""Seconds between looks at what deleted resources left in the database."""
+
+SWEEP_ROWS: Final = 100
+"""Rows that one look removes at most: each takes two calls to the API, and the loop has other work."""
 
 
 class Loop:
@@ -47,6 +57,7 @@ class Loop:
         self._metrics = metrics or Metrics(leads)
         self._wake = asyncio.Event()
         self._migrated = False
+        self._next_sweep = 0.0
         self._answers: bool | None = None
         self._since = datetime.now(UTC)
 
@@ -81,6 +92,14 @@ class Loop:
         steps = plan(snapshot) if self._leads() else []
         return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
 
+    async def _vanished(self, existing: list[UUID]) -> dict[UUID, JobRow]:
+        """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
+        if time.monotonic() < self._next_sweep:
+            return {}
+        rows = await self._jobs.vanished(self._namespace, existing, RETENTION, SWEEP_ROWS)
+        self._next_sweep = time.monotonic() + SWEEP_INTERVAL
+        return rows
+
     async def snapshot(self) -> Snapshot:
         """Take everything that is true now: cluster first, so that the rows are never older than the pods."""
         jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
@@ -91,6 +110,7 @@ class Loop:
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])
+            rows |= await self._vanished([job.id for job in jobs])
         except StoreUnavailable as error:
             self._migrated = False  # it may come back as another, empty one
             if self._answers is not False:

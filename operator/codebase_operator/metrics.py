@@ -18,9 +18,6 @@ from codebase_operator.api import ApiError
 from codebase_operator.model import FINAL_PHASES, Snapshot, View, views_of
 from codebase_operator.order import slots_used, waiting
 
-STUCK_AFTER: Final = timedelta(days=7)
-"""An unfinished job that is older than this is counted as stuck. It is not removed: somebody may wait for it."""
-
 ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 
 
@@ -51,7 +48,7 @@ def levels_of(s: Snapshot) -> Levels:
         queued=len(waiting(views)),
         slots=len(slots_used(views, s)),
         limit=s.limit,
-        stuck=sum(age > STUCK_AFTER for age in ages),
+        stuck=sum(view.stuck(s.now) for view in active),
         database=s.rows is not None,
     )
 

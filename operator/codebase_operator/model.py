@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -14,6 +14,9 @@ from codebase_index.resource import Condition, IndexingJob, IndexingJobSpec, Ind
 from codebase_index.store.rows import JobRow
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
+
+STUCK_AFTER: Final = timedelta(days=7)
+"""An unfinished job that is older than this is flagged as stuck, never removed: somebody may wait for it."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,10 @@ class View:
     def under_way(self) -> bool:
         """Whether a pod once claimed the job, and it is not over."""
         return self.row is not None and self.row.state in (JobState.RUNNING, JobState.BLOCKED)
+
+    def stuck(self, now: datetime) -> bool:
+        """Whether the job is unfinished for so long that a person should look at it."""
+        return not self.final and now - self.job.created > STUCK_AFTER
 
     @property
     def suspended(self) -> bool:

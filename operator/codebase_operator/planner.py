@@ -12,10 +12,18 @@ from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
 from codebase_operator import conditions as c
-from codebase_operator.actions import Action, Admit, CancelVanished, DeletePod, SetQueue, WriteStatus
+from codebase_operator.actions import (
+    Action,
+    Admit,
+    CancelVanished,
+    DeletePod,
+    RemoveVanished,
+    SetQueue,
+    WriteStatus,
+)
 from codebase_operator.conditions import Situation
 from codebase_operator.events import events_of
-from codebase_operator.lifecycle import diagnosis_of, remove_by_force, steps_for
+from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
 from codebase_operator.mirror import status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
 from codebase_operator.order import Queue, decide, slots_to_free
@@ -49,10 +57,16 @@ def plan(s: Snapshot) -> list[Action]:
 
 
 def _vanished(s: Snapshot) -> Iterator[Action]:
+    """Yield the end of rows whose resource was deleted: active ones are cancelled, the others go in their time."""
     known = {job.id for job in s.jobs}
     for row in (s.rows or {}).values():
-        if row.id not in known and row.state not in FINAL and row.namespace == s.namespace:
+        if row.id in known or row.namespace != s.namespace:
+            continue
+        ended = row.completed_at or row.cancelled_at
+        if row.state not in FINAL:
             yield CancelVanished(row.id, row.cr_name)
+        elif ended and s.now >= ended + RETENTION and not row.slot:
+            yield RemoveVanished(row.id, row.cr_name)
 
 
 def _admit(view: View, limit: int) -> Admit:

@@ -78,7 +78,7 @@ class FakeApi:
             return self._strike(request, fault)
         try:
             body = await request.json() if request.can_read_body else {}
-            selector = request.query.get("labelSelector", "")
+            selector = request.query.get("labelSelector") or request.query.get("fieldSelector", "")
             answer = web.json_response(self._answer(request.method, request.path, body, selector))
         except Refused as error:
             answer = web.json_response({"kind": "Status", "message": str(error)}, status=error.status)
@@ -97,6 +97,8 @@ class FakeApi:
             if path == prefix and method == "GET":
                 found = [body for body in kind.values() if selected(body, selector)]
                 return {"metadata": {"resourceVersion": str(self.version)}, "items": found}
+            if path == prefix and method == "DELETE":
+                return self._delete_all_about(kind, selector.removeprefix("involvedObject.uid="))
             if path == prefix and method == "POST":
                 return self._create(kind, body)
             if path.startswith(prefix + "/"):
@@ -112,6 +114,12 @@ class FakeApi:
             assert body["metadata"]["labels"][LABEL_COMPONENT] == "indexer"
         body["metadata"]["uid"] = str(uuid4())
         return self._keep(kind, name, body)
+
+    @staticmethod
+    def _delete_all_about(kind: dict[str, dict[str, Any]], uid: str) -> dict[str, Any]:
+        for name in [name for name, body in kind.items() if body["involvedObject"]["uid"] == uid]:
+            del kind[name]
+        return {"kind": "Status", "status": "Success"}
 
     def _one(
         self, method: str, kind: dict[str, dict[str, Any]], name: str, subresource: str, body: dict[str, Any]

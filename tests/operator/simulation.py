@@ -10,7 +10,7 @@ from uuid import UUID
 from codebase_index.job import FINAL, JobState, pod_name
 from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
-from codebase_operator.model import Ending, Job, Pod, Snapshot
+from codebase_operator.model import Ending, Job, Pod, Refusal, Snapshot
 from codebase_operator.planner import plan
 from tests.operator.builders import NOW, row
 
@@ -30,6 +30,7 @@ class Simulation:
     pods: dict[str, Pod] = field(default_factory=dict)
     away: bool = False
     database_since: datetime = NOW - timedelta(hours=1)
+    refusals: dict[UUID, Refusal] = field(default_factory=dict)
     admissions: list[UUID] = field(default_factory=list)
     calls_left: int | None = None
     """How many more calls the operator makes before it crashes; None for no crash."""
@@ -38,7 +39,7 @@ class Simulation:
         return Snapshot(
             now=self.now, namespace="ns", limit=self.limit, jobs=tuple(self.jobs.values()),
             pods=tuple(self.pods.values()), rows=None if self.away else dict(self.rows),
-            database_since=self.database_since,
+            database_since=self.database_since, refusals=dict(self.refusals),
         )  # fmt: skip
 
     def settle(self, rounds: int = 8) -> None:
@@ -91,6 +92,8 @@ class Simulation:
             case do.CancelVanished(job_id, _):
                 self._cancel(job_id)
             case do.Suspend(job, attempt):
+            case do.RemoveVanished(job_id, _):
+                self._delete_row(job_id)
                 self._suspend(job.id, attempt)
             case do.SetQueue(places):
                 for job_id, position, message in places:
@@ -100,7 +103,7 @@ class Simulation:
             case do.DeleteJob(job):
                 del self.jobs[job.id]
                 self.call()
-                self.rows.pop(job.id, None)
+                self._delete_row(job.id)
             case do.Emit():
                 pass
 
@@ -135,6 +138,10 @@ class Simulation:
         self.call()
         name = pod_name(job.name, attempt)
         if name not in self.pods:
+        if name in self.pods and self.pods[name].job_id != job.id:
+            self.refusals[job.id] = Refusal("PodRefused", "a pod of a deleted job has the name still", self.now)
+            return
+        self.refusals.pop(job.id, None)
             self.pods[name] = Pod(id=f"{name}/{job.id}", name=name, job_id=job.id, attempt=attempt, node="node1")
 
     def _delete_pod(self, pod: Pod, force: bool) -> None:
@@ -153,6 +160,11 @@ class Simulation:
         self.change(job_id, state=JobState(state), **moment, **fields)
 
     def _suspend(self, job_id: UUID, attempt: int) -> None:
+    def _delete_row(self, job_id: UUID) -> None:
+        current = self.rows.get(job_id)
+        if current and current.state in FINAL and not current.slot:
+            del self.rows[job_id]
+
         current = self.rows[job_id]
         if current.state in (JobState.RUNNING, JobState.BLOCKED):
             self.change(

@@ -17,6 +17,7 @@ from codebase_operator.actions import (
     EnsureRow,
     Fail,
     ReleaseSlot,
+    RemoveVanished,
     Retry,
     SetQueue,
     StartPod,
@@ -41,7 +42,7 @@ def _short(action: Any) -> str:
     match action:
         case DeletePod():
             return f"{name} {action.pod.name}" + (" by force" if action.force else "")
-        case CancelVanished() | ReleaseSlot():
+        case CancelVanished() | RemoveVanished() | ReleaseSlot():
             return f"{name} {action.name}"
         case Retry():
             return f"{name} {action.job.name} {action.attempt}" + (" counted" if action.counted else "")

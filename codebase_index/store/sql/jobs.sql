@@ -147,4 +147,12 @@ WHERE jobs.id = q.id AND jobs.state = 'pending'
 
 -- name: delete
 -- A final job's row and its work list; the index stays.
-DELETE FROM jobs WHERE id = $1 AND state IN ('completed', 'failed', 'cancelled') RETURNING id;
+DELETE FROM jobs WHERE id = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelled') RETURNING id;
+-- name: vanished
+-- Jobs that ended longer ago than $3 and whose resource is none of $2, the oldest first, at most $4.
+SELECT * FROM jobs
+WHERE namespace = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelled')
+  AND COALESCE(completed_at, cancelled_at) <= now() - $3::interval AND NOT id = ANY ($2::uuid[])
+ORDER BY COALESCE(completed_at, cancelled_at), id
+LIMIT $4;
+
