@@ -91,9 +91,9 @@ class Simulation:
                 self._cancel(job.id)
             case do.CancelVanished(job_id, _):
                 self._cancel(job_id)
-            case do.Suspend(job, attempt):
             case do.RemoveVanished(job_id, _):
                 self._delete_row(job_id)
+            case do.Suspend(job, attempt):
                 self._suspend(job.id, attempt)
             case do.SetQueue(places):
                 for job_id, position, message in places:
@@ -137,11 +137,11 @@ class Simulation:
         self.change(job.id, queue_position=None)
         self.call()
         name = pod_name(job.name, attempt)
-        if name not in self.pods:
         if name in self.pods and self.pods[name].job_id != job.id:
             self.refusals[job.id] = Refusal("PodRefused", "a pod of a deleted job has the name still", self.now)
             return
         self.refusals.pop(job.id, None)
+        if name not in self.pods:
             self.pods[name] = Pod(id=f"{name}/{job.id}", name=name, job_id=job.id, attempt=attempt, node="node1")
 
     def _delete_pod(self, pod: Pod, force: bool) -> None:
@@ -159,12 +159,12 @@ class Simulation:
         moment = {when: self.now, "blocked_since": None, "queue_position": None}
         self.change(job_id, state=JobState(state), **moment, **fields)
 
-    def _suspend(self, job_id: UUID, attempt: int) -> None:
     def _delete_row(self, job_id: UUID) -> None:
         current = self.rows.get(job_id)
         if current and current.state in FINAL and not current.slot:
             del self.rows[job_id]
 
+    def _suspend(self, job_id: UUID, attempt: int) -> None:
         current = self.rows[job_id]
         if current.state in (JobState.RUNNING, JobState.BLOCKED):
             self.change(

@@ -145,9 +145,6 @@ FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS q (id, position, message)
 WHERE jobs.id = q.id AND jobs.state = 'pending'
   AND (jobs.queue_position, jobs.message) IS DISTINCT FROM (q.position, q.message);
 
--- name: delete
--- A final job's row and its work list; the index stays.
-DELETE FROM jobs WHERE id = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelled') RETURNING id;
 -- name: vanished
 -- Jobs that ended longer ago than $3 and whose resource is none of $2, the oldest first, at most $4.
 SELECT * FROM jobs
@@ -156,3 +153,6 @@ WHERE namespace = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelle
 ORDER BY COALESCE(completed_at, cancelled_at), id
 LIMIT $4;
 
+-- name: delete
+-- A final job's row and its work list; the index stays.
+DELETE FROM jobs WHERE id = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelled') RETURNING id;
