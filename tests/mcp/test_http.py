@@ -9,12 +9,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from mcp import Client, StdioServerParameters
+
+from codebase_index.store.database import Database
 
 START_SECONDS = 60  # a bound for a machine that is busy
 STOP_SECONDS = 30  # without a bound of its own, the server would wait for an open stream for ever
@@ -93,14 +96,20 @@ async def test_the_tools_work_over_standard_input_and_output(
     assert [result["path"] for result in found["results"]] == ["a.py"]
 
 
-async def test_health(url: str, shop: Any) -> None:
-    await shop.running()
+async def test_health(url: str, shop: Any, database: Database) -> None:
+    oldest = await shop.running("/work/oldest")
+    await shop.pending("/work/next")
+    over = await shop.failed("/work/over")
+    created = "UPDATE jobs SET created_at = now() - $2::interval WHERE id = $1"
+    async with database.connection() as connection:
+        await connection.execute(created, oldest, timedelta(hours=2))
+        await connection.execute(created, over, timedelta(hours=9))
     async with httpx.AsyncClient(base_url=url) as client:
         health, ready = await client.get("/healthz"), await client.get("/readyz")
     assert health.status_code == 200
     facts = health.json()
-    assert (facts["status"], facts["database"], facts["active_jobs"]) == ("ok", "ok", 1)
-    assert facts["oldest_active_job_seconds"] >= 0
+    assert (facts["status"], facts["database"], facts["active_jobs"]) == ("ok", "ok", 2)
+    assert 2 * 3600 <= facts["oldest_active_job_seconds"] < 3 * 3600
     assert ready.status_code == 200
     assert ready.json() == {"status": "degraded", "database": "ok", "kubernetes": "away"}
 
