@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
+from codebase_index.store.rows import JobRow
 from codebase_operator.actions import ReleaseSlot
 from codebase_operator.conditions import Place
 from codebase_operator.model import Snapshot, View
@@ -41,6 +42,11 @@ def slots_to_free(views: Iterable[View], s: Snapshot) -> Iterator[ReleaseSlot]:
             yield ReleaseSlot(row.id, row.cr_name)
 
 
+def keeps_its_repository(row: JobRow) -> bool:
+    """Whether a suspended job goes on later with its frozen list: another job would sweep what it has done."""
+    return row.state is JobState.PENDING and row.files_total is not None
+
+
 def waiting(views: Iterable[View]) -> list[View]:
     """Return the jobs that want a slot, in the order in which they get one."""
     wanting = [
@@ -58,19 +64,21 @@ def _rank(view: View) -> tuple[int, float, str]:
 def decide(views: Sequence[View], s: Snapshot) -> Queue:
     """Fill the free slots in order. A job whose repository is taken waits, and holds up nobody behind it."""
     used = slots_used(views, s)
-    taken = {v.job.spec.target: v.job.name for v in views if v.job.spec and v.job.id in used}
-    taken |= {row.target: row.cr_name for row in (s.rows or {}).values() if row.slot}
+    taken = {v.job.spec.target: (v.job.id, v.job.name) for v in views if v.job.spec and v.job.id in used}
+    rows = (s.rows or {}).values()
+    taken |= {row.target: (row.id, row.cr_name) for row in rows if row.slot or keeps_its_repository(row)}
     admitted: list[View] = []
     queued: list[tuple[View, str | None]] = []
     for view in waiting(views):
         assert view.job.spec is not None
-        target = view.job.spec.target
-        if target in taken or len(used) >= s.limit:
-            queued.append((view, taken.get(target)))
+        itself = (view.job.id, view.job.name)
+        holder = taken.get(view.job.spec.target, itself)
+        if holder != itself or len(used) >= s.limit:
+            queued.append((view, holder[1] if holder != itself else None))
             continue
         admitted.append(view)
         used.add(view.job.id)
-        taken[target] = view.job.name
+        taken[view.job.spec.target] = itself
     places = {
         view.job.id: Place(number, len(queued), len(used), waits_for)
         for number, (view, waits_for) in enumerate(queued, start=1)

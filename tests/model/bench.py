@@ -1,4 +1,4 @@
-"""The bench of the model: one event loop, one database with the model's clock in it, and the oracle's connection."""
+"""The bench of the model: an event loop, a database with the model's clock in it, and the oracle's connection."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -77,7 +77,7 @@ class Bench:
         await admin.execute("ALTER DATABASE model SET deadlock_timeout = '100ms'")
         await admin.close()
         dsn = with_database(self._uri, "model")
-        self.oracle = await asyncpg.connect(dsn)
+        self.oracle, self._watcher = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
         await self.oracle.execute(_SETUP)
         self.database = await Database.open(dsn, name="model", size=12)
 
@@ -85,6 +85,7 @@ class Bench:
         """Close the connections; the server goes with the fixture."""
         await self.database.close()
         await self.oracle.close()
+        await self._watcher.close()
 
     def shut(self) -> None:
         """End."""
@@ -117,7 +118,7 @@ class Bench:
                 halt.cancel()
 
     async def _lock_awaited(self) -> bool:
-        waiting: bool = await self.oracle.fetchval(
+        waiting: bool = await self._watcher.fetchval(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
             "AND wait_event_type = 'Lock')"
         )

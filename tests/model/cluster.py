@@ -66,7 +66,9 @@ class Cluster(FakeApi):
         body = self.pods[name]
         if "deletionTimestamp" not in body["metadata"]:
             until = (self.clock() + GRACE).isoformat()
-            body = self._keep(self.pods, name, {**body, "metadata": {**body["metadata"], "deletionTimestamp": until}})
+            body = self._keep(
+                self.pods, name, {**body, "metadata": {**body["metadata"], "deletionTimestamp": until}}
+            )
         return body
 
     def set_status(self, name: str, **status: Any) -> None:

@@ -85,12 +85,16 @@ class Oracle:
         await self._fences(rows, workers)
 
     async def _history(self) -> None:
-        changes = await self.oracle.fetch("SELECT * FROM model_changes WHERE number > $1 ORDER BY number", self._seen)
+        changes = await self.oracle.fetch(
+            "SELECT * FROM model_changes WHERE number > $1 ORDER BY number", self._seen
+        )
         for change in changes:
             self._seen = change["number"]
             before, after = JobState(change["from_state"]), JobState(change["to_state"])
             hold(
-                "states change by the table", before is after or after in TRANSITIONS[before], f"{before} -> {after}"
+                "states change by the table",
+                before is after or after in TRANSITIONS[before],
+                f"{before} -> {after}",
             )
             hold("nothing that is counted falls", not change["fell"], change["fell"])
             hold("slots never above the limit", change["slots"] <= self.limit, f"{change['slots']} slots")
@@ -137,7 +141,11 @@ class Oracle:
             hold("the counters are those of the work list", counted == done, f"{counted}, not {done}")
         self.indexed[row["target"]] |= wanted
         chunks = sum(len(content.chunks_of(path)) for path in wanted)
-        hold("chunks_created counts the chunks", row["chunks_created"] == chunks, f"{row['chunks_created']}/{chunks}")
+        hold(
+            "chunks_created counts the chunks",
+            row["chunks_created"] == chunks,
+            f"{row['chunks_created']}/{chunks}",
+        )
 
     async def _starts(self, rows: Mapping[UUID, Any]) -> None:
         counted = await self.oracle.fetch(

@@ -1,4 +1,4 @@
-"""An indexer of the model: the store's calls in the order of codebase_indexer's main and pipeline, one at a time."""
+"""An indexer of the model: the store's calls in the order of codebase_indexer's main and pipeline, one by one."""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto

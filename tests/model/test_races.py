@@ -1,0 +1,54 @@
+"""Lives that were written by hand: races that need more luck than random lives have."""
+
+import pytest
+
+from tests.model.bench import Bench
+from tests.model.faults import Strike
+from tests.model.life import Drawn, Life
+
+WELL: Drawn = (0, Strike.REFUSE, 500)
+
+
+@pytest.fixture
+def life(bench: Bench) -> Life:
+    """One slot, one job, whose pod has taken it."""
+    Life.bench = bench
+    life = Life()
+    life.begin(limit=1, skew=0, jobs=[0], moves=1)
+    return life
+
+
+def settle(life: Life, operator: int, times: int = 3) -> None:
+    for _ in range(times):
+        life.operate(which=operator, hears=1000, relist=True, drawn=WELL)
+        life.holds()
+
+
+def test_a_job_that_is_resumed_while_its_slot_is_released_waits_for_another_one(life: Life) -> None:
+    """One operator has seen that no pod is left, and stands still; the other one resumes the job."""
+    life.change(0, "suspend")
+    settle(life, 0)
+    life.pod_goes(0)
+    life.operate(which=0, hears=1000, relist=True, drawn=(6, Strike.HALT, 500))
+    assert life.operators[0].busy
+    life.change(0, "resume")
+    settle(life, 1)
+    life.pod_starts(0)
+    life.the_halted_go_on()
+    life.holds()
+    life.work(which=0, steps=[1, 1], drawn=WELL)
+    life.holds()
+    life.teardown()
+
+
+def test_another_job_does_not_sweep_what_a_suspended_one_has_done(life: Life) -> None:
+    """The suspended one goes on with its list later, and does not look at finished files again."""
+    life.work(which=0, steps=[0, 1] * 3, drawn=WELL)
+    life.change(0, "suspend")
+    life.create(0, False, False, 0, None)
+    settle(life, 0)
+    life.pod_goes(0)
+    for _ in range(8):
+        life.all_goes_well(0, 4)
+        life.holds()
+    life.teardown()
