@@ -78,7 +78,8 @@ class Simulation:
                 self._admit(job, attempt, limit)
             case do.ReleaseSlot(job_id, _):
                 if not any(pod.job_id == job_id and not pod.finished for pod in self.pods.values()):
-                    self.change(job_id, slot=False)
+                    raised = self.rows[job_id].state is JobState.PENDING
+                    self.change(job_id, slot=False, attempt=self.rows[job_id].attempt + raised)
             case do.StartPod(job, attempt):
                 self._start(job, attempt, counted=False)
             case do.Retry(job, attempt, counted):
@@ -117,13 +118,17 @@ class Simulation:
             current.state is not JobState.PENDING
             or current.attempt not in (attempt, attempt - 1)
             or len(others) >= limit
-            or current.target in {r.target for r in others}
+            or current.target in {r.target for r in self.rows.values() if r.id != job.id and self._keeps(r)}
         ):
             return
         self.admissions.append(job.id)
         self.change(job.id, slot=True, attempt=attempt, queue_position=None, message="Starting")
         self.call()
         self._start(job, attempt, counted=False)
+
+    @staticmethod
+    def _keeps(row_: JobRow) -> bool:
+        return row_.slot or (row_.state is JobState.PENDING and row_.files_total is not None)
 
     def _start(self, job: Job, attempt: int, *, counted: bool) -> None:
         current = self.rows[job.id]

@@ -53,12 +53,16 @@ SET slot = true, attempt = $2, queue_position = NULL,
     message = CASE WHEN attempt < $2 THEN 'Starting' ELSE message END
 WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state = 'pending'
   AND (SELECT count(*) FROM jobs o WHERE o.slot AND o.namespace = jobs.namespace AND o.id <> $1) < $3
-  AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.slot AND o.target = jobs.target AND o.id <> $1)
+  AND NOT EXISTS (
+      -- A suspended job keeps its repository: another one would sweep what its frozen list counts as done.
+      SELECT 1 FROM jobs o WHERE o.target = jobs.target AND o.id <> $1
+      AND (o.slot OR o.state = 'pending' AND o.files_total IS NOT NULL))
 RETURNING attempt;
 
 -- name: release_slot
--- The slot of a job that is over or suspended, when no pod of it is left.
-UPDATE jobs SET slot = false
+-- The slot of a job that is over or suspended, when no pod of it is left. Another operator may start a pod of the
+-- job, resumed in this moment: the token rises, so that a pod whose slot is gone cannot take the job.
+UPDATE jobs SET slot = false, attempt = attempt + CASE WHEN state = 'pending' THEN 1 ELSE 0 END
 WHERE id = $1 AND slot AND state IN ('pending', 'completed', 'failed', 'cancelled') RETURNING id;
 
 -- name: fence
