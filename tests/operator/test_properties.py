@@ -9,7 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from codebase_index.job import FINAL, JobState
 from codebase_index.resource import IndexingJobSpec
-from codebase_operator.model import FINAL_PHASES, Job, Pod
+from codebase_operator.conditions import DEGRADED, STUCK
+from codebase_operator.lifecycle import RETENTION
+from codebase_operator.model import FINAL_PHASES, STUCK_AFTER, Job, Pod
 from tests.operator.builders import job
 from tests.operator.simulation import Simulation
 
@@ -148,8 +150,9 @@ class Life(RuleBasedStateMachine):
             self.world.change(current.id, state=JobState.RUNNING, blocked_since=None)
         self.world.settle()
 
-    @rule(seconds=st.sampled_from([1, 4, 20, 200]))
+    @rule(seconds=st.sampled_from([1, 4, 20, 200, 300_000]))
     def time_passes(self, seconds: int) -> None:
+        """The last is half of the time for which a final job is kept."""
         self.world.advance(seconds)
         self.world.settle()
 
@@ -206,6 +209,23 @@ class Life(RuleBasedStateMachine):
         ]  # fmt: skip
         in_order = sorted(waiting, key=lambda j: (-(j.spec.priority if j.spec else 0), j.created, str(j.id)))
         assert [self.world.rows[j.id].queue_position for j in in_order] == list(range(1, len(in_order) + 1))
+
+    @invariant()
+    def what_is_over_goes_in_its_time_and_nothing_else(self) -> None:
+        if self.world.away:
+            return
+        for current in self.world.rows.values():
+            ended = current.completed_at or current.cancelled_at
+            assert ended is None or current.slot or self.world.now < ended + RETENTION, current
+        for job_ in self.world.jobs.values():
+            assert job_.id in self.world.rows, f"{job_.name} lost its row"
+
+    @invariant()
+    def only_old_jobs_are_flagged_as_stuck(self) -> None:
+        for job_ in self.world.jobs.values():
+            degraded = job_.condition(DEGRADED)
+            if degraded and degraded.reason == STUCK:
+                assert self.world.now - job_.created > STUCK_AFTER
 
     @invariant()
     def the_mirror_agrees_with_the_row(self) -> None:
