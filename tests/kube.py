@@ -53,12 +53,15 @@ def delete_job(name: str) -> None:
     kubectl("delete", "indexingjob", "-n", NAMESPACE, name, "--timeout=20s")
 
 
-def hold_slot(path: str) -> str:
-    """Start a job that holds its slot, at no cost, until it is cancelled: its embedding service is not there."""
-    name = f"holder-{uuid.uuid4().hex[:8]}"
-    job_id = apply_job(name, path, embedding={"provider": "ollama"})
-    wait_for(lambda: job_status(name).get("phase") == "Blocked", "the job waits for its embedding service")
-    return job_id
+def hold_slots(*paths: str) -> list[str]:
+    """Start jobs that hold their slots, at no cost, until cancelled: their embedding service is not there."""
+    jobs = {}
+    for path in paths:
+        name = f"holder-{uuid.uuid4().hex[:8]}"
+        jobs[name] = apply_job(name, path, embedding={"provider": "ollama"})
+    phases = {"Blocked"}
+    wait_for(lambda: {job_status(name).get("phase") for name in jobs} == phases, "each waits for its service")
+    return list(jobs.values())
 
 
 async def under_way(tools: Tools, repository: str) -> tuple[str, dict[str, Any]]:

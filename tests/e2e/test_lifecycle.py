@@ -14,7 +14,7 @@ from tests.kube import (
     assert_consistent,
     delete_job,
     facts,
-    hold_slot,
+    hold_slots,
     indexer_pods,
     job_status,
     name_of,
@@ -81,10 +81,10 @@ async def test_a_cancel_holds_while_the_operator_is_away(server_url: str, large_
 async def test_a_suspended_job_frees_its_slot_and_goes_on_where_it_stopped(
     server_url: str, repository: str, new_repository: Callable[[int], str]
 ) -> None:
-    holders = [hold_slot(new_repository(20)) for _ in range(2)]
+    holders = hold_slots(new_repository(5), new_repository(5))
     async with connect(server_url) as tools:
         job_id, before = await under_way(tools, repository)
-        queued = await tools.call("start_indexing_background", repo_path=new_repository(20))
+        queued = await tools.call("start_indexing_background", repo_path=new_repository(5))
         name = name_of(job_id)
         patch_job(name, suspend=True)
         wait_for(lambda: job_status(name)["phase"] == "Suspended" and not indexer_pods(job_id), "it is suspended")
@@ -107,7 +107,7 @@ async def test_a_suspended_job_frees_its_slot_and_goes_on_where_it_stopped(
 async def test_a_job_without_its_embedding_service_is_blocked_and_can_be_suspended(
     server_url: str, small_repository: str
 ) -> None:
-    job_id = hold_slot(small_repository)
+    [job_id] = hold_slots(small_repository)
     name = name_of(job_id)
     mirror = job_status(name)
     assert mirror["reason"] == "WaitingForService"
