@@ -33,9 +33,10 @@ def processes(pod_uid: str) -> list[Process]:
 def first(pod_uid: str) -> Process:
     """Return PID 1 of the pod's container. Raises LookupError while there is none.
 
-    The pause container's PID 1 is not meant: it only holds the pod's network.
+    The pause container's PID 1 is not meant: it only holds the pod's network. Nor is a container that the runtime
+    is still making: whoever kills that one strikes the runtime, not the product.
     """
-    found = [p for p in processes(pod_uid) if p.inner == 1 and p.arguments[0] != "/pause"]
+    found = [p for p in processes(pod_uid) if p.inner == 1 and p.arguments[0] not in ("/pause", "runc")]
     return _only(found, "PID 1", pod_uid)
 
 

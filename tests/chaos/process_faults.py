@@ -66,11 +66,13 @@ def stop(victim: Victim) -> None:
 
 
 async def out_of_memory(_: Cluster, victims: Sequence[Victim]) -> datetime:
-    """Lower the container's limit below its use until the kernel kills one of its processes; then restore it."""
+    """Lower the container's limit below its use until the kernel kills the worker; then restore it."""
     return max(await asyncio.gather(*(asyncio.to_thread(_starve, victim) for victim in victims)))
 
 
 def _starve(victim: Victim) -> datetime:
+    # The kernel would take one of the pool's processes, which the worker replaces within a moment.
+    Path(f"/proc/{worker(victim.pod.uid).pid}/oom_score_adj").write_text("1000")
     group = memory_group(first(victim.pod.uid))
     unified = (group / "memory.max").exists()
     limit, use, events = (
@@ -110,5 +112,5 @@ FAULTS = (
         counted_from="the last kill", repeated_limit=0.05,
     ),
     Fault("worker-hangs", "worker hangs (SIGSTOP)", hang_worker),
-    Fault("out-of-memory", "out of memory", out_of_memory, kills_worker=False),
+    Fault("out-of-memory", "out of memory", out_of_memory, counted_from="the kernel's kill"),
 )  # fmt: skip
