@@ -124,7 +124,8 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
 
 
 async def start(bench: Bench) -> list[UUID]:
-    """Start a job for each repository through the MCP server, on no index at all."""
+    """Start a job for each repository through the MCP server, on no index at all; what was noted is forgotten."""
+    await bench.facts.fetch("TRUNCATE chaos.changes, chaos.writes")
     await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)])
     async with bench.cluster.tools() as tools:
         started = [

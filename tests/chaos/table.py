@@ -16,9 +16,7 @@ from tests.chaos.rounds import Outcome
 from tests.chaos.stops import Stop
 
 RESULTS = CHECKOUT / "bench" / "results"
-_HEAD = (
-    f"{'fault':<46} {'runs':>4} {'recovered after: p50':>20} {'p95':>6} {'max':>6} {'outage':>7} {'repeated':>9}"
-)
+_COLUMNS = ("p50", "p95", "max")
 
 
 def row_of(fault: Fault | Stop, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -26,7 +24,8 @@ def row_of(fault: Fault | Stop, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     recovered = sorted(o.recovered for o in outcomes if o.recovered is not None)
     problems = sorted({problem for outcome in outcomes for problem in outcome.problems})
     return {
-        "fault": fault.name, "title": fault.title, "counted_from": fault.counted_from, "runs": len(outcomes),
+        "fault": fault.name, "kind": "cancel" if isinstance(fault, Stop) else "recovery",
+        "title": fault.title, "counted_from": fault.counted_from, "runs": len(outcomes),
         "limit_seconds": fault.limit_seconds, "repeated_limit": fault.repeated_limit,
         **{name: percentile(recovered, percent) for name, percent in (("p50", 50), ("p95", 95), ("max", 100))},
         "outage_max": round(max(o.outage for o in outcomes), 2),
@@ -45,20 +44,26 @@ def percentile(ordered: Sequence[float], percent: int) -> float | None:
 
 def line(row: dict[str, Any]) -> str:
     """Return a row for people."""
-    times = " ".join(f"{_seconds(row[name]):>{width}}" for name, width in (("p50", 8), ("p95", 8), ("max", 8)))
+    times = "".join(f"{_seconds(row[name]):>8}" for name in _COLUMNS)
     repeated = f"{100 * row['repeated_max']:.2f} %"
-    told = f"{row['title']:<46} {row['runs']:>4} {times} {_seconds(row['outage_max']):>8} {repeated:>9}"
-    return told + ("" if row["passed"] else "  BROKEN") + "".join(f"\n    {p}" for p in row["problems"][:6])
+    told = f"{row['title']:<42} {row['runs']:>4}{times}{_seconds(row['outage_max']):>8} {repeated:>8}"
+    broken = "" if row["passed"] else "  BROKEN"
+    return f"{told}  from {row['counted_from']}{broken}" + "".join(f"\n    {p}" for p in row["problems"][:6])
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print the whole matrix."""
-    print(_HEAD)
-    for row in rows:
-        print(line(row))
+    for kind, title, outage in (("recovery", "recovered", "outage"), ("cancel", "processes gone", "answer")):
+        chosen = [row for row in rows if row["kind"] == kind]
+        if chosen:
+            times = "".join(f"{name:>8}" for name in _COLUMNS)
+            print(f"\n{title + ' after':<42} {'runs':>4}{times}{outage:>8} {'repeated':>8}")
+            print("\n".join(line(row) for row in chosen))
     passed = sum(row["passed"] for row in rows)
-    print(f"{passed} of {len(rows)} rows within their limits; times from the moment that each row names, by the")
-    print("database's clock; repeated: share of a job's files that were started more than once, the worst job")
+    print(
+        f"\n{passed} of {len(rows)} rows within their limits. Times by the database's clock; repeated: the share of"
+    )
+    print("a job's files that were started more than once, in the worst job.")
 
 
 def save(path: Path, rows: Sequence[dict[str, Any]], **facts: Any) -> None:
