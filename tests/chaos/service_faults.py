@@ -109,7 +109,7 @@ FAULTS = (
         kills_worker=False, hits_all=True, counted_from="Postgres answers",
     ),
     Fault(
-        "backend-killed", "a Postgres backend SIGKILLed while it writes", kill_backend,
+        "backend-killed", "Postgres backend SIGKILLed while it writes", kill_backend,
         kills_worker=False, hits_all=True, counted_from="Postgres answers",
     ),
 )  # fmt: skip
