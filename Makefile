@@ -54,7 +54,7 @@ demo: up images venv ## Index a repository end to end: make demo [REPO=path or U
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-unit test-store test-operator test-mcp test-cluster ## Set up everything and run every test
+test: lint test-unit test-store test-operator test-model test-mcp test-cluster ## Set up everything and run every test
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests, in seconds
@@ -67,6 +67,14 @@ test-store: venv ## The store, the pipeline and the harness' own checks on a rea
 .PHONY: test-operator
 test-operator: venv ## The planner, the actuator, the conditions
 	@$(PY) -m pytest -q tests/operator -m "not cluster"
+
+.PHONY: test-model
+test-model: venv ## Random lives of jobs under faults, judged step by step: make test-model [EXAMPLES=2000]
+	@CODEBASE_MODEL_EXAMPLES=$(EXAMPLES) $(PY) -m pytest -q tests/model
+
+.PHONY: mutants
+mutants: venv ## Break the product on purpose, and see that the model test notices
+	@$(PY) -m tests.mutants
 
 .PHONY: test-mcp
 test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres

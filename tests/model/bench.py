@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeVar
 
 import asyncpg
@@ -63,9 +63,6 @@ class Bench:
         self.now = START
         self._uri = uri
         self._halted: list[tuple[asyncio.Task[Any], Fuse]] = []
-        self._prepare()
-
-    def _prepare(self) -> None:
         self.loop.run_until_complete(self._open())
 
     async def _open(self) -> None:
@@ -135,6 +132,17 @@ class Bench:
             await task
 
     # --- the clock and the examples ----------------------------------------------------------------
+
+    def clock(self) -> type[datetime]:
+        """Return a `datetime` whose now() is the model's."""
+        bench = self
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:
+                return bench.now
+
+        return Clock
 
     def wipe(self) -> None:
         """Begin an example."""

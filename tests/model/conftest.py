@@ -1,16 +1,21 @@
-"""One bench for the model's tests."""
+"""One bench for the model's tests, and the model's clock for the operator during each of them."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from codebase_operator import loop
 from tests.model.bench import Bench
-from tests.model.controller import use_clock
 
 
-@pytest.fixture(scope="module")
-def bench(postgres: str) -> Iterator[Bench]:
+@pytest.fixture(scope="session")
+def all_lives(postgres: str) -> Iterator[Bench]:
     bench = Bench(postgres)
-    use_clock(lambda: bench.now)
     yield bench
     bench.shut()
+
+
+@pytest.fixture
+def bench(all_lives: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(loop, "datetime", all_lives.clock())
+    return all_lives

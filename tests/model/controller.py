@@ -1,13 +1,11 @@
 """An operator of the model: the real World, Loop, planner and Actuator, with a view that may lag behind."""
 
 import math
-from collections.abc import Callable, Coroutine
-from datetime import datetime, tzinfo
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs import Jobs
-from codebase_operator import loop as loop_module
 from codebase_operator.actions import Action
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import ApiError
@@ -94,14 +92,3 @@ class Controller:
         finally:
             self._database.fuse = self._api.fuse = Fuse()
             self.busy = False
-
-
-def use_clock(clock: Callable[[], datetime]) -> None:
-    """Let the operator's own clock be the model's."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return clock()
-
-    loop_module.datetime = Clock  # type: ignore[misc]

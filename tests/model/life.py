@@ -1,7 +1,7 @@
 """A life: users, operators, pods, kubelets and faults at the real store, planner and actuator, in any order.
 
-Each rule is one thing that can happen. `oracle.Oracle` judges after every one; at the end everything is healed, and
-every job must come to its end.
+Each rule is one thing that can happen. `oracle.Oracle` judges after every one; at the end everything is healed,
+and every job must come to its end.
 """
 
 from collections.abc import Coroutine, Sequence
