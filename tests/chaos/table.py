@@ -61,9 +61,9 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
             print("\n".join(line(row) for row in chosen))
     passed = sum(row["passed"] for row in rows)
     print(
-        f"\n{passed} of {len(rows)} rows within their limits. Times by the database's clock; repeated: the share of"
+        f"\n{passed} of {len(rows)} rows within their limits. Times by the database's clock; repeated: the share"
     )
-    print("a job's files that were started more than once, in the worst job.")
+    print("of a job's files that were started more than once, in the worst job.")
 
 
 def save(path: Path, rows: Sequence[dict[str, Any]], **facts: Any) -> None:
