@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from codebase_index import text as text_module
-from codebase_index.embedding import StaticEmbedder
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.text import term_frequencies
 
 CHUNK_CHARACTERS = 1_200  # the middle of the chunker's window

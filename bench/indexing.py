@@ -27,7 +27,7 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
 import numpy as np
 import psutil
 
-from codebase_index.embedding import StaticEmbedder
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs

@@ -1,16 +1,13 @@
-"""From what a job asks for (provider and model) to the embedder that does it."""
+"""From what a job asks for (provider and model) to the embedder that does it.
+
+A provider is imported when it is asked for: SciPy takes as long to import as half of a program, and a pod takes
+its job before it needs an embedder, so a lost job is in new hands sooner.
+"""
 
 import os
 from collections.abc import Mapping
 
-from codebase_index.embedding.ollama import DEFAULT_MODEL as OLLAMA_MODEL
-from codebase_index.embedding.ollama import DEFAULT_URL as OLLAMA_URL
-from codebase_index.embedding.ollama import OllamaEmbedder
-from codebase_index.embedding.openai import DEFAULT_MODEL as OPENAI_MODEL
-from codebase_index.embedding.openai import DEFAULT_URL as OPENAI_URL
-from codebase_index.embedding.openai import OpenAIEmbedder
 from codebase_index.embedding.protocol import Embedder, EmbeddingUnavailable
-from codebase_index.embedding.static import StaticEmbedder
 
 
 def create(provider: str = "static", model: str | None = None, env: Mapping[str, str] = os.environ) -> Embedder:
@@ -26,10 +23,15 @@ def create(provider: str = "static", model: str | None = None, env: Mapping[str,
         case "static":
             return _static(model)
         case "ollama":
-            return OllamaEmbedder(model or OLLAMA_MODEL, env.get("OLLAMA_URL") or OLLAMA_URL)
+            from codebase_index.embedding import ollama
+
+            url = env.get("OLLAMA_URL") or ollama.DEFAULT_URL
+            return ollama.OllamaEmbedder(model or ollama.DEFAULT_MODEL, url)
         case "openai":
-            url = env.get("OPENAI_BASE_URL") or OPENAI_URL
-            return OpenAIEmbedder(model or OPENAI_MODEL, url, env.get("OPENAI_API_KEY"))
+            from codebase_index.embedding import openai
+
+            url = env.get("OPENAI_BASE_URL") or openai.DEFAULT_URL
+            return openai.OpenAIEmbedder(model or openai.DEFAULT_MODEL, url, env.get("OPENAI_API_KEY"))
     raise EmbeddingUnavailable(
         f"there is no embedding provider {provider!r}; choose static (the default), ollama or openai"
     )
@@ -44,7 +46,9 @@ def by_name(name: str, env: Mapping[str, str] = os.environ) -> Embedder:
     return create(provider, model, env)
 
 
-def _static(model: str | None) -> StaticEmbedder:
+def _static(model: str | None) -> Embedder:
+    from codebase_index.embedding.static import StaticEmbedder
+
     embedder = StaticEmbedder.load()
     if model and embedder.name != f"static/{model}":
         raise EmbeddingUnavailable(

@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.server import MCPServer
 from mcp_types import CallToolResult
 
-from codebase_index.embedding import StaticEmbedder
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.source import SourcePolicy

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codebase_index.embedding import StaticEmbedder
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies

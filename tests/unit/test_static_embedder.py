@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.embedding import StaticEmbedder, Vectors
-from codebase_index.embedding.static import MODEL_FOLDER
+from codebase_index.embedding import Vectors
+from codebase_index.embedding.static import MODEL_FOLDER, StaticEmbedder
 from codebase_index.embedding.wordpiece import wordpiece
 
 DATA = Path(__file__).parent / "data"
