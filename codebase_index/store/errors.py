@@ -79,7 +79,8 @@ def translated() -> Iterator[None]:
     except (asyncpg.exceptions.DiskFullError, asyncpg.exceptions.ProgramLimitExceededError) as error:
         raise InsufficientStorage(
             f"insufficient storage: the database has no room left ({error}); enlarge the database's volume or "
-            "delete an index that is not needed, then start the job again: what is committed is kept"
+            "remove an index that is not needed (codebase-index delete, in the operator's pod), then start the "
+            "job again: what is committed is kept"
         ) from error
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "jobs_one_running_per_target":
