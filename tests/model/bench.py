@@ -22,11 +22,11 @@ CREATE TABLE model_clock (now timestamptz NOT NULL);
 CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now FROM public.model_clock';
 CREATE TABLE model_changes (
     number bigint GENERATED ALWAYS AS IDENTITY, job_id uuid, from_state job_state, to_state job_state,
-    fell text[], slots bigint);
+    raised boolean, fell text[], slots bigint);
 CREATE FUNCTION model_note_job() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO model_changes (job_id, from_state, to_state, fell, slots) VALUES (
-        OLD.id, OLD.state, NEW.state,
+    INSERT INTO model_changes (job_id, from_state, to_state, raised, fell, slots) VALUES (
+        OLD.id, OLD.state, NEW.state, NEW.attempt > OLD.attempt,
         ARRAY(SELECT name FROM (VALUES
             ('attempt', OLD.attempt > NEW.attempt), ('files_indexed', OLD.files_indexed > NEW.files_indexed),
             ('files_skipped', OLD.files_skipped > NEW.files_skipped), ('percent', OLD.percent > NEW.percent),
@@ -120,6 +120,11 @@ class Bench:
             "AND wait_event_type = 'Lock')"
         )
         return waiting
+
+    @property
+    def halted(self) -> bool:
+        """Whether somebody stands still in the middle of a step."""
+        return bool(self._halted)
 
     def wake(self) -> None:
         """Let everything that stands still go on to its end."""

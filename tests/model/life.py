@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_JOB_ID, ExitCode
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunks
 from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_operator.planner import plan
@@ -56,7 +55,7 @@ class Life(RuleBasedStateMachine):
             Controller(self.cluster, self.door(), ApiDoor(self.cluster, self.weather), limit) for _ in range(2)
         ]
         self.workers: list[Worker] = []
-        self.oracle = Oracle(bench.oracle, Chunks(bench.database), self.cluster, limit)
+        self.oracle = Oracle(bench.oracle, bench.database, self.cluster, limit)
         for repo in jobs[:4]:
             self.create(repo, False, False, 0, None)
         for _ in range(moves):
@@ -289,7 +288,7 @@ class Life(RuleBasedStateMachine):
     def holds(self) -> None:
         if getattr(self, "ok", False):
             self.ok = False
-            self.bench.run(self.oracle.check(self.workers))
+            self.bench.run(self.oracle.check(self.workers, self.bench.halted))
             self.ok = True
 
     # --- the end: everything is healed, and every job has a way out ---------------------------------

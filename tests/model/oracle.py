@@ -1,7 +1,7 @@
 """What must be true after every step, judged from the database, the cluster and the processes that live."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,10 +9,21 @@ from uuid import UUID
 
 import asyncpg
 
-from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_JOB_ID, TRANSITIONS, JobState
+from codebase_index.job import (
+    FINAL,
+    LABEL_ATTEMPT,
+    LABEL_JOB_ID,
+    TRANSITIONS,
+    ErrorType,
+    ExitCode,
+    JobState,
+    Phase,
+)
 from codebase_index.store.chunks import Chunks, Writer
-from codebase_index.store.errors import FenceLost
-from codebase_index.store.work import Entry
+from codebase_index.store.database import Database
+from codebase_index.store.errors import FenceLost, IllegalTransition
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.work import Entry, Work
 from tests.model import content
 from tests.model.cluster import Cluster, ended
 from tests.model.worker import Worker
@@ -58,7 +69,7 @@ class Oracle:
     """Remembers what no snapshot shows: who was ever done, and which job saw an index last."""
 
     oracle: asyncpg.Connection
-    chunks: Chunks
+    database: Database
     cluster: Cluster
     limit: int
     entries: dict[UUID, list[Entry]] = field(default_factory=dict)
@@ -67,17 +78,19 @@ class Oracle:
     """Files that some job of a target was ever done with."""
     stillborn: set[str] = field(default_factory=set)
     """Uids of pods that were made by an operator that was late: their attempt was fenced before they began."""
+    raced: set[str] = field(default_factory=set)
+    """Uids of pods that were made while an operator stood still between its look at the pods and what follows."""
     known_pods: set[str] = field(default_factory=set)
     newest: dict[str, tuple[datetime, UUID]] = field(default_factory=dict)
     """The job of each target that was started last: its list is what the index becomes."""
     _seen: int = 0
 
-    async def check(self, workers: Iterable[Worker]) -> None:
-        """Check every invariant. Raises Broken."""
+    async def check(self, workers: Iterable[Worker], raced: bool) -> None:
+        """Check every invariant. `raced`: somebody stands still in the middle of a step. Raises Broken."""
         rows = {row["id"]: row for row in await self.oracle.fetch("SELECT * FROM jobs")}
         work = {row["job_id"]: row for row in await self.oracle.fetch(_WORK)}
         await self._history()
-        self._limit(rows, workers)
+        self._limit(rows, workers, raced)
         for job_id, row in rows.items():
             self._counters(row, work.get(job_id))
         await self._starts(rows)
@@ -96,10 +109,12 @@ class Oracle:
                 before is after or after in TRANSITIONS[before],
                 f"{before} -> {after}",
             )
+            stops = after in (JobState.PENDING, JobState.CANCELLED) and before is not after
+            hold("a suspend and a cancel raise the token", not stops or change["raised"], f"{before} -> {after}")
             hold("nothing that is counted falls", not change["fell"], change["fell"])
             hold("slots never above the limit", change["slots"] <= self.limit, f"{change['slots']} slots")
 
-    def _limit(self, rows: Mapping[UUID, Any], workers: Iterable[Worker]) -> None:
+    def _limit(self, rows: Mapping[UUID, Any], workers: Iterable[Worker], raced: bool) -> None:
         slots = {job_id for job_id, row in rows.items() if row["slot"]}
         with_pods = set()
         for body in self.cluster.pods.values():
@@ -110,8 +125,14 @@ class Oracle:
                 late = row is None or row["state"] in FINAL or row["attempt"] != int(labels[LABEL_ATTEMPT])
                 if late:
                     self.stillborn.add(uid)
+                elif raced:
+                    self.raced.add(uid)
             if not ended(body) and uid not in self.stillborn:
                 with_pods.add(UUID(labels[LABEL_JOB_ID]))
+                kept = row is None or row["slot"] or uid in self.raced
+                hold("a slot is kept while a pod is there", kept, body["metadata"]["name"])
+        targets = [rows[job_id]["target"] for job_id in slots]
+        hold("one job of a repository has a slot", len(set(targets)) == len(targets), targets)
         busy = slots | with_pods
         hold("jobs with a slot or a pod never above the limit", len(busy) <= self.limit, f"{len(busy)} jobs")
         for worker in workers:
@@ -184,17 +205,39 @@ class Oracle:
                 hold("a file that is done is in the index", not lost, lost)
 
     async def _fences(self, rows: Mapping[UUID, Any], workers: Iterable[Worker]) -> None:
-        """Let everybody who lives and lost the fence try to write."""
+        """Let everybody who lives and lost the fence try to write; and nobody else may be told that he lost it."""
         for worker in workers:
             row = rows.get(worker.job_id)
-            if worker.code is not None or worker.busy or (row and holds(worker, row)):
-                continue
-            writer = Writer(worker.job_id, worker.attempt, 0, content.MODEL, content.FINGERPRINT)
+            rightful = row is not None and (holds(worker, row) or may_claim(worker, row))
+            if worker.code == ExitCode.FENCED:
+                hold("only who lost the fence is told so", not rightful, f"{worker.pod}: {row and dict(row)}")
+            elif worker.code is None and not worker.busy and not rightful:
+                await self._try_everything(worker)
+
+    async def _try_everything(self, worker: Worker) -> None:
+        index_id = worker.writer.index_id if worker.writer else 0
+        writer = Writer(worker.job_id, worker.attempt, index_id, content.MODEL, content.FINGERPRINT)
+        jobs, work, chunks = Jobs(self.database), Work(self.database), Chunks(self.database)
+        fence = (worker.job_id, worker.attempt)
+        tries: dict[str, Callable[[], Awaitable[object]]] = {
+            "commit a batch": lambda: chunks.commit_batch(writer, []),
+            "claim the job": lambda: jobs.claim(*fence, worker.pod),
+            "claim files": lambda: work.claim(*fence, worker.pod, 1),
+            "freeze": lambda: work.freeze(*fence, []),
+            "beat": lambda: jobs.heartbeat(*fence, Progress(Phase.SCANNING, 0, "")),
+            "set the commit": lambda: jobs.set_commit(*fence, "c0ffee"),
+            "block": lambda: jobs.block(*fence, ""),
+            "unblock": lambda: jobs.unblock(*fence),
+            "sweep": lambda: chunks.sweep(writer),
+            "complete": lambda: chunks.complete(writer, ""),
+            "fail": lambda: jobs.fail(*fence, ErrorType.INTERNAL.value, ""),
+        }
+        for what, attempt in tries.items():
             try:
-                await self.chunks.commit_batch(writer, [])
-            except FenceLost:
+                await attempt()
+            except (FenceLost, IllegalTransition):
                 continue
-            raise Broken("who lost the fence cannot write", f"{worker.pod} of attempt {worker.attempt}")
+            raise Broken("who lost the fence cannot write", f"{worker.pod} of attempt {worker.attempt}: {what}")
 
 
 def holds(worker: Worker, row: Mapping[str, Any]) -> bool:

@@ -52,3 +52,24 @@ def test_another_job_does_not_sweep_what_a_suspended_one_has_done(life: Life) ->
         life.all_goes_well(0, 4)
         life.holds()
     life.teardown()
+
+
+def test_an_operator_with_an_old_plan_admits_no_second_job_for_a_repository(life: Life) -> None:
+    life.begin(limit=2, skew=0, jobs=[0], moves=0)
+    life.think(which=0, hears=1000)
+    life.create(0, False, False, 5, None)
+    settle(life, 1)
+    life.act(which=0, drawn=WELL)
+    life.holds()
+    life.teardown()
+
+
+def test_an_operator_that_does_not_see_a_pod_asks_before_it_frees_the_slot(life: Life) -> None:
+    """Its watch lags: the other operator has made a pod, and the job is cancelled."""
+    life.begin(limit=1, skew=0, jobs=[0], moves=0)
+    life.think(which=0, hears=1000)
+    settle(life, 1)
+    life.cancel_through_mcp(which=0, drawn=WELL)
+    life.operate(which=0, hears=0, relist=False, drawn=WELL)
+    life.holds()
+    life.teardown()
