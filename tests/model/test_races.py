@@ -2,9 +2,11 @@
 
 import pytest
 
+from codebase_index.job import ExitCode
 from tests.model.bench import Bench
 from tests.model.faults import Strike
 from tests.model.life import Drawn, Life
+from tests.model.worker import Stage
 
 WELL: Drawn = (0, Strike.REFUSE, 500)
 
@@ -72,4 +74,37 @@ def test_an_operator_that_does_not_see_a_pod_asks_before_it_frees_the_slot(life:
     life.cancel_through_mcp(which=0, drawn=WELL)
     life.operate(which=0, hears=0, relist=False, drawn=WELL)
     life.holds()
+    life.teardown()
+
+
+def test_a_worker_of_a_lost_node_comes_back_when_another_one_has_its_job(life: Life) -> None:
+    """It holds a batch, sweeps, ends and beats as if nothing had happened: nothing of it may count."""
+    life.work(which=0, steps=[0, 1] * 3 + [0], drawn=WELL)
+    life.worker_breaks(which=0, how="hang")
+    for _ in range(6):
+        life.time_passes(20)
+        settle(life, 0, 1)
+        life.pod_starts(0)
+    [lost, *_, heir] = life.workers
+    assert lost.attempt < heir.attempt
+    life.work(which=len(life.workers) - 2, steps=[1], drawn=WELL)
+    assert heir.stage is not Stage.CLAIM
+    life.holds()
+    life.the_hung_go_on()
+    life.holds()
+    life.work(which=0, steps=[1], drawn=WELL)
+    assert lost.code == ExitCode.FENCED
+    life.holds()
+    life.teardown()
+
+
+@pytest.mark.parametrize("strike", [Strike.LOSE, Strike.REFUSE, Strike.DIE_AFTER])
+def test_a_batch_whose_commit_broke_is_committed_again(life: Life, strike: Strike) -> None:
+    life.work(which=0, steps=[0, 0, 0, 0, 0], drawn=WELL)
+    assert life.workers[0].batches
+    life.work(which=0, steps=[1], drawn=(2, strike, 500))
+    life.holds()
+    for _ in range(4):
+        life.work(which=0, steps=[1, 0], drawn=WELL)
+        life.holds()
     life.teardown()
