@@ -72,7 +72,9 @@ async def out_of_memory(_: Cluster, victims: Sequence[Victim]) -> datetime:
 
 def _starve(victim: Victim) -> datetime:
     # The kernel would take one of the pool's processes, which the worker replaces within a moment.
-    Path(f"/proc/{worker(victim.pod.uid).pid}/oom_score_adj").write_text("1000")
+    chosen = worker(victim.pod.uid)
+    for process in processes(victim.pod.uid):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000" if process == chosen else "0")
     group = memory_group(first(victim.pod.uid))
     unified = (group / "memory.max").exists()
     limit, use, events = (
