@@ -36,6 +36,9 @@ START_PATIENCE_SECONDS = 0.3
 """The same for each of the two uses of the database in a start, which it could do without, and which has to be
 answered within a second."""
 
+INTENT_PATIENCE_SECONDS = 0.3
+"""How long a cancel's fence waits for the job's resource to say the same: an API server may hang."""
+
 CREATE_TRIES = 5
 """How often a start looks again when the name it wanted was taken. One twin costs one; more is an accident."""
 
@@ -238,6 +241,12 @@ class JobService:
 
     async def _record_intent(self, name: str, uid: UUID) -> None:
         """Set spec.cancel, so that the cancel outlives the database. The fence alone already stops the job."""
+        patch = self._going_on(self._patch(name, uid))
+        done, _ = await asyncio.wait({patch}, timeout=INTENT_PATIENCE_SECONDS)
+        for task in done:
+            task.result()
+
+    async def _patch(self, name: str, uid: UUID) -> None:
         try:
             await self._cluster.cancel(name, str(uid))
         except ClusterUnavailable as error:
@@ -256,10 +265,14 @@ class JobService:
 
     async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
         """Run a change that goes on when the client hangs up: a closed stream cancels the tool's task."""
+        return await asyncio.shield(self._going_on(change))
+
+    def _going_on(self, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a change that ends whether somebody waits for it or not."""
         task = asyncio.ensure_future(change)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
-        return await asyncio.shield(task)
+        return task
 
 
 def _is_active(job: IndexingJob, row: JobRow | None) -> bool:

@@ -13,7 +13,7 @@ from demo.tools import kubectl
 from tests.chaos import machines
 from tests.chaos.cluster import JOBS, PODS, Cluster, Victim
 from tests.chaos.faults import Fault, nothing
-from tests.chaos.machines import LOST_NODE, NODES, until
+from tests.chaos.machines import CRITICAL, LOST_NODE, NODES, until
 from tests.chaos.stops import Stop, by_mcp
 
 _NODE = f"node{LOST_NODE}"
@@ -38,7 +38,7 @@ _URGENT = "chaos-urgent"
 
 async def cut_node_off(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """Cut the victims' node off. Their pods live on and hold on to their work until the network returns."""
-    _require_on_lost_node(victims)
+    await _require_placement(cluster, victims)
     moment = datetime.now(UTC)
     await machines.cut_off()
     _later.append(asyncio.create_task(_reconnect_when_replaced(cluster, victims)))
@@ -77,17 +77,17 @@ async def reconnected(cluster: Cluster) -> None:
     await machines.repaired(cluster)
 
 
-async def power_node_off(_: Cluster, victims: Sequence[Victim]) -> datetime:
+async def power_node_off(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """End every process of the victims' node behind a cut, so that nothing says goodbye."""
-    _require_on_lost_node(victims)
+    await _require_placement(cluster, victims)
     moment = datetime.now(UTC)
     await machines.power_off_node()
     return moment
 
 
-async def drain(_: Cluster, victims: Sequence[Victim]) -> datetime:
+async def drain(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """Drain the victims' node, as an administrator does before maintenance."""
-    _require_on_lost_node(victims)
+    await _require_placement(cluster, victims)
     moment = datetime.now(UTC)
     options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s")
     await asyncio.to_thread(kubectl, "drain", _NODE, *options)
@@ -127,9 +127,13 @@ async def _disturbed(cluster: Cluster, victims: Sequence[Victim]) -> list[str]:
     return [str(row["id"]) for row in attempts if row["attempt"] != before[row["id"]]]
 
 
-def _require_on_lost_node(victims: Sequence[Victim]) -> None:
+async def _require_placement(cluster: Cluster, victims: Sequence[Victim]) -> None:
+    """Raise AssertionError unless the node's loss hits all victims, and only them."""
     elsewhere = [victim.pod.name for victim in victims if victim.pod.node != _NODE]
-    assert not elsewhere, f"{elsewhere} are not on {_NODE}; deploy the chart with machines.placement()"
+    lost = [name for name in CRITICAL if (await cluster.component(name)).node == _NODE]
+    assert not (elsewhere or lost), (
+        f"on {_NODE} should run {elsewhere} and not {lost}; deploy the chart with machines.placement()"
+    )
 
 
 # --- the API server --------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ NODES = "/api/v1/nodes"
 LOST_NODE = 2
 """The node that is lost; node 1 shares its network with the control plane."""
 
+CRITICAL = ("postgres", "operator", "server")
+"""Components with one pod each, without which nothing recovers."""
+
 PATIENCE_SECONDS = 90.0
 
 
@@ -29,7 +32,7 @@ def placement(nodes: int) -> dict[str, Any]:
     term = {"weight": 50, "preference": {"matchExpressions": where}}
     affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}}
     return {
-        **dict.fromkeys(("postgres", "operator", "server"), beside_control_plane),
+        **dict.fromkeys(CRITICAL, beside_control_plane),
         "indexer": {"affinity": affinity},
     }
 
@@ -75,7 +78,7 @@ async def repaired(reached: Cluster) -> None:
         return all(_is_ready(node) and not node["spec"].get("taints") for node in nodes)
 
     await until(nodes_free, "all nodes are ready, and none is tainted")
-    for component in ("postgres", "operator", "server"):
+    for component in CRITICAL:
         await reached.ready(component)
     await reached.database_answers()
 

@@ -43,11 +43,24 @@ async def test_the_preemptor_takes_what_everybody_but_the_indexers_leaves() -> N
     assert await machine_faults._room_without_indexers(Reached(api), "node1") == 2000 - 250 - 500 - 50 - 200  # type: ignore[arg-type]
 
 
-def test_node_faults_refuse_victims_that_they_would_not_hit() -> None:
-    here, there = (Victim(UUID(int=n), f"job{n}", 1, Pod(f"job{n}-a1", "uid", f"node{n}")) for n in (2, 1))
-    machine_faults._require_on_lost_node([here])
-    with pytest.raises(AssertionError, match=r"job1-a1.* not on node2.*placement"):
-        machine_faults._require_on_lost_node([here, there])
+@pytest.mark.parametrize(
+    ("victims", "operator", "says"),
+    [("node2", "node1", None), ("node1", "node1", "job-a1"), ("node2", "node2", "operator")],
+)
+async def test_node_faults_refuse_a_placement_in_which_they_prove_nothing(
+    victims: str, operator: str, says: str | None
+) -> None:
+    class Placed:
+        async def component(self, name: str) -> Pod:
+            return Pod(name, "uid", operator if name == "operator" else "node1")
+
+    victim = Victim(UUID(int=1), "job", 1, Pod("job-a1", "uid", victims))
+    check = machine_faults._require_placement(Placed(), [victim])  # type: ignore[arg-type]
+    if says is None:
+        await check
+    else:
+        with pytest.raises(AssertionError, match=f"{says}.*placement"):
+            await check
 
 
 def test_only_a_cluster_that_can_lose_a_node_needs_a_placement() -> None:

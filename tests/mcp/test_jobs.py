@@ -1,13 +1,17 @@
 """The table of answers in the contract, row by row, over a real database; starting is in test_start.py."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from mcp import Client
+from mcp.server import MCPServer
 
 from codebase_index.store.work import Entry
+from codebase_mcp.cluster import KubernetesCluster
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -116,6 +120,24 @@ async def test_cancel_fences_even_while_the_kubernetes_api_is_away(call: Any, an
         "chunks_created": 0, "cancelled_at": cancelled["cancelled_at"],
     }  # fmt: skip
     assert row.attempt == 2 and row.cancelled_at == datetime.fromisoformat(cancelled["cancelled_at"])
+
+
+async def test_cancel_does_not_wait_for_a_kubernetes_api_that_hangs(
+    server: MCPServer, cluster: KubernetesCluster, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def hang(*_: Any) -> bool:
+        asked.set()
+        await asyncio.sleep(3600)
+        return True
+
+    monkeypatch.setattr(cluster, "cancel", hang)
+    job_id = await shop.running()
+    async with asyncio.timeout(60), Client(server) as client:
+        result = await client.call_tool("cancel_indexing_background", {"job_id": str(job_id)})
+    assert not result.is_error and asked.is_set()
+    assert (await shop.jobs.get(job_id)).state == "cancelled"
 
 
 async def test_cancel_keeps_what_is_indexed(call: Any, answered: Any, shop: Any) -> None:
