@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import random
 import sys
-from dataclasses import asdict
 
 from demo.deploy import deploy
 from local_cluster.paths import own_state
@@ -57,7 +56,7 @@ async def run_soak(given: argparse.Namespace) -> int:
         result = await soak.run(bench, given.minutes * 60)
         nodes = bench.cluster.nodes
     soak.show(result)
-    table.save(table.RESULTS / f"soak-{nodes}-node.json", [asdict(result)], seed=given.seed, nodes=nodes)
+    table.save(table.RESULTS / f"soak-{nodes}-node.json", [result.as_json()], seed=given.seed, nodes=nodes)
     return 0 if result.passed else 1
 
 

@@ -55,7 +55,8 @@ class Client:
         while True:
             # Whatever the server or its connection does under a fault, the user tries again.
             with contextlib.suppress(Exception):
-                async with cluster.tools() as tools:
+                async with asyncio.timeout(PATIENCE_SECONDS) as opening, cluster.tools() as tools:
+                    opening.reschedule(None)
                     await self._ask(tools)
             await asyncio.sleep(EVERY_SECONDS)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -21,6 +22,7 @@ from tests.chaos.cluster import JOBS as JOBS_PATH
 from tests.chaos.cluster import Victim
 from tests.chaos.faults import Fault
 from tests.chaos.invariants import Expected, check
+from tests.chaos.machines import LOST_NODE
 from tests.chaos.rounds import Bench, repository, row
 from tests.chaos.truth import Digests
 
@@ -57,7 +59,11 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    injection_errors: list[str] = field(default_factory=list)
+    not_done: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result for a file."""
+        return {**vars(self), "states": dict(self.states), "faults": dict(self.faults), "passed": self.passed}
 
     @property
     def failed_share(self) -> float:
@@ -76,9 +82,11 @@ class Soak:
 
     bench: Bench
     truths: dict[Path, Digests]
+    until: float  # by the monotonic clock
     result: Result = field(default_factory=Result)
     jobs: dict[UUID, Started] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
+    shared: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while what all jobs share is broken
 
     @property
     def active(self) -> list[Started]:
@@ -109,25 +117,22 @@ class Soak:
                 job.cancelled = await self._ask({"cancel": True}, job)
             elif lot < CANCELLED_SHARE + SUSPENDED_SHARE:
                 job.suspended = True
+                job.strikes += 1  # what was in flight is started again
                 await self._ask({"suspend": True}, job)
                 await asyncio.sleep(rng.uniform(2, 8))
                 await self._ask({"suspend": False}, job)  # again at the end, where the API server is away now
 
     async def strike(self) -> None:
-        """Do a random fault every few seconds."""
+        """Do a random fault every few seconds, also while an earlier one lasts; of shared things one at a time."""
         rng = self.bench.rng
         possible = [fault for fault in FAULTS if fault.nodes <= self.bench.cluster.nodes and not fault.suspends]
-        while True:
-            await asyncio.sleep(rng.uniform(*PAUSE_SECONDS))
-            fault = rng.choice(possible)
-            victims = await self._victims()
-            if not victims:
-                continue
-            chosen = victims if fault.hits_all else [rng.choice(victims)]
-            for victim in victims:
-                self.jobs[victim.job_id].strikes += 5 if fault.repeated_limit > 0.01 else 1
-            self.result.faults[fault.name] += 1
-            await self._inject(fault, chosen)
+        async with asyncio.TaskGroup() as running:
+            while time.monotonic() < self.until:
+                await asyncio.sleep(rng.uniform(*PAUSE_SECONDS))
+                fault = rng.choice([fault for fault in possible if not (fault.hits_all and self.shared.locked())])
+                victims = await self._victims()
+                if victims:
+                    running.create_task(self._inject(fault, victims))
 
     async def report(self) -> None:
         """Print a line each minute."""
@@ -187,26 +192,37 @@ class Soak:
         return victims
 
     async def _inject(self, fault: Fault, victims: Sequence[Victim]) -> None:
-        try:
-            await fault.inject(self.bench.cluster, victims)
-        except (AssertionError, LookupError, ApiRefused, TimeoutError, OSError, httpx.HTTPError) as error:
-            # The victim ended by itself meanwhile, or an earlier fault holds: no fault then.
-            self.result.injection_errors.append(f"{fault.name}: {type(error).__name__}: {error}"[:200])
-        await fault.settle(self.bench.cluster)
+        self.result.faults[fault.name] += 1
+        for victim in victims:
+            self.jobs[victim.job_id].strikes += 5 if fault.repeated_limit > 0.01 else 1
+        if fault.nodes > 1:
+            chosen = [victim for victim in victims if victim.pod.node == f"node{LOST_NODE}"]
+        else:
+            chosen = list(victims) if fault.hits_all else [self.bench.rng.choice(victims)]
+        async with self.shared if fault.hits_all else contextlib.nullcontext():
+            for step in (fault.inject(self.bench.cluster, chosen), fault.settle(self.bench.cluster)):
+                try:
+                    await step
+                except (AssertionError, LookupError, ApiRefused, TimeoutError, OSError, httpx.HTTPError) as error:
+                    # The victim ended by itself meanwhile, or an earlier fault holds: no fault then.
+                    self.result.not_done.append(f"{fault.name}: {type(error).__name__}: {error}"[:200])
 
 
 async def run(bench: Bench, seconds: float) -> Result:
     """Run for so long, let the last jobs end, and check everything over all of it."""
     began, since = time.monotonic(), datetime.now(UTC)
-    soak = Soak(bench, await asyncio.to_thread(_truths))
-    tasks = [asyncio.create_task(work()) for work in (soak.feed, soak.meddle, soak.strike, soak.report)]
-    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-    for task in tasks:
+    soak = Soak(bench, await asyncio.to_thread(_truths), time.monotonic() + seconds)
+    strikes = asyncio.create_task(soak.strike())
+    others = [asyncio.create_task(work()) for work in (soak.feed, soak.meddle, soak.report)]
+    # Until the last fault is over, or a bug of the harness ends one of them.
+    await asyncio.wait([strikes, *others], return_when=asyncio.FIRST_COMPLETED)
+    for task in (strikes, *others):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await machine_faults.undo_all(bench.cluster)  # the time is up in the midst of a fault
-    for task in done:
-        task.result()  # a bug of the harness ends it
+    ends = await asyncio.gather(strikes, *others, return_exceptions=True)
+    await machine_faults.undo_all(bench.cluster)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
     await _resume_all(soak)
     deadline = time.monotonic() + LAST_SECONDS
     while soak.active and time.monotonic() < deadline:
@@ -224,7 +240,7 @@ def show(result: Result) -> None:
     print(f"{result.states.total()} jobs: {dict(result.states)}; failure rate {100 * result.failed_share:.2f} %")
     for failure in result.failures:
         print(f"  failed: {failure}")
-    for error in result.injection_errors:
+    for error in result.not_done:
         print(f"  not done: {error}")
     print(f"{len(result.broken)} broken invariants")
     for problem in result.broken:
