@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,3 +155,16 @@ def test_every_program_of_the_control_plane_and_of_each_node_can_be_started_agai
     for name in names:
         cluster.start_again(state, name)
     assert started == names
+
+
+def test_a_kubelet_that_ended_is_started_again_while_its_node_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    ready = [0, 2]
+    monkeypatch.setattr(processes, "start", lambda program, *_, **__: started.append(program.name))
+    monkeypatch.setattr(cluster, "nodes_ready", lambda _: ready.pop(0))
+    api: Any = None  # nodes_ready is the only one to ask it
+    assert not cluster._all_ready(paths.State(tmp_path), tmp_path, api, 2)
+    assert cluster._all_ready(paths.State(tmp_path), tmp_path, api, 2)
+    assert started.count("node1-kubelet") == started.count("node2-kubelet") == 2
