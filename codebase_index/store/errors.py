@@ -57,6 +57,10 @@ class IndexInUse(StoreError):
         )
 
 
+class RowLocked(StoreError):
+    """Another transaction holds the row for longer than a lock timeout of the statement allows."""
+
+
 # Classes of SQLSTATE that mean "away", not "wrong": connection trouble and shutdown.
 _AWAY = (
     asyncpg.PostgresConnectionError,
@@ -90,6 +94,8 @@ def translated() -> Iterator[None]:
         if error.constraint_name == "job_transitions":
             raise IllegalTransition(str(error)) from error
         raise
+    except asyncpg.exceptions.LockNotAvailableError as error:
+        raise RowLocked("the row is locked by a transaction that does not end") from error
     except _AWAY as error:
         if "no space left on device" in str(error).lower():
             raise InsufficientStorage(f"insufficient storage: {error}") from error

@@ -10,7 +10,7 @@ from codebase_index.job import JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound
+from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound, RowLocked
 from codebase_index.store.rows import JobRow
 
 SQL = queries.load("jobs")
@@ -98,8 +98,7 @@ class Jobs:
 
         Safe to repeat. Return False when the job is final or the token is elsewhere: then start no pod.
         """
-        async with self._db.connection() as connection:
-            return await connection.fetchval(SQL["fence"], job_id, attempt, failed, message) is not None
+        return await self._seize(job_id, "fence", attempt, failed, message) is not None
 
     async def claim(self, job_id: UUID, attempt: int, pod: str) -> JobRow:
         """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns."""
@@ -134,8 +133,7 @@ class Jobs:
         Raises JobNotFound, and IllegalTransition when the job is final already.
         """
         message = "Cancelled; what was indexed stays searchable"
-        async with self._db.connection() as connection:
-            record = await connection.fetchrow(SQL["cancel"], job_id, message)
+        record = await self._seize(job_id, "cancel", message)
         if record is None:
             job = await self.get(job_id)
             already = "already " if job.state is JobState.CANCELLED else ""
@@ -147,9 +145,8 @@ class Jobs:
 
         Return False when it was neither.
         """
-        async with self._db.transaction() as connection:
-            await connection.execute(SQL["unblock_to_suspend"], job_id)
-            return await connection.fetchrow(SQL["suspend"], job_id, "Suspended") is not None
+        await self._seize(job_id, "unblock_to_suspend")
+        return await self._seize(job_id, "suspend", "Suspended") is not None
 
     async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:
         """Write (job, place from 1 or None, message) for jobs that are pending; equal ones cost nothing."""
@@ -177,6 +174,18 @@ class Jobs:
     async def _rows(self, query: str, *arguments: object) -> list[JobRow]:
         async with self._db.connection() as connection:
             return [JobRow.of(record) for record in await connection.fetch(SQL[query], *arguments)]
+
+    async def _seize(self, job_id: UUID, query: str, *arguments: object) -> Mapping[str, Any] | None:
+        """Change the job's row, also when its pod stands still, or is lost, in a transaction that locks it."""
+        try:
+            async with self._db.transaction() as connection:
+                await connection.execute(SQL["be_impatient"])
+                record: Mapping[str, Any] | None = await connection.fetchrow(SQL[query], job_id, *arguments)
+        except RowLocked:
+            async with self._db.connection() as connection:
+                await connection.execute(SQL["cut_off"], job_id)
+                record = await connection.fetchrow(SQL[query], job_id, *arguments)
+        return record
 
     async def _fenced(self, query: str, job_id: UUID, attempt: int, *arguments: object) -> Mapping[str, Any]:
         async with self._db.connection() as connection:

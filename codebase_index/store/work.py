@@ -44,10 +44,10 @@ class Work:
         """
         skipped = sum(entry.skip_reason is not None for entry in entries)
         async with self._db.transaction() as connection:
-            frozen = await connection.fetchval(SQL["freeze_job"], job_id, attempt, len(entries), skipped)
-            if frozen is None:
-                if await connection.fetchval(SQL["holds"], job_id, attempt) is None:
-                    raise FenceLost(job_id, attempt)
+            job = await connection.fetchrow(SQL["holds"], job_id, attempt)
+            if job is None:
+                raise FenceLost(job_id, attempt)
+            if job["files_total"] is not None:
                 return False
             await connection.copy_records_to_table(
                 "work",
@@ -58,6 +58,9 @@ class Work:
                 ),
                 timeout=120,
             )
+            # Last, so that a list of a million files keeps no heartbeat from the job's row.
+            if await connection.fetchval(SQL["freeze_job"], job_id, attempt, len(entries), skipped) is None:
+                raise FenceLost(job_id, attempt)
         return True
 
     async def release(self, job_id: UUID, attempt: int, pod: str) -> None:
@@ -72,7 +75,7 @@ class Work:
         """
         async with self._db.transaction() as connection:
             records = await connection.fetch(SQL["claim"], job_id, attempt, pod, limit)
-            if not records and await connection.fetchval(SQL["holds"], job_id, attempt) is None:
+            if not records and await connection.fetchrow(SQL["holds"], job_id, attempt) is None:
                 raise FenceLost(job_id, attempt)
             repeated = sum(record["starts"] == _SECOND_START for record in records)
             if repeated:

@@ -80,12 +80,28 @@ async def test_a_blocked_job_can_be_suspended(database: Database) -> None:
     assert (row.state, row.attempt, row.blocked_since) == (JobState.PENDING, 2, None)
 
 
-async def test_a_program_that_hangs_in_a_transaction_loses_its_locks_and_hears_of_it(database: Database) -> None:
-    """Its successor's fence must not wait longer than it takes to notice that it is lost."""
+@pytest.mark.parametrize("change", ["fence", "cancel", "suspend"])
+async def test_a_pod_that_hangs_in_a_transaction_is_cut_off(database: Database, dsn: str, change: str) -> None:
+    """Its node may be lost: neither its successor nor a cancel can wait for the end of its transaction."""
     job_id, jobs = await started(database), Jobs(database)
+    pod = await Database.open(dsn, name="indexer/p1")
+    with pytest.raises(StoreUnavailable):
+        async with pod.transaction() as connection:
+            await connection.execute("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", job_id)
+            async with asyncio.timeout(3):  # the server itself would end it after 5 s
+                assert await {
+                    "fence": lambda: jobs.fence(job_id, 2, failed=False, message="Restarting"),
+                    "cancel": lambda: jobs.cancel(job_id),
+                    "suspend": lambda: jobs.suspend(job_id),
+                }[change]()
+            await connection.execute("SELECT 1")
+    await pod.close()
+
+
+async def test_a_program_that_stands_still_in_a_transaction_loses_its_locks(database: Database) -> None:
+    job_id = await started(database)
     with pytest.raises(StoreUnavailable):
         async with database.transaction() as connection:
             await connection.execute("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", job_id)
-            fence = asyncio.create_task(jobs.fence(job_id, 2, failed=False, message="Restarting"))
-            assert await fence  # as soon as the database has ended the transaction that stands still
+            await asyncio.sleep(5.5)
             await connection.execute("SELECT 1")

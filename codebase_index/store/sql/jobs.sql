@@ -42,6 +42,18 @@ WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)
   AND ($3::timestamptz IS NULL OR created_at > $3);
 
+-- name: be_impatient
+-- A transaction of the pod holds the job's row for a few milliseconds, unless its end will never come.
+SET LOCAL lock_timeout = '300ms';
+
+-- name: cut_off
+-- End the connections of the pod that has the job, and with them the locks of a transaction that stands still.
+-- Names of applications are cut at 63 bytes.
+SELECT pg_terminate_backend(a.pid)
+FROM jobs j JOIN pg_stat_activity a
+  ON a.application_name IN (left('indexer/' || j.pod, 63), left('indexer-heart/' || j.pod, 63))
+WHERE j.id = $1;
+
 -- name: lock_slots
 -- One admission at a time, whoever admits: what the next query counts stays true until its transaction ends.
 SELECT pg_advisory_xact_lock(hashtext('codebase-mcp slots'));

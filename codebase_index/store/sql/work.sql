@@ -5,8 +5,8 @@ WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') AND files_tot
 RETURNING id;
 
 -- name: holds
--- Whether this attempt still holds the job.
-SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked');
+-- Whether this attempt still holds the job, and how many files it has when its list is frozen.
+SELECT files_total FROM jobs WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked');
 
 -- name: release
 -- A worker that starts again in the same pod gives back what its predecessor held.
