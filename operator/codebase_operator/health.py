@@ -24,6 +24,11 @@ CLAIM_LIMIT: Final = timedelta(minutes=2)
 """A container that runs this long without claiming its job will not do so any more."""
 
 
+RESTART_GRACE: Final = timedelta(seconds=3)
+"""The kubelet starts a container again within a second or two of its first end; later ones have to wait 10 s and
+more, too long for a job that goes on within 10 s."""
+
+
 class Health(Enum):
     """The four things that a pod can mean."""
 
@@ -59,11 +64,18 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
-    if pod.finished or (pod.waiting and pod.waiting[0] == "CrashLoopBackOff"):
+    if pod.finished or (pod.waiting and pod.waiting[0] == "CrashLoopBackOff") or _stays_down(pod, now):
         return _ended(pod, now)
     if pod.running_since is not None:
         return _running(pod, row, now, database_since)
     return _starting(pod)
+
+
+def _stays_down(pod: Pod, now: datetime) -> bool:
+    """Whether the kubelet puts the next start of the container off: it says so 10 s later only."""
+    return (
+        pod.down and pod.ending is not None and pod.ending.at is not None and now - pod.ending.at > RESTART_GRACE
+    )
 
 
 def _ended(pod: Pod, now: datetime) -> Diagnosis:

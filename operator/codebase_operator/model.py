@@ -114,6 +114,8 @@ class Pod:
     disrupted: str | None = None
     waiting: tuple[str, str] | None = None
     running_since: datetime | None = None
+    down: bool = False
+    """Whether its container has ended and is not started again yet."""
     restarts: int = 0
     ending: Ending | None = None
     memory_limit: str | None = None
@@ -145,6 +147,7 @@ class Pod:
             disrupted=_message_of(status, "DisruptionTarget", "True"),
             waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
             running_since=_time(running.get("startedAt")) if running else None,
+            down="terminated" in state,
             restarts=container.get("restartCount", 0),
             ending=_ending(state.get("terminated") or previous.get("terminated")),
             memory_limit=limits.get("memory"),

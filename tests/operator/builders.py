@@ -88,6 +88,11 @@ def crashed(job_: Job, attempt: int = 1, *, reason: str = "Error", code: int = 1
     )  # fmt: skip
 
 
+def ended(job_: Job, attempt: int = 1, *, since: float) -> Pod:
+    """A pod whose container has ended so many seconds ago and is not started again yet."""
+    return pod(job_, attempt, running_since=None, down=True, ending=Ending(137, "Error", ago(since)))
+
+
 def snapshot(
     *jobs: Job, rows: list[JobRow] | None = None, pods: list[Pod] | None = None, away: bool = False, **more: Any
 ) -> Snapshot:

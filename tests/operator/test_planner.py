@@ -27,7 +27,7 @@ from codebase_operator.actions import (
 )  # fmt: skip
 from codebase_operator.model import Refusal, Snapshot
 from codebase_operator.planner import plan
-from tests.operator.builders import NOW, admitted, ago, crashed, finished, job, pod, row, snapshot
+from tests.operator.builders import NOW, admitted, ago, crashed, ended, finished, job, pod, row, snapshot
 
 _DISPLAY = (SetQueue, WriteStatus, Emit)
 
@@ -151,6 +151,11 @@ FAILURE = [
          snapshot(admitted(A), rows=[running(A)], pods=[crashed(A)]), ["Retry a 2 counted", "DeletePod a-a1"]),
     Case("waits 1 s before the first retry",
          snapshot(admitted(A), rows=[running(A)], pods=[crashed(A, since=0.5)]), []),
+    Case("lets the kubelet start a container again that has just ended",
+         snapshot(admitted(A), rows=[running(A)], pods=[ended(A, since=2.5)]), []),
+    Case("replaces a pod whose container stays down: the kubelet tells of its back-off only 10 s later",
+         snapshot(admitted(A), rows=[running(A)], pods=[ended(A, since=3.5)]),
+         ["Retry a 2 counted", "DeletePod a-a1"]),
     Case("waits 8 s before the fourth retry",
          snapshot(admitted(A), rows=[running(A, 4, failures=3)], pods=[crashed(A, 4, since=7)]), []),
     Case("waits no longer than 30 s",

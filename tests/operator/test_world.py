@@ -263,3 +263,18 @@ def test_a_pod_is_read() -> None:
     assert parsed.disrupted == "EvictionByEvictionAPI: m"
     assert parsed.waiting == ("CrashLoopBackOff", "back-off")
     assert parsed.ending and (parsed.ending.exit_code, parsed.ending.reason) == (137, "OOMKilled")
+
+
+def test_a_container_that_ended_is_down_until_it_is_started_again() -> None:
+    labels = {"indexing.codebase-mcp.io/job-id": str(job("a").id), "indexing.codebase-mcp.io/attempt": "1"}
+    terminated = {"exitCode": 137, "reason": "Error", "finishedAt": "2026-05-01T11:59:00Z"}
+
+    def parsed(container: dict[str, Any]) -> Pod:
+        status = {"phase": "Running", "containerStatuses": [container]}
+        pod = Pod.parse({"metadata": {"name": "a-a1", "uid": "u", "labels": labels}, "status": status})
+        assert pod is not None
+        return pod
+
+    assert parsed({"state": {"terminated": terminated}}).down
+    running = {"running": {"startedAt": "2026-05-01T11:59:01Z"}}
+    assert not parsed({"state": running, "lastState": {"terminated": terminated}}).down
