@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import signal
 import sys
 
 from demo.deploy import deploy
@@ -27,6 +28,8 @@ def main() -> int:
     long = commands.add_parser("soak", help="random faults over many jobs for a given time")
     long.add_argument("--minutes", type=float, default=60.0)
     given = parser.parse_args()
+    # Ended from outside, too, it closes its doors, takes its witness out, and ends what it has stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"seed {given.seed}", flush=True)
     if not given.no_deploy:
         REPOSITORIES.mkdir(parents=True, exist_ok=True)
