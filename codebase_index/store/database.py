@@ -21,7 +21,7 @@ _SERVER_SETTINGS = {
     "tcp_user_timeout": "5000",
     "client_connection_check_interval": "2000",
     # A program that hangs, or whose node is gone, in the middle of a transaction keeps its locks for so long. It
-    # counts as lost after 5 s without a heartbeat (operator/health.py): then its successor must not wait for them.
+    # counts as lost after 4 s without a heartbeat (operator/health.py): then its successor must not wait for them.
     "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
     # A generic plan knows nothing of how large the asked-for index or work list is: it read the vectors of every

@@ -10,12 +10,12 @@ from codebase_index.store.rows import JobRow
 from codebase_operator import conditions as c
 from codebase_operator.model import Pod
 
-HEARTBEAT_LIMIT: Final = timedelta(seconds=5)
-"""Heartbeats come every second. 5 s without one, a cycle of the loop, and a pod's start fit into the 10 s in
+HEARTBEAT_LIMIT: Final = timedelta(seconds=4)
+"""Heartbeats come every second. 4 s without one, a cycle of the loop, and a pod's start fit into the 10 s in
 which a job has to resume after the loss of its node."""
 
 START_GRACE: Final = timedelta(seconds=15)
-"""A container that was just started has to import its program and connect before its first heartbeat."""
+"""The same for a container that was started again since its last heartbeat: it has to import its program first."""
 
 DATABASE_GRACE: Final = timedelta(seconds=8)
 """Indexers reconnect within a second or two of the database's return; only silence after that is a sign."""
@@ -105,7 +105,9 @@ def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
             return Diagnosis(Health.BROKEN, c.RESTARTING, message, started + CLAIM_LIMIT)
         return Diagnosis(Health.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
     heartbeat = row.heartbeat_at or started
-    due = max(heartbeat + HEARTBEAT_LIMIT, started + START_GRACE, database_since + DATABASE_GRACE)
+    # Counted from the heartbeat, by the database's clock alone: the node's says only which of the two applies.
+    limit = START_GRACE if started > heartbeat else HEARTBEAT_LIMIT
+    due = max(heartbeat + limit, database_since + DATABASE_GRACE)
     if now > due:
         silent = int((now - heartbeat).total_seconds())
         message = f"no sign of life from pod {pod.name} on node {pod.node} for {silent} s: lost or hanging"
