@@ -213,16 +213,15 @@ class JobService:
     async def _cancel(self, uid: UUID) -> Cancelled:
         try:
             async with _patience(STATUS_PATIENCE_SECONDS):
-                row = await self._row(uid)
-        except StoreUnavailable as error:
-            raise await self._cancel_without_database(uid) from error
-        if row.state not in FINAL:
-            await self._record_intent(row.cr_name, uid)
-        try:
-            async with _patience(STATUS_PATIENCE_SECONDS):
+                await self._row(uid)
+                # The fence before the intent: the operator hears of the intent and might cancel the job first; then
+                # the caller would be told that it is cancelled already.
                 row = await self._jobs.cancel(uid)
         except IllegalTransition as error:
             raise UserError(str(error)) from error
+        except StoreUnavailable as error:
+            raise await self._cancel_without_database(uid) from error
+        await self._record_intent(row.cr_name, uid)
         assert row.cancelled_at is not None  # a check of the table
         return Cancelled(
             job_id=str(uid), status="cancelled", message=row.message, files_indexed=row.files_indexed,
@@ -240,7 +239,7 @@ class JobService:
             return await self._jobs.get(uid)
 
     async def _record_intent(self, name: str, uid: UUID) -> None:
-        """Set spec.cancel, so that the cancel outlives the database. The fence alone already stops the job."""
+        """Set spec.cancel, so that the resource shows what was asked for. The fence alone stops the job."""
         patch = self._going_on(self._patch(name, uid))
         done, _ = await asyncio.wait({patch}, timeout=INTENT_PATIENCE_SECONDS)
         for task in done:

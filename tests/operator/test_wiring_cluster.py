@@ -395,7 +395,7 @@ async def test_a_job_deleted_while_the_operator_is_down_is_cancelled_afterwards(
     await eventually("the row is cancelled", cancelled)
 
 
-async def test_suspend_and_resume_under_the_next_token(cluster: Cluster, operator: Operator) -> None:
+async def test_suspend_and_resume_under_a_new_token(cluster: Cluster, operator: Operator) -> None:
     job_id = await cluster.create("pausing")
 
     async def has_pod() -> bool:
@@ -412,7 +412,8 @@ async def test_suspend_and_resume_under_the_next_token(cluster: Cluster, operato
     await cluster.patch("pausing", suspend=False)
 
     async def resumed() -> bool:
-        return await cluster.pods() == {"pausing-a2"}
+        # The suspend took one token, and giving back the slot another: neither's pod may take the job any more.
+        return await cluster.pods() == {"pausing-a3"}
 
     await eventually("the job has a pod again", resumed)
 

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from codebase_index.job import FINAL, JobState, job_name
 from codebase_index.resource import IndexingJob, IndexingJobSpec, Source
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.database import Database
-from codebase_index.store.errors import JobNotFound, StoreUnavailable
+from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import ClusterUnavailable, NameTaken
@@ -350,6 +351,27 @@ async def test_cancel_sets_the_intent_and_the_fence(
     row = await Jobs(database).get(UUID(started.job_id))
     assert cancelled.status == "cancelled" and cancelled.cancelled_at == row.cancelled_at
     assert job.spec.cancel and row.state is JobState.CANCELLED and row.attempt == 1
+
+
+async def test_an_operator_that_is_quick_does_not_make_a_cancel_come_too_late(
+    service: JobService,
+    cluster: MemoryCluster,
+    repository: str,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It hears of spec.cancel and cancels the row by itself, before the server does anything more."""
+    started = await service.start(StartRequest(repository))
+    recorded = cluster.cancel
+
+    async def heard(name: str, uid: str) -> bool:
+        done = await recorded(name, uid)
+        with suppress(IllegalTransition):
+            await Jobs(database).cancel(UUID(uid))
+        return done
+
+    monkeypatch.setattr(cluster, "cancel", heard)
+    assert (await service.cancel(started.job_id)).status == "cancelled"
 
 
 async def test_cancel_of_a_job_whose_resource_is_gone(
