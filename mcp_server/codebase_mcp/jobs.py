@@ -214,7 +214,7 @@ class JobService:
         try:
             async with _patience(STATUS_PATIENCE_SECONDS):
                 await self._row(uid)
-                # The fence before the intent: the operator hears of the intent and might cancel the job first; then
+                # The fence before the intent: the operator hears of the intent and might cancel the job first, and
                 # the caller would be told that it is cancelled already.
                 row = await self._jobs.cancel(uid)
         except IllegalTransition as error:
