@@ -98,7 +98,7 @@ class Jobs:
 
         Safe to repeat. Return False when the job is final or the token is elsewhere: then start no pod.
         """
-        return await self._seize(job_id, "fence", attempt, failed, message) is not None
+        return await self._seize(job_id, ("fence", attempt, failed, message)) is not None
 
     async def claim(self, job_id: UUID, attempt: int, pod: str) -> JobRow:
         """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns."""
@@ -133,7 +133,7 @@ class Jobs:
         Raises JobNotFound, and IllegalTransition when the job is final already.
         """
         message = "Cancelled; what was indexed stays searchable"
-        record = await self._seize(job_id, "cancel", message)
+        record = await self._seize(job_id, ("cancel", message))
         if record is None:
             job = await self.get(job_id)
             already = "already " if job.state is JobState.CANCELLED else ""
@@ -145,8 +145,7 @@ class Jobs:
 
         Return False when it was neither.
         """
-        await self._seize(job_id, "unblock_to_suspend")
-        return await self._seize(job_id, "suspend", "Suspended") is not None
+        return await self._seize(job_id, ("unblock_to_suspend",), ("suspend", "Suspended")) is not None
 
     async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:
         """Write (job, place from 1 or None, message) for jobs that are pending; equal ones cost nothing."""
@@ -175,16 +174,27 @@ class Jobs:
         async with self._db.connection() as connection:
             return [JobRow.of(record) for record in await connection.fetch(SQL[query], *arguments)]
 
-    async def _seize(self, job_id: UUID, query: str, *arguments: object) -> Mapping[str, Any] | None:
-        """Change the job's row, also when its pod stands still, or is lost, in a transaction that locks it."""
+    async def _seize(self, job_id: UUID, *steps: tuple[Any, ...]) -> Mapping[str, Any] | None:
+        """Change the job's row, also when its pod stands still, or is lost, in a transaction that locks it.
+
+        Each step is a query's name and its further arguments; all are one transaction. Return the last one's row.
+        """
         try:
-            async with self._db.transaction() as connection:
-                await connection.execute(SQL["be_impatient"])
-                record: Mapping[str, Any] | None = await connection.fetchrow(SQL[query], job_id, *arguments)
+            return await self._change(job_id, ("be_impatient",), steps)
         except RowLocked:
             async with self._db.connection() as connection:
                 await connection.execute(SQL["cut_off"], job_id)
-                record = await connection.fetchrow(SQL[query], job_id, *arguments)
+            return await self._change(job_id, (), steps)
+
+    async def _change(
+        self, job_id: UUID, before: Sequence[str], steps: Sequence[tuple[Any, ...]]
+    ) -> Mapping[str, Any] | None:
+        record: Mapping[str, Any] | None = None
+        async with self._db.transaction() as connection:
+            for name in before:
+                await connection.execute(SQL[name])
+            for name, *arguments in steps:
+                record = await connection.fetchrow(SQL[name], job_id, *arguments)
         return record
 
     async def _fenced(self, query: str, job_id: UUID, attempt: int, *arguments: object) -> Mapping[str, Any]:

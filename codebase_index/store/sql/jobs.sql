@@ -93,7 +93,8 @@ RETURNING attempt;
 -- The pod of the current attempt takes the job; the same pod may do so again after a restart of its worker.
 UPDATE jobs
 SET state = 'running', blocked_since = NULL, pod = $3, started_at = COALESCE(started_at, now()),
-    claimed_at = now(), done_at_claim = files_indexed + files_skipped, heartbeat_at = now(), phase = COALESCE(phase, 'scanning'), queue_position = NULL,
+    claimed_at = now(), done_at_claim = files_indexed + files_skipped, heartbeat_at = now(),
+    phase = COALESCE(phase, 'scanning'), queue_position = NULL,
     message = CASE WHEN phase IS NULL THEN 'Scanning the repository' ELSE message END
 WHERE id = $1 AND attempt = $2 AND (pod IS NULL OR pod = $3)
   AND state NOT IN ('completed', 'failed', 'cancelled')
