@@ -1,6 +1,26 @@
 """Text to vectors: one protocol, several services."""
 
 from codebase_index.embedding.factory import by_name, create
-from codebase_index.embedding.protocol import Embedder, EmbeddingUnavailable, Vectors
+from codebase_index.embedding.protocol import (
+    Embedded,
+    Embedder,
+    EmbeddingError,
+    EmbeddingRefused,
+    EmbeddingUnavailable,
+    SlowEmbedder,
+    Traits,
+    Vectors,
+)
 
-__all__ = ["Embedder", "EmbeddingUnavailable", "Vectors", "by_name", "create"]
+__all__ = [
+    "Embedded",
+    "Embedder",
+    "EmbeddingError",
+    "EmbeddingRefused",
+    "EmbeddingUnavailable",
+    "SlowEmbedder",
+    "Traits",
+    "Vectors",
+    "by_name",
+    "create",
+]

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from codebase_index.embedding.protocol import EmbeddingUnavailable
+from codebase_index.embedding.protocol import EmbeddingError, EmbeddingRefused, EmbeddingUnavailable
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 120.0
@@ -19,35 +19,57 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 """Also bounds what a service may ask for with Retry-After: the job's heartbeat says 'blocked' meanwhile."""
 
-_TOO_BUSY = (408, 429)
+_TOO_BUSY = (408, 425, 429)
+
+# What services say about a text that is longer than the model reads: Ollama, OpenAI, vLLM, TEI, llama.cpp.
+_TOO_LONG = (
+    "context length", "input length exceeds", "too many tokens", "must have less than", "input is too large",
+    "longest input", "maximum input length",
+)  # fmt: skip
+# And about a request with too many texts, whatever the length of each.
+_TOO_MANY = (
+    "batch size", "too many inputs", "array too long", "tokens per request", "max_tokens_per_request",
+    "request body too large", "payload too large", "entity too large",
+)  # fmt: skip
+
+
+class TooLarge(Exception):
+    """A request is larger than the service takes; smaller ones may pass. `text`: it says that a text is too long."""
+
+    def __init__(self, reason: str, *, text: bool) -> None:
+        super().__init__(reason)
+        self.text = text
 
 
 class JsonService:
-    """One HTTP service that answers JSON; temporary failures are tried again."""
+    """One HTTP service that answers JSON; temporary failures are tried again. Safe for several threads at once."""
 
     def __init__(
         self,
         name: str,
         url: str,
         advice: str,
-        headers: dict[str, str] | None = None,
+        *,
+        key: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Take the base URL and the advice that ends every error message. Nothing is sent yet.
+        """Take the base URL, the advice that ends every error message, and the bearer's key. Nothing is sent yet.
 
-        Raises EmbeddingUnavailable when the URL is not an http or https address, or holds a password.
+        Raises EmbeddingRefused when the URL is not an http or https address, or holds a password.
         """
         self._advice = advice
+        self._key = key
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL:
             address = httpx.URL("")
         if address.scheme not in ("http", "https") or not address.host:
-            raise EmbeddingUnavailable(f"{name} cannot be reached: its URL is not an http(s) address; {advice}")
+            raise EmbeddingRefused(f"{name} cannot be reached: its URL is not an http(s) address; {advice}")
         if address.userinfo:  # HTTP clients log addresses
-            raise EmbeddingUnavailable(f"{name} is not used: its URL contains a user or a password; {advice}")
+            raise EmbeddingRefused(f"{name} is not used: its URL contains a user or a password; {advice}")
         self._shown = f"{name} at {address.scheme}://{address.netloc.decode()}"
+        headers = {"Authorization": f"Bearer {key}"} if key else None
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
         self._sleep = sleep
@@ -60,9 +82,10 @@ class JsonService:
     def post(self, path: str, body: dict[str, Any], attempts: int) -> dict[str, Any]:
         """Post the body and return the JSON object of the answer.
 
-        Tries up to `attempts` times when the service is away, busy (408, 429) or broken
+        Tries up to `attempts` times when the service is away, busy (408, 425, 429) or broken
         (5xx), with exponential backoff and full jitter, but not earlier than its
-        Retry-After. Raises EmbeddingUnavailable after that, and at once for any other error.
+        Retry-After. Raises EmbeddingUnavailable after that; at once TooLarge, and
+        EmbeddingRefused for an answer that will be the same next time.
         """
         for attempt in range(1, attempts + 1):
             response: httpx.Response | None = None
@@ -73,16 +96,40 @@ class JsonService:
             else:
                 if response.status_code == httpx.codes.OK:
                     return self._decode(response)
-                reason = f"HTTP {response.status_code}: {_excerpt(response)}"
-                if response.status_code not in _TOO_BUSY and response.status_code < 500:
-                    raise self.unavailable(f"refused the request ({reason})")
+                reason = f"HTTP {response.status_code}: {self._excerpt(response)}"
+                if (error := self._final(response, reason)) is not None:
+                    raise error
             if attempt < attempts:
                 self._sleep(self._delay(attempt, response))
         raise self.unavailable(f"did not answer in {attempts} attempts ({reason})")
 
     def unavailable(self, what: str) -> EmbeddingUnavailable:
         """Return the error that says which service, what happened, and what to do."""
-        return EmbeddingUnavailable(f"{self._shown} {what}; {self._advice}")
+        return EmbeddingUnavailable(self._told(what))
+
+    def refused(self, what: str) -> EmbeddingRefused:
+        """Return the error for what will be the same next time."""
+        return EmbeddingRefused(self._told(what))
+
+    def _told(self, what: str) -> str:
+        return f"{self._shown} {what}; {self._advice}"
+
+    def _final(self, response: httpx.Response, reason: str) -> EmbeddingError | TooLarge | None:
+        """Return the error of an answer that would be the same again; None: it is worth another try."""
+        text = response.text[:2000].lower()
+        status = response.status_code
+        if status != httpx.codes.UNAUTHORIZED and any(words in text for words in _TOO_LONG):
+            return TooLarge(reason, text=True)  # whatever the status: llama.cpp says 500
+        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE or (
+            status < 500 and any(words in text for words in _TOO_MANY)
+        ):
+            return TooLarge(reason, text=False)
+        if status in _TOO_BUSY or status >= 500:
+            return None
+        if status == httpx.codes.NOT_FOUND and "model" not in text:
+            # A proxy in front of a service that is just being replaced answers so too.
+            return self.unavailable(f"does not know the address ({reason})")
+        return self.refused(f"refused the request ({reason})")
 
     def _decode(self, response: httpx.Response) -> dict[str, Any]:
         try:
@@ -99,6 +146,13 @@ class JsonService:
         asked = _retry_after(response) if response is not None else 0.0
         return min(max(backoff, asked), LONGEST_DELAY_SECONDS)
 
+    def _excerpt(self, response: httpx.Response) -> str:
+        """Return the beginning of an error body on one line, without the key, which some services repeat."""
+        text = response.text[:300]
+        if self._key:
+            text = text.replace(self._key, "(key)")
+        return " ".join(text.split()) or "no explanation"
+
 
 def _retry_after(response: httpx.Response) -> float:
     """Seconds that the service asks for, in either form of RFC 9110, section 10.2.3; 0 when it does not."""
@@ -109,8 +163,3 @@ def _retry_after(response: httpx.Response) -> float:
         return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):  # no date, or one without a time zone
         return 0.0
-
-
-def _excerpt(response: httpx.Response) -> str:
-    """Return the beginning of an error body on one line."""
-    return " ".join(response.text[:300].split()) or "no explanation"

@@ -1,7 +1,8 @@
-"""What every embedding service promises, and the one error that they raise."""
+"""What every embedder promises, and the two errors that they raise."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,34 @@ Vectors = NDArray[np.float32]
 """float32 of shape (n, dimension) for documents, (dimension,) for a query; every row has unit length."""
 
 
-class EmbeddingUnavailable(Exception):
-    """An embedding service cannot answer. The message says which service, why, and what to do next."""
+class EmbeddingError(Exception):
+    """An embedder has no vectors to give. The message says which one, why, and what to do next."""
+
+
+class EmbeddingUnavailable(EmbeddingError):
+    """A service does not answer now: it is away, busy or broken. Trying again later may help."""
+
+
+class EmbeddingRefused(EmbeddingError):
+    """Trying again will not help: no such provider or model, a wrong key, a model that was exchanged."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a model wants its texts.
+
+    Vectors need no such line: whatever a model or service gives is scaled to unit length.
+    """
+
+    batch_texts: int
+    """Texts that one call takes at best."""
+
+    max_tokens: int | None = None
+    """Tokens of a text that the model reads, the rest is cut; None: no limit, or an unknown one."""
+
+    document_prefix: str = ""
+    query_prefix: str = ""
+    """What the model was trained to see in front of a document and of a query. The embedder adds it."""
 
 
 class Embedder(Protocol):
@@ -31,16 +58,45 @@ class Embedder(Protocol):
         """Length of every vector."""
         ...
 
+    @property
+    def traits(self) -> Traits:
+        """How the model wants its texts."""
+        ...
+
+    def check(self) -> None:
+        """Return when the model can embed now. Raises EmbeddingUnavailable or EmbeddingRefused."""
+        ...
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text, in order: float32 of shape (len(texts), dimension).
 
-        Raises EmbeddingUnavailable when the service is away or refuses.
+        Raises EmbeddingUnavailable or EmbeddingRefused.
         """
         ...
 
     def embed_query(self, text: str) -> Vectors:
         """Return the unit vector of a search query: float32 of shape (dimension,).
 
-        Raises EmbeddingUnavailable when the service is away or refuses.
+        Raises EmbeddingUnavailable or EmbeddingRefused.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Unit vectors, float32 of shape (n, dimension), and how many of their texts the model read only in part."""
+
+    vectors: Vectors
+    truncated: int
+
+
+@runtime_checkable
+class SlowEmbedder(Embedder, Protocol):
+    """An embedder so slow that its vectors are kept and used again. Safe for several threads at once."""
+
+    concurrency: int
+    """Calls that are useful at once."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """As embed_documents, and tells how many texts were cut at the model's limit."""
         ...

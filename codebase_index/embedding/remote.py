@@ -1,97 +1,147 @@
-"""What embedders behind an HTTP service have in common: batches, checks and unit length."""
+"""What embedders behind an HTTP service have in common: batches that fit, cut texts, checks and unit length."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from codebase_index.embedding.http import JsonService
-from codebase_index.embedding.protocol import Vectors
+from codebase_index.embedding.http import JsonService, TooLarge
+from codebase_index.embedding.models import traits_of
+from codebase_index.embedding.protocol import Embedded, Traits, Vectors
 from codebase_index.embedding.vectors import to_unit_length
 
-BATCH_TEXTS = 64
-"""Texts a request carries: enough to keep a service busy, few enough to answer within seconds."""
+DOCUMENT_ATTEMPTS = 3
+"""A second or two with the backoff, which a hiccup takes; a job says of a longer outage that it is blocked."""
 
-MAX_TEXT_CHARACTERS = 8_000
-"""What is sent of one text. Chunks are far shorter; a longer text would be refused by services whose
-limit is 8,192 tokens, and one odd file must not stop a job."""
-
-DOCUMENT_ATTEMPTS = 6  # some 30 s with the backoff: outlasts a restart of the service
 QUERY_ATTEMPTS = 2  # somebody is waiting
+
+CONCURRENCY = 4
+"""Requests of one pod at once: enough to hide the network, few enough for a service that many pods share."""
 
 
 class RemoteEmbedder(ABC):
     """An Embedder whose vectors come from a service; subclasses know its request and its answer."""
 
-    def __init__(self, name: str, service: JsonService) -> None:
-        """Take the embedder's name (provider and model) and its service. Nothing is sent yet."""
-        self.name = name
+    def __init__(self, provider: str, model: str, service: JsonService, concurrency: int = CONCURRENCY) -> None:
+        """Take the provider, the model and the service. Nothing is sent yet."""
+        self.name = f"{provider}/{model}"
+        self.traits: Traits = traits_of(model)
+        self.concurrency = concurrency
+        self._model = model
         self._service = service
+        self._batch_texts = self.traits.batch_texts  # what the service was found to take
 
     @abstractmethod
     def _fetch(self, texts: Sequence[str], attempts: int) -> list[list[float]]:
-        """Return one vector a text, in order, of any length."""
+        """Return one vector a text, in order, of any length.
 
-    def _as_document(self, text: str) -> str:
-        return text
+        Raises TooLarge when the service does not take so many texts, or one of them is too long for the model and
+        the service would not cut it unnoticed.
+        """
 
-    def _as_query(self, text: str) -> str:
-        return text
+    @abstractmethod
+    def _fetch_cut(self, text: str, attempts: int) -> list[float]:
+        """Return the vector of a text that is too long, from as much of it as the model reads."""
 
     @cached_property
     def dimension(self) -> int:
-        """Length of every vector. Asks the service once; raises EmbeddingUnavailable."""
-        return int(self._vectors([self._as_query("dimension")], QUERY_ATTEMPTS).shape[1])
+        """Length of every vector. Asks the service once; raises EmbeddingUnavailable or EmbeddingRefused."""
+        return int(self._vectors([self.traits.query_prefix + "dimension"], QUERY_ATTEMPTS).shape[1])
 
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text, float32 of shape (len(texts), dimension).
+    def check(self) -> None:
+        """Embed a word: the service is there, has the model, and its vectors are as long as they were."""
+        self._checked([self.traits.query_prefix + "health"], 1)
 
-        Raises EmbeddingUnavailable when the service is away or refuses.
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Return one unit vector a text, and how many texts were cut.
+
+        Raises EmbeddingUnavailable or EmbeddingRefused.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for start, batch in _batches([self._as_document(text) for text in texts]):
-            vectors[start : start + len(batch)] = self._checked(batch, DOCUMENT_ATTEMPTS)
-        return to_unit_length(vectors)
+        prepared = [self.traits.document_prefix + text for text in texts]
+        # By length: texts too long for the model come together, and a service that counts tokens in order notices
+        # the first of them at once.
+        waiting = [np.array(sorted(range(len(texts)), key=lambda i: -len(prepared[i])), dtype=np.intp)]
+        truncated = 0
+        while waiting:
+            numbers = waiting.pop()
+            limit = self._batch_texts
+            if len(numbers) > limit:
+                waiting += [numbers[limit:], numbers[:limit]]
+                continue
+            if not len(numbers):
+                continue
+            batch = [prepared[i] for i in numbers]
+            try:
+                vectors[numbers] = self._checked(batch, DOCUMENT_ATTEMPTS)
+            except TooLarge as error:
+                if len(batch) == 1:
+                    vectors[numbers] = self._cut(batch[0])
+                    truncated += 1
+                    continue
+                half = len(batch) // 2
+                if not error.text:
+                    self._batch_texts = min(self._batch_texts, half)
+                waiting += [numbers[half:], numbers[:half]]
+        return Embedded(to_unit_length(vectors), truncated)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text, float32 of shape (len(texts), dimension). Raises as `embed` does."""
+        return self.embed(texts).vectors
 
     def embed_query(self, text: str) -> Vectors:
         """Return the unit vector of a query, float32 of shape (dimension,).
 
-        Raises EmbeddingUnavailable when the service is away or refuses.
+        Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        vector: Vectors = to_unit_length(self._checked([self._as_query(text)], QUERY_ATTEMPTS))[0]
+        asked = self.traits.query_prefix + text
+        try:
+            vectors = self._checked([asked], QUERY_ATTEMPTS)
+        except TooLarge:
+            vectors = self._cut(asked)
+        vector: Vectors = to_unit_length(vectors)[0]
         return vector
 
     def close(self) -> None:
         """Close the connections to the service."""
         self._service.close()
 
+    def _cut(self, text: str) -> Vectors:
+        vector = self._array([self._fetch_cut(_sendable(text), DOCUMENT_ATTEMPTS)], 1)
+        return self._of_known_length(vector)
+
     def _checked(self, texts: Sequence[str], attempts: int) -> Vectors:
-        vectors = self._vectors(texts, attempts)
+        return self._of_known_length(self._vectors(texts, attempts))
+
+    def _of_known_length(self, vectors: Vectors) -> Vectors:
         if vectors.shape[1] != self.dimension:
-            raise self._service.unavailable(
+            raise self._service.refused(
                 f"gave vectors of {vectors.shape[1]} numbers where it gave {self.dimension} before: "
-                f"the model behind {self.name} was exchanged"
+                f"the model behind {self.name} was exchanged; bring the former one back, or give the new one another "
+                "name and index again with it"
             )
         return vectors
 
     def _vectors(self, texts: Sequence[str], attempts: int) -> Vectors:
         try:
-            vectors = np.array(self._fetch([_sendable(text) for text in texts], attempts), dtype=np.float32)
+            vectors = self._fetch([_sendable(text) for text in texts], attempts)
         except (KeyError, TypeError, ValueError) as error:
             raise self._service.unavailable(f"gave an answer without embeddings ({error!r})") from error
-        if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
-            raise self._service.unavailable(f"gave {vectors.shape} numbers for {len(texts)} texts")
+        return self._array(vectors, len(texts))
+
+    def _array(self, answer: list[list[float]], count: int) -> Vectors:
+        try:
+            vectors = np.array(answer, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise self._service.unavailable(f"gave an answer without embeddings ({error!r})") from error
+        if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
+            raise self._service.unavailable(f"gave {vectors.shape} numbers for {count} texts")
         if not np.isfinite(vectors).all():
             raise self._service.unavailable("gave vectors that are not finite")
         return vectors
 
 
-def _batches(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    for start in range(0, len(texts), BATCH_TEXTS):
-        yield start, texts[start : start + BATCH_TEXTS]
-
-
 def _sendable(text: str) -> str:
-    """Return what services accept: not empty, not too long, and without lone surrogates."""
-    return text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() or " "
+    """Return what services accept: not empty, and without lone surrogates."""
+    return text.encode("utf-8", "replace").decode() or " "
