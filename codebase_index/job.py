@@ -55,6 +55,7 @@ class ErrorType(StrEnum):
     EMPTY_REPOSITORY = "EmptyRepository"  # the scan found no file to index: an empty index is no success
     CLONE_FAILED = "CloneFailed"
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
+    EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
     OUT_OF_MEMORY = "OOMKilled"
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

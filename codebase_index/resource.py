@@ -57,8 +57,8 @@ class Source(_Model):
 class EmbeddingSpec(_Model):
     """Which model makes the vectors. The default needs no service."""
 
-    provider: Literal["static", "ollama", "openai"] = "static"
-    """static runs inside the indexer; the others are services."""
+    provider: Literal["static", "sentence-transformers", "ollama", "openai"] = "static"
+    """static and sentence-transformers run inside the indexer; the others are services."""
     model: ShortText | None = None
     """The provider's name of the model; absent: its default."""
 

@@ -7,6 +7,7 @@ lie one behind the other in one matrix of tokens, without padding; only attentio
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ Matrix = NDArray[np.float32]
 _GELU_ROWS = 64
 """Rows that the activation takes at a time: its intermediate results stay in the processor's cache."""
 
-_DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_DTYPES: dict[str, "np.dtype[np.floating]"] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 
 def read_safetensors(path: Path) -> dict[str, Matrix]:
@@ -37,7 +38,7 @@ def read_safetensors(path: Path) -> dict[str, Matrix]:
         if name == "__metadata__" or about["dtype"] not in _DTYPES:
             continue
         begin, end = about["data_offsets"]
-        tensor = data[begin:end].view(_DTYPES[about["dtype"]]).reshape(about["shape"])
+        tensor = np.frombuffer(data[begin:end], dtype=_DTYPES[about["dtype"]]).reshape(about["shape"])
         tensors[name.removeprefix("bert.")] = tensor.astype(np.float32, copy=False)
     return tensors
 
@@ -46,7 +47,7 @@ class Bert:
     """The encoder. Safe for several threads at once: nothing is kept between calls."""
 
     def __init__(self, weights: Mapping[str, Matrix], config: Mapping[str, object]) -> None:
-        """Take the weights and Hugging Face's config.json. Raises KeyError or ValueError for another architecture."""
+        """Take the weights and Hugging Face's config.json. Raises KeyError or ValueError for other models."""
         if config.get("model_type") != "bert" or config.get("hidden_act") != "gelu":
             raise ValueError("only BERT models with the activation gelu can be computed")
         if config.get("position_embedding_type", "absolute") != "absolute":
@@ -64,7 +65,7 @@ class Bert:
     def __call__(self, texts: Sequence[Sequence[int]]) -> list[Matrix]:
         """Return the last hidden state of each text: from token ids, float32 of shape (tokens, dimension)."""
         borders = np.cumsum([0, *map(len, texts)])
-        spans = [slice(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+        spans = [slice(a, b) for a, b in pairwise(borders)]
         weights = self._weights
         states = weights["embeddings.word_embeddings.weight"][np.concatenate([np.asarray(t) for t in texts])]
         for span in spans:

@@ -7,43 +7,70 @@ its job before it needs an embedder, so a lost job is in new hands sooner.
 import os
 from collections.abc import Mapping
 
-from codebase_index.embedding.protocol import Embedder, EmbeddingUnavailable
+from codebase_index.embedding.protocol import Embedder, EmbeddingRefused
+
+MOST_REQUESTS = 64
 
 
 def create(provider: str = "static", model: str | None = None, env: Mapping[str, str] = os.environ) -> Embedder:
     """Return the embedder of a provider; without a model, the provider's default.
 
-    ``static`` needs nothing. ``ollama`` reads OLLAMA_URL, ``openai`` reads OPENAI_BASE_URL
-    and OPENAI_API_KEY. No service is asked yet.
+    ``static`` needs nothing. ``sentence-transformers`` reads CODEBASE_MODELS, a folder of models. ``ollama`` reads
+    OLLAMA_URL, ``openai`` reads OPENAI_BASE_URL and OPENAI_API_KEY; for both, EMBEDDING_CONCURRENCY bounds the
+    requests at once. No service is asked yet.
 
-    Raises EmbeddingUnavailable for an unknown provider, a static model that is not
+    Raises EmbeddingRefused for an unknown provider, a static model that is not
     shipped, and settings that cannot work.
     """
     match provider:
         case "static":
             return _static(model)
+        case "sentence-transformers":
+            from codebase_index.embedding import sentence_transformers
+
+            return sentence_transformers.load(env.get("CODEBASE_MODELS"), model, _workers(env))
         case "ollama":
             from codebase_index.embedding import ollama
 
             url = env.get("OLLAMA_URL") or ollama.DEFAULT_URL
-            return ollama.OllamaEmbedder(model or ollama.DEFAULT_MODEL, url)
+            return ollama.OllamaEmbedder(model or ollama.DEFAULT_MODEL, url, _concurrency(env))
         case "openai":
             from codebase_index.embedding import openai
 
             url = env.get("OPENAI_BASE_URL") or openai.DEFAULT_URL
-            return openai.OpenAIEmbedder(model or openai.DEFAULT_MODEL, url, env.get("OPENAI_API_KEY"))
-    raise EmbeddingUnavailable(
-        f"there is no embedding provider {provider!r}; choose static (the default), ollama or openai"
+            key = env.get("OPENAI_API_KEY")
+            return openai.OpenAIEmbedder(model or openai.DEFAULT_MODEL, url, key, _concurrency(env))
+    raise EmbeddingRefused(
+        f"there is no embedding provider {provider!r}; "
+        "choose static (the default), sentence-transformers, ollama or openai"
     )
 
 
 def by_name(name: str, env: Mapping[str, str] = os.environ) -> Embedder:
     """Return the embedder of this `Embedder.name`, which an index keeps beside its vectors.
 
-    Raises EmbeddingUnavailable as create() does.
+    Raises EmbeddingRefused as create() does.
     """
     provider, _, model = name.partition("/")
     return create(provider, model, env)
+
+
+def _concurrency(env: Mapping[str, str]) -> int:
+    from codebase_index.embedding.remote import CONCURRENCY
+
+    value = env.get("EMBEDDING_CONCURRENCY") or str(CONCURRENCY)
+    if not value.isdecimal() or not 1 <= int(value) <= MOST_REQUESTS:
+        raise EmbeddingRefused(
+            f"EMBEDDING_CONCURRENCY is {value!r}; set it to the requests that a pod may have open at once, "
+            f"1 to {MOST_REQUESTS}"
+        )
+    return int(value)
+
+
+def _workers(env: Mapping[str, str]) -> int:
+    """Cores that this process was given, as the operator says."""
+    value = env.get("CODEBASE_WORKERS") or ""
+    return max(1, int(value) if value.isdecimal() else len(os.sched_getaffinity(0)))
 
 
 def _static(model: str | None) -> Embedder:
@@ -51,7 +78,7 @@ def _static(model: str | None) -> Embedder:
 
     embedder = StaticEmbedder.load()
     if model and embedder.name != f"static/{model}":
-        raise EmbeddingUnavailable(
+        raise EmbeddingRefused(
             f"the static model {model} is not shipped with this version, which has {embedder.name}; "
             "leave the model out, and index again what was indexed with the other one"
         )

@@ -34,7 +34,7 @@ _TOO_MANY = (
 
 
 class TooLarge(Exception):
-    """A request is larger than the service takes; smaller ones may pass. `text`: it says that a text is too long."""
+    """A request is larger than the service takes; smaller ones may pass. `text`: because of one long text."""
 
     def __init__(self, reason: str, *, text: bool) -> None:
         super().__init__(reason)
@@ -97,8 +97,8 @@ class JsonService:
                 if response.status_code == httpx.codes.OK:
                     return self._decode(response)
                 reason = f"HTTP {response.status_code}: {self._excerpt(response)}"
-                if (error := self._final(response, reason)) is not None:
-                    raise error
+                if (final := self._final(response, reason)) is not None:
+                    raise final
             if attempt < attempts:
                 self._sleep(self._delay(attempt, response))
         raise self.unavailable(f"did not answer in {attempts} attempts ({reason})")

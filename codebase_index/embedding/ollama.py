@@ -12,9 +12,7 @@ DEFAULT_MODEL = "nomic-embed-text"
 class OllamaEmbedder(RemoteEmbedder):
     """An Embedder for any embedding model that an Ollama server has pulled."""
 
-    def __init__(
-        self, model: str = DEFAULT_MODEL, url: str = DEFAULT_URL, concurrency: int = CONCURRENCY
-    ) -> None:
+    def __init__(self, model: str = DEFAULT_MODEL, url: str = DEFAULT_URL, concurrency: int = CONCURRENCY) -> None:
         """Take the model, with its tag if it is not the latest. Nothing is sent yet.
 
         Raises EmbeddingRefused when the URL is not an http or https address.

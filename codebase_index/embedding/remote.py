@@ -1,7 +1,7 @@
 """What embedders behind an HTTP service have in common: batches that fit, cut texts, checks and unit length."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -108,7 +108,7 @@ class RemoteEmbedder(ABC):
         self._service.close()
 
     def _cut(self, text: str) -> Vectors:
-        vector = self._array([self._fetch_cut(_sendable(text), DOCUMENT_ATTEMPTS)], 1)
+        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), DOCUMENT_ATTEMPTS)], 1)
         return self._of_known_length(vector)
 
     def _checked(self, texts: Sequence[str], attempts: int) -> Vectors:
@@ -118,22 +118,18 @@ class RemoteEmbedder(ABC):
         if vectors.shape[1] != self.dimension:
             raise self._service.refused(
                 f"gave vectors of {vectors.shape[1]} numbers where it gave {self.dimension} before: "
-                f"the model behind {self.name} was exchanged; bring the former one back, or give the new one another "
-                "name and index again with it"
+                f"the model behind {self.name} was exchanged; bring the former one back, or give the new one "
+                "another name and index again with it"
             )
         return vectors
 
     def _vectors(self, texts: Sequence[str], attempts: int) -> Vectors:
-        try:
-            vectors = self._fetch([_sendable(text) for text in texts], attempts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._service.unavailable(f"gave an answer without embeddings ({error!r})") from error
-        return self._array(vectors, len(texts))
+        return self._asked(lambda: self._fetch([_sendable(text) for text in texts], attempts), len(texts))
 
-    def _array(self, answer: list[list[float]], count: int) -> Vectors:
+    def _asked(self, question: Callable[[], list[list[float]]], count: int) -> Vectors:
         try:
-            vectors = np.array(answer, dtype=np.float32)
-        except (TypeError, ValueError) as error:
+            vectors = np.array(question(), dtype=np.float32)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise self._service.unavailable(f"gave an answer without embeddings ({error!r})") from error
         if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
             raise self._service.unavailable(f"gave {vectors.shape} numbers for {count} texts")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
-from codebase_index.embedding.protocol import Vectors
+from codebase_index.embedding.protocol import Traits, Vectors
 from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import wordpiece
 
@@ -59,6 +59,7 @@ class StaticEmbedder:
     ) -> None:
         """Take a token table of shape (tokens, dimension) and the tokenizer whose ids are its rows."""
         self.name = name
+        self.traits = Traits(batch_texts=_BATCH_TEXTS)
         self._vectors = vectors
         self._tokenizer = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
@@ -84,6 +85,9 @@ class StaticEmbedder:
     def dimension(self) -> int:
         """Length of every vector."""
         return int(self._vectors.shape[1])
+
+    def check(self) -> None:
+        """Return at once: what it needs lies in this process."""
 
     def embed_query(self, text: str) -> Vectors:
         """Return the unit vector of a query, float32 of shape (dimension,)."""

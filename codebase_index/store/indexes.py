@@ -43,6 +43,12 @@ class Indexes:
             )
         return index_id
 
+    async def dimension(self, index_id: int, model: str) -> int | None:
+        """Return the length of the vectors that an index holds of a model; None: it holds none."""
+        async with self._db.connection() as connection:
+            length: int | None = await connection.fetchval(SQL["dimension"], index_id, model)
+        return length
+
     async def list(self) -> list[IndexRow]:
         """Return every index, by source and ref."""
         async with self._db.connection() as connection:

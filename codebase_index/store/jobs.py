@@ -123,6 +123,10 @@ class Jobs:
         """Say that the service is back. Raises FenceLost."""
         await self._fenced("unblock", job_id, attempt)
 
+    async def count_vectors(self, job_id: UUID, attempt: int, *, made: int, reused: int, cut: int) -> None:
+        """Count what a slow model did. Not safe to repeat, so it may miss some. Raises FenceLost."""
+        await self._fenced("count_vectors", job_id, attempt, made, reused, cut)
+
     async def fail(self, job_id: UUID, attempt: int, error_type: str, message: str) -> None:
         """End the job as failed; `message` says what happened and what to do. Raises FenceLost."""
         await self._fenced("fail", job_id, attempt, error_type, message[:4096])

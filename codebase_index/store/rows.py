@@ -46,6 +46,9 @@ class JobRow:
     heartbeat_at: datetime | None
     completed_at: datetime | None
     cancelled_at: datetime | None
+    vectors_made: int = 0
+    vectors_reused: int = 0
+    texts_cut: int = 0
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codebase_index.embedding import Embedder
 from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
@@ -40,16 +41,23 @@ def process(
 
 
 def embed(results: Sequence[FileResult], embedder: Embedder) -> list[FileResult]:
-    """Return the results with vectors, all of them made by one call. Raises EmbeddingUnavailable."""
-    texts = [
+    """Return the results with vectors, all of them made by one call. Raises EmbeddingError."""
+    texts = documents(results)
+    return with_vectors(results, embedder.embed_documents(texts)) if texts else list(results)
+
+
+def documents(results: Sequence[FileResult]) -> list[str]:
+    """Return what is to be embedded: a text for each chunk, in order."""
+    return [
         document(result.path, piece.symbol, piece.text)
         for result in results
         if isinstance(result, Indexed)
         for piece in result.chunks
     ]
-    if not texts:
-        return list(results)
-    vectors = embedder.embed_documents(texts)
+
+
+def with_vectors(results: Sequence[FileResult], vectors: NDArray[np.float32]) -> list[FileResult]:
+    """Return the results with the vectors of their `documents`."""
     complete: list[FileResult] = []
     used = 0
     for result in results:

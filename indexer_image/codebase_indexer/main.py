@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from codebase_index import logs
-from codebase_index.embedding import Embedder, EmbeddingUnavailable, factory
+from codebase_index.embedding import Embedder, EmbeddingRefused, SlowEmbedder, factory
 from codebase_index.job import ErrorType, ExitCode
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadable
@@ -24,6 +24,7 @@ from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientS
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
+from codebase_index.store.vectors import VectorCache
 from codebase_index.store.work import Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, Laps
@@ -33,6 +34,7 @@ from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
 from codebase_indexer.scan import ScanFailed, scan
 from codebase_indexer.settings import Settings
+from codebase_indexer.slow_embedding import SlowEmbedding
 from codebase_indexer.source import Checkout, CloneFailed, open_source
 
 log = logging.getLogger(__name__)
@@ -56,10 +58,7 @@ FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (EmptyRepository, ErrorType.EMPTY_REPOSITORY),
     (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
     (ValidationError, ErrorType.INVALID_SPEC),
-    (
-        EmbeddingUnavailable,
-        ErrorType.INVALID_SPEC,
-    ),  # a provider that does not exist; one that is away is waited for
+    (EmbeddingRefused, ErrorType.EMBEDDING_REFUSED),  # a service that is away is waited for
 )
 """Errors that another attempt would meet again: they end the job. Everything else is tried again."""
 
@@ -73,6 +72,7 @@ class Attempt:
     work: Work
     chunks: Chunks
     indexes: Indexes
+    vectors: VectorCache
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -87,13 +87,13 @@ class Attempt:
     async def _index(self, job: JobRow) -> None:
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
-        local = spec.embedding.provider == "static"
+        local = not isinstance(embedder, SlowEmbedder)
         pool = Pool(self.settings.workers, _fingerprint(embedder), spec.embedding if local else None)
         try:
             checkout = await self._open(job, spec)
             with self.laps.lap("scanning"):
                 await self._scan(job, spec, checkout)
-            pipeline = await self._pipeline(job, spec, checkout, pool, embedder, None if local else embedder)
+            pipeline = await self._pipeline(job, spec, checkout, pool, embedder)
             try:
                 with self.laps.lap("chunking and embedding"):
                     await self._run(pipeline, spec)
@@ -103,7 +103,7 @@ class Attempt:
                 raise
         finally:
             pool.close()
-        await self._finish(pipeline.writer)
+        await self._finish(pipeline.writer, slow=pipeline.slow is not None)
 
     async def _claim(self) -> JobRow:
         settings = self.settings
@@ -144,20 +144,23 @@ class Attempt:
         await until_available("freeze", lambda: self.work.freeze(job.id, self.settings.attempt, entries))
 
     async def _pipeline(
-        self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout, pool: Pool, embedder: Embedder,
-        remote: Embedder | None,
+        self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout, pool: Pool, embedder: Embedder
     ) -> Pipeline:  # fmt: skip
         index_id = await until_available("open the index", lambda: self.indexes.ensure(job, embedder.name))
+        writer = Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder))
+        slow = None
+        if isinstance(embedder, SlowEmbedder):
+            slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.board)
         return Pipeline(
             jobs=self.jobs,
             work=self.work,
             chunks=self.chunks,
-            writer=Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder)),
+            writer=writer,
             pod=self.settings.pod,
             folder=checkout.folder,
             pool=pool,
             board=self.board,
-            remote=remote,
+            slow=slow,
             force=spec.force_reindex,
         )
 
@@ -165,12 +168,18 @@ class Attempt:
         self.board.indexing()
         await until_available("report", self.heart.beat)
         await until_available("release", pipeline.release)  # what a crashed worker of this pod held
+        if (slow := pipeline.slow) is not None:
+            writer = pipeline.writer
+            length = await until_available(
+                "read the vectors' length", lambda: self.indexes.dimension(writer.index_id, writer.model)
+            )
+            await slow.ready(length)
         job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
         flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism)
         log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
         await pipeline.run(flight)
 
-    async def _finish(self, writer: Writer) -> None:
+    async def _finish(self, writer: Writer, *, slow: bool) -> None:
         job_id = self.settings.job_id
         skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
@@ -181,6 +190,9 @@ class Attempt:
             swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
             await self._enter(progress.writing(0.5, "refreshing statistics"))
             await until_available("analyze", self.chunks.analyze)
+            if slow:
+                most = self.settings.kept_vectors
+                await until_available("evict vectors", lambda: self.vectors.evict(most))
         message = progress.complete(job, skipped, swept, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await until_available("complete", lambda: self.chunks.complete(writer, message))
@@ -225,7 +237,16 @@ async def run(settings: Settings) -> int:
     heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = Heart(Jobs(heart_database), settings.job_id, settings.attempt, board)
-    attempt = Attempt(settings, Jobs(database), Work(database), Chunks(database), Indexes(database), board, heart)
+    attempt = Attempt(
+        settings,
+        Jobs(database),
+        Work(database),
+        Chunks(database),
+        Indexes(database),
+        VectorCache(database),
+        board,
+        heart,
+    )
     try:
         await attempt.run()
         return ExitCode.DONE

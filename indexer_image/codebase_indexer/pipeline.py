@@ -8,19 +8,17 @@ and there are more lanes than processes, so that one lane's commit overlaps with
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codebase_index.embedding import Embedder, EmbeddingUnavailable
-from codebase_index.store.chunks import Chunks, FileResult, KnownFile, Writer
+from codebase_index.store.chunks import Chunks, KnownFile, Writer
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Item, Work
-from codebase_indexer import files
 from codebase_indexer.board import Board
-from codebase_indexer.patience import Outage, delays, until_available
+from codebase_indexer.patience import until_available
 from codebase_indexer.pool import Batch, Pool
+from codebase_indexer.slow_embedding import SlowEmbedding
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ def by_bytes(items: Sequence[Item], limit: int = MAX_BATCH_BYTES) -> Iterator[li
 
 @dataclass
 class Pipeline:
-    """Indexes what is left of a job's work list. `remote` is an embedding service, None: the pool embeds."""
+    """Indexes what is left of a job's work list. `slow` makes the vectors, None: the pool does."""
 
     jobs: Jobs
     work: Work
@@ -82,9 +80,8 @@ class Pipeline:
     folder: Path
     pool: Pool
     board: Board
-    remote: Embedder | None
+    slow: SlowEmbedding | None
     force: bool
-    _blocked_since: datetime | None = field(default=None, init=False)
 
     async def run(self, flight: Flight) -> None:
         """Return when every file of the job is done, by this pod or another.
@@ -117,43 +114,17 @@ class Pipeline:
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
         results = await self.pool.process(Batch(self.folder, items, known))
-        if self.remote is not None:
-            results = await self._embed(results, self.remote)
-        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, results))
+        if self.slow is None:
+            await until_available("commit", lambda: self.chunks.commit_batch(self.writer, results))
+            return
+        complete, counts = await self.slow.embed(results)
+        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, complete))
+        await self.slow.count(counts)
 
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
         if self.force:
             return {}
         return await self.chunks.known(self.writer.index_id, [item.path for item in items])
-
-    async def _embed(self, results: list[FileResult], embedder: Embedder) -> list[FileResult]:
-        """Embed by a service; while it is away the job is blocked, and goes on by itself."""
-        outage, waits = Outage("embed"), delays()
-        while True:
-            try:
-                complete = await asyncio.to_thread(files.embed, results, embedder)
-            except EmbeddingUnavailable as error:
-                outage.note(error)
-                await self._block(str(error))
-                await asyncio.sleep(next(waits))
-            else:
-                outage.over()
-                await self._unblock()
-                return complete
-
-    async def _block(self, problem: str) -> None:
-        self._blocked_since = since = self._blocked_since or datetime.now(UTC)
-        message = f"Waiting for the embedding service since {since:%H:%M:%S} UTC: {problem}"
-        if self.board.waiting_for != message:
-            self.board.waiting_for = message
-            job_id, attempt = self.writer.job_id, self.writer.attempt
-            await until_available("block", lambda: self.jobs.block(job_id, attempt, message))
-
-    async def _unblock(self) -> None:
-        if self.board.waiting_for is not None:
-            self.board.waiting_for = self._blocked_since = None
-            job_id, attempt = self.writer.job_id, self.writer.attempt
-            await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))
 
 
 async def _together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:

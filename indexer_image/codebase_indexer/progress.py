@@ -42,6 +42,8 @@ def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
         f"Embedding: {job.files_indexed:,} of {to_index:,} files, {job.chunks_created:,} chunks; "
         f"chunking {in_flight:,} files ahead"
     )
+    if job.vectors_reused:
+        message += f"; {job.vectors_reused:,} of {job.vectors_made + job.vectors_reused:,} vectors reused"
     return Progress(Phase.EMBEDDING, 10 + 80 * share, message, eta(to_index - job.files_indexed, pace))
 
 
@@ -55,6 +57,11 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[
     parts = [f"{job.files_indexed:,} files indexed", f"{job.chunks_created:,} chunks"]
     if job.files_skipped:
         parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
+    if job.vectors_reused:
+        total = job.vectors_made + job.vectors_reused
+        parts.append(f"{job.vectors_reused:,} of {total:,} vectors reused ({job.vectors_reused / total:.0%})")
+    if job.texts_cut:
+        parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
     if swept:
         parts.append(f"{swept:,} vanished files removed")
     if job.files_repeated:

@@ -13,7 +13,7 @@ from mcp.server.mcpserver.tools.base import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
-from codebase_index.embedding import EmbeddingUnavailable
+from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable
 from codebase_index.store.errors import StoreUnavailable
 from codebase_mcp.cluster import ClusterUnavailable
 from codebase_mcp.errors import UserError
@@ -87,6 +87,8 @@ class CheckedTool(Tool):
             # The store's text ends with what its other users do; here it is the caller who tries again.
             what = str(error).removesuffix("; it is tried again")
             raise ToolError(f"unavailable: {what}; try again in 10 seconds") from error
+        except EmbeddingRefused as error:
+            raise ToolError(f"unavailable: {error}; trying again will not help before that is done") from error
         except Exception as error:
             raise UnexpectedToolError(
                 f"internal error in {self.name}: nothing is known to have changed; try again, and if it stays, "

@@ -4,6 +4,10 @@ INSERT INTO indexes (target, source, ref, name, model) VALUES ($1, $2, $3, $4, $
 ON CONFLICT (target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name), model = EXCLUDED.model
 RETURNING id;
 
+-- name: dimension
+-- How long an index's vectors of a model are.
+SELECT vector_dims(embedding) FROM embeddings WHERE index_id = $1 AND model = $2 LIMIT 1;
+
 -- name: list
 -- Every index with the state of its newest job. One without a target is being removed: nobody finds it any more.
 SELECT i.id, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at,

@@ -121,6 +121,11 @@ WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
 UPDATE jobs SET state = 'running', blocked_since = NULL, heartbeat_at = now()
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
 
+-- name: count_vectors
+-- What a slow model did for files that are committed.
+UPDATE jobs SET vectors_made = vectors_made + $3, vectors_reused = vectors_reused + $4, texts_cut = texts_cut + $5
+WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
+
 -- name: complete
 -- The last write of a job, in the transaction that finishes its index.
 UPDATE jobs
