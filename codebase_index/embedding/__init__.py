@@ -10,6 +10,7 @@ from codebase_index.embedding.protocol import (
     SlowEmbedder,
     Traits,
     Vectors,
+    is_slow,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "Vectors",
     "by_name",
     "create",
+    "is_slow",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,6 @@ class Embedded:
     truncated: int
 
 
-@runtime_checkable
 class SlowEmbedder(Embedder, Protocol):
     """An embedder so slow that its vectors are kept and used again. Safe for several threads at once."""
 
@@ -100,3 +99,8 @@ class SlowEmbedder(Embedder, Protocol):
     def embed(self, texts: Sequence[str]) -> Embedded:
         """As embed_documents, and tells how many texts were cut at the model's limit."""
         ...
+
+
+def is_slow(embedder: Embedder) -> TypeGuard[SlowEmbedder]:
+    """Whether its vectors are worth keeping. Asks no service."""
+    return hasattr(embedder, "concurrency")

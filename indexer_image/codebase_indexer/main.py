@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from codebase_index import logs
-from codebase_index.embedding import Embedder, EmbeddingRefused, SlowEmbedder, factory
+from codebase_index.embedding import Embedder, EmbeddingRefused, factory, is_slow
 from codebase_index.job import ErrorType, ExitCode
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadable
@@ -87,7 +87,7 @@ class Attempt:
     async def _index(self, job: JobRow) -> None:
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
-        local = not isinstance(embedder, SlowEmbedder)
+        local = not is_slow(embedder)
         pool = Pool(self.settings.workers, _fingerprint(embedder), spec.embedding if local else None)
         try:
             checkout = await self._open(job, spec)
@@ -149,7 +149,7 @@ class Attempt:
         index_id = await until_available("open the index", lambda: self.indexes.ensure(job, embedder.name))
         writer = Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder))
         slow = None
-        if isinstance(embedder, SlowEmbedder):
+        if is_slow(embedder):
             slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.board)
         return Pipeline(
             jobs=self.jobs,
@@ -238,15 +238,9 @@ async def run(settings: Settings) -> int:
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = Heart(Jobs(heart_database), settings.job_id, settings.attempt, board)
     attempt = Attempt(
-        settings,
-        Jobs(database),
-        Work(database),
-        Chunks(database),
-        Indexes(database),
-        VectorCache(database),
-        board,
-        heart,
-    )
+        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), VectorCache(database),
+        board, heart,
+    )  # fmt: skip
     try:
         await attempt.run()
         return ExitCode.DONE

@@ -423,7 +423,7 @@ async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(bench
         pytest.param(
             "tree",
             {"embedding": {"provider": "static", "model": "nope"}},
-            ErrorType.INVALID_SPEC,
+            ErrorType.EMBEDDING_REFUSED,
             "nope",
             id="no model",
         ),

@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codebase_index.embedding import Embedder, EmbeddingUnavailable, Vectors, by_name, create, http
+from codebase_index.embedding import (
+    Embedder,
+    EmbeddingError,
+    EmbeddingRefused,
+    EmbeddingUnavailable,
+    Vectors,
+    by_name,
+    create,
+    http,
+)
 from codebase_index.embedding.http import LONGEST_DELAY_SECONDS, JsonService
+from codebase_index.embedding.models import BATCH_TEXTS, traits_of
 from codebase_index.embedding.ollama import OllamaEmbedder
 from codebase_index.embedding.openai import OpenAIEmbedder
-from codebase_index.embedding.remote import BATCH_TEXTS, MAX_TEXT_CHARACTERS
 
 Answer = tuple[int, dict[str, str], bytes]
 KEY = "sk-secret"
@@ -141,8 +150,8 @@ def test_batches_are_bounded(openai: OpenAIEmbedder, service: Service) -> None:
 
 
 def test_texts_that_services_refuse_are_made_acceptable(openai: OpenAIEmbedder, service: Service) -> None:
-    openai.embed_documents(["", "x" * (MAX_TEXT_CHARACTERS + 1), "caf\udce9"])
-    assert service.inputs[-3:] == [" ", "x" * MAX_TEXT_CHARACTERS, "caf?"]
+    openai.embed_documents(["", "caf\udce9"])
+    assert sorted(service.inputs[-2:]) == [" ", "caf?"]
 
 
 def test_no_texts_give_no_rows(openai: OpenAIEmbedder) -> None:
@@ -157,10 +166,10 @@ def test_a_passing_failure_is_tried_again(openai: OpenAIEmbedder, service: Servi
     assert len(service.requests) == 3  # failed, again, dimension
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
 def test_a_refusal_is_not_tried_again(openai: OpenAIEmbedder, service: Service, status: int) -> None:
     service.script = [(status, {}, b'{"error": "no\nsuch model"}')]
-    with pytest.raises(EmbeddingUnavailable, match=rf"HTTP {status}: .*no such model.*check OPENAI_BASE_URL"):
+    with pytest.raises(EmbeddingRefused, match=rf"HTTP {status}: .*no such model.*check OPENAI_BASE_URL"):
         openai.embed_query("q")
     assert len(service.requests) == 1
 
@@ -212,7 +221,7 @@ def test_a_useless_answer_is_refused(
 def test_a_changed_model_is_noticed(openai: OpenAIEmbedder, service: Service) -> None:
     assert openai.dimension == 3
     service.script = [(200, {}, b'{"data": [{"index": 0, "embedding": [1, 0]}]}')]
-    with pytest.raises(EmbeddingUnavailable, match="vectors of 2 numbers where it gave 3 before"):
+    with pytest.raises(EmbeddingRefused, match="vectors of 2 numbers where it gave 3 before"):
         openai.embed_query("q")
 
 
@@ -264,7 +273,7 @@ def test_retry_after_is_respected_in_both_forms_and_bounded(service: Service) ->
     ],
 )
 def test_a_url_that_cannot_work_is_refused_at_once(url: str, message: str) -> None:
-    with pytest.raises(EmbeddingUnavailable, match=message) as caught:
+    with pytest.raises(EmbeddingRefused, match=message) as caught:
         OllamaEmbedder("m", url)
     assert "OLLAMA_URL" in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -315,5 +324,101 @@ def test_factory_reads_the_environment(service: Service) -> None:
     ],
 )
 def test_factory_explains_what_it_refuses(provider: str, model: str | None, message: str) -> None:
-    with pytest.raises(EmbeddingUnavailable, match=message):
+    with pytest.raises(EmbeddingRefused, match=message):
         create(provider, model, {})
+
+
+def test_a_proxy_that_knows_no_way_is_waited_for(openai: OpenAIEmbedder, service: Service) -> None:
+    service.script = [(404, {}, b"404 page not found")]
+    with pytest.raises(EmbeddingUnavailable, match="does not know the address"):
+        openai.embed_query("q")
+
+
+def test_a_key_that_a_service_repeats_is_never_shown(
+    openai: OpenAIEmbedder, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    service.script = [(401, {}, f"Incorrect API key provided: {KEY}".encode())]
+    with pytest.raises(EmbeddingError) as caught:
+        openai.embed_query("q")
+    assert KEY not in str(caught.value) + caplog.text
+    assert "(key)" in str(caught.value)
+
+
+class Narrow:
+    """A service that takes so many texts a request, and so many characters a text."""
+
+    def __init__(
+        self, usual: Callable[[str, dict[str, Any]], dict[str, Any]], texts: int, characters: int
+    ) -> None:
+        self.usual, self.texts, self.characters = usual, texts, characters
+
+    def refusal(self, body: dict[str, Any]) -> Answer | None:
+        if len(body["input"]) > self.texts:
+            return 413, {}, b"batch size > maximum allowed batch size"
+        longest = max(map(len, body["input"]))
+        if longest > self.characters and not body.get("truncate"):
+            told = f"maximum context length is {self.characters} tokens, you requested {longest} tokens"
+            return 400, {}, told.encode()
+        return None
+
+
+@pytest.fixture
+def narrow(service: Service, monkeypatch: pytest.MonkeyPatch) -> Narrow:
+    narrow = Narrow(as_openai, texts=10, characters=200)
+    answer = service.answer
+
+    def answered(path: str, headers: dict[str, str], body: dict[str, Any]) -> Answer:
+        refusal = narrow.refusal(body)
+        if refusal is not None:
+            service.requests.append((path, headers, body))
+            return refusal
+        return answer(path, headers, body)
+
+    monkeypatch.setattr(service, "answer", answered)
+    return narrow
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_batch_that_is_too_large_is_halved_and_the_size_remembered(
+    openai: OpenAIEmbedder, service: Service
+) -> None:
+    texts = ["x" * n for n in range(1, 41)]
+    embedded = openai.embed(texts)
+    assert embedded.truncated == 0
+    assert np.allclose(embedded.vectors, [unit(len(text), 1, 2) for text in texts])
+    service.requests.clear()
+    openai.embed(texts)
+    assert max(len(body["input"]) for _, _, body in service.requests) == 10
+
+
+@pytest.mark.usefixtures("narrow")
+def test_texts_that_are_too_long_are_cut_and_counted_and_the_others_are_whole(openai: OpenAIEmbedder) -> None:
+    texts = ["x" * n for n in (5, 199, 201, 3, 4000)]
+    embedded = openai.embed(texts)
+    assert embedded.truncated == 2
+    assert np.allclose(embedded.vectors[[0, 1, 3]], [unit(n, 1, 2) for n in (5, 199, 3)])
+    lengths = embedded.vectors[[2, 4], 0] / embedded.vectors[[2, 4], 1]
+    assert (lengths > 90).all() and (lengths <= 200).all()
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_query_that_is_too_long_is_cut(openai: OpenAIEmbedder) -> None:
+    assert openai.embed_query("x" * 1000).shape == (3,)
+
+
+def test_ollama_cuts_only_when_it_is_told(ollama: OllamaEmbedder, narrow: Narrow, service: Service) -> None:
+    assert ollama.embed(["x", "x" * 300]).truncated == 1
+    assert [b["truncate"] for _, _, b in service.requests if len(b["input"][0]) > 300] == [False, False, True]
+
+
+def test_traits_are_those_of_the_model_card() -> None:
+    assert traits_of("intfloat/e5-small-v2").query_prefix == "query: "
+    assert traits_of("nomic-embed-text:v1.5").document_prefix == "search_document: "
+    assert traits_of("somebody/new").document_prefix == ""
+
+
+@pytest.mark.parametrize("value", ["0", "many", "1000"])
+def test_a_concurrency_that_can_not_be_meant_is_refused(value: str) -> None:
+    with pytest.raises(EmbeddingRefused, match="EMBEDDING_CONCURRENCY"):
+        create("ollama", None, {"EMBEDDING_CONCURRENCY": value})
