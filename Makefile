@@ -80,6 +80,14 @@ mutants: venv ## Break the product on purpose, and see that the model test notic
 test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
 	@$(PY) -m pytest -q tests/mcp -m "not cluster"
 
+.PHONY: ollama
+ollama: venv ## Compile a real Ollama and fetch a real model for its tests, once: 5 to 8 minutes
+	@$(PY) -m tests.ollama.server
+
+.PHONY: test-ollama
+test-ollama: ollama ## Embedding services and a whole job on a real Ollama that is killed meanwhile
+	@$(PY) -m pytest -q tests/ollama
+
 .PHONY: test-cluster
 test-cluster: venv up images ## Everything that needs the cluster: wiring and the quickstart's scenarios
 	@$(PY) -m pytest -q -m "cluster and not large" tests

@@ -351,7 +351,7 @@ class Narrow:
     def __init__(
         self, usual: Callable[[str, dict[str, Any]], dict[str, Any]], texts: int, characters: int
     ) -> None:
-        self.usual, self.texts, self.characters = usual, texts, characters
+        self.texts, self.characters = texts, characters
 
     def refusal(self, body: dict[str, Any]) -> Answer | None:
         if len(body["input"]) > self.texts:
@@ -365,7 +365,7 @@ class Narrow:
 
 @pytest.fixture
 def narrow(service: Service, monkeypatch: pytest.MonkeyPatch) -> Narrow:
-    narrow = Narrow(as_openai, texts=10, characters=200)
+    narrow = Narrow(texts=10, characters=200)
     answer = service.answer
 
     def answered(path: str, headers: dict[str, str], body: dict[str, Any]) -> Answer:
