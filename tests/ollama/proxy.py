@@ -1,5 +1,6 @@
 """A loopback proxy in front of Ollama that remembers what was embedded, and can hold or narrow what passes."""
 
+import contextlib
 import json
 import threading
 from collections import Counter
@@ -62,7 +63,8 @@ class Proxy:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(OSError):  # the client did not wait
+                    self.wfile.write(data)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

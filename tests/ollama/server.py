@@ -1,4 +1,6 @@
-"""A real Ollama with a real model: compiled once into the user's cache, without a hub. `python -m tests.ollama.server`.
+"""A real Ollama with a real model, compiled once into the user's cache, without a hub.
+
+`python -m tests.ollama.server` makes both ready.
 
 Later versions than this one do not build from their Go module: C headers are missing in it.
 """
@@ -79,6 +81,7 @@ class Ollama:
             "OLLAMA_HOST": f"127.0.0.1:{self.port}",
             "OLLAMA_MODELS": str(self._folder / "models"),
             "OLLAMA_NOPRUNE": "1",
+            "OLLAMA_NUM_PARALLEL": "1",
             "HOME": str(self._folder),
         }
         with (self._folder / "ollama.log").open("ab") as log:
@@ -110,7 +113,9 @@ class Ollama:
                 digests[name] = f"sha256:{hashlib.sha256(data).hexdigest()}"
                 with contextlib.suppress(httpx.TransportError):  # the answer for one that is there already
                     client.post(f"/api/blobs/{digests[name]}", content=data)
-            answer = client.post("/api/create", json={"model": model, "files": digests, "stream": False})
+            # One thread: its threads wait for each other in busy loops, which on a shared machine take for ever.
+            made = {"model": model, "files": digests, "parameters": {"num_thread": 1}, "stream": False}
+            answer = client.post("/api/create", json=made)
             assert answer.is_success, answer.text
 
     def remove(self) -> None:

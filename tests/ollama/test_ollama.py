@@ -28,9 +28,15 @@ from tests.ollama.server import FOLDER_NAME, MODEL, Ollama, models
 
 pytestmark = pytest.mark.ollama
 
+FILES = 12
+"""Enough for a middle; a busy machine takes seconds for each."""
+
 TEXTS = [
-    "def read(path):\n    return open(path).read()", "SELECT * FROM jobs WHERE state = 'running'", "naïve café ☕", "x"
-]  # fmt: skip
+    "def read(path):\n    return open(path).read()",
+    "SELECT * FROM jobs WHERE state = 'running'",
+    "naïve café ☕",
+    "x",
+]
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +75,11 @@ def test_both_apis_and_the_own_encoder_give_the_same_vectors(ollama: Ollama) -> 
 
 
 def test_a_model_that_is_not_there_is_refused_with_what_to_do(ollama: Ollama) -> None:
-    with closing(OllamaEmbedder("no-such", ollama.url)) as native:
-        with pytest.raises(EmbeddingRefused, match="ollama pull no-such"):
-            native.check()
-    with closing(OpenAIEmbedder("no-such", f"{ollama.url}/v1")) as compatible:
-        with pytest.raises(EmbeddingRefused, match="has the model no-such"):
-            compatible.check()
+    native, compatible = OllamaEmbedder("no-such", ollama.url), OpenAIEmbedder("no-such", f"{ollama.url}/v1")
+    with closing(native), pytest.raises(EmbeddingRefused, match="ollama pull no-such"):
+        native.check()
+    with closing(compatible), pytest.raises(EmbeddingRefused, match="has the model no-such"):
+        compatible.check()
 
 
 def test_a_server_that_is_away_is_unavailable() -> None:
@@ -137,9 +142,11 @@ class Bench:
 
     async def until(self, job_id: UUID, state: JobState) -> JobRow:
         async with asyncio.timeout(240):
-            while (row := await self.jobs.get(job_id)).state is not state:
+            while True:
+                row = await self.jobs.get(job_id)
+                if row.state is state:
+                    return row
                 await asyncio.sleep(0.05)
-            return row
 
     async def index_of(self, folder: Path) -> dict[tuple[Any, ...], Any]:
         async with self.database.connection() as connection:
@@ -168,11 +175,11 @@ async def test_a_killed_server_blocks_the_job_and_nothing_is_lost_or_embedded_tw
     bench: Bench, ollama: Ollama, proxy: Proxy, tmp_path: Path
 ) -> None:
     disturbed = tmp_path / "a" / "tree"
-    make_tree(disturbed, 40)
+    make_tree(disturbed, FILES)
     killed: list[int] = []
 
     def kill_in_the_middle(answered: int) -> None:
-        if answered > 25 and not killed:
+        if answered > 6 and not killed:
             killed.append(answered)
             ollama.kill()
 
@@ -181,11 +188,11 @@ async def test_a_killed_server_blocks_the_job_and_nothing_is_lost_or_embedded_tw
     blocked = await bench.until(job_id, JobState.BLOCKED)
     assert blocked.message.startswith("Waiting for the embedding service since")
     assert "Ollama at" in blocked.message and blocked.blocked_since is not None
-    assert 0 < blocked.files_indexed < 40
+    assert 0 < blocked.files_indexed < FILES
     await asyncio.to_thread(ollama.start)
     assert await asyncio.wait_for(process.wait(), 300) == ExitCode.DONE
     row = await bench.jobs.get(job_id)
-    assert (row.state, row.files_indexed, row.blocked_since) == (JobState.COMPLETED, 40, None)
+    assert (row.state, row.files_indexed, row.blocked_since) == (JobState.COMPLETED, FILES, None)
     index = await bench.index_of(disturbed)
     assert row.vectors_made == len(index) == row.chunks_created
     # Counted at the proxy: each document was answered once, whatever happened in between.
@@ -196,7 +203,7 @@ async def test_a_killed_server_blocks_the_job_and_nothing_is_lost_or_embedded_tw
     # The same tree elsewhere, undisturbed: an equal index, and not a single call for it.
     proxy.embedded.clear()
     clean = tmp_path / "b" / "tree"
-    make_tree(clean, 40)
+    make_tree(clean, FILES)
     code, row = await bench.run(clean, proxy.url)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert (row.vectors_made, row.vectors_reused) == (0, len(index))
@@ -208,7 +215,7 @@ async def test_a_killed_server_blocks_the_job_and_nothing_is_lost_or_embedded_tw
     async with bench.database.connection() as connection:
         await connection.execute("TRUNCATE embedding_cache")
     anew = tmp_path / "c" / "tree"
-    make_tree(anew, 40)
+    make_tree(anew, FILES)
     await bench.run(anew, ollama.url)
     other = await bench.index_of(anew)
     assert other.keys() == index.keys()
