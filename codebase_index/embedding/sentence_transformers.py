@@ -81,7 +81,7 @@ def load(models: str | None, model: str | None, concurrency: int = 1) -> Sentenc
     name = model or DEFAULT_MODEL
     if not models:
         raise EmbeddingRefused(
-            "this image has no sentence-transformers models; use one that was built with MODELS=all-MiniLM-L6-v2, "
+            "this image has no sentence-transformers models; use one that images/models.Dockerfile made, "
             "or mount a folder of models and name it in CODEBASE_MODELS"
         )
     root = Path(models).resolve()
