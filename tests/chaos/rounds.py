@@ -200,7 +200,7 @@ async def over_all(bench: Bench) -> None:
     await asyncio.gather(*(over(bench, job["id"]) for job in await _jobs(bench)))
 
 
-async def _jobs(bench: Bench) -> list[Any]:
+async def _jobs(bench: Bench) -> Sequence[Any]:
     return await bench.facts.fetch(
         "SELECT * FROM jobs WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)]
     )
