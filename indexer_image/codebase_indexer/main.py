@@ -21,12 +21,13 @@ from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadabl
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
+from codebase_index.store.helpers import Helpers
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Work
 from codebase_indexer import progress
-from codebase_indexer.board import Board, Heart, Laps
+from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
 from codebase_indexer.patience import until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
@@ -73,6 +74,7 @@ class Attempt:
     work: Work
     chunks: Chunks
     indexes: Indexes
+    helpers: Helpers
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -91,8 +93,9 @@ class Attempt:
         pool = Pool(self.settings.workers, _fingerprint(embedder), spec.embedding if local else None)
         try:
             checkout = await self._open(job, spec)
-            with self.laps.lap("scanning"):
-                await self._scan(job, spec, checkout)
+            if self.settings.leads:
+                with self.laps.lap("scanning"):
+                    await self._scan(job, spec, checkout)
             pipeline = await self._pipeline(job, spec, checkout, pool, embedder, None if local else embedder)
             try:
                 with self.laps.lap("chunking and embedding"):
@@ -103,10 +106,15 @@ class Attempt:
                 raise
         finally:
             pool.close()
-        await self._finish(pipeline.writer)
+        if self.settings.leads:
+            await self._finish(pipeline.writer)
 
     async def _claim(self) -> JobRow:
         settings = self.settings
+        if not settings.leads:
+            joined = (settings.job_id, settings.attempt, settings.pod)
+            await until_available("join the attempt", lambda: self.helpers.join(*joined))
+            return await until_available("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
                 return await until_available(
@@ -123,7 +131,7 @@ class Attempt:
         checkout = await asyncio.to_thread(
             open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None
         )
-        if checkout.commit and checkout.commit != job.commit:
+        if checkout.commit and checkout.commit != job.commit and self.settings.leads:
             commit = checkout.commit
             attempt = self.settings.attempt
             await until_available("set commit", lambda: self.jobs.set_commit(job.id, attempt, commit))
@@ -159,6 +167,7 @@ class Attempt:
             board=self.board,
             remote=remote,
             force=spec.force_reindex,
+            helpers=self.helpers if self.settings.leads else None,
         )
 
     async def _run(self, pipeline: Pipeline, spec: IndexingJobSpec) -> None:
@@ -224,8 +233,17 @@ async def run(settings: Settings) -> int:
     database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", size=4)
     heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
-    heart = Heart(Jobs(heart_database), settings.job_id, settings.attempt, board)
-    attempt = Attempt(settings, Jobs(database), Work(database), Chunks(database), Indexes(database), board, heart)
+    heart = _heart(settings, heart_database, board)
+    attempt = Attempt(
+        settings,
+        Jobs(database),
+        Work(database),
+        Chunks(database),
+        Indexes(database),
+        Helpers(database),
+        board,
+        heart,
+    )
     try:
         await attempt.run()
         return ExitCode.DONE
@@ -242,9 +260,17 @@ async def run(settings: Settings) -> int:
         await heart_database.close()
 
 
+def _heart(settings: Settings, database: Database, board: Board) -> Heart:
+    if settings.leads:
+        return Heart(Jobs(database), settings.job_id, settings.attempt, board)
+    return HelperHeart(Helpers(database), settings.job_id, settings.attempt, settings.pod)
+
+
 async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:
     """End the job with its reason. On a full disk even that may not be possible."""
     log.error(message, extra={"error_type": kind.value})
+    if not settings.leads:
+        return ExitCode.FAILED  # what only a helper meets, its node's fault maybe, must not end the job
     for _ in range(FAIL_TRIES):
         try:
             await jobs.fail(settings.job_id, settings.attempt, kind.value, message)

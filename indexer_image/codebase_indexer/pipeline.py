@@ -15,6 +15,7 @@ from typing import Any
 
 from codebase_index.embedding import Embedder, EmbeddingUnavailable
 from codebase_index.store.chunks import Chunks, FileResult, KnownFile, Writer
+from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Item, Work
 from codebase_indexer import files
@@ -84,25 +85,36 @@ class Pipeline:
     board: Board
     remote: Embedder | None
     force: bool
+    helpers: Helpers | None = None
+    """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
+    state, to the pod that holds the attempt."""
     _blocked_since: datetime | None = field(default=None, init=False)
 
     async def run(self, flight: Flight) -> None:
-        """Return when every file of the job is done, by this pod or another.
+        """Return when every file of the job is done, by this pod or another; a helper returns when none is left
+        to claim.
 
         Raises FenceLost and InsufficientStorage. An outage of the database or the embedding service is waited
         for, with the batches in flight kept.
         """
         while True:
             await _together([self._lane(flight.batch_files) for _ in range(flight.lanes)])
+            if self.helpers is None:
+                return
             if not await until_available("count what is left", lambda: self.work.todo(self.writer.job_id)):
                 return
             # Either other pods hold the rest, or the answer to a claim of ours was lost in an outage.
             await until_available("release", self.release)
+            await until_available("take over", self._take_over)
             await asyncio.sleep(RECHECK_SECONDS)
 
     async def release(self) -> None:
         """Give back what this pod holds. No lane may be running."""
         await self.work.release(self.writer.job_id, self.writer.attempt, self.pod)
+
+    async def _take_over(self) -> None:
+        if self.helpers is not None:
+            await self.helpers.release_silent(self.writer.job_id, self.writer.attempt)
 
     async def _lane(self, batch_files: int) -> None:
         while items := await until_available("claim", lambda: self._claim(batch_files)):
@@ -144,13 +156,13 @@ class Pipeline:
     async def _block(self, problem: str) -> None:
         self._blocked_since = since = self._blocked_since or datetime.now(UTC)
         message = f"Waiting for the embedding service since {since:%H:%M:%S} UTC: {problem}"
-        if self.board.waiting_for != message:
+        if self.board.waiting_for != message and self.helpers is not None:
             self.board.waiting_for = message
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("block", lambda: self.jobs.block(job_id, attempt, message))
 
     async def _unblock(self) -> None:
-        if self.board.waiting_for is not None:
+        if self.board.waiting_for is not None and self.helpers is not None:
             self.board.waiting_for = self._blocked_since = None
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))

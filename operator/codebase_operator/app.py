@@ -60,7 +60,8 @@ class Operator:
         metrics = Metrics(leads)
         actuator = Actuator(api, Jobs(database), world, settings.template, metrics.carried_out)
         loop = Loop(
-            world, database, actuator, settings.namespace, settings.limit, leads=leads, metrics=metrics
+            world, database, actuator, settings.namespace, settings.limit,
+            helper_limit=settings.helper_limit, leads=leads, metrics=metrics,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from codebase_index.job import ErrorType, ExitCode, JobState
+from codebase_index.job import ErrorType, ExitCode, JobState, pod_name
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
@@ -59,13 +59,16 @@ class Bench:
         await self.jobs.create(job)
         return job
 
-    async def start(self, job: IndexingJob, attempt: int = 1, program: str = WORKER) -> asyncio.subprocess.Process:
+    async def start(
+        self, job: IndexingJob, attempt: int = 1, program: str = WORKER, helper: int = 0
+    ) -> asyncio.subprocess.Process:
         assert await self.jobs.fence(UUID(job.metadata.uid), attempt, failed=False, message="Starting")
         environment = {
             **os.environ,
             "CODEBASE_JOB_ID": job.metadata.uid,
             "CODEBASE_ATTEMPT": str(attempt),
-            "CODEBASE_POD": f"{job.metadata.name}-a{attempt}",
+            "CODEBASE_POD": pod_name(job.metadata.name, attempt, helper),
+            "CODEBASE_HELPER": str(helper),
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
             "CODEBASE_WORKERS": "2",
             "CODEBASE_DATABASE_URL": self.dsn,

@@ -25,10 +25,10 @@ UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 SELECT nextval('chunk_ids') FROM generate_series(1, $1);
 
 -- name: count_batch
--- The counters of a batch, and the fence: no row means that another attempt holds the job, or that it is final.
+-- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds
+-- the attempt hangs. No row means that another attempt holds the job, or that it is final.
 UPDATE jobs
-SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5,
-    heartbeat_at = now()
+SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
 RETURNING id;
 
