@@ -41,7 +41,7 @@ SOURCES: dict[str, tuple[str, list[str]]] = {
         "export interface Shape {\n" + body("side{0}: number;") + "}\n\n"
         "export abstract class Store<T> {\n  private get(a: T): void {\n" + body("this.v{0} = {0};") + "  }\n}\n\n"
         "namespace Deep {\n  export function inner() {\n" + body("let w{0} = {0};") + "  }\n}\n",
-        ["Shape", "Store", "Deep"],
+        ["Shape", "Store", "Deep.inner"],
     ),
     "tsx": (
         "const App: FC = () => {\n" + body("const v{0} = use({0});") + "  return <div>hello</div>;\n};\n\n"
