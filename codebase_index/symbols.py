@@ -50,6 +50,10 @@ class Kind(StrEnum):
     """Where a language has a construct for it."""
 
 
+MINOR = frozenset([Kind.CONSTANT, Kind.KEY])
+"""Noted outside of functions and classes only; a chunk is not named after them if it defines more than these."""
+
+
 class Symbol(NamedTuple):
     """A definition that begins in a chunk.
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from codebase_index.symbols import Kind, Symbol
+from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer import outline, prose
-from codebase_indexer.outline import MAX_BYTES, MINOR, Definition
+from codebase_indexer.outline import MAX_BYTES, Definition
 
 CHUNKER_VERSION = 2
 """Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
@@ -207,4 +207,5 @@ def _plain(definition: Definition) -> str:
     """Return a name without the qualification that it has where it stands: `put` of ``Store::put``."""
     if definition.kind in _NOT_CODE:
         return definition.name
-    return _QUALIFIER.split(definition.name)[-1] or definition.name
+    name = definition.name
+    return name if name.isidentifier() else _QUALIFIER.split(name)[-1] or name

@@ -15,8 +15,9 @@ from codebase_index.embedding import Embedder
 from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
+from codebase_indexer import notebook
 from codebase_indexer.chunker import Piece, chunk
-from codebase_indexer.languages import detect
+from codebase_indexer.languages import Language, detect, is_large_data
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
 
 log = logging.getLogger(__name__)
@@ -79,13 +80,13 @@ def _process_one(folder: Path, item: Item, known: KnownFile | None, fingerprint:
         data = _read(folder / item.path)
         if isinstance(data, Skip):
             return Skipped(item.seq, data)
-        if reason := by_content(data):
+        language = detect(item.path, data[:256])
+        if reason := _unfit(data, language):
             return Skipped(item.seq, reason)
         blob = blob_id(data)
         if known and known.blob == blob and known.fingerprint == fingerprint:
             return Unchanged(item.seq, known.file_id, known.chunks)
-        language = detect(item.path, data[:256])
-        chunks = [_row(item.path, piece) for piece in chunk(data, language.grammar)]
+        chunks = [_row(item.path, piece) for piece in _pieces(data, language.grammar)]
         return Indexed(item.seq, item.path, language.name or None, blob, chunks, _NO_VECTORS)
     except Exception:
         # One bad file must never take the job down; the log has what a bug report needs.
@@ -93,9 +94,23 @@ def _process_one(folder: Path, item: Item, known: KnownFile | None, fingerprint:
         return Skipped(item.seq, Skip.CRASHED)
 
 
+def _unfit(data: bytes, language: Language) -> Skip | None:
+    reason = by_content(data)
+    if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
+        return None  # its long lines are images, which are left out
+    return reason or (Skip.LARGE_DATA if is_large_data(language, len(data)) else None)
+
+
+def _pieces(data: bytes, grammar: str | None) -> list[Piece]:
+    if grammar == notebook.FORMAT:
+        pieces = notebook.read(data)
+        return pieces if pieces is not None else chunk(data, "json")
+    return chunk(data, grammar)
+
+
 def _row(path: str, piece: Piece) -> Chunk:
     terms = term_frequencies(document(path, piece.symbol, piece.text))
-    return Chunk(piece.start_line, piece.end_line, piece.symbol, piece.text, terms)
+    return Chunk(piece.start_line, piece.end_line, piece.symbol, piece.text, terms, piece.kind, piece.defines)
 
 
 def _read(path: Path) -> bytes | Skip:

@@ -8,7 +8,7 @@ from functools import cache
 
 from tree_sitter import Language, Node, Parser, Tree
 
-from codebase_index.symbols import Kind
+from codebase_index.symbols import MINOR, Kind
 from codebase_indexer import names, syntax
 
 with warnings.catch_warnings():
@@ -26,13 +26,17 @@ class Grammar:
     """A parser with the ids of the nodes that matter. For one thread.
 
     `definitions` maps a node's id to its kind and the way to its name (empty: the usual one); `outermost` are
-    those and the `wrappers`.
+    those and the `wrappers`, `inside` the same without what is only looked for at the top level. `scopes` are
+    only a place for others, `bodiless` may be mentions: they define nothing unless they have a body.
     """
 
     parser: Parser
     definitions: Mapping[int, tuple[Kind, str]]
     wrappers: frozenset[int]
     outermost: frozenset[int]
+    inside: frozenset[int]
+    scopes: frozenset[int]
+    bodiless: frozenset[int]
     sticky: frozenset[int]
     continued: frozenset[int]
 
@@ -58,7 +62,7 @@ class Grammar:
         kind, path = self.definitions[node.kind_id]
         if path.startswith("@"):
             return names.RULES[path[1:]](node, data)
-        if not names.is_defined_here(node):
+        if node.kind_id in self.bodiless and node.child_by_field_name("body") is None:
             return None
         text = names.text_of(names.follow(node, path) if path else names.usual(node), data)
         return (text, kind) if text else None
@@ -71,11 +75,16 @@ def load(name: str) -> Grammar:
     continued = syntax.CONTINUED if name in syntax.HIDDEN_BODIES else ""
     definitions = _definitions(language, syntax.DEFINITIONS[syntax.SAME_AS.get(name, name)])
     wrappers = frozenset(_ids(language, syntax.WRAPPERS))
+    outermost = wrappers | definitions.keys()
+    minor = [node for node, (kind, _) in definitions.items() if kind in MINOR]
     return Grammar(
         Parser(language),
         definitions=definitions,
         wrappers=wrappers,
-        outermost=wrappers | definitions.keys(),
+        outermost=outermost,
+        inside=outermost.difference(minor, _ids(language, syntax.TOP_WRAPPERS)),
+        scopes=frozenset(_ids(language, syntax.SCOPES)),
+        bodiless=frozenset(_ids(language, syntax.BODILESS)),
         sticky=frozenset(_ids(language, syntax.STICKY)),
         continued=frozenset(_ids(language, continued)),
     )

@@ -7,17 +7,29 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class Language:
-    """`name` is what search filters by; `grammar` is a tree-sitter grammar, None: chunked by lines."""
+    """`name` is what search filters by; `grammar` is a tree-sitter grammar, a format of `prose` or a notebook;
+    None: chunked by lines. `data`: read by programs rather than by people.
+    """
 
     name: str
     grammar: str | None = None
+    data: bool = False
 
 
 def _parsed(name: str, grammar: str | None = None) -> Language:
     return Language(name, grammar or name)
 
 
-_BY_EXTENSION: dict[str, Language] = {
+MAX_DATA_BYTES = 256 * 1024
+"""A larger data file is not indexed: its hundreds of chunks would answer no question, and crowd out what does.
+Manifests, settings, schemas and small fixtures are far below."""
+
+
+def _data(name: str, grammar: str | None = None) -> Language:
+    return Language(name, grammar, data=True)
+
+
+LANGUAGES: dict[str, Language] = {
     extension: language
     for language, extensions in [
         (_parsed("python"), "py pyi pyw bzl star"),
@@ -87,14 +99,14 @@ _BY_EXTENSION: dict[str, Language] = {
         (_parsed("asciidoc"), "adoc asciidoc"),
         (_parsed("org"), "org"),
         (Language("text"), "txt"),
-        (_parsed("yaml"), "yaml yml"),
-        (_parsed("toml"), "toml"),
-        (_parsed("json"), "json jsonc json5"),
-        (Language("json"), "jsonl ndjson"),
+        (_data("yaml", "yaml"), "yaml yml"),
+        (_data("toml", "toml"), "toml"),
+        (_data("json", "json"), "json jsonc json5"),
+        (_data("json"), "jsonl ndjson"),
         (_parsed("notebook"), "ipynb"),
-        (Language("xml"), "xml xsd xsl xslt svg plist csproj"),
-        (Language("ini"), "ini cfg conf properties env"),
-        (Language("csv"), "csv tsv"),
+        (_data("xml"), "xml xsd xsl xslt svg plist csproj"),
+        (_data("ini"), "ini cfg conf properties env"),
+        (_data("csv"), "csv tsv"),
         (_parsed("cmake"), "cmake"),
         (_parsed("make"), "mk mak"),
         (_parsed("dockerfile"), "dockerfile containerfile"),
@@ -150,6 +162,11 @@ _BY_INTERPRETER: dict[bytes, Language] = {
 _UNKNOWN = Language("")
 
 
+def is_large_data(language: Language, size: int) -> bool:
+    """Say whether a file of `size` bytes is a data file too large to be worth indexing."""
+    return language.data and size > MAX_DATA_BYTES
+
+
 def detect(path: str, head: bytes = b"") -> Language:
     """Return the language of a file: by its name, else by the `#!` line at its `head`.
 
@@ -162,7 +179,7 @@ def detect(path: str, head: bytes = b"") -> Language:
     if found := _BY_NAME.get(name):
         return found
     _, dot, extension = name.rpartition(".")
-    if dot and (found := _BY_EXTENSION.get(extension)):
+    if dot and (found := LANGUAGES.get(extension)):
         return found
     if name.startswith(("dockerfile.", "containerfile.")):
         return _BY_NAME["dockerfile"]

@@ -29,7 +29,10 @@ def text_of(node: Node | None, data: bytes) -> str | None:
     """
     if node is None or node.end_byte - node.start_byte > MAX_NAME_BYTES:
         return None
-    text = data[node.start_byte : node.end_byte].decode(errors="replace").replace("\0", "")
+    text = data[node.start_byte : node.end_byte].decode(errors="replace")
+    if text.isidentifier():  # nearly all are
+        return text
+    text = text.replace("\0", "")
     return " ".join(text.split()).strip("\"'`") or None
 
 
@@ -54,12 +57,6 @@ def usual(node: Node) -> Node | None:
     if named is not None:
         return named
     return next((child for child in node.named_children[:8] if child.type in IDENTIFIERS), None)
-
-
-def is_defined_here(node: Node) -> bool:
-    """Say whether there is a body: ``struct stat s`` only mentions one, PHP's ``namespace App;`` holds nothing."""
-    needs_body = node.type.endswith("_specifier") or node.type == "namespace_definition"
-    return not needs_body or node.child_by_field_name("body") is not None
 
 
 def _declared(node: Node) -> Node | None:

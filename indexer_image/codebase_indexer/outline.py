@@ -1,15 +1,17 @@
 """What the syntax of a file says: where it may be cut, and what it defines. Pure."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
+from typing import NamedTuple
 
 from tree_sitter import Node
 
-from codebase_index.symbols import Kind
+from codebase_index.symbols import MINOR, Kind
 from codebase_indexer import grammars, syntax
 from codebase_indexer.grammars import Grammar
+from codebase_indexer.names import Named
 
 MAX_BYTES = 1500
 """A chunk's size: only nodes that are larger are entered for places to cut."""
@@ -28,10 +30,6 @@ CONTAINERS = frozenset(
 )
 """Entered for their members also where they are small."""
 
-MINOR = frozenset([Kind.CONSTANT, Kind.KEY])
-"""Noted outside of functions and classes only; a chunk is not named after them if it defines more than these."""
-
-
 MAX_SCRIPTS = 20
 """Scripts of one page that are parsed."""
 
@@ -46,8 +44,7 @@ class Place(IntEnum):
     FUNCTION = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """A name given to bytes `start` to `end` (exclusive), the comments above included.
 
     `head` is where it begins after them. `scope`: it is only a place for other definitions, like a namespace.
@@ -93,7 +90,7 @@ def _embed(data: bytes, grammar_name: str, outer: Outline) -> None:
             return
         outer.cuts.update((start + offset, depth + 1) for offset, depth in inner.cuts.items() if offset)
         outer.definitions += [
-            replace(d, start=d.start + start, end=d.end + start, head=d.head + start) for d in inner.definitions
+            d._replace(start=d.start + start, end=d.end + start, head=d.head + start) for d in inner.definitions
         ]
 
 
@@ -123,12 +120,16 @@ class _Walk:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
         data, cuts, grammar = self._data, self.outline.cuts, self._grammar
         sticky, continued = grammar.sticky, grammar.continued
-        wanted = grammar.outermost
+        wanted = grammar.inside if place else grammar.outermost
         held: int | None = None  # where the comments before the next child begin
         for child in children:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
-            start = _line_start(data, begin)
+            before = data[begin - 1] if begin else _NEWLINE
+            if before == _NEWLINE:
+                start: int | None = begin
+            else:
+                start = _line_start(data, begin) if before in _SPACES else None
             if start is not None and kind in sticky:
                 held = start if held is None else held
                 continue
@@ -147,18 +148,32 @@ class _Walk:
 
     def _define(self, node: Node, start: int, depth: int, place: Place, large: bool) -> bool:
         """Note what a node defines, itself or inside its wrappers; say whether it needs no further look."""
-        found = self._find(node, place)
-        if not found or (large and len(found) > 1):
+        if node.kind_id in self._grammar.definitions and (named := self._grammar.name(node, self._data)):
+            if not place or named[1] not in MINOR:
+                self._add(node, start, node.end_byte, named, depth, large)
+                return True
             return False
-        for inner, name, kind in found:
-            alone = len(found) == 1
-            first = inner is found[0][0]
-            begin = start if first else inner.start_byte
-            end = node.end_byte if alone else inner.end_byte
-            scope = kind is Kind.MODULE or inner.type == "impl_item"
-            self.outline.definitions.append(Definition(begin, end, inner.start_byte, name, kind, scope))
-            self._enter(inner, kind, depth, large)
+        found = self._find(node, place)
+        if not found:
+            return False
+        if len(found) == 1:
+            ((inner, named),) = found
+            if large and 2 * (inner.end_byte - inner.start_byte) < node.end_byte - node.start_byte:
+                return False  # there is more in the wrapper than what it is named after
+            self._add(inner, start, node.end_byte, named, depth, large)
+            return True
+        if large:
+            return False
+        for inner, named in found:
+            self._add(inner, start, inner.end_byte, named, depth, large)
+            start = inner.end_byte
         return True
+
+    def _add(self, node: Node, start: int, end: int, named: Named, depth: int, large: bool) -> None:
+        name, kind = named
+        scope = kind is Kind.MODULE or node.kind_id in self._grammar.scopes
+        self.outline.definitions.append(Definition(start, end, node.start_byte, name, kind, scope))
+        self._enter(node, kind, depth, large)
 
     def _enter(self, node: Node, kind: Kind, depth: int, large: bool) -> None:
         if large:
@@ -176,28 +191,22 @@ class _Walk:
             return node
         return last[-1]
 
-    def _find(self, node: Node, place: Place) -> list[tuple[Node, str, Kind]]:
-        """Return the definitions that a node is, or that its wrappers (decorator, export, template) hold."""
+    def _find(self, node: Node, place: Place) -> list[tuple[Node, Named]]:
+        """Return the definitions that a wrapper (decorator, export, template) holds, through further ones."""
         grammar, data = self._grammar, self._data
-        found: list[tuple[Node, str, Kind]] = []
+        found: list[tuple[Node, Named]] = []
         stack = [(node, 0)]
         while stack:
             node, depth = stack.pop()
             kind = node.kind_id
-            known = grammar.definitions.get(kind)
-            if known is not None:
-                if place and known[0] in MINOR and not known[1].startswith("@"):
-                    continue
-                if named := grammar.name(node, data):
-                    if not place or named[1] not in MINOR:
-                        found.append((node, *named))
-                    continue
+            if kind in grammar.definitions and (named := grammar.name(node, data)):
+                if not place or named[1] not in MINOR:
+                    found.append((node, named))
+                continue
             if kind in grammar.wrappers and depth < MAX_WRAPPERS:
-                stack += [
-                    (child, depth + 1)
-                    for child in reversed(node.named_children)
-                    if child.kind_id in grammar.outermost
-                ]
+                wanted = grammar.inside if place else grammar.outermost
+                inner = [child for child in node.named_children if child.kind_id in wanted]
+                stack += [(child, depth + 1) for child in reversed(inner)]
         return found
 
     def _continue(self, body: Node, depth: int) -> bool:
@@ -206,11 +215,14 @@ class _Walk:
         if not definitions or definitions[-1].end > body.start_byte:
             return False
         last = definitions[-1]
-        definitions[-1] = replace(last, end=body.end_byte)
+        definitions[-1] = last._replace(end=body.end_byte)
         if body.end_byte - body.start_byte > MAX_BYTES:
             self._stack.append((body, depth + 1, Place.FUNCTION))
         return True
 
+
+_NEWLINE = 0x0A
+_SPACES = b" \t\r"
 
 _OPEN = frozenset([Kind.MODULE, Kind.KEY, Kind.RESOURCE, Kind.TABLE])
 """Kinds whose inside is like the top level."""
@@ -218,7 +230,5 @@ _OPEN = frozenset([Kind.MODULE, Kind.KEY, Kind.RESOURCE, Kind.TABLE])
 
 def _line_start(data: bytes, offset: int) -> int | None:
     """Return the start of the line, if only white space is between it and `offset`."""
-    if offset == 0 or data[offset - 1] == 0x0A:
-        return offset
     start = data.rfind(b"\n", 0, offset) + 1
     return start if data[start:offset].isspace() else None

@@ -364,6 +364,15 @@ WRAPPERS = (
 One with a single definition inside begins and ends with it.
 """
 
+TOP_WRAPPERS = "expression_statement const_declaration var_declaration static_final_declaration_list"
+"""Those of them that are looked through at the top level only: inside of a function they hold statements."""
+
+SCOPES = "impl_item"
+"""Kinds of nodes, beside modules, that are only a place for others: a chunk that opens one is named after them."""
+
+BODILESS = "class_specifier struct_specifier union_specifier enum_specifier namespace_definition"
+"""Kinds of nodes that may only mention a name: ``struct stat s``; PHP's ``namespace App;`` holds nothing."""
+
 STICKY = (
     "comment line_comment block_comment doc_comment attribute_item inner_attribute_item attribute_list decorator "
     "annotation haddock pod multiline_comment"

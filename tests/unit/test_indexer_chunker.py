@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - the samples of code are easier to read in whole lines
 """The chunker: nothing lost, nothing twice, whatever the bytes; cuts and symbols as a reader expects them."""
 
 from itertools import pairwise
@@ -9,98 +8,12 @@ from hypothesis import strategies as st
 
 from codebase_indexer import chunker, grammars
 from codebase_indexer.chunker import MAX_BYTES, MIN_BYTES, chunk
+from tests.fixtures.snippets import LONG as SOURCES
+from tests.fixtures.snippets import body
 
 GRAMMARS = [
     "python", "javascript", "typescript", "tsx", "go", "rust", "java", "c", "cpp", "ruby", "php", "csharp", "bash",
 ]  # fmt: skip
-
-FILL = 45  # lines of body that make a definition about 1,200 bytes long: a chunk of its own
-
-
-def body(statement: str, indent: str = "    ") -> str:
-    return "".join(f"{indent}{statement.format(i)}\n" for i in range(FILL))
-
-
-SOURCES: dict[str, tuple[str, list[str]]] = {
-    "python": (
-        '"""Module."""\nimport os\n\nLIMIT = 3\n\n'
-        "# about first\n@cache\ndef first(a):\n" + body("value_{0} = compute(a, {0})")
-        + "\n\nclass Store:\n    '''Keeps things.'''\n\n    def get(self):\n" + body("v_{0} = self.x[{0}]", " " * 8)
-        + "\n    async def put(self):\n" + body("v_{0} = self.y[{0}]", " " * 8)
-        + "\n\nif __name__ == '__main__':\n    first(LIMIT)\n",
-        ["first", "Store", "Store.put"],
-    ),
-    "javascript": (
-        "import x from 'x';\n\n/** about */\nexport function first(a) {\n" + body("const v{0} = a + {0};") + "}\n\n"
-        "export const second = async (b) => {\n" + body("const w{0} = b * {0};") + "};\n\n"
-        "class Store {\n  get() {\n" + body("this.v{0} = {0};") + "  }\n\n  put() {\n" + body("this.w{0} = {0};")
-        + "  }\n}\n",
-        ["first", "second", "Store", "Store.put"],
-    ),
-    "typescript": (
-        "export interface Shape {\n" + body("side{0}: number;") + "}\n\n"
-        "export abstract class Store<T> {\n  private get(a: T): void {\n" + body("this.v{0} = {0};") + "  }\n}\n\n"
-        "namespace Deep {\n  export function inner() {\n" + body("let w{0} = {0};") + "  }\n}\n",
-        ["Shape", "Store", "Deep.inner"],
-    ),
-    "tsx": (
-        "const App: FC = () => {\n" + body("const v{0} = use({0});") + "  return <div>hello</div>;\n};\n\n"
-        "export function Page() {\n" + body("const w{0} = use({0});") + "  return <App />;\n}\n",
-        ["App", "Page"],
-    ),
-    "go": (
-        "package main\n\nimport \"fmt\"\n\n// Server serves.\ntype Server struct {\n" + body("field{0} int64 // note {0}", "\t")
-        + "}\n\n// Run runs.\nfunc (s *Server) Run(n int) error {\n" + body("fmt.Println(n, {0}, s)", "\t")
-        + "}\n\nfunc (l List[T]) Len() int {\n" + body("fmt.Println(l, {0})", "\t") + "}\n\nfunc main() {\n"
-        + body("fmt.Println(\"main\", {0})", "\t") + "}\n",
-        ["Server", "Server.Run", "List.Len", "main"],
-    ),
-    "rust": (
-        "use std::io;\n\n/// About.\n#[derive(Debug)]\npub struct Store {\n" + body("field_{0}: Vec<u8>, // {0}")
-        + "}\n\nimpl Store {\n    pub fn get(&self) {\n" + body("let v{0} = self.field_{0};", " " * 8)
-        + "    }\n\n    fn put(&mut self) {\n" + body("let w{0} = self.field_{0};", " " * 8) + "    }\n}\n",
-        ["Store", "Store.get", "Store.put"],
-    ),
-    "java": (
-        "package a.b;\n\n/** About. */\n@Entity\npublic class Store {\n    @Override\n    public void get() {\n"
-        + body("int v{0} = {0};", " " * 8) + "    }\n\n    Store() {\n" + body("int w{0} = {0} + 1;", " " * 8)
-        + "    }\n}\n\nenum Colour {\n" + ",\n".join(f"    COLOUR_NUMBER_{i}" for i in range(FILL)) + "\n}\n",
-        ["Store", "Store.Store", "Colour"],
-    ),
-    "c": (
-        "#include <x.h>\n\n/* about */\nstatic char *first(int a)\n{\n" + body("int v{0} = a + {0} * 2;") + "}\n\n"
-        "struct point {\n" + body("int coordinate_{0}; /* {0} */") + "};\n\nint second(struct point *p)\n{\n"
-        + body("p->coordinate_{0} = {0};") + "}\n",
-        ["first", "point", "second"],
-    ),
-    "cpp": (
-        "namespace app {\n\ntemplate <typename T>\nclass Store {\n public:\n  void get() {\n" + body("int v{0} = {0};")
-        + "  }\n};\n\nvoid Store::put(int a) {\n" + body("int w{0} = a + {0};") + "}\n\n}  // namespace app\n",
-        ["app.Store", "app.Store::put"],
-    ),
-    "ruby": (
-        "module App\n  class Store\n    # about\n    def get(a)\n" + body("v{0} = a + {0}", " " * 6)
-        + "    end\n\n    def self.put(b)\n" + body("w{0} = b + {0}", " " * 6) + "    end\n  end\nend\n",
-        ["App.Store", "App.Store.put"],
-    ),
-    "php": (
-        "<?php\nnamespace App;\n\n/** about */\nclass Store {\n    public function get($a) {\n"
-        + body("$v{0} = $a + {0};", " " * 8) + "    }\n\n    private function put($b) {\n"
-        + body("$w{0} = $b + {0};", " " * 8) + "    }\n}\n\nfunction first() {\n" + body("echo {0} + 100;") + "}\n",
-        ["Store", "Store.put", "first"],
-    ),
-    "csharp": (
-        "using System;\n\nnamespace App\n{\n    /// <summary>About</summary>\n    [Serializable]\n    public class Store\n"
-        "    {\n        public int Get(int a)\n        {\n" + body("var v{0} = a + {0};", " " * 12)
-        + "        }\n\n        void Put()\n        {\n" + body("var w{0} = {0};", " " * 12) + "        }\n    }\n}\n",
-        ["App.Store", "App.Store.Put"],
-    ),
-    "bash": (
-        "#!/bin/bash\nset -eu\n\n# about\nfirst() {\n" + body("echo value {0} of many") + "}\n\nfunction second {\n"
-        + body("echo other value {0} of many") + "}\n\nfirst; second\n",
-        ["first", "second"],
-    ),
-}  # fmt: skip
 
 
 def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
