@@ -29,7 +29,8 @@ _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds
 class Chunk:
     """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies.
 
-    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order.
+    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
+    first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
     """
 
     start_line: int
@@ -39,6 +40,7 @@ class Chunk:
     terms: dict[str, int]
     kind: Kind | None = None
     defines: Sequence[Symbol] = ()
+    signature: str | None = None
 
 
 @dataclass(frozen=True)

@@ -178,19 +178,16 @@ class _Namer:
 
     def _named_after(self, outer: int, first: int, last: int) -> int:
         """Go from the definition around a piece into those that begin in it, through mere scopes."""
-        place, minor = outer, -1
+        place = outer
         for candidate in range(first, last):
-            if self._parents[candidate] != place:
-                if place >= 0 and self._definitions[candidate].start >= self._definitions[place].end:
-                    break
-                continue
-            if self._definitions[candidate].kind in MINOR:
-                minor = candidate if minor < 0 else minor
-                continue
-            place = candidate
-            if not self._definitions[candidate].scope:
+            definition = self._definitions[candidate]
+            if place >= 0 and definition.start >= self._definitions[place].end:
                 break
-        return minor if place < 0 else place
+            if self._parents[candidate] == place and definition.kind not in MINOR:
+                place = candidate
+                if not definition.scope:
+                    break
+        return place
 
     def _signature(self, place: int) -> str:
         head = self._definitions[place].head

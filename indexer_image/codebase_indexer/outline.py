@@ -1,6 +1,6 @@
 """What the syntax of a file says: where it may be cut, and what it defines. Pure."""
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
@@ -32,8 +32,6 @@ CONTAINERS = frozenset(
 
 MAX_SCRIPTS = 20
 """Scripts of one page that are parsed."""
-
-_SCRIPT = re.compile(rb"<script\b[^>]{0,200}>(.*?)</script", re.DOTALL | re.IGNORECASE)
 
 
 class Place(IntEnum):
@@ -83,8 +81,7 @@ def read(data: bytes, grammar_name: str) -> Outline | None:
 
 def _embed(data: bytes, grammar_name: str, outer: Outline) -> None:
     """Add the outlines of the scripts in a page."""
-    for script in islice(_SCRIPT.finditer(data), MAX_SCRIPTS):
-        start, end = script.span(1)
+    for start, end in islice(_scripts(data), MAX_SCRIPTS):
         inner = read(data[start:end], grammar_name)
         if inner is None:
             return
@@ -92,6 +89,17 @@ def _embed(data: bytes, grammar_name: str, outer: Outline) -> None:
         outer.definitions += [
             d._replace(start=d.start + start, end=d.end + start, head=d.head + start) for d in inner.definitions
         ]
+
+
+def _scripts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the content of each script begins and ends. Each byte is looked at once."""
+    end = 0
+    while (begin := data.find(b"<script", end)) >= 0:
+        start, end = data.find(b">", begin) + 1, data.find(b"</script", begin)
+        if start == 0 or end < 0:
+            return
+        if start < end:
+            yield start, end
 
 
 class _Walk:

@@ -20,13 +20,13 @@ _DEEP = 1000  # places found without syntax: worse than any that syntax gives
 _FENCED = 500  # added inside a block of code, which is better not cut
 _BLANK = re.compile(rb"\n[ \t\r]*\n")
 _FENCE = re.compile(rb"^ {0,3}(```+|~~~+)[^\n]*$", re.MULTILINE)
-_ATX = re.compile(rb"^ {0,3}(#{1,6})[ \t]+([^\n]{1,1000})$", re.MULTILINE)
+_ATX = re.compile(rb"^ {0,3}(#{1,6})[ \t]+(\S[^\n]{0,300})", re.MULTILINE)
 _UNDERLINED = re.compile(rb"^(?=\S)([^\n]{1,200})\n([=\-~^\"'`#*+.:_])\2{2,199}[ \t\r]*$", re.MULTILINE)
 _MARKS = {
-    "asciidoc": re.compile(rb"^(={1,6})[ \t]+([^\n]{1,1000})$", re.MULTILINE),
-    "org": re.compile(rb"^(\*{1,8})[ \t]+([^\n]{1,1000})$", re.MULTILINE),
+    "asciidoc": re.compile(rb"^(={1,6})[ \t]+(\S[^\n]{0,300})", re.MULTILINE),
+    "org": re.compile(rb"^(\*{1,8})[ \t]+(\S[^\n]{0,300})", re.MULTILINE),
     "latex": re.compile(
-        rb"^[ \t]*\\(part|chapter|(?:sub){0,2}section|paragraph)\*?\{([^\n}]{1,500})", re.MULTILINE
+        rb"^[ \t]*\\(part|chapter|(?:sub){0,2}section|paragraph)\*?\{([^\n}]{1,300})", re.MULTILINE
     ),
 }
 _LATEX = {b"part": 1, b"chapter": 2, b"section": 3, b"subsection": 4, b"subsubsection": 5}

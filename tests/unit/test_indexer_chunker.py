@@ -1,5 +1,7 @@
 """The chunker: nothing lost, nothing twice, whatever the bytes; cuts and symbols as a reader expects them."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -8,12 +10,12 @@ from hypothesis import strategies as st
 
 from codebase_indexer import chunker, grammars
 from codebase_indexer.chunker import MAX_BYTES, MIN_BYTES, chunk
+from codebase_indexer.languages import LANGUAGES
+from codebase_indexer.prose import FORMATS
 from tests.fixtures.snippets import LONG as SOURCES
-from tests.fixtures.snippets import body
+from tests.fixtures.snippets import SHORT, SNIPPETS, body
 
-GRAMMARS = [
-    "python", "javascript", "typescript", "tsx", "go", "rust", "java", "c", "cpp", "ruby", "php", "csharp", "bash",
-]  # fmt: skip
+GRAMMARS = sorted({language.grammar for language in LANGUAGES.values() if language.grammar} - {"notebook"})
 
 
 def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
@@ -29,7 +31,7 @@ def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
         assert piece.text.encode()  # no lone surrogates
 
 
-@pytest.mark.parametrize("grammar", GRAMMARS)
+@pytest.mark.parametrize("grammar", SOURCES)
 def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
     source, names = SOURCES[grammar]
     data = source.encode()
@@ -42,6 +44,58 @@ def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
     symbols = [p.symbol for p in pieces]
     for name in names:
         assert name in symbols
+
+
+@pytest.mark.parametrize("grammar", SHORT)
+def test_every_definition_of_a_chunk_is_noted_with_its_kind(grammar: str) -> None:
+    source, defined = SHORT[grammar]
+    (piece,) = chunk(source.encode(), grammar)
+    assert [f"{symbol.kind} {symbol.name}" for symbol in piece.defines] == defined
+
+
+def test_every_grammar_has_a_sample() -> None:
+    assert set(GRAMMARS) - {"asciidoc"} <= SNIPPETS.keys()
+
+
+def test_grammars_are_loaded_when_they_are_needed() -> None:
+    code = (
+        "import sys, codebase_indexer.files\n"
+        "from codebase_indexer import grammars\n"
+        "print(grammars.load.cache_info().currsize,"
+        " sum('language_pack.bindings.' in name for name in sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["0", "0"]
+
+
+def test_members_of_small_classes_are_noted() -> None:
+    (piece,) = chunk(b"LIMIT = 1\nclass Store:\n    size = 2\n    def put(self):\n        x = 1\n", "python")
+    assert [(s.name, s.plain, s.kind) for s in piece.defines] == [
+        ("LIMIT", "LIMIT", "constant"), ("Store", "Store", "class"), ("Store.put", "put", "method"),
+    ]  # fmt: skip
+    assert (piece.symbol, piece.kind) == ("Store", "class")
+
+
+@pytest.mark.parametrize(
+    ("grammar", "source", "name", "plain"),
+    [
+        ("cpp", b"void app::Store::put(int a) { }\n", "app::Store::put", "put"),
+        ("go", b"package a\nfunc (s *Server[T]) Run() {}\n", "Server.Run", "Run"),
+        ("lua", b"function M.sub:put() end\n", "M.sub:put", "put"),
+        ("hcl", b'data "aws_ami" "web" { }\n', "data.aws_ami.web", "web"),
+        ("markdown", b"# v1.2: what is new\n", "v1.2: what is new", "v1.2: what is new"),
+    ],
+)
+def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: str) -> None:
+    (piece,) = chunk(source, grammar)
+    assert [(s.name, s.plain) for s in piece.defines] == [(name, plain)]
+
+
+def test_a_heading_is_named_by_its_path_and_not_looked_for_in_code() -> None:
+    text = "Guide\n=====\n\n## Install\n\n```sh\n# not a heading\n```\n\n### Linux\n\n## Use\n"
+    (piece,) = chunk(text.encode(), "markdown")
+    names = [symbol.name for symbol in piece.defines]
+    assert names == ["Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use"]
 
 
 def test_comments_and_decorators_stay_with_what_they_are_about() -> None:
@@ -86,7 +140,8 @@ def test_crlf_keeps_its_line_numbers() -> None:
 
 def test_markdown_is_cut_at_headings() -> None:
     text = "".join(f"# Heading {i}\n\n" + "words of a paragraph that goes on\n" * 30 + "\n" for i in range(5))
-    assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), None))
+    for grammar in ("markdown", None):
+        assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), grammar))
 
 
 def test_a_long_line_is_cut_between_characters() -> None:
@@ -141,8 +196,34 @@ LINES = st.lists(
 ).map("\n".join)
 
 
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Real code of a language with some of its bytes removed, doubled or changed."""
+    grammar = draw(st.sampled_from(sorted(SNIPPETS)))
+    data = SNIPPETS[grammar].encode() * draw(st.integers(1, 3))
+    for _ in range(draw(st.integers(1, 12))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 40)))
+        data = (
+            data[:start]
+            + draw(st.sampled_from([b"", data[start:end] * 2, b"{", b'"', b"(", b"\0", b"\r\n"]))
+            + data[end:]
+        )
+    return grammar, data
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutated())
+def test_damaged_code_is_covered_exactly_once(damaged: tuple[str, bytes]) -> None:
+    grammar, data = damaged
+    check_whole(data, chunk(data, grammar))
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([*GRAMMARS, None]), st.one_of(LINES.map(str.encode), st.binary(max_size=6000)))
+@given(
+    st.sampled_from([*GRAMMARS, *sorted(FORMATS), None]),
+    st.one_of(LINES.map(str.encode), st.binary(max_size=6000)),
+)
 @example("python", b"")
 @example("python", b"\n")
 @example("go", b"\xef\xbb\xbfpackage main\n")
