@@ -18,6 +18,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import SQL as JOBS_SQL
 from codebase_index.store.work import SQL as WORK_SQL
+from codebase_index.symbols import Kind, Symbol
 
 SQL = queries.load("chunks")
 
@@ -26,13 +27,20 @@ _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies."""
+    """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies.
+
+    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
+    first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
+    """
 
     start_line: int
     end_line: int
     symbol: str | None
     text: str
     terms: dict[str, int]
+    kind: Kind | None = None
+    defines: Sequence[Symbol] = ()
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,12 +202,19 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
     owners = [(ids[f.path], chunk) for f in files for chunk in f.chunks]
     await connection.copy_records_to_table(
         "chunks",
-        columns=["id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "terms"],
+        columns=[
+            "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "terms",
+            "kind", "defines", "names", "kinds",
+        ],
         records=(
-            (chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text, c.terms)
+            (
+                chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text, c.terms,
+                c.kind, [s.name for s in c.defines], [s.plain.lower() for s in c.defines],
+                [s.kind for s in c.defines],
+            )
             for chunk_id, (file_id, c) in zip(reserved, owners, strict=True)
         ),
-    )
+    )  # fmt: skip
     vectors = np.concatenate([f.vectors for f in files if f.chunks])
     await connection.copy_records_to_table(
         "embeddings",

@@ -41,6 +41,7 @@ class Skip(StrEnum):
     SOURCE_MAP = "generated: source map"
     LFS_POINTER = "Git LFS pointer: the content is not in the checkout"
     BINARY = "binary"
+    LARGE_DATA = "data: larger than 256 KiB"
     CRASHED = "crashed the parser"
 
 

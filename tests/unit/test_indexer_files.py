@@ -27,9 +27,12 @@ FINGERPRINT = "1:test"
         ("a.d.ts", b"", "typescript", "typescript"),
         ("a.h", b"", "c", "cpp"),
         ("a.hpp", b"", "cpp", "cpp"),
-        ("README.md", b"", "markdown", None),
-        ("Makefile", b"", "make", None),
-        ("Dockerfile.prod", b"", "dockerfile", None),
+        ("README.md", b"", "markdown", "markdown"),
+        ("Makefile", b"", "make", "make"),
+        ("Dockerfile.prod", b"", "dockerfile", "dockerfile"),
+        ("main.tf", b"", "terraform", "hcl"),
+        ("a.mli", b"", "ocaml", "ocaml_interface"),
+        ("study.ipynb", b"", "notebook", "notebook"),
         ("Gemfile", b"", "ruby", "ruby"),
         ("BUILD.bazel", b"", "python", "python"),
         ("go.mod", b"", "go-mod", None),
@@ -70,6 +73,33 @@ def test_languages_are_told_by_name_then_by_first_line(
 )
 def test_content_that_is_not_worth_indexing(data: bytes, reason: Skip | None) -> None:
     assert by_content(data) == reason
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("rows.json", Skip.LARGE_DATA),
+        ("rows.csv", Skip.LARGE_DATA),
+        ("rows.yaml", Skip.LARGE_DATA),
+        ("rows.py", None),
+    ],
+)
+def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path: Path) -> None:
+    (tmp_path / path).write_bytes(b"1,\n" * 100_000)
+    (result,) = process(tmp_path, path)
+    assert getattr(result, "reason", None) == reason
+
+
+def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
+    lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
+    (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
+    (result,) = process(tmp_path, "a.py")
+    assert isinstance(result, Indexed)
+    later = result.chunks[1]
+    assert (later.symbol, later.kind, later.signature) == ("first", "function", "def first(a, unusual):")
+    assert "unusual" not in later.text
+    assert "unusual" in later.terms
+    assert result.chunks[0].signature is None
 
 
 def test_a_name_alone_is_judged_by_its_last_part() -> None:
