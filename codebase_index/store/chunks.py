@@ -4,7 +4,7 @@ A batch's chunks, its files' done marks and the job's counters commit in one tra
 each file either before or after, and what is not committed is the only work that is ever repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
+from codebase_index.documents import DEAD, Runs
+from codebase_index.postings import Encoded
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
@@ -27,7 +29,7 @@ _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies.
+    """A part of a file. Lines count from 1, both ends included.
 
     `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
     first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
@@ -37,7 +39,6 @@ class Chunk:
     end_line: int
     symbol: str | None
     text: str
-    terms: dict[str, int]
     kind: Kind | None = None
     defines: Sequence[Symbol] = ()
     signature: str | None = None
@@ -76,6 +77,17 @@ FileResult = Indexed | Unchanged | Skipped
 
 
 @dataclass(frozen=True)
+class Processed:
+    """What became of the files of a batch, and the search terms of their chunks.
+
+    `terms` covers the chunks of all Indexed results in order, in one part or several.
+    """
+
+    results: Sequence[FileResult]
+    terms: Sequence[Encoded] = ()
+
+
+@dataclass(frozen=True)
 class KnownFile:
     """A file as the index holds it."""
 
@@ -111,18 +123,20 @@ class Chunks:
             records = await connection.fetch(SQL["known"], index_id, list(paths))
         return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
 
-    async def commit_batch(self, writer: Writer, results: Sequence[FileResult]) -> None:
+    async def commit_batch(self, writer: Writer, batch: Processed) -> None:
         """Write a batch whole or not at all; the job's counters rise with it.
 
         Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
         they are. Raises FenceLost, InsufficientStorage.
         """
         async with self._db.transaction() as connection:
-            done = await self._mark(connection, writer, results)
-            fresh = [r for r in results if isinstance(r, Indexed) and r.seq in done]
-            unchanged = [r for r in results if isinstance(r, Unchanged) and r.seq in done]
-            skipped = [r for r in results if isinstance(r, Skipped) and r.seq in done]
-            await _write_files(connection, writer, fresh)
+            done = await self._mark(connection, writer, batch.results)
+            fresh = [r for r in batch.results if isinstance(r, Indexed) and r.seq in done]
+            unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
+            skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
+            ids = await _write_files(connection, writer, fresh)
+            if ids:
+                await _write_terms(connection, writer, batch, done, iter(ids))
             await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
             counted = await connection.fetchval(
@@ -145,9 +159,9 @@ class Chunks:
                 return swept
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics, which search uses as term frequencies. Bounded: it samples."""
+        """Refresh the planner's statistics. Bounded: it samples."""
         async with self._db.connection() as connection:
-            for table in ("chunks", "embeddings", "files"):
+            for table in ("chunks", "embeddings", "files", "postings"):
                 await connection.execute(f"ANALYZE {table}", timeout=300)
 
     async def complete(self, writer: Writer, message: str) -> None:
@@ -185,9 +199,10 @@ async def _hold(connection: asyncpg.Connection, writer: Writer) -> None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 
-async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> None:
+async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> list[int]:
+    """Write files with their chunks and vectors; return the chunks' ids in order."""
     if not files:
-        return
+        return []
     rows = await connection.fetch(
         SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
         [f.path for f in files], [f.language for f in files], [f.blob for f in files],
@@ -197,18 +212,18 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
     await connection.execute(SQL["delete_chunks"], list(ids.values()))
     total = sum(len(f.chunks) for f in files)
     if not total:
-        return
+        return []
     reserved = [row[0] for row in await connection.fetch(SQL["reserve_ids"], total)]
     owners = [(ids[f.path], chunk) for f in files for chunk in f.chunks]
     await connection.copy_records_to_table(
         "chunks",
         columns=[
-            "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "terms",
+            "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text",
             "kind", "defines", "names", "kinds",
         ],
         records=(
             (
-                chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text, c.terms,
+                chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text,
                 c.kind, [s.name for s in c.defines], [s.plain.lower() for s in c.defines],
                 [s.kind for s in c.defines],
             )
@@ -224,3 +239,24 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
             for chunk_id, vector in zip(reserved, vectors, strict=True)
         ),
     )
+    return reserved
+
+
+async def _write_terms(
+    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Iterator[int]
+) -> None:
+    """Write the terms of a batch, one row for each part. A file that is not written anew has no ids here."""
+    of_chunks = [
+        next(ids) if result.seq in done else DEAD
+        for result in batch.results
+        if isinstance(result, Indexed)
+        for _ in result.chunks
+    ]
+    begin = 0
+    for part in batch.terms:
+        runs = Runs.of(of_chunks[begin : begin + part.chunks])
+        begin += part.chunks
+        await connection.execute(
+            SQL["add_pending"], writer.index_id, part.chunks, part.total_length, runs.firsts, runs.lengths,
+            part.vocabulary, part.payload,
+        )  # fmt: skip

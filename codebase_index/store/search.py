@@ -1,10 +1,9 @@
-"""Candidates for a query: a vector arm and a lexical arm inside Postgres, both signals for each candidate.
+"""Candidates for a query: a vector arm and a lexical arm, both signals for each candidate.
 
 Ranking them is the server's business (`codebase_mcp.ranking`); nothing here decides an order that users see.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -12,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from codebase_index.store import queries
+from codebase_index.store import lexical, queries
 from codebase_index.store.database import Database
 
 SQL = queries.load("search")
 
-# Chunks that the lexical arm may look at: about 20 ms of ts_rank at three terms on one core.
-_LEXICAL_BUDGET = 10_000
-_MAX_TERMS = 24  # a question of 15 words with its split identifiers; more terms change no ranking
-_RARE = 0.0005  # share of chunks assumed for terms that the statistics do not list
+FEW_CHUNKS = 50_000
+"""Chunks that are looked at one by one: their vectors in 20 ms, exactly, or their ids in less."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Filters:
 class Candidate:
     """A chunk that may answer. Lines count from 1, both ends included.
 
-    `vector_score` is the cosine similarity (-1 to 1); `lexical_score` sums idf times saturated frequency.
+    `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score.
     """
 
     id: int
@@ -51,15 +48,6 @@ class Candidate:
     text: str
     vector_score: float
     lexical_score: float
-
-
-@dataclass(frozen=True)
-class _Lexical:
-    """The lexical side of a query: `any_of` selects chunks, `terms` and `weights` score them."""
-
-    any_of: str | None
-    terms: list[str]
-    weights: list[float]
 
 
 class Search:
@@ -84,15 +72,15 @@ class Search:
         whose vectors are of another model are found by the lexical arm alone.
         """
         ids, query = list(index_ids), HalfVector(vector)
-        async with self._db.transaction() as connection:  # one snapshot: a file is seen before or after
-            lexical = await _lexical(connection, terms)
+        async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
+            scores = await lexical.scores(connection, ids, terms)
             found = await _vector_arm(connection, ids, model, query, filters, limit)
-            if lexical.any_of:
-                found |= await _lexical_arm(connection, ids, lexical, filters, limit)
-            records = await connection.fetch(
-                SQL["candidates"], list(found), query, model, lexical.terms, lexical.weights
-            )
-        return [Candidate(**dict(record)) for record in records]
+            found |= await _lexical_arm(connection, ids, scores, filters, limit)
+            records = await connection.fetch(SQL["candidates"], list(found), query, model)
+        of_chunk = scores.of([record["id"] for record in records])
+        return [
+            Candidate(**dict(record), lexical_score=score) for record, score in zip(records, of_chunk, strict=True)
+        ]
 
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Return the texts before and after each chunk in its file; None at the file's ends."""
@@ -120,56 +108,29 @@ async def _vector_arm(
 
 
 async def _lexical_arm(
-    connection: asyncpg.Connection, ids: list[int], lexical: _Lexical, filters: Filters, limit: int
+    connection: asyncpg.Connection, ids: list[int], scores: lexical.Scores, filters: Filters, limit: int
 ) -> set[int]:
-    records = await connection.fetch(
-        SQL["lexical_arm"], ids, lexical.any_of, lexical.terms, lexical.weights, limit,
-        filters.path_prefix, filters.language, 2 * _LEXICAL_BUDGET,
-    )  # fmt: skip
-    return {record[0] for record in records}
-
-
-async def _lexical(connection: asyncpg.Connection, terms: Sequence[str]) -> _Lexical:
-    """Weigh the terms, and choose by which of them to select: the rarest, within the budget."""
-    unique = list(dict.fromkeys(terms))
-    if not unique:
-        return _Lexical(None, [], [])
-    records = await connection.fetch(SQL["term_frequencies"], unique)
-    share = dict.fromkeys(unique, _RARE) | {r["term"]: float(r["frequency"]) for r in records}
-    chunks = await connection.fetchval(SQL["chunk_estimate"])
-    rarest = sorted(unique, key=lambda term: (share[term], -len(term), term))[:_MAX_TERMS]
-    return _Lexical(
-        any_of=selection([(term, share[term]) for term in rarest], chunks),
-        terms=[quote(term) for term in rarest],
-        weights=[inverse_document_frequency(share[term]) for term in rarest],
-    )
-
-
-def selection(rarest: Sequence[tuple[str, float]], chunks: int) -> str:
-    """Return the tsquery that selects chunks to score, from (term, share of chunks), rarest first.
-
-    Common terms cost a visit to most of the index and tell nothing, so terms are taken from the rarest on
-    while the expected number of chunks stays within the budget; where even the rarest is too common, chunks
-    must hold all of the three rarest.
-    """
-    if rarest[0][1] * chunks > _LEXICAL_BUDGET:
-        return " & ".join(quote(term) for term, _ in rarest[:3])
-    taken: list[str] = []
-    expected = 0.0
-    for term, share in rarest:
-        expected += share * chunks
-        if taken and expected > _LEXICAL_BUDGET:
+    """Return the best chunks that there still are. Segments also have chunks that were removed or rewritten."""
+    wanted = 2 * limit
+    if filters:
+        matching = await connection.fetchval(SQL["matching"], ids, filters.path_prefix, filters.language)
+        if matching <= FEW_CHUNKS:
+            raw = await connection.fetchval(SQL["allowed"], ids, filters.path_prefix, filters.language)
+            return set(scores.best_of(np.frombuffer(raw, ">i8").astype(np.int64), limit))
+        wanted = 2 * limit * max(1, scores.total // matching)
+    found: list[int] = []
+    for chunk_ids in _ever_more(scores, wanted):
+        records = await connection.fetch(SQL["alive"], chunk_ids, filters.path_prefix, filters.language)
+        alive = {record[0] for record in records}
+        found += [chunk_id for chunk_id in chunk_ids if chunk_id in alive]
+        if len(found) >= limit:
             break
-        taken.append(quote(term))
-    return " | ".join(taken)
+    return set(found[:limit])
 
 
-def inverse_document_frequency(share: float) -> float:
-    """Weigh a term by the share of chunks that hold it, as BM25 does (Robertson and Zaragoza, 2009)."""
-    share = min(max(share, 1e-6), 1.0)
-    return math.log(1 + (1 - share) / share)
-
-
-def quote(term: str) -> str:
-    """Write a term as a tsquery lexeme, whatever characters it holds."""
-    return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"
+def _ever_more(scores: lexical.Scores, wanted: int) -> Iterator[list[int]]:
+    """Return chunks from the best on, in ever longer lists, until none is left."""
+    told = 0
+    while chunk_ids := scores.best(told + wanted)[told:]:
+        yield chunk_ids
+        told, wanted = told + len(chunk_ids), 4 * wanted

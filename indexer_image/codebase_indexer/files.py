@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from codebase_index.embedding import Embedder
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
+from codebase_index.postings import MAX_DOCUMENTS, Encoded, encode
+from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Processed, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
 from codebase_indexer import notebook
@@ -31,13 +32,25 @@ def process(
     known: Mapping[str, KnownFile],
     fingerprint: str,
     embedder: Embedder | None,
-) -> list[FileResult]:
+) -> Processed:
     """Return what to write for each file, in order. A file equal to the one in `known` is only read and hashed.
 
     Without an embedder the results have no vectors yet: `embed` adds them. No file raises.
     """
     results = [_process_one(folder, item, known.get(item.path), fingerprint) for item in items]
-    return embed(results, embedder) if embedder else results
+    return Processed(embed(results, embedder) if embedder else results, encoded(results))
+
+
+def encoded(results: Sequence[FileResult]) -> list[Encoded]:
+    """Return the search terms of all chunks, ready to be stored."""
+    frequencies = [
+        term_frequencies(document(result.path, piece.symbol, piece.text, piece.signature))
+        for result in results
+        if isinstance(result, Indexed)
+        for piece in result.chunks
+    ]
+    parts = range(0, len(frequencies), MAX_DOCUMENTS)
+    return [encode(frequencies[begin : begin + MAX_DOCUMENTS]) for begin in parts]
 
 
 def embed(results: Sequence[FileResult], embedder: Embedder) -> list[FileResult]:
@@ -88,7 +101,7 @@ def _process_one(folder: Path, item: Item, known: KnownFile | None, fingerprint:
         blob = blob_id(data)
         if known and known.blob == blob and known.fingerprint == fingerprint:
             return Unchanged(item.seq, known.file_id, known.chunks)
-        chunks = [_row(item.path, piece) for piece in _pieces(data, language.grammar)]
+        chunks = [_row(piece) for piece in _pieces(data, language.grammar)]
         return Indexed(item.seq, item.path, language.name or None, blob, chunks, _NO_VECTORS)
     except Exception:
         # One bad file must never take the job down; the log has what a bug report needs.
@@ -110,12 +123,10 @@ def _pieces(data: bytes, grammar: str | None) -> list[Piece]:
     return chunk(data, grammar)
 
 
-def _row(path: str, piece: Piece) -> Chunk:
-    symbol, signature, text = piece.symbol, piece.signature, piece.text
-    terms = term_frequencies(document(path, symbol, text, signature))
+def _row(piece: Piece) -> Chunk:
     return Chunk(
-        piece.start_line, piece.end_line, symbol, text, terms,
-        kind=piece.kind, defines=piece.defines, signature=signature,
+        piece.start_line, piece.end_line, piece.symbol, piece.text,
+        kind=piece.kind, defines=piece.defines, signature=piece.signature,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ and there are more lanes than processes, so that one lane's commit overlaps with
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -128,17 +128,17 @@ class Pipeline:
 
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
-        results = await self.pool.process(Batch(self.folder, items, known))
+        processed = await self.pool.process(Batch(self.folder, items, known))
         if self.remote is not None:
-            results = await self._embed(results, self.remote)
-        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, results))
+            processed = replace(processed, results=await self._embed(processed.results, self.remote))
+        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, processed))
 
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
         if self.force:
             return {}
         return await self.chunks.known(self.writer.index_id, [item.path for item in items])
 
-    async def _embed(self, results: list[FileResult], embedder: Embedder) -> list[FileResult]:
+    async def _embed(self, results: Sequence[FileResult], embedder: Embedder) -> list[FileResult]:
         """Embed by a service; while it is away the job is blocked, and goes on by itself."""
         outage, waits = Outage("embed"), delays()
         while True:

@@ -17,9 +17,10 @@ from mcp_types import CallToolResult
 
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import Phase
+from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
 from codebase_index.source import SourcePolicy
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
@@ -159,7 +160,9 @@ class Shop:
         writer = Writer(job_id, 1, index_id, self._embedder.name, "test-1")
         await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in files.items()])
         await self.work.claim(job_id, 1, "p1", len(files))
-        await self._chunks.commit_batch(writer, [self._indexed(i, *item) for i, item in enumerate(files.items())])
+        results = [self._indexed(i, *item) for i, item in enumerate(files.items())]
+        terms = encode([term_frequencies(f"{r.path} {c.text}") for r in results for c in r.chunks])
+        await self._chunks.commit_batch(writer, Processed(results, [terms]))
         return row, writer
 
     async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:
@@ -172,10 +175,7 @@ class Shop:
     def _indexed(self, seq: int, name: str, text: str) -> Indexed:
         lines = text.splitlines()
         parts = [(i, lines[i : i + 10]) for i in range(0, len(lines), 10)]
-        chunks = [
-            Chunk(first + 1, first + len(part), None, "\n".join(part), term_frequencies(" ".join([name, *part])))
-            for first, part in parts
-        ]
+        chunks = [Chunk(first + 1, first + len(part), None, "\n".join(part)) for first, part in parts]
         vectors = self._embedder.embed_documents([c.text for c in chunks])
         return Indexed(seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32))
 

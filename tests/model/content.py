@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
+from codebase_index.postings import encode
+from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Processed, Skipped, Unchanged
 from codebase_index.store.work import Entry, Item
 
 MODEL = "model/4"
@@ -30,7 +31,7 @@ def skip_reason(path: str) -> str | None:
 def chunks_of(path: str) -> list[Chunk]:
     """0 to 3 chunks."""
     count = _digest(path)[0] % 4
-    return [Chunk(10 * n + 1, 10 * n + 9, None, f"{path} part {n}", {"part": n + 1}) for n in range(count)]
+    return [Chunk(10 * n + 1, 10 * n + 9, None, f"{path} part {n}") for n in range(count)]
 
 
 def vectors_of(path: str) -> NDArray[np.float32]:
@@ -38,9 +39,16 @@ def vectors_of(path: str) -> NDArray[np.float32]:
     return np.full((len(chunks_of(path)), DIMENSION), len(path), dtype=np.float32)
 
 
-def process(items: list[Item], known: dict[str, KnownFile]) -> list[FileResult]:
+def process(items: list[Item], known: dict[str, KnownFile]) -> Processed:
     """What the indexer's pool makes of a batch."""
-    return [_result(item, known.get(item.path)) for item in items]
+    results = [_result(item, known.get(item.path)) for item in items]
+    return Processed(results, [encode(terms_of(results))])
+
+
+def terms_of(results: list[FileResult]) -> list[dict[str, int]]:
+    """The terms of the chunks of a batch."""
+    chunks = [chunk for result in results if isinstance(result, Indexed) for chunk in result.chunks]
+    return [{"part": 1, chunk.text.split()[-1]: 1} for chunk in chunks]
 
 
 def _result(item: Item, known: KnownFile | None) -> FileResult:

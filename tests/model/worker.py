@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from codebase_index.job import ErrorType, ExitCode
-from codebase_index.store.chunks import Chunks, FileResult, Writer
+from codebase_index.store.chunks import Chunks, Processed, Writer
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
@@ -48,7 +48,7 @@ class Worker:
     code: int | None = None
     """How the process ended; None while it lives. -9: killed."""
     writer: Writer | None = None
-    batches: list[list[FileResult]] = field(default_factory=list)
+    batches: list[Processed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.jobs, self.work = Jobs(self.door), Work(self.door)

@@ -101,7 +101,7 @@ class Bench:
     async def index_of(self, job: IndexingJob) -> set[tuple[Any, ...]]:
         """What an index says, without the ids that differ from run to run."""
         rows = await self.fetch(
-            "SELECT f.path, f.language, f.blob, c.start_line, c.end_line, c.symbol, c.text, c.terms::text,"
+            "SELECT f.path, f.language, f.blob, c.start_line, c.end_line, c.symbol, c.text,"
             " e.model, e.embedding::text FROM indexes i JOIN files f ON f.index_id = i.id"
             " JOIN chunks c ON c.file_id = f.id JOIN embeddings e ON e.chunk_id = c.id WHERE i.target = $1",
             job.spec.target,

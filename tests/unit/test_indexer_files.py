@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.postings import decode
 from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
@@ -109,7 +110,7 @@ def test_a_name_alone_is_judged_by_its_last_part() -> None:
 
 def process(folder: Path, *paths: str, known: dict[str, KnownFile] | None = None) -> list[FileResult]:
     items = [Item(seq, path, 0) for seq, path in enumerate(paths)]
-    return files.process(folder, items, known or {}, FINGERPRINT, None)
+    return list(files.process(folder, items, known or {}, FINGERPRINT, None).results)
 
 
 def test_the_blob_id_is_gits_own(tmp_path: Path) -> None:
@@ -123,14 +124,19 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Title\n")
     embedder = StaticEmbedder.load()
     items = [Item(7, "app.py", 0), Item(8, "notes.md", 0)]
-    code, notes = files.process(tmp_path, items, {}, FINGERPRINT, embedder)
+    processed = files.process(tmp_path, items, {}, FINGERPRINT, embedder)
+    code, notes = processed.results
     assert isinstance(code, Indexed)
     assert isinstance(notes, Indexed)
     (chunk,) = code.chunks
     assert (code.seq, code.language, chunk.start_line, chunk.end_line) == (7, "python", 1, 2)
     assert chunk.symbol == "load_settings"
     assert chunk.text == "def load_settings():\n    return 1\n"
-    assert chunk.terms == term_frequencies("app.py load_settings\n" + chunk.text)
+    (terms,) = processed.terms
+    part = decode(terms.vocabulary, terms.payload)
+    expected = [term_frequencies("app.py load_settings\n" + chunk.text), term_frequencies("notes.md\n# Title\n")]
+    assert (terms.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
+    assert part.postings.terms == sorted(expected[0].keys() | expected[1].keys())
     assert code.vectors.shape == (1, embedder.dimension)
     alone = embedder.embed_documents([files.document("notes.md", None, "# Title\n")])
     np.testing.assert_allclose(notes.vectors, alone, atol=1e-6)

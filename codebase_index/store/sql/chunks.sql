@@ -24,6 +24,11 @@ UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 -- Ids for the chunks of a batch.
 SELECT nextval('chunk_ids') FROM generate_series(1, $1);
 
+-- name: add_pending
+-- The terms of a batch, searched as they are until they are built into a segment.
+INSERT INTO pending_terms (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
 -- name: count_batch
 -- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds
 -- the attempt hangs. No row means that another attempt holds the job, or that it is final.
