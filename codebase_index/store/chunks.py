@@ -152,7 +152,7 @@ class Chunks:
         while True:
             async with self._db.transaction() as connection:
                 status = await connection.execute(SQL["sweep"], writer.index_id, writer.job_id, _SWEEP_FILES)
-                await _hold(connection, writer)
+                await hold_fence(connection, writer)
             removed = int(status.split()[-1])
             swept += removed
             if removed < _SWEEP_FILES:
@@ -193,7 +193,7 @@ class Chunks:
         return {row["seq"] for row in rows}
 
 
-async def _hold(connection: asyncpg.Connection, writer: Writer) -> None:
+async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
     """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
     if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0) is None:
         raise FenceLost(writer.job_id, writer.attempt)

@@ -23,6 +23,9 @@ from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
 
 log = logging.getLogger(__name__)
 
+TERMS_VERSION = "terms-1"
+"""Changed with what `encoded` makes of a chunk: part of each file's fingerprint."""
+
 _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 

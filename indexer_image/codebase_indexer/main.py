@@ -25,10 +25,13 @@ from codebase_index.store.helpers import Helpers
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
+from codebase_index.store.segments import Segments
 from codebase_index.store.work import Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
+from codebase_indexer.files import TERMS_VERSION
+from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
@@ -75,6 +78,7 @@ class Attempt:
     chunks: Chunks
     indexes: Indexes
     helpers: Helpers
+    segments: Segments
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -107,7 +111,7 @@ class Attempt:
         finally:
             pool.close()
         if self.settings.leads:
-            await self._finish(pipeline.writer)
+            await self._finish(pipeline.writer, pipeline.packer)
 
     async def _claim(self) -> JobRow:
         settings = self.settings
@@ -156,11 +160,13 @@ class Attempt:
         remote: Embedder | None,
     ) -> Pipeline:  # fmt: skip
         index_id = await until_available("open the index", lambda: self.indexes.ensure(job, embedder.name))
+        writer = Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder))
         return Pipeline(
             jobs=self.jobs,
             work=self.work,
             chunks=self.chunks,
-            writer=Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder)),
+            writer=writer,
+            packer=Packer(self.segments, writer),
             pod=self.settings.pod,
             folder=checkout.folder,
             pool=pool,
@@ -179,7 +185,7 @@ class Attempt:
         log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
         await pipeline.run(flight)
 
-    async def _finish(self, writer: Writer) -> None:
+    async def _finish(self, writer: Writer, packer: Packer) -> None:
         job_id = self.settings.job_id
         skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
@@ -188,7 +194,9 @@ class Attempt:
         with self.laps.lap("writing"):
             await self._enter(progress.writing(0, "removing what vanished"))
             swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
-            await self._enter(progress.writing(0.5, "refreshing statistics"))
+            await self._enter(progress.writing(0.2, "packing the words"))
+            await packer.finish()
+            await self._enter(progress.writing(0.8, "refreshing statistics"))
             await until_available("analyze", self.chunks.analyze)
         message = progress.complete(job, skipped, swept, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
@@ -216,8 +224,8 @@ class Attempt:
 
 
 def _fingerprint(embedder: Embedder) -> str:
-    """Name the versions of the chunker and the model: a file indexed with others is done again."""
-    return f"{CHUNKER_VERSION}:{embedder.name}"
+    """Name the versions of the chunker, the terms and the model: a file indexed with others is done again."""
+    return f"{CHUNKER_VERSION}:{TERMS_VERSION}:{embedder.name}"
 
 
 def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
@@ -241,6 +249,7 @@ async def run(settings: Settings) -> int:
         Chunks(database),
         Indexes(database),
         Helpers(database),
+        Segments(database),
         board,
         heart,
     )

@@ -20,6 +20,7 @@ from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Item, Work
 from codebase_indexer import files
 from codebase_indexer.board import Board
+from codebase_indexer.packing import Packer
 from codebase_indexer.patience import Outage, delays, until_available
 from codebase_indexer.pool import Batch, Pool
 
@@ -84,6 +85,7 @@ class Pipeline:
     pool: Pool
     board: Board
     remote: Embedder | None
+    packer: Packer
     force: bool
     helpers: Helpers | None = None
     """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
@@ -132,6 +134,7 @@ class Pipeline:
         if self.remote is not None:
             processed = replace(processed, results=await self._embed(processed.results, self.remote))
         await until_available("commit", lambda: self.chunks.commit_batch(self.writer, processed))
+        await self.packer.committed(sum(terms.chunks for terms in processed.terms))
 
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
         if self.force:

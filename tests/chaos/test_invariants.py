@@ -162,6 +162,24 @@ async def test_a_damaged_index_differs_from_the_truth(facts: Facts, job_id: UUID
     assert truth.differences(TRUTH, await truth.stored(facts, job_id))
 
 
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("DELETE FROM pending_terms", "2 chunks without terms"),
+        (
+            "INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) "
+            "SELECT index_id, chunks, total_length, first_ids, run_lengths FROM pending_terms",
+            "2 chunks with their terms in two places",
+        ),
+    ],
+)
+async def test_chunks_without_terms_or_with_twice_as_many_are_seen(
+    facts: Facts, job_id: UUID, damage: str, found: str
+) -> None:
+    await facts.script(damage)
+    assert await stored_wrong(facts) == [found]
+
+
 async def test_chunks_written_outside_the_fence_are_seen(facts: Facts, job_id: UUID) -> None:
     await facts.script(
         "INSERT INTO chunks SELECT nextval('chunk_ids'), index_id, file_id, 5, 6, NULL, 'x' FROM chunks"

@@ -1,0 +1,42 @@
+"""Packing the words of what is committed into segments, beside the batches, one at a time."""
+
+from codebase_index.store.chunks import Writer
+from codebase_index.store.segments import SEGMENT_CHUNKS, Segments
+from codebase_indexer.patience import until_available
+
+
+class Packer:
+    """Builds segments for one attempt of a job. What it has not built yet is in the database, for the next one."""
+
+    def __init__(self, segments: Segments, writer: Writer) -> None:
+        self._segments = segments
+        self._writer = writer
+        self._pending: int | None = None  # chunks; unknown before the first batch
+        self._busy = False
+
+    async def committed(self, chunks: int) -> None:
+        """Note the chunks of a batch; build a segment when there are enough, unless one is being built.
+
+        The lane that comes here waits for the segment, so that there is never more work than lanes.
+        """
+        if self._pending is None:
+            self._pending = await until_available("count pending chunks", self._count)
+        else:
+            self._pending += chunks
+        if self._pending < SEGMENT_CHUNKS or self._busy:
+            return
+        self._busy = True
+        try:
+            await until_available("build a segment", lambda: self._segments.build(self._writer))
+            self._pending = await until_available("count pending chunks", self._count)
+        finally:
+            self._busy = False
+
+    async def finish(self) -> None:
+        """Build what is left, and merge what has become many or thin."""
+        while await until_available("build a segment", lambda: self._segments.build(self._writer)):
+            pass
+        await until_available("merge segments", lambda: self._segments.tidy(self._writer))
+
+    async def _count(self) -> int:
+        return await self._segments.pending(self._writer.index_id)
