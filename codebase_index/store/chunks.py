@@ -159,10 +159,13 @@ class Chunks:
                 return swept
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics. Bounded: it samples."""
+        """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on.
+
+        A vector index that is being built would hold it up for minutes.
+        """
         async with self._db.connection() as connection:
             for table in ("chunks", "embeddings", "files", "postings"):
-                await connection.execute(f"ANALYZE {table}", timeout=300)
+                await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)
 
     async def complete(self, writer: Writer, message: str) -> None:
         """Finish the index and the job in one transaction. Raises FenceLost.

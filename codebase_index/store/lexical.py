@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from codebase_index import postings
 from codebase_index.documents import Ids, Numbering, Runs
 from codebase_index.store import queries
+from codebase_index.store.scope import Scope
 
 SQL = queries.load("search")
 
@@ -70,15 +71,36 @@ class Scores:
         return float(np.partition(above, len(above) - limit)[len(above) - limit])
 
 
-async def scores(connection: asyncpg.Connection, index_ids: Sequence[int], terms: Sequence[str]) -> Scores:
-    """Score every chunk of some indexes for the terms of a query."""
+async def scores(connection: asyncpg.Connection, scope: Scope, terms: Sequence[str]) -> Scores:
+    """Score every chunk of the searched indexes for the terms of a query; filters change no score."""
     asked = list(dict.fromkeys(terms))[:MAX_TERMS]
-    ids = list(index_ids)
+    ids = scope.index_ids
     segments = await connection.fetch(SQL["segments"], ids)
     pending = await connection.fetch(SQL["pending"], ids)
     blocks = await connection.fetch(SQL["blocks"], [s["id"] for s in segments], asked) if asked else []
     # In a thread: some milliseconds for a large index, in which other requests need the loop.
     return await asyncio.to_thread(_scored, _Read(segments, pending, blocks), asked)
+
+
+async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
+    """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
+    if scope.few:
+        return set(scores.best_of(await scope.all(connection), limit))
+    wanted = 2 * limit * max(1, scores.total // max(1, scope.matching) if scope.filters else 1)
+    found: list[int] = []
+    for chunk_ids in _ever_more(scores, wanted):
+        found += await scope.those(connection, chunk_ids)
+        if len(found) >= limit:
+            break
+    return set(found[:limit])
+
+
+def _ever_more(scores: Scores, wanted: int) -> Iterator[list[int]]:
+    """Return chunks from the best on, in ever longer lists, until none is left."""
+    told = 0
+    while chunk_ids := scores.best(told + wanted)[told:]:
+        yield chunk_ids
+        told, wanted = told + len(chunk_ids), 4 * wanted
 
 
 def _scored(read: _Read, terms: Sequence[str]) -> Scores:

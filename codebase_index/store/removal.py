@@ -5,6 +5,7 @@ after it no search finds the index, and a job for the same repository makes itse
 garbage that nobody reads, so it can be removed in small transactions, by anybody, as often as it takes.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,8 @@ import asyncpg
 from codebase_index.job import JobState
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.errors import IndexInUse
+from codebase_index.store.errors import IndexInUse, RowLocked
+from codebase_index.store.vector_indexes import VectorIndexes
 
 SQL = queries.load("removal")
 
@@ -85,6 +87,9 @@ class Removal:
 
         May be interrupted at any point and called again, also by two at once.
         """
+        if await self._left(index_id):
+            with contextlib.suppress(RowLocked):  # one is being built: then the operator drops this one later
+                await VectorIndexes(self._db).drop(index_id)
         while await self._left(index_id):
             async with self._db.connection() as connection:
                 removed = await connection.fetch(

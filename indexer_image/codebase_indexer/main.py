@@ -26,6 +26,7 @@ from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
+from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_index.store.work import Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, HelperHeart, Laps
@@ -79,6 +80,7 @@ class Attempt:
     indexes: Indexes
     helpers: Helpers
     segments: Segments
+    graphs: VectorIndexes
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -166,7 +168,7 @@ class Attempt:
             work=self.work,
             chunks=self.chunks,
             writer=writer,
-            packer=Packer(self.segments, writer),
+            packer=Packer(self.segments, self.graphs, writer),
             pod=self.settings.pod,
             folder=checkout.folder,
             pool=pool,
@@ -243,16 +245,9 @@ async def run(settings: Settings) -> int:
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
     attempt = Attempt(
-        settings,
-        Jobs(database),
-        Work(database),
-        Chunks(database),
-        Indexes(database),
-        Helpers(database),
-        Segments(database),
-        board,
-        heart,
-    )
+        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
+        Segments(database), VectorIndexes(database), board, heart,
+    )  # fmt: skip
     try:
         await attempt.run()
         return ExitCode.DONE

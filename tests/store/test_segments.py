@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from codebase_index import postings
 from codebase_index.postings import encode
@@ -46,12 +47,18 @@ async def running(database: Database, name: str = "shop-1", files: int = FILES) 
     return await writer_for(database, job_id, 1)
 
 
+def vectors_of(file: int) -> NDArray[np.float32]:
+    """Unit vectors in all directions."""
+    vectors = np.random.default_rng(file).normal(size=(CHUNKS_OF_A_FILE, 256)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
 async def commit(database: Database, writer: Writer, files: Sequence[int]) -> None:
     """One batch."""
     chunks = [Chunk(n + 1, n + 1, None, f"text {n}") for n in range(CHUNKS_OF_A_FILE)]
     results = [
         Indexed(n, f"src/f{n:03}.py", "python" if n % 2 else "go", bytes(20), chunks,
-                np.eye(CHUNKS_OF_A_FILE, 256, n, dtype=np.float32))
+                vectors_of(n))
         for n in files
     ]  # fmt: skip
     terms = encode([terms_of(n, chunk) for n in files for chunk in range(CHUNKS_OF_A_FILE)])
@@ -150,7 +157,7 @@ async def test_dead_chunks_take_no_places_of_living_ones(database: Database) -> 
 
 @pytest.mark.parametrize("few", [0, 50_000], ids=["by looking further down", "by looking at the allowed ones"])
 async def test_filters_cost_no_recall(database: Database, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr("codebase_index.store.search.FEW_CHUNKS", few)
+    monkeypatch.setattr("codebase_index.store.scope.FEW_CHUNKS", few)
     writer = await indexed(database)
     await Segments(database).build(writer)
     everything = await scores(database, writer, "every", "größe")

@@ -1,21 +1,34 @@
--- name: vector_arm
+-- name: exact
 -- The nearest chunks, exactly: unit vectors, so the negative inner product orders like the cosine distance.
-SELECT e.chunk_id
+SELECT e.chunk_id, e.embedding <#> $3 AS distance
 FROM embeddings e
 WHERE e.index_id = ANY ($1::bigint[]) AND e.model = $2
-ORDER BY e.embedding <#> $3
+ORDER BY distance
 LIMIT $4;
 
--- name: vector_arm_filtered
+-- name: exact_filtered
 -- The same within some files: the filter comes first, so it costs no recall.
-SELECT e.chunk_id
+SELECT e.chunk_id, e.embedding <#> $3 AS distance
 FROM files f
 JOIN chunks c ON c.file_id = f.id
 JOIN embeddings e ON e.chunk_id = c.id AND e.model = $2
 WHERE f.index_id = ANY ($1::bigint[])
   AND ($5::text IS NULL OR starts_with(f.path, $5)) AND ($6::text IS NULL OR f.language = $6)
-ORDER BY e.embedding <#> $3
+ORDER BY distance
 LIMIT $4;
+
+-- name: approximate
+-- The nearest chunks of one index by its graph. The cast to the vectors' dimension, put in by the store, and the
+-- plain conditions are what the graph's expression and predicate are made of: without them it is not used.
+SELECT e.chunk_id, e.embedding::halfvec({dimension}) <#> $3 AS distance
+FROM embeddings e
+WHERE e.index_id = $1 AND e.model = $2
+ORDER BY e.embedding::halfvec({dimension}) <#> $3
+LIMIT $4;
+
+-- name: search_width
+-- How many candidates a walk through a graph keeps.
+SELECT set_config('hnsw.ef_search', $1::text, true);
 
 -- name: segments
 -- The segments of some indexes: which chunks they hold, in order.
