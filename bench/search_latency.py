@@ -104,6 +104,7 @@ async def repeat(database: Database, number: int) -> None:
     """Add every indexed file once more, under another folder, and pack it."""
     began, prefix = time.perf_counter(), f"copy-{number}/"
     async with database.transaction() as connection:
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # numpy takes its time below
         shift = await connection.fetchval("SELECT max(id) FROM chunks")
         await connection.execute("CREATE TEMP TABLE old ON COMMIT DROP AS"
             " SELECT id, nextval('files_id_seq') AS new"
@@ -133,7 +134,8 @@ async def repeat(database: Database, number: int) -> None:
             await connection.execute(
                 "WITH new AS (INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths)"
                 " SELECT index_id, chunks, total_length,"
-                " ARRAY(SELECT f + $2 FROM unnest(first_ids) WITH ORDINALITY AS x (f, n) ORDER BY n), run_lengths FROM segments WHERE id = $1 RETURNING id)"
+                " ARRAY(SELECT f + $2 FROM unnest(first_ids) WITH ORDINALITY AS x (f, n) ORDER BY n), run_lengths"
+                " FROM segments WHERE id = $1 RETURNING id)"
                 " INSERT INTO postings SELECT new.id, first_term, terms, payload FROM postings, new"
                 " WHERE segment_id = $1", segment["id"], shift)  # fmt: skip
     async with database.connection() as connection:

@@ -4,7 +4,7 @@ A batch's chunks, its files' done marks and the job's counters commit in one tra
 each file either before or after, and what is not committed is the only work that is ever repeated.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -135,8 +135,7 @@ class Chunks:
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
             skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
             ids = await _write_files(connection, writer, fresh)
-            if ids:
-                await _write_terms(connection, writer, batch, done, iter(ids))
+            await _write_terms(connection, writer, batch, done, ids)
             await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
             counted = await connection.fetchval(
@@ -246,11 +245,14 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
 
 
 async def _write_terms(
-    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Iterator[int]
+    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Sequence[int]
 ) -> None:
-    """Write the terms of a batch, one row for each part. A file that is not written anew has no ids here."""
+    """Write the terms of a batch, one row for each part. A file that was done already has no ids here."""
+    if not ids:
+        return
+    left = iter(ids)
     of_chunks = [
-        next(ids) if result.seq in done else DEAD
+        next(left) if result.seq in done else DEAD
         for result in batch.results
         if isinstance(result, Indexed)
         for _ in result.chunks

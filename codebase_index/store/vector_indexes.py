@@ -36,8 +36,8 @@ _PREFIX: Final = "embeddings_hnsw_"
 _BUILD_SECONDS: Final = 4 * 3600.0
 _DROP_SECONDS: Final = 600.0
 _MEMORY: Final = "256MB"
-"""For the graph while it is built, about 280,000 chunks; a larger one goes on more slowly, from the disk. A quarter
-of what the chart gives Postgres. Parallel workers would need as much in /dev/shm, which containers lack."""
+"""For the graph while it is built, about 280,000 chunks; a larger one goes on more slowly, from the disk. A
+quarter of what the chart gives Postgres. Parallel workers would need as much of /dev/shm."""
 
 
 @dataclass(frozen=True)

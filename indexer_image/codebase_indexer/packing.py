@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 class Packer:
     """Builds segments for one attempt of a job, one at a time.
 
-    What it has not built yet is in the database, for the next attempt. Once the job has written more than a little,
-    the vector index is dropped: keeping it up to date would cost the job more than all else. The operator builds it
-    anew when the job is over.
+    What it has not built yet is in the database, for the next attempt. Once the job has written more than a
+    little, the vector index is dropped: keeping it up to date would cost the job more than all else. The operator
+    builds it anew when the job is over.
     """
 
     def __init__(self, segments: Segments, graphs: VectorIndexes, writer: Writer) -> None:

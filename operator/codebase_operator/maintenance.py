@@ -1,7 +1,7 @@
 """Slow work on the database beside the reconcile loop: the vector indexes of large repositories.
 
-It has a connection of its own, so that a build of minutes keeps no cycle waiting. Several operators may run it: the
-database lets one of them build. Nothing depends on it but the speed of searches, so every error is only told.
+It has a connection of its own, so that a build of minutes keeps no cycle waiting. Several operators may run it:
+the database lets one of them build. Nothing depends on it but the speed of searches: errors are only told.
 """
 
 import asyncio

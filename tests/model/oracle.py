@@ -44,6 +44,15 @@ LEFT JOIN chunks c ON c.file_id = f.id AND c.index_id = i.id
 LEFT JOIN embeddings e ON e.chunk_id = c.id AND e.index_id = i.id AND e.model = $1
 GROUP BY i.target, f.id
 """
+_TERMS = """
+WITH held AS (
+    SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
+                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
+    CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
+    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length AND c.index_id = parts.index_id)
+SELECT (SELECT count(*) FROM chunks WHERE id NOT IN (SELECT id FROM held))
+     + (SELECT count(*) FROM held) - (SELECT count(DISTINCT id) FROM held)
+"""
 _ORPHANS = """
 SELECT (SELECT count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM files f WHERE f.id = c.file_id))
      + (SELECT count(*) FROM embeddings e WHERE NOT EXISTS (SELECT FROM chunks c WHERE c.id = e.chunk_id))
@@ -189,6 +198,7 @@ class Oracle:
         for target, paths in held.items():
             extra = paths - self.indexed[target]
             hold("no file is in the index that is not done", not extra, extra)
+        hold("a chunk has its terms in one place", await self.oracle.fetchval(_TERMS) == 0, "none, or two")
         hold("nothing is orphaned", await self.oracle.fetchval(_ORPHANS) == 0, "chunks, vectors or work")
         for row in sorted((r for r in rows.values() if r["started_at"]), key=lambda r: r["started_at"]):
             if row["target"] not in self.newest or self.newest[row["target"]][0] < row["started_at"]:

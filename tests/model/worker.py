@@ -11,6 +11,7 @@ from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavaila
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
+from codebase_index.store.segments import Segments
 from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart
@@ -27,6 +28,8 @@ class Stage(Enum):
     RELEASE = auto()
     INDEX = auto()
     SWEEP = auto()
+    BUILD = auto()
+    TIDY = auto()
     COMPLETE = auto()
 
 
@@ -52,7 +55,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.jobs, self.work = Jobs(self.door), Work(self.door)
-        self.chunks, self.indexes = Chunks(self.door), Indexes(self.door)
+        self.chunks, self.indexes, self.segments = Chunks(self.door), Indexes(self.door), Segments(self.door)
         self._restart()
 
     def _restart(self) -> None:
@@ -129,6 +132,14 @@ class Worker:
             case Stage.SWEEP:
                 assert self.writer
                 await self.chunks.sweep(self.writer)
+                self.stage = Stage.BUILD
+            case Stage.BUILD:
+                assert self.writer
+                if not await self.segments.build(self.writer):
+                    self.stage = Stage.TIDY
+            case Stage.TIDY:
+                assert self.writer
+                await self.segments.tidy(self.writer)
                 self.stage = Stage.COMPLETE
             case Stage.COMPLETE:
                 assert self.writer

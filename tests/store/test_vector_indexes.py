@@ -16,6 +16,7 @@ from codebase_index.store.vector_indexes import Graph, Plan, Sized, VectorIndexe
 from tests.store.test_segments import CHUNKS_OF_A_FILE, FILES, indexed
 
 MODEL = "static/x"
+NONE = Filters()
 CHUNKS = FILES * CHUNKS_OF_A_FILE
 
 
@@ -41,7 +42,7 @@ async def built(database: Database) -> list[str]:
         return [row["name"] for row in await connection.fetch(module.SQL["built"]) if row["valid"]]
 
 
-async def nearest(database: Database, index_id: int, limit: int, filters: Filters = Filters()) -> list[float]:
+async def nearest(database: Database, index_id: int, limit: int, filters: Filters = NONE) -> list[float]:
     model = await model_of(database)
     vector = np.linspace(1, 2, 256).astype(np.float32)
     found = await Search(database).candidates(
