@@ -11,6 +11,7 @@ A *document* is a chunk's place in its part or segment, counted from 0. All numb
 import math
 import struct
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -91,13 +92,16 @@ def encode(frequencies: Sequence[Mapping[str, int]]) -> Encoded:
     """Encode the term frequencies of chunks, in order. Raises ValueError for more than MAX_DOCUMENTS of them."""
     if len(frequencies) > MAX_DOCUMENTS:
         raise ValueError(f"{len(frequencies)} chunks in one batch; at most {MAX_DOCUMENTS} can be numbered")
-    terms = sorted(set().union(*frequencies))
-    number = {term: i for i, term in enumerate(terms)}
     sizes = [len(f) for f in frequencies]
     size = sum(sizes)
+    number: defaultdict[str, int] = defaultdict()
+    number.default_factory = number.__len__  # a term's first sight gives it the next number
+    seen = np.fromiter(map(number.__getitem__, chain.from_iterable(frequencies)), np.uint32, size)
+    terms = sorted(number)
     # Two bytes where that is enough: numpy then sorts by radix, in linear time.
-    narrow = np.uint16 if len(terms) <= 1 << 16 else np.uint32
-    numbers = np.fromiter(map(number.__getitem__, chain.from_iterable(frequencies)), narrow, size)
+    place = np.empty(len(terms), np.uint16 if len(terms) <= 1 << 16 else np.uint32)
+    place[np.fromiter(map(number.__getitem__, terms), np.uint32, len(terms))] = np.arange(len(terms))
+    numbers = place[seen]
     counted = np.fromiter(chain.from_iterable(f.values() for f in frequencies), np.uint32, size)
     documents = np.repeat(np.arange(len(frequencies), dtype="<u2"), sizes)
     lengths = np.bincount(documents, weights=counted, minlength=len(frequencies)).astype("<u4")

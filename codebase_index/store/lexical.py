@@ -113,18 +113,32 @@ def _scored(read: _Read, terms: Sequence[str]) -> Scores:
     for row in read.blocks:
         held, weights = postings.find(postings.read_block(row["terms"], row["payload"]), row["term"])
         found[row["term"]].append((begin_of[row["segment_id"]], held, weights))
-    for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False):
-        part = postings.decode(row["vocabulary"], row["payload"])
-        for term in terms:
-            held, weights = postings.find(part.postings, term)
-            if len(held):
-                found[term].append((begin, held, postings.impact(weights, part.lengths[held], length)))
+    waiting = [
+        (begin, postings.decode(row["vocabulary"], row["payload"]))
+        for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False)
+    ]
+    for term in terms if waiting else ():
+        found[term].append(_pending(waiting, term, length))
     scores = np.zeros(numbering.total, np.float32)
     for of_term in found.values():
         weight = postings.idf(numbering.total, sum(len(held) for _, held, _ in of_term)) / postings.IMPACT_SCALE
         for begin, held, weights in of_term:
             scores[begin:][held] += np.float32(weight) * weights
     return Scores(numbering, scores)
+
+
+def _pending(
+    waiting: Sequence[tuple[int, postings.Part]], term: str, average_length: float
+) -> tuple[int, postings.Array, postings.Array]:
+    """Return where a term is in the pending batches, numbered from 0 on, and its impacts there."""
+    documents, frequencies, lengths = [], [], []
+    for begin, part in waiting:
+        held, weights = postings.find(part.postings, term)
+        documents.append(held.astype(np.int64) + begin)
+        frequencies.append(weights)
+        lengths.append(part.lengths[held])
+    impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
+    return 0, np.concatenate(documents), impacts
 
 
 def _ordered(ids: Ids, scores: NDArray[np.float32], limit: int) -> list[int]:

@@ -38,3 +38,7 @@ CREATE TABLE postings (
 -- Packed already: compression costs more than it saves.
 ALTER TABLE pending_terms ALTER COLUMN vocabulary SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
 ALTER TABLE postings ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
+
+-- Which chunks some files have is answered from the index alone: a filter must not read the chunks' texts.
+DROP INDEX chunks_of_file;
+CREATE INDEX chunks_of_file ON chunks (file_id, id);
