@@ -12,7 +12,7 @@ from codebase_index.store import queries
 SQL = queries.load("search")
 
 FEW_CHUNKS = 20_000
-"""Chunks whose vectors are looked up one by one, at some 3 us each; to scan them in a row takes a tenth of that."""
+"""Chunks whose vectors are looked up one by one, 3 us each; a scan takes a tenth of that for each."""
 
 
 @dataclass(frozen=True)

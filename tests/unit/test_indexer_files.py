@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.postings import decode
+from codebase_index.postings import decode, find
 from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
@@ -94,12 +94,14 @@ def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path:
 def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
     lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
     (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
-    (result,) = process(tmp_path, "a.py")
+    processed = files.process(tmp_path, [Item(0, "a.py", 0)], {}, FINGERPRINT, None)
+    (result,), (terms,) = processed.results, processed.terms
     assert isinstance(result, Indexed)
     later = result.chunks[1]
     assert (later.symbol, later.kind, later.signature) == ("first", "function", "def first(a, unusual):")
     assert "unusual" not in later.text
-    assert "unusual" in later.terms
+    found, _ = find(decode(terms.vocabulary, terms.payload).postings, "unusual")
+    assert 1 in found
     assert result.chunks[0].signature is None
 
 

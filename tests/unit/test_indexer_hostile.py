@@ -13,7 +13,6 @@ from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 from tests.fixtures import hostile
 
-
 Results = dict[str, FileResult | Skip]
 
 
@@ -36,7 +35,7 @@ def results(corpus: Path) -> Results:
     async def run() -> None:
         for start in range(0, len(items), 8):
             some = items[start : start + 8]
-            answers = await pool.process(Batch(corpus, some, {}))
+            answers = (await pool.process(Batch(corpus, some, {}))).results
             found.update(zip([item.path for item in some], answers, strict=True))
 
     try:
@@ -88,7 +87,7 @@ async def test_a_file_that_defeats_the_parser_ends_at_the_limit(
     try:
         await pool.process(Batch(corpus, [Item(0, "text/crlf.py", 1)], {}))
         monkeypatch.setattr(pool_module, "FILE_SECONDS", 2.0)
-        (result,) = await pool.process(Batch(corpus, [Item(1, hostile.DEFEATS_THE_PARSER, 1)], {}))
+        (result,) = (await pool.process(Batch(corpus, [Item(1, hostile.DEFEATS_THE_PARSER, 1)], {}))).results
     finally:
         pool.close()
     assert result == Skipped(1, Skip.CRASHED)
