@@ -4,40 +4,21 @@ Ranking them is the server's business (`codebase_mcp.ranking`); nothing here dec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
 from codebase_index.store import lexical, queries
+from codebase_index.store.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.database import Database
 from codebase_index.store.nearest import nearest
-from codebase_index.store.scope import Filters as Filters  # part of this module's interface
+from codebase_index.store.scope import Filters as Filters  # this one too
 from codebase_index.store.scope import Scope
 
 SQL = queries.load("search")
 
 _EVERYTHING = Filters()
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chunk that may answer. Lines count from 1, both ends included.
-
-    `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score.
-    """
-
-    id: int
-    index_id: int
-    path: str
-    language: str | None
-    start_line: int
-    end_line: int
-    symbol: str | None
-    text: str
-    vector_score: float
-    lexical_score: float
 
 
 class Search:
