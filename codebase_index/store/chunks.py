@@ -46,7 +46,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Indexed:
-    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension)."""
+    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
+
+    `size` is in bytes; without it the next job reads the file again, whatever git knows of it.
+    """
 
     seq: int
     path: str
@@ -54,6 +57,7 @@ class Indexed:
     blob: bytes
     chunks: Sequence[Chunk]
     vectors: NDArray[np.float32]
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
     rows = await connection.fetch(
         SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
         [f.path for f in files], [f.language for f in files], [f.blob for f in files],
-        [len(f.chunks) for f in files],
+        [len(f.chunks) for f in files], [f.size for f in files],
     )  # fmt: skip
     ids = {row["path"]: row["id"] for row in rows}
     await connection.execute(SQL["delete_chunks"], list(ids.values()))

@@ -185,3 +185,8 @@ def detect(path: str, head: bytes = b"") -> Language:
         return _BY_NAME["dockerfile"]
     match = _SHEBANG.match(head[:256])
     return _BY_INTERPRETER[match[1]] if match else _UNKNOWN
+
+
+def same_kind(path: str, other: str) -> bool:
+    """Say whether a file of equal content is the same language by either name: its first line is equal."""
+    return detect(path) == detect(other)

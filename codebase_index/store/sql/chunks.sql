@@ -4,11 +4,12 @@ SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND pa
 
 -- name: upsert_files
 -- The files of a batch, in any order.
-INSERT INTO files (index_id, path, language, blob, fingerprint, chunks, job_id)
-SELECT $1, f.path, f.language, f.blob, $2, f.chunks, $3
-FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[]) AS f (path, language, blob, chunks)
+INSERT INTO files (index_id, path, language, blob, size, fingerprint, chunks, job_id)
+SELECT $1, f.path, f.language, f.blob, f.size, $2, f.chunks, $3
+FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[])
+    AS f (path, language, blob, chunks, size)
 ON CONFLICT (index_id, path) DO UPDATE
-SET language = EXCLUDED.language, blob = EXCLUDED.blob, fingerprint = EXCLUDED.fingerprint,
+SET language = EXCLUDED.language, blob = EXCLUDED.blob, size = EXCLUDED.size, fingerprint = EXCLUDED.fingerprint,
     chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
 RETURNING id, path;
 
