@@ -1,4 +1,4 @@
-"""What a scan finds in the index already: files that need no work, whose rows a job takes over while it freezes its list.
+"""What a scan finds in the index already: files that need no work, taken over while a job freezes its list.
 
 They are counted in the transaction that freezes the list, so that after any crash a job either has no list, or a
 whole one with all that it took over.

@@ -18,7 +18,7 @@ _SECOND_START = 2  # a file counts as repeated once, however often it is started
 class Entry:
     """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is.
 
-    `blob` is git's id of the content, where git vouches that the file holds just that; None: only reading it tells.
+    `blob` is git's id of the content, where git vouches that the file holds just that; else only reading it tells.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""What git lists of a folder, and what it knows of the content, without running anything that a repository configures.
+"""What git lists of a folder, and what it knows of the content; nothing that a repository configures is run.
 
 git works on a scratch git directory of ours that holds a copy of the repository's index, `info/exclude` and
 `info/attributes`. A folder without a repository goes the same way with an empty index, so `.gitignore` files mean
@@ -148,7 +148,7 @@ def directories(paths: Sequence[bytes]) -> set[bytes]:
 def holding(folder: Path, within: set[bytes], name: str) -> list[Path]:
     """Return the files of this name that lie in any of these directories, links to files included."""
     top, last = os.fsencode(folder), os.fsencode(name)
-    paths = (os.path.join(top, directory, last) for directory in within)
+    paths = (b"/".join(filter(None, (top, directory, last))) for directory in within)
     return [Path(os.fsdecode(path)) for path in paths if os.path.lexists(path)]
 
 

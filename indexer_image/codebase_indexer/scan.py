@@ -1,9 +1,9 @@
 """Lists a repository's files with git's own semantics: tracked, and untracked unless ignored.
 
-git does the listing (listing.py). On top, `.mcpignore` files (same syntax, at every level, for tracked files too)
-and the job's include and exclude patterns take files away. Submodules and nested repositories are not entered: each
-is listed as skipped. Files that git vouches for (vouching.py) get their blob id, so that nobody has to read them to
-know that they are unchanged. docs/what-is-indexed.md has the rules.
+git does the listing (listing.py). On top, `.mcpignore` files (same syntax, at every level, for tracked files
+too) and the job's include and exclude patterns take files away. Submodules and nested repositories are not
+entered: each is listed as skipped. Files that git vouches for (vouching.py) get their blob id, so that nobody has
+to read them to know that they are unchanged. docs/what-is-indexed.md has the rules.
 """
 
 import os

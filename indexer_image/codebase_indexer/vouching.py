@@ -1,9 +1,9 @@
-"""Files that git vouches for: its index knows their blob, and the stat data say that nothing touched them since. Pure.
+"""Files that git vouches for: its index knows their blob, and by their stat data nothing touched them since. Pure.
 
-This is git's own test (`git status` reads no unmodified file either): size, times and inode of the index entry equal
-those of the file, and the entry is not "racily clean", that is, the file was not written in the instant in which the
-index was, or later (Documentation/technical/racy-git.txt). The owner, which git compares too, says nothing about
-content and differs between a node and a container with mapped users.
+This is git's own test (`git status` reads no unmodified file either): size, times and inode of the index entry
+equal those of the file, and the entry is not "racily clean", that is, the file was not written in the instant in
+which the index was, or later (Documentation/technical/racy-git.txt). The owner, which git compares too, says
+nothing about content, and differs between a node and a container with mapped users.
 """
 
 import os
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 INDEX_FORMAT = ("-z", "--cached", "--stage", "--debug")
-"""Arguments that make `git ls-files` print an index with its stat data, whatever version, split or sparse it is."""
+"""Arguments that make `git ls-files` print an index with its stat data, whatever its version and form."""
 
 _ENTRY = re.compile(
     rb"(\d+) ([0-9a-f]+) (\d)\t([^\0]+)\0"
@@ -21,8 +21,8 @@ _ENTRY = re.compile(
 _REGULAR = (b"100644", b"100755")
 _SHA1_DIGITS = 40
 
-# In-memory flags of an entry (read-cache.h): assume-unchanged, intent to add, skip-worktree. git then does not look
-# at the file, or has no blob of it.
+# In-memory flags of an entry (read-cache.h): assume-unchanged, intent to add, skip-worktree. git then does not
+# look at the file, or has no blob of it.
 _UNCHECKED = 0x8000 | 1 << 29 | 1 << 30
 
 _SECOND = 1_000_000_000
@@ -31,7 +31,7 @@ _32_BITS = 0xFFFF_FFFF  # what an index entry keeps of seconds and inode
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """A blob of the index and the stat data of the file when it was that blob. `stat` is (mtime, ctime, inode, size)."""
+    """A blob of the index, and the stat data of the file when it held that: (mtime, ctime, inode, size)."""
 
     blob: bytes
     stat: tuple[int, int, int, int]
