@@ -17,7 +17,9 @@ DIMENSION = 4
 def listing(repo: int, number: int) -> list[Entry]:
     """What a scan for job `number` finds; repositories change between jobs, not between attempts."""
     files = 3 + (repo + number) % 4
-    entries = [Entry(f"r{repo}/f{n}.py", 10 + n) for n in range(files)]
+    paths = [f"r{repo}/f{n}.py" for n in range(files)]
+    # git vouches for every second file: the freeze takes those over that the index has.
+    entries = [Entry(path, 10 + n, None, None if n % 2 else _digest(path)) for n, path in enumerate(paths)]
     entries.insert(number % files, Entry(f"r{repo}/big{number % 2}.bin", 10**9, "too large"))
     entries.append(Entry(f"r{repo}/data{number % 3}.bin", 5))
     return entries
@@ -26,6 +28,11 @@ def listing(repo: int, number: int) -> list[Entry]:
 def skip_reason(path: str) -> str | None:
     """Why a file turns out not to be indexable when it is read."""
     return "binary" if path.endswith(".bin") else None
+
+
+def same_kind(path: str, other: str) -> bool:
+    """Chunks are a function of the path: no file becomes another one."""
+    return path == other
 
 
 def chunks_of(path: str) -> list[Chunk]:
@@ -57,7 +64,7 @@ def _result(item: Item, known: KnownFile | None) -> FileResult:
     blob = _digest(item.path)
     if known and known.blob == blob and known.fingerprint == FINGERPRINT:
         return Unchanged(item.seq, known.file_id, known.chunks)
-    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path))
+    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path), item.size)
 
 
 def _digest(path: str) -> bytes:

@@ -10,6 +10,7 @@ from codebase_index.store.chunks import Chunks, Processed, Writer
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
 from codebase_index.store.work import Entry, Work
@@ -116,7 +117,10 @@ class Worker:
                 row = await self.jobs.claim(self.job_id, self.attempt, self.pod)
                 self.stage = Stage.FREEZE if row.files_total is None else Stage.OPEN
             case Stage.FREEZE:
-                await self.work.freeze(self.job_id, self.attempt, self.entries)
+                row = await self.jobs.get(self.job_id)
+                index_id = await self.indexes.ensure(row, content.MODEL)
+                reuse = None if self.force else Reuse(index_id, content.FINGERPRINT, content.same_kind)
+                await self.work.freeze(self.job_id, self.attempt, self.entries, reuse)
                 self.stage = Stage.OPEN
             case Stage.OPEN:
                 row = await self.jobs.get(self.job_id)

@@ -9,8 +9,10 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -140,6 +142,14 @@ def make_tree(folder: Path, files: int, seed: int = 1) -> None:
         path.write_text("".join(functions))
 
 
+def track(folder: Path) -> None:
+    """Let git track all, with an index that is surely younger than the files."""
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", "-C", folder, *command], check=True)
+    time.sleep(0.02)
+    os.utime(folder / ".git" / "index")
+
+
 async def test_every_file_is_indexed_or_skipped_with_a_reason(bench: Bench, own_code: Path) -> None:
     job = await bench.job("own")
     code, row = await bench.run(job)
@@ -215,6 +225,22 @@ async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
     assert after.keys() == before.keys() - {"package_1/module_1.py"} | {"new.py"}
     kept = {path for path in after if before.get(path) == after[path]}
     assert kept == after.keys() - {"new.py", "package_0/module_0.py"}
+
+
+async def test_what_git_vouches_for_is_not_read_again(bench: Bench) -> None:
+    folder = bench.root / "tree"
+    make_tree(folder, 30)
+    track(folder)
+    await bench.run(await bench.job("tree"))
+    before = await bench.fetch("SELECT id, chunks FROM files ORDER BY id")
+    (folder / "package_2" / "module_2.py").rename(folder / "moved.py")
+    track(folder)
+    code, row = await bench.run(await bench.job("tree"))
+    assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
+    assert (row.files_total, row.files_indexed, row.files_unchanged) == (30, 30, 30)
+    assert row.chunks_created == sum(r["chunks"] for r in before)
+    assert "(30 unchanged)" in row.message
+    assert await bench.fetch("SELECT id, chunks FROM files ORDER BY id") == before
 
 
 async def test_force_reindex_does_all_again(bench: Bench) -> None:

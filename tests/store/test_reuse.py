@@ -207,6 +207,21 @@ async def test_a_freeze_that_fails_takes_nothing(indexer: Indexer) -> None:
     assert (job["files_total"], job["files_indexed"], job["files_unchanged"]) == (None, 0, 0)
 
 
+async def test_a_later_attempt_finds_the_rest_and_counts_nothing_twice(indexer: Indexer) -> None:
+    await indexer.run(entries(TREE))
+    listed = entries({**TREE, "b.py": "bb"})
+    writer, todo, row = await indexer.freeze(listed)
+    assert (todo, row.files_indexed, row.chunks_created) == (["b.py"], 2, 2)
+    job_id = writer.job_id
+    await Jobs(indexer.database).fence(job_id, 2, failed=True, message="Again")
+    await Jobs(indexer.database).claim(job_id, 2, "p2")
+    work = Work(indexer.database)
+    assert not await work.freeze(job_id, 2, listed, Reuse(writer.index_id, "v1", same_kind))
+    assert [item.path for item in await work.claim(job_id, 2, "p2", 10)] == ["b.py"]
+    row = await Jobs(indexer.database).get(job_id)
+    assert (row.files_indexed, row.files_unchanged, row.chunks_created, row.files_repeated) == (2, 2, 2, 1)
+
+
 async def test_who_lost_the_fence_takes_nothing(indexer: Indexer) -> None:
     await indexer.run(entries(TREE))
     job_id = await started(indexer.database)

@@ -2,7 +2,7 @@
 
 docs/what-is-indexed.md explains each difference.
 
-Their files are those of installed packages and of the standard library: every machine that runs the tests has them.
+Their files are those of installed packages and of the standard library: every machine that runs tests has them.
 """
 
 import os
