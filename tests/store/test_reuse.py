@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
@@ -66,11 +66,11 @@ class Indexer:
         results = []
         for path in todo:
             size, content = sizes[path]
-            pieces = [Chunk(n + 1, n + 1, None, f"{path} {n}", {"word": 1}) for n in range(size)]
+            pieces = [Chunk(n + 1, n + 1, None, f"{path} {n}") for n in range(size)]
             vectors = np.ones((size, 4), dtype=np.float32)
             results.append(Indexed(seqs[path], path, "python", content or b"", pieces, vectors, size))
         chunks = Chunks(self.database)
-        await chunks.commit_batch(writer, results)
+        await chunks.commit_batch(writer, Processed(results))
         await chunks.sweep(writer)
         await chunks.complete(writer, "Complete")
         return todo, await Jobs(self.database).get(writer.job_id)
