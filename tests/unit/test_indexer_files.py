@@ -132,7 +132,7 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     assert chunk.text == "def load_settings():\n    return 1\n"
     assert chunk.terms == term_frequencies("app.py load_settings\n" + chunk.text)
     assert code.vectors.shape == (1, embedder.dimension)
-    alone = embedder.embed_documents([files.document("notes.md", None, "# Title\n")])
+    alone = embedder.embed_documents([files.document("notes.md", "Title", "# Title\n")])
     np.testing.assert_allclose(notes.vectors, alone, atol=1e-6)
 
 

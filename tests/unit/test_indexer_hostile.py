@@ -13,7 +13,6 @@ from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 from tests.fixtures import hostile
 
-
 Results = dict[str, FileResult | Skip]
 
 
