@@ -140,7 +140,7 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     assert (terms.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
     assert part.postings.terms == sorted(expected[0].keys() | expected[1].keys())
     assert code.vectors.shape == (1, embedder.dimension)
-    alone = embedder.embed_documents([files.document("notes.md", None, "# Title\n")])
+    alone = embedder.embed_documents([files.document("notes.md", "Title", "# Title\n")])
     np.testing.assert_allclose(notes.vectors, alone, atol=1e-6)
 
 
