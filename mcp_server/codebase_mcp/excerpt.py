@@ -29,6 +29,12 @@ def excerpt(text: str, asked: Collection[str]) -> tuple[int, str]:
     return first, "\n".join(lines[first:end])[:MAX_CHARACTERS]
 
 
+def from_line(text: str, line: int) -> tuple[int, str]:
+    """Return the window of whole lines that begins at a line, counted from 0, in the form of `excerpt`."""
+    lines = text.split("\n")
+    return line, "\n".join(lines[line : _end(lines, line)])[:MAX_CHARACTERS]
+
+
 def _end(lines: list[str], first: int) -> int:
     """Return the line after the window that starts at `first`: as many lines as fit, at least one."""
     size, end = len(lines[first]), first + 1

@@ -24,7 +24,6 @@ from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
-from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
 from codebase_index.text import term_frequencies
 from codebase_mcp.cluster import KubernetesCluster
@@ -71,7 +70,7 @@ async def server(
         {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
     )
     jobs = JobService(policy, cluster, Jobs(database), Work(database))
-    search = SearchService(Indexes(database), Search(database), lambda _: embedder)
+    search = SearchService.over(database, lambda _: embedder)
     yield build_server(jobs, search)
     await jobs.close()
     search.close()
