@@ -118,9 +118,9 @@ class Tools:
         mode: Annotated[
             Mode,
             Field(
-                description="auto: by meaning and words, best first. symbol: a name such as parse or Class.method; "
-                "its definitions, then its uses. text: lines that hold the query as it is. regex: lines that match "
-                "it (RE2 syntax; (?i) in front ignores case). text and regex are complete, by path and line"
+                description="auto: by meaning and words, best first. symbol: a name such as parse or A.method: "
+                "its definitions, then its uses. text: lines that hold the query as it is. regex: lines that "
+                "match it (RE2 syntax; (?i) in front ignores case). text and regex are complete, by path and line"
             ),
         ] = "auto",
         repo: Annotated[
