@@ -6,8 +6,8 @@ from typing import Final
 
 from codebase_index.store.text_search import TextMatch
 
-CONTEXT_LINES: Final = 2
-"""Lines shown above and below: enough to see in what a line stands."""
+CONTEXT_LINES: Final = 1
+"""Lines shown above and below. Whoever wants more asks with detail=full."""
 
 MAX_LINES: Final = 12
 MAX_LINE_CHARACTERS: Final = 240

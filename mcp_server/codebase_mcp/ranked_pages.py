@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -11,11 +11,13 @@ from codebase_index.embedding import Embedder, Vectors
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.search import Candidate, Search
 from codebase_index.text import terms
+from codebase_mcp.budget import shares
 from codebase_mcp.cursor import Cursor
 from codebase_mcp.excerpt import excerpt
 from codebase_mcp.models import SearchResult
 from codebase_mcp.pages import Hit, Page
 from codebase_mcp.ranking import Ranked, rank
+from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
 
 CANDIDATES_OF_EACH_ARM: Final = 100
@@ -43,11 +45,10 @@ class RankedPages:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         found = await self._candidates(request, searched)
         ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
-        sources = {index.id: index.source for index in searched}
-        asked = frozenset(terms(request.query))
+        results = _results(ranked, sources_of(searched), frozenset(terms(request.query)))
         hits = [
-            Hit(_result(r, sources[r.candidate.index_id], asked), replace(cursor, offset=number), r.candidate)
-            for number, r in enumerate(ranked, start=cursor.offset + 1)
+            Hit(result, replace(cursor, offset=number), r.candidate)
+            for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
         ]
         more = hits and cursor.offset + len(hits) < len(found)
         return Page(hits, hits[-1].after if more else None)
@@ -75,10 +76,20 @@ class RankedPages:
         return await asyncio.get_running_loop().run_in_executor(self._thread, embed)
 
 
-def _result(ranked: Ranked, repository: str, asked: frozenset[str]) -> SearchResult:
-    c = ranked.candidate
-    first, text = excerpt(c.text, asked)
-    return SearchResult(
-        repository=repository, path=c.path, start_line=c.start_line, end_line=c.end_line, symbol=c.symbol,
-        language=c.language, score=round(ranked.score, 4), text=text, text_start_line=c.start_line + first,
-    )  # fmt: skip
+def _results(
+    ranked: Sequence[Ranked], sources: Mapping[int, str | None], asked: frozenset[str]
+) -> list[SearchResult]:
+    """Describe candidates, each with as much of its text as it has a share of the answer."""
+    whole = [
+        SearchResult(
+            repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
+            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text, text_start_line=c.start_line,
+        )
+        for r in ranked
+        for c in (r.candidate,)
+    ]  # fmt: skip
+    results = []
+    for result, room in zip(whole, shares(whole), strict=True):
+        first, text = excerpt(result.text, asked, room)
+        results.append(result.model_copy(update={"text": text, "text_start_line": result.start_line + first}))
+    return results

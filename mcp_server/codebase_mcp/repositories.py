@@ -86,3 +86,9 @@ def freshness(index: IndexRow) -> IndexFreshness:
         newer_commit=index.job_commit if behind and index.job_commit != index.commit else None,
         files_behind=max((index.job_files_total or 0) - (index.job_files_done or 0), 0) if known else None,
     )  # fmt: skip
+
+
+def sources_of(searched: Sequence[IndexRow]) -> dict[int, str | None]:
+    """Return the repository to name in the results of each index: None where only one is searched."""
+    several = len({index.source for index in searched}) > 1
+    return {index.id: index.source if several else None for index in searched}

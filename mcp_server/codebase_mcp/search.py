@@ -144,7 +144,7 @@ def answer(page: Page, searched: Sequence[IndexRow], message: str | None) -> Sea
     """Put an answer together."""
     results: list[SearchResult] = [hit.result for hit in page.hits]
     found = {result.repository for result in results}
-    shown = sorted(searched, key=lambda index: index.source not in found)[:LISTED_INDEXES]
+    shown = sorted(searched, key=lambda index: index.source not in found)[:LISTED_INDEXES]  # stable
     indexes = [freshness(index) for index in shown]
     only = indexes[0] if len(searched) == 1 else None
     return SearchAnswer(

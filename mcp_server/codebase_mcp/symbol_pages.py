@@ -12,12 +12,17 @@ from codebase_mcp.excerpt import from_line
 from codebase_mcp.models import SearchResult
 from codebase_mcp.name import Name
 from codebase_mcp.pages import Hit, Page, joined
+from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.signals import Query, importance
 from codebase_mcp.text_pages import TextPages
 
 MOST_DEFINITIONS: Final = 300
 """Definitions of one name that are looked at. More have only the most common names, of which nobody reads all."""
+
+
+_DEFINITION_CHARACTERS: Final = 400
+"""What is shown of a definition: its head and first lines."""
 
 
 class SymbolPages:
@@ -36,7 +41,7 @@ class SymbolPages:
         asked = Query.of(request.query)
         # Stable: what is equal in these stays in the order of path and line.
         definitions.sort(key=lambda d: (d.kind not in name.kinds, -importance(asked, d.path)))
-        sources = {index.id: index.source for index in searched}
+        sources = sources_of(searched)
         hits = [
             Hit(_result(d, sources[d.index_id], name), replace(cursor, offset=number, place=None), d)
             for number, d in enumerate(definitions, start=1)
@@ -70,9 +75,9 @@ def fitting(name: Name, known: Sequence[Definition]) -> tuple[list[Definition], 
     return list(known), f"No definition is spelt {name.plain}; these differ in letter case"
 
 
-def _result(definition: Definition, source: str, name: Name) -> SearchResult:
+def _result(definition: Definition, source: str | None, name: Name) -> SearchResult:
     line = defining_line(definition.text, name.plain)
-    first, text = from_line(definition.text, line)
+    first, text = from_line(definition.text, line, _DEFINITION_CHARACTERS)
     return SearchResult(
         repository=source, path=definition.path, start_line=definition.start_line + line,
         end_line=definition.end_line, symbol=definition.symbol, kind=definition.kind, language=definition.language,

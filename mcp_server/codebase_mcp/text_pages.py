@@ -12,6 +12,7 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
 from codebase_mcp.occurrences import Occurrence, occurrences, surroundings
 from codebase_mcp.pages import Hit, Page
+from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
 
 TEXT_PATIENCE_SECONDS: Final = 0.75
@@ -86,7 +87,7 @@ def _page(
     request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextFound,
     limit: int, is_definition: bool | None = None,
 ) -> Page:  # fmt: skip
-    sources = {index.id: index.source for index in searched}
+    sources = sources_of(searched)
     places = occurrences(found.matches)
     hits = [
         Hit(
@@ -122,7 +123,7 @@ def _page(
 
 
 def _result(
-    place: Occurrence, source: str, request: SearchRequest, pattern: Pattern, is_definition: bool | None
+    place: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
 ) -> SearchResult:
     match, lines = place.match, place.lines
     first, text = surroundings(place, max(pattern.required, key=len, default=""))

@@ -117,7 +117,7 @@ async def test_a_repository_is_named_by_path_last_part_or_name(
     await shop.completed(SHOP, name="the till")
     await shop.completed({"a.py": "class Checkout: pass"}, path="/work/other")
     answer = answered(await call("search_code", query="Checkout", repo=repo))
-    assert {r["repository"] for r in answer["results"]} == {"/work/shop"} == {answer["repository"]}
+    assert set(places(answer)) == set(SHOP) and answer["repository"] == "/work/shop"
 
 
 async def test_without_repo_all_are_searched(call: Any, answered: Any, shop: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codebase_index.store.symbols import Definition
 from codebase_index.store.text_search import Place, TextMatch
 from codebase_index.symbols import Kind
-from codebase_mcp.budget import fitting
+from codebase_mcp.budget import fitting, shares, tokens
 from codebase_mcp.cursor import Cursor, decode, digest
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
@@ -41,7 +41,8 @@ def packed(*values: Any) -> str:
     [
         "", "garbage", "!!", "é" * 10, "A" * 16_000, "[" * 9, base64.b64encode(b"[" * 9_000).decode(),
         packed(2, "r", "s", 0, None), packed(1, "r", "s", -1, None), packed(1, "r", "s", 10**30, None),
-        packed(1, "r", "s", True, None), packed(1, "r", "s", 0, [1, "a\0", 1]), packed(1, "r", "s", 0, [1, "a", -1]),
+        packed(1, "r", "s", True, None), packed(1, "r", "s", 0, [1, "a\0", 1]),
+        packed(1, "r", "s", 0, [1, "a", -1]),
         packed(1, "r", "s", 0, [2**63, "a", 1]), packed(1, "r", "s", 0, [1, "\ud800", 1]), packed(1, "r", "s", 0),
         packed(1, "r", "s", 0, {"a": 1}), packed(1, "r", "s", 0, [1, "x" * 4097, 1]),
     ],
@@ -118,14 +119,14 @@ def match(lines: tuple[int, ...], text: str = "\n".join(map(str, range(1, 101)))
 
 
 def test_neighbouring_lines_are_one_place() -> None:
-    assert [o.lines for o in occurrences([match((1, 3, 7, 12, 13, 90))])] == [(1, 3, 7), (12, 13), (90,)]
+    assert [o.lines for o in occurrences([match((1, 3, 7, 12, 13, 90))])] == [(1, 3), (7,), (12, 13), (90,)]
     many = [o.lines for o in occurrences([match(tuple(range(1, 101)))])]
     assert sum(many, ()) == tuple(range(1, 101)) and max(map(len, many)) <= 13
 
 
 def test_a_place_is_shown_with_the_lines_around_it_and_long_lines_cut_around_the_match() -> None:
     (place,) = occurrences([match((50,))])
-    assert surroundings(place, "") == (48, "48\n49\n50\n51\n52")
+    assert surroundings(place, "") == (49, "49\n50\n51")
     (place,) = occurrences([match((1,), "x" * 5000 + "NEEDLE" + "y" * 5000)])
     first, text = surroundings(place, "needle")
     assert first == 1 and "NEEDLE" in text and len(text) == MAX_LINE_CHARACTERS
@@ -133,7 +134,7 @@ def test_a_place_is_shown_with_the_lines_around_it_and_long_lines_cut_around_the
 
 def result(text: str) -> SearchResult:
     return SearchResult(
-        repository="/r", path="a", start_line=1, end_line=1, symbol=None, language=None, score=None, text=text,
+        path="a", start_line=1, end_line=1, symbol=None, language=None, score=None, text=text,
         text_start_line=1,
     )  # fmt: skip
 
@@ -141,5 +142,17 @@ def result(text: str) -> SearchResult:
 def test_an_answer_has_at_least_one_result_and_at_most_what_fits() -> None:
     assert fitting([]) == 0
     assert fitting([result("x" * 1_000_000)]) == 1
-    assert fitting([result("x" * 9_000)] * 10) == 2
+    assert fitting([result("word " * 2_000)] * 10) == 3
     assert fitting([result("語" * 3_000)] * 10) == 2
+    assert fitting([result("{}" * 1_500)] * 10) == 2
+
+
+def test_the_first_results_show_the_most_and_short_ones_leave_room() -> None:
+    rooms = shares([result("word " * 400)] * 10)
+    assert rooms == sorted(rooms, reverse=True) and rooms[0] > 2 * rooms[-1] > 0
+    assert shares([result("x")] * 9 + [result("word " * 400)])[9] > rooms[0]
+    assert shares([]) == []
+
+
+def test_an_estimate_of_tokens_is_not_below_a_fourth_of_the_characters() -> None:
+    assert (tokens("responses = []"), tokens("語" * 9), tokens(" " * 40), tokens("")) == (5, 9, 10, 0)
