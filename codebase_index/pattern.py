@@ -19,6 +19,8 @@ _BOUND: Final = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
 _GROUP: Final = re.compile(r"\?(?::|P?<[A-Za-z_]\w*>)")
 _FLAGS: Final = re.compile(r"^\(\?([imsu]+)\)")
 
+_SINGLE_LINES: Final = "lines are matched one at a time; look for what one line holds"
+
 MAX_REPEAT: Final = 255
 """Most repetitions in `{n,m}`: Postgres' own limit."""
 
@@ -134,8 +136,8 @@ class _Reader:
         return self._literal(char)
 
     def _literal(self, char: str) -> str:
-        if char in "\n\0":
-            raise self._refused("the expression names a line end or NUL, and lines are matched one at a time")
+        if char == "\n":
+            raise self._refused(_SINGLE_LINES)
         if self._depth == 0:
             self._runs[-1] += char
         self._can_repeat = self._last_is_literal = True
@@ -195,6 +197,8 @@ class _Reader:
             return self._other(_ANCHORS[following], can_repeat=False)
         if following in _CONTROLS and following:
             return self._literal(_CONTROLS[following])
+        if following == "n":
+            raise self._refused(_SINGLE_LINES)
         if following.isdigit():
             raise self._refused("back references are not supported")
         if not following or following.isalnum():

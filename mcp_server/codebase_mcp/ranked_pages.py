@@ -83,7 +83,8 @@ def _results(
     whole = [
         SearchResult(
             repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
-            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text, text_start_line=c.start_line,
+            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text,
+            text_start_line=c.start_line,
         )
         for r in ranked
         for c in (r.candidate,)

@@ -18,7 +18,7 @@ from codebase_mcp.request import SearchRequest
 TEXT_PATIENCE_SECONDS: Final = 0.75
 """Bound of reading through text, so that an answer takes less than a second; a cursor goes on where it stopped."""
 
-_RETRY_SECONDS: Final = 0.1
+RETRY_SECONDS: Final = 0.2
 """Bound of looking whether another spelling would have matched."""
 
 _LINES_OF_A_RESULT: Final = 3
@@ -71,7 +71,7 @@ class TextPages:
         where = request.narrowing
         as_text = request.mode == "regex"
         other = literal(request.query.strip("\r\n")) if as_text else pattern.in_any_case()
-        if (await self._find(request, other, searched, None, 1, _RETRY_SECONDS)).matches:
+        if (await self._find(request, other, searched, None, 1, RETRY_SECONDS)).matches:
             if as_text:
                 return f"No line matches the expression{where}, but the text as it stands occurs: use mode=text"
             return (

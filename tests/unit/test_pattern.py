@@ -39,6 +39,7 @@ from codebase_index.pattern import PatternRefused, literal, regex
         ("a\\", None),
         (r"\x{110000}", None),
         (r"\ud800", None),
+        (r"a\nb", None),
         ("a\0b", None),
         ("\n", None),
     ],
