@@ -63,47 +63,63 @@ class BadExpression(Exception):
     """Postgres does not accept the regular expression. The message is Postgres' own."""
 
 
+@dataclass(frozen=True)
+class TextQuery:
+    """What to find where: in some indexes one after the other, each by path, after a place, until `enough` lines
+    are found or `seconds` are over.
+    """
+
+    index_ids: Sequence[int]
+    pattern: Pattern
+    filters: Filters
+    after: Place | None
+    enough: int
+    seconds: float
+
+
 class TextSearch:
     """Reads the text of indexes. Every method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def find(
-        self, index_ids: Sequence[int], pattern: Pattern, *, filters: Filters, after: Place | None, enough: int,
-        seconds: float,
-    ) -> TextFound:  # fmt: skip
-        """Search indexes one after the other, each by path, until `enough` lines are found or time is over.
+    async def find(self, query: TextQuery) -> TextFound:
+        """Search. All comes from one snapshot: each file is seen before or after its re-indexing.
 
-        All that is read comes from one snapshot: each file is seen before or after its re-indexing.
         Raises BadExpression.
         """
-        scan = _Scan(pattern, filters, time.monotonic() + seconds, enough)
-        async with self._db.connection() as connection:
-            try:
-                async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    finished = await scan.run(connection, index_ids, after)
-            except asyncpg.QueryCanceledError:  # by the limit on statements
-                return TextFound(scan.matches, scan.seen_to, True)
-            except asyncpg.InvalidRegularExpressionError as error:
-                raise BadExpression(str(error).removeprefix("invalid regular expression: ")) from error
-        return TextFound(scan.matches, None if finished else scan.seen_to, scan.out_of_time)
+        async with (
+            self._db.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await find(connection, query)
+
+
+async def find(connection: asyncpg.Connection, query: TextQuery) -> TextFound:
+    """Search within a transaction, which is only good to be ended after a lack of time. Raises BadExpression."""
+    scan = _Scan(query)
+    try:
+        finished = await scan.run(connection)
+    except asyncpg.QueryCanceledError:  # by the limit on statements
+        return TextFound(scan.matches, scan.seen_to, True)
+    except asyncpg.InvalidRegularExpressionError as error:
+        raise BadExpression(str(error).removeprefix("invalid regular expression: ")) from error
+    return TextFound(scan.matches, None if finished else scan.seen_to, scan.out_of_time)
 
 
 class _Scan:
     """The state of one search."""
 
-    def __init__(self, pattern: Pattern, filters: Filters, deadline: float, enough: int) -> None:
+    def __init__(self, query: TextQuery) -> None:
         self.matches: list[TextMatch] = []
-        self.seen_to: Place | None = None
+        self.seen_to = query.after
         self.out_of_time = False
-        self._pattern, self._filters, self._deadline, self._enough = pattern, filters, deadline, enough
+        self._query, self._deadline = query, time.monotonic() + query.seconds
         self._lines = 0
 
-    async def run(self, connection: asyncpg.Connection, index_ids: Sequence[int], after: Place | None) -> bool:
+    async def run(self, connection: asyncpg.Connection) -> bool:
         """Search; return whether everything was seen."""
-        self.seen_to = after
-        rest = list(index_ids)
+        after, rest = self._query.after, list(self._query.index_ids)
         if after is not None and after.index_id in rest:
             rest = rest[rest.index(after.index_id) :]
         for index_id in rest:
@@ -116,13 +132,14 @@ class _Scan:
         path, again = (after.path, after.line < END) if after else (None, False)
         size = _FIRST_FILES
         while True:
-            if self._lines >= self._enough:
+            if self._lines >= self._query.enough:
                 return False
             if not await self._limit(connection):
                 self.out_of_time = True
                 return False
+            filters = self._query.filters
             files = await connection.fetch(
-                SQL["files"], index_id, path, again, self._filters.path_prefix, self._filters.language, size
+                SQL["files"], index_id, path, again, filters.path_prefix, filters.language, size
             )
             if not files:
                 return True
@@ -133,7 +150,7 @@ class _Scan:
 
     async def _files(self, connection: asyncpg.Connection, file_ids: list[int], after: Place | None) -> None:
         records = await connection.fetch(
-            SQL["matching"], file_ids, self._pattern.expression, self._pattern.literal
+            SQL["matching"], file_ids, self._query.pattern.expression, self._query.pattern.literal
         )
         for record in records:
             first = record["start_line"]

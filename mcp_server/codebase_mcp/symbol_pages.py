@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index.store.indexes import IndexRow
-from codebase_index.store.symbols import Definition, Symbols
+from codebase_index.store.symbols import Definition, Snapshot, Symbols
 from codebase_mcp.cursor import Cursor
 from codebase_mcp.excerpt import from_line
 from codebase_mcp.models import SearchResult
@@ -34,7 +34,13 @@ class SymbolPages:
     async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
         """Return definitions from the cursor's offset on; where they end, uses. Raises UserError for no name."""
         name = Name.of(request.query)
-        known = await self._symbols.definitions(
+        async with self._symbols.snapshot() as snapshot:
+            return await self._page(name, snapshot, request, searched, cursor)
+
+    async def _page(
+        self, name: Name, snapshot: Snapshot, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor
+    ) -> Page:
+        known = await snapshot.definitions(
             [index.id for index in searched], name.plain, filters=request.filters, limit=MOST_DEFINITIONS
         )
         definitions, note = fitting(name, known)
@@ -50,7 +56,7 @@ class SymbolPages:
             return Page(hits, hits[-1].after, note)
         uses = await self._text.uses(
             name.plain, request, searched, replace(cursor, offset=len(definitions)),
-            limit=request.limit - len(hits), but_not_in={d.id for d in known},
+            limit=request.limit - len(hits), but_not_in={d.id for d in known}, snapshot=snapshot,
         )  # fmt: skip
         if not definitions:
             note = f"No definition of {name.plain!r} is indexed{request.narrowing}; these lines hold the name"

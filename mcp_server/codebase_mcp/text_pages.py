@@ -6,7 +6,8 @@ from typing import Final
 
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.indexes import IndexRow
-from codebase_index.store.text_search import BadExpression, Place, TextFound, TextSearch
+from codebase_index.store.symbols import Snapshot
+from codebase_index.store.text_search import BadExpression, Place, TextFound, TextQuery, TextSearch
 from codebase_mcp.cursor import Cursor
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
@@ -42,11 +43,11 @@ class TextPages:
 
     async def uses(
         self, name: str, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, *,
-        limit: int, but_not_in: Collection[int],
+        limit: int, but_not_in: Collection[int], snapshot: Snapshot,
     ) -> Page:  # fmt: skip
-        """Return the places that hold a name as a whole word, outside of some chunks."""
+        """Return the places of a snapshot that hold a name as a whole word, outside of some chunks."""
         pattern = literal(name, whole_word=name.isidentifier())
-        found = await self._find(request, pattern, searched, cursor.place, limit, TEXT_PATIENCE_SECONDS)
+        found = await snapshot.find(_query(request, pattern, searched, cursor.place, limit, TEXT_PATIENCE_SECONDS))
         others = [match for match in found.matches if match.id not in but_not_in]
         found = TextFound(others, found.seen_to, found.out_of_time)
         return _page(request, searched, cursor, pattern, found, limit, is_definition=False)
@@ -55,12 +56,8 @@ class TextPages:
         self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None,
         limit: int, seconds: float,
     ) -> TextFound:  # fmt: skip
-        ids = [index.id for index in searched]
         try:
-            return await self._text.find(
-                ids, pattern, filters=request.filters, after=after, enough=limit * _LINES_OF_A_RESULT,
-                seconds=seconds,
-            )  # fmt: skip
+            return await self._text.find(_query(request, pattern, searched, after, limit, seconds))
         except BadExpression as error:
             raise UserError(
                 f"validation: query: the regular expression is not valid ({error}); correct or simplify it, or "
@@ -81,6 +78,14 @@ class TextPages:
         if where:
             return f"No match{where}: no line of these files matches; check the spelling, or leave the filter out"
         return "No match: no indexed line holds it; look for a part of it, or use mode=auto to search by meaning"
+
+
+def _query(
+    request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None, limit: int,
+    seconds: float,
+) -> TextQuery:  # fmt: skip
+    ids = [index.id for index in searched]
+    return TextQuery(ids, pattern, request.filters, after, limit * _LINES_OF_A_RESULT, seconds)
 
 
 def _page(
