@@ -30,10 +30,10 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
     return first, "\n".join(lines[first:end])[:room]
 
 
-def from_line(text: str, line: int, room: int = MAX_CHARACTERS) -> tuple[int, str]:
-    """Return the window of whole lines that begins at a line, counted from 0, in the form of `excerpt`."""
+def head(text: str, room: int) -> str:
+    """Return the first lines that fit `room` characters; at least one, cut if it is longer."""
     lines = text.split("\n")
-    return line, "\n".join(lines[line : _end(lines, line, room)])[:room]
+    return "\n".join(lines[: _end(lines, 0, min(room, MAX_CHARACTERS))])[:room]
 
 
 def _end(lines: list[str], first: int, room: int) -> int:

@@ -9,6 +9,7 @@ from codebase_mcp.errors import UserError
 
 _SEPARATORS: Final = re.compile(r"::|->|[.#/\\:]")
 _CALL: Final = re.compile(r"\s*\(.*\)?\s*$", re.DOTALL)
+_GENERIC: Final = re.compile(r"<[^<>]*>")
 _PART: Final = re.compile(r"[\w$@?!~-]{1,200}")
 _FUNCTIONS: Final = frozenset({Kind.FUNCTION, Kind.METHOD})
 _VALUES: Final = frozenset({Kind.CONSTANT, Kind.PROPERTY})
@@ -56,5 +57,5 @@ class Name:
         return cls(parts, kinds)
 
     def fits(self, symbol: str) -> bool:
-        """Say whether a qualified symbol ends with this name, case and all."""
-        return tuple(symbol.split("."))[-len(self.parts) :] == self.parts
+        """Say whether a qualified symbol, but for type parameters, ends with this name, case and all."""
+        return tuple(_SEPARATORS.split(_GENERIC.sub("", symbol)))[-len(self.parts) :] == self.parts

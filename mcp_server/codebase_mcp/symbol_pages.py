@@ -1,14 +1,15 @@
 """mode=symbol: the definitions of a name, then the lines that use it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.symbols import Definition, Snapshot, Symbols
+from codebase_mcp.budget import shares
 from codebase_mcp.cursor import Cursor
-from codebase_mcp.excerpt import from_line
+from codebase_mcp.excerpt import head
 from codebase_mcp.models import SearchResult
 from codebase_mcp.name import Name
 from codebase_mcp.pages import Hit, Page, joined
@@ -21,8 +22,10 @@ MOST_DEFINITIONS: Final = 300
 """Definitions of one name that are looked at. More have only the most common names, of which nobody reads all."""
 
 
-_DEFINITION_CHARACTERS: Final = 400
-"""What is shown of a definition: its head and first lines."""
+_KEYWORDS: Final = (
+    "def|func|fn|fun|function|sub|class|struct|union|interface|enum|trait|protocol|type|typedef|impl|object|record|"
+    "module|mod|namespace|package|const|let|var|val|static|macro_rules!|#define"
+)
 
 
 class SymbolPages:
@@ -47,11 +50,13 @@ class SymbolPages:
         asked = Query.of(request.query)
         # Stable: what is equal in these stays in the order of path and line.
         definitions.sort(key=lambda d: (d.kind not in name.kinds, -importance(asked, d.path)))
-        sources = sources_of(searched)
+        shown = definitions[cursor.offset : cursor.offset + request.limit]
         hits = [
-            Hit(_result(d, sources[d.index_id], name), replace(cursor, offset=number, place=None), d)
-            for number, d in enumerate(definitions, start=1)
-        ][cursor.offset : cursor.offset + request.limit]
+            Hit(result, replace(cursor, offset=number, place=None), definition)
+            for number, (definition, result) in enumerate(
+                zip(shown, _results(shown, name, sources_of(searched)), strict=True), start=cursor.offset + 1
+            )
+        ]
         if len(hits) == request.limit:
             return Page(hits, hits[-1].after, note)
         uses = await self._text.uses(
@@ -81,25 +86,41 @@ def fitting(name: Name, known: Sequence[Definition]) -> tuple[list[Definition], 
     return list(known), f"No definition is spelt {name.plain}; these differ in letter case"
 
 
-def _result(definition: Definition, source: str | None, name: Name) -> SearchResult:
-    line = defining_line(definition.text, name.plain)
-    first, text = from_line(definition.text, line, _DEFINITION_CHARACTERS)
-    return SearchResult(
-        repository=source, path=definition.path, start_line=definition.start_line + line,
-        end_line=definition.end_line, symbol=definition.symbol, kind=definition.kind, language=definition.language,
-        score=None, text=text, text_start_line=definition.start_line + first, is_definition=True,
-    )  # fmt: skip
+def _results(
+    definitions: Sequence[Definition], name: Name, sources: Mapping[int, str | None]
+) -> list[SearchResult]:
+    """Describe definitions, each from its head on, with as much text as it has a share of the answer."""
+    whole = []
+    for d in definitions:
+        line = defining_line(d.text, name.plain)
+        text = "\n".join(d.text.split("\n")[line:])
+        first = d.start_line + line
+        whole.append(
+            SearchResult(
+                repository=sources[d.index_id], path=d.path, start_line=first, end_line=d.end_line,
+                symbol=d.symbol, kind=d.kind, language=d.language, score=None, text=text, text_start_line=first, is_definition=True,
+            )
+        )  # fmt: skip
+    return [
+        r.model_copy(update={"text": head(r.text, room)}) for r, room in zip(whole, shares(whole), strict=True)
+    ]
 
 
 def defining_line(text: str, name: str) -> int:
     """Return the line, from 0, in which a text most likely defines a name that it defines somewhere.
 
-    That is the first in which the name is followed as definitions are, or else the first that holds it.
+    That is the first in which the name follows a keyword, or else is followed as definitions are, or else occurs.
     """
-    word = rf"(?i)(?<![\w$]){re.escape(name)}(?![\w$])"
+    word = rf"(?<![\w$]){re.escape(name)}(?![\w$])"
+    receiver = r"(?:\s*\([^()]*\))?"
     lines = text.split("\n")
-    for pattern in (word + r"\s{0,4}[(=:{<\[]", word):
+    for pattern in (
+        rf"(?:^|[\s(;])(?:{_KEYWORDS}){receiver}\s+[*&]?{word}",
+        rf"(?<![.:>&]){word}\s{{0,4}}[(=:{{<\[]",
+        word,
+    ):
+        compiled = re.compile(pattern, re.IGNORECASE)
         for number, line in enumerate(lines):
-            if re.search(pattern, line) and not line.lstrip().startswith(("# ", "//", "*", "/*", "--")):
+            if compiled.search(line) and not line.lstrip().startswith(("# ", "//", "*", "/*", "--")):
                 return number
     return 0

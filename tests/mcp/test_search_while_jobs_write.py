@@ -173,7 +173,7 @@ async def test_answers_are_of_whole_files_whatever_the_jobs_do(
 
         # To the end.
         await finish(reader, shop)
-        found = await reader.ask(query="mark_shop_v1_3", mode="symbol", repo=str(tmp_path / "shop"), limit=50)
+        found = await reader.ask(query="def mark_shop_v1_3(", mode="text", repo=str(tmp_path / "shop"), limit=50)
         assert len(found["results"]) == FILES
 
         # Half of the files change, a sixth goes; the sweep removes them while searches run.

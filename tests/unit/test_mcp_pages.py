@@ -108,9 +108,17 @@ def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> Non
     assert found("PUT") == (["A.put", "B.put", "A.Put"], True)
 
 
+def test_type_parameters_are_no_part_of_a_name() -> None:
+    assert Name.of("Router::route").fits("Router<S>.route") and not Name.of("Outer.Router").fits("Router<S>")
+
+
 def test_the_defining_line_is_not_a_comment_nor_a_use() -> None:
     text = "# add: sums up\nprint(addition)\nx = [add]\ndef add(a, b):\n    return a + b"
     assert defining_line(text, "add") == 3
+    assert defining_line("var _ = &Mux{}\n// Mux is\ntype Mux struct {", "Mux") == 2
+    assert defining_line("let a = B::new(x);\npub fn new() -> Self {", "new") == 1
+    assert defining_line("func (m *Mux) Add() {", "Add") == 0
+    assert defining_line("return put(1);\n}\nint put(int x) {", "put") in (0, 2)
     assert defining_line("x = [add]", "add") == 0 == defining_line("nothing", "add")
 
 
