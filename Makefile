@@ -131,10 +131,12 @@ lint: venv ## Style, types, layers, and that generated files are up to date
 .PHONY: verify
 verify: venv ## Fail when a generated file is stale
 	@$(PY) -m codebase_index.crd --check
+	@$(PY) -m scripts.document_languages --check
 
 .PHONY: generate
 generate: venv ## Write the generated files anew
 	@$(PY) -m codebase_index.crd
+	@$(PY) -m scripts.document_languages
 
 .PHONY: format
 format: venv ## Format the code

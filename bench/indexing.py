@@ -177,7 +177,9 @@ def stages(folder: Path) -> dict[str, float]:
                 files.blob_id(data)
             with timed("parse and chunk"):
                 pieces = chunker.chunk(data, detect(entry.path, data[:256]).grammar)
-            documents += [files.document(entry.path, piece.symbol, piece.text) for piece in pieces]
+            documents += [
+                files.document(entry.path, piece.symbol, piece.text, piece.signature) for piece in pieces
+            ]
             total += len(data)
         with timed("terms"):
             for document in documents:

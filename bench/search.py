@@ -28,10 +28,9 @@ from uuid import UUID, uuid4
 from codebase_index.embedding import factory
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
-from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.search import Search
-from codebase_mcp.search import SearchRequest, SearchService
+from codebase_mcp.request import SearchRequest
+from codebase_mcp.search import SearchService
 
 TOP = 10
 
@@ -66,7 +65,7 @@ async def evaluate(folder: Path, scratch: Path, dsn: str, misses: bool) -> dict[
     """Return the figures over every corpus of the folder."""
     database = await Database.open(dsn, name="bench")
     await database.migrate()
-    service = SearchService(Indexes(database), Search(database), factory.by_name)
+    service = SearchService.over(database, factory.by_name)
     of_repository: dict[str, float] = {}
     of_category: dict[str, list[float]] = defaultdict(list)
     latencies: list[float] = []
@@ -77,7 +76,7 @@ async def evaluate(folder: Path, scratch: Path, dsn: str, misses: bool) -> dict[
         scores = []
         for query in corpus["queries"]:
             began = time.perf_counter()
-            answer = await service.search(SearchRequest(query["query"], repo=str(source), limit=TOP))
+            answer = await service.search(SearchRequest(query["query"], repos=(str(source),), limit=TOP))
             latencies.append(1000 * (time.perf_counter() - began))
             results = [(r.path, r.start_line, r.end_line) for r in answer.results]
             scores.append(ndcg(results, [*query["relevant"], *query["secondary"]]))

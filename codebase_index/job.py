@@ -86,11 +86,15 @@ PLURAL: Final = "indexingjobs"
 LABEL_JOB: Final = f"{GROUP}/job"  # on pods: the job's name
 LABEL_JOB_ID: Final = f"{GROUP}/job-id"  # on pods: the job's uid
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # on pods: the fencing token that the pod holds
+LABEL_HELPER: Final = (
+    f"{GROUP}/helper"  # on the further pods of an attempt (spec.parallelism): their number, from 1
+)
 LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source and ref
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
 NAME_MAX = 52
-"""Longest job name, in characters: a pod's name adds `-a` and the attempt, and must stay a DNS label."""
+"""Longest job name, in characters: a pod's name adds `-a`, the attempt, and a helper's `-h` and number, and must
+stay a DNS label of 63."""
 
 
 def target_of(source: str, ref: str | None) -> str:
@@ -119,6 +123,8 @@ def run_of(name: str, target: str) -> int:
     return int(match[1]) if match else 0
 
 
-def pod_name(job: str, attempt: int) -> str:
-    """Name of the pod that holds an attempt; one name per attempt, so creating it twice is a conflict."""
-    return f"{job}-a{attempt}"
+def pod_name(job: str, attempt: int, helper: int = 0) -> str:
+    """Name of the pod that holds an attempt, or of its helper of this number; one name for each, so that creating
+    it twice is a conflict.
+    """
+    return f"{job}-a{attempt}" + (f"-h{helper}" if helper else "")

@@ -62,7 +62,8 @@ class Outcome:
     expected: bool
 
 
-_WRITE = """            await _write_files(connection, writer, fresh)
+_WRITE = """            ids = await _write_files(connection, writer, fresh)
+            await _write_terms(connection, writer, batch, done, ids)
             await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
 """
 _COUNTED = """            if counted is None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 
 from codebase_index.embedding.protocol import Embedder, EmbeddingRefused
+from codebase_index.embedding.shipped import static_name
 
 MOST_REQUESTS = 64
 
@@ -55,6 +56,14 @@ def by_name(name: str, env: Mapping[str, str] = os.environ) -> Embedder:
     return create(provider, model, env)
 
 
+def name_of(provider: str = "static", model: str | None = None, env: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the embedder that create() would return, without opening a model.
+
+    A job whose files are all unchanged needs no more than that. Raises EmbeddingRefused as create() does.
+    """
+    return _shipped_name(model) if provider == "static" else create(provider, model, env).name
+
+
 def _concurrency(env: Mapping[str, str]) -> int:
     from codebase_index.embedding.remote import CONCURRENCY
 
@@ -74,12 +83,18 @@ def _workers(env: Mapping[str, str]) -> int:
 
 
 def _static(model: str | None) -> Embedder:
+    _shipped_name(model)
     from codebase_index.embedding.static import StaticEmbedder
 
-    embedder = StaticEmbedder.load()
-    if model and embedder.name != f"static/{model}":
+    return StaticEmbedder.load()
+
+
+def _shipped_name(model: str | None) -> str:
+    """Return the name of the static model that is shipped, which must be the one asked for."""
+    name = static_name()
+    if model and name != f"static/{model}":
         raise EmbeddingRefused(
-            f"the static model {model} is not shipped with this version, which has {embedder.name}; "
+            f"the static model {model} is not shipped with this version, which has {name}; "
             "leave the model out, and index again what was indexed with the other one"
         )
-    return embedder
+    return name

@@ -8,10 +8,8 @@ dense table of word sums. The order of tokens does not matter to a sum, so the r
 equal up to rounding.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from itertools import chain, islice
 from pathlib import Path
 from typing import Self
@@ -22,10 +20,9 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from codebase_index.embedding.protocol import Traits, Vectors
+from codebase_index.embedding.shipped import STATIC_FOLDER, static_name
 from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import wordpiece
-
-MODEL_FOLDER = "minilm-static-256"
 
 CACHED_WORDS = 131_072
 """Distinct words whose sums are kept, 1 KB each: 128 MB when full; then the cache starts afresh."""
@@ -75,11 +72,11 @@ class StaticEmbedder:
 
         Raises OSError when one of the model's three files is missing or cannot be read.
         """
-        folder = folder or Path(str(resources.files(__package__))) / MODEL_FOLDER
-        config = json.loads((folder / "config.json").read_text())
+        folder = folder or STATIC_FOLDER
+        name = static_name(folder)
         tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-        return cls(f"static/{config['name']}", vectors, tokenizer)
+        return cls(name, vectors, tokenizer)
 
     @property
     def dimension(self) -> int:

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
+from codebase_index.documents import DEAD, Runs
+from codebase_index.postings import Encoded
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import SQL as JOBS_SQL
 from codebase_index.store.work import SQL as WORK_SQL
+from codebase_index.symbols import Kind, Symbol
 
 SQL = queries.load("chunks")
 
@@ -26,18 +29,27 @@ _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a file. Lines count from 1, both ends included; `terms` are term frequencies."""
+    """A part of a file. Lines count from 1, both ends included.
+
+    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
+    first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
+    """
 
     start_line: int
     end_line: int
     symbol: str | None
     text: str
-    terms: dict[str, int]
+    kind: Kind | None = None
+    defines: Sequence[Symbol] = ()
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension)."""
+    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
+
+    `size` is in bytes; without it the next job reads the file again, whatever git knows of it.
+    """
 
     seq: int
     path: str
@@ -45,6 +57,7 @@ class Indexed:
     blob: bytes
     chunks: Sequence[Chunk]
     vectors: NDArray[np.float32]
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,17 @@ class Skipped:
 
 
 FileResult = Indexed | Unchanged | Skipped
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What became of the files of a batch, and the search terms of their chunks.
+
+    `terms` covers the chunks of all Indexed results in order, in one part or several.
+    """
+
+    results: Sequence[FileResult]
+    terms: Sequence[Encoded] = ()
 
 
 @dataclass(frozen=True)
@@ -103,18 +127,19 @@ class Chunks:
             records = await connection.fetch(SQL["known"], index_id, list(paths))
         return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
 
-    async def commit_batch(self, writer: Writer, results: Sequence[FileResult]) -> None:
+    async def commit_batch(self, writer: Writer, batch: Processed) -> None:
         """Write a batch whole or not at all; the job's counters rise with it.
 
         Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
         they are. Raises FenceLost, InsufficientStorage.
         """
         async with self._db.transaction() as connection:
-            done = await self._mark(connection, writer, results)
-            fresh = [r for r in results if isinstance(r, Indexed) and r.seq in done]
-            unchanged = [r for r in results if isinstance(r, Unchanged) and r.seq in done]
-            skipped = [r for r in results if isinstance(r, Skipped) and r.seq in done]
-            await _write_files(connection, writer, fresh)
+            done = await self._mark(connection, writer, batch.results)
+            fresh = [r for r in batch.results if isinstance(r, Indexed) and r.seq in done]
+            unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
+            skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
+            ids = await _write_files(connection, writer, fresh)
+            await _write_terms(connection, writer, batch, done, ids)
             await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
             counted = await connection.fetchval(
@@ -130,17 +155,20 @@ class Chunks:
         while True:
             async with self._db.transaction() as connection:
                 status = await connection.execute(SQL["sweep"], writer.index_id, writer.job_id, _SWEEP_FILES)
-                await _hold(connection, writer)
+                await hold_fence(connection, writer)
             removed = int(status.split()[-1])
             swept += removed
             if removed < _SWEEP_FILES:
                 return swept
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics, which search uses as term frequencies. Bounded: it samples."""
+        """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on.
+
+        A vector index that is being built would hold it up for minutes.
+        """
         async with self._db.connection() as connection:
-            for table in ("chunks", "embeddings", "files"):
-                await connection.execute(f"ANALYZE {table}", timeout=300)
+            for table in ("chunks", "embeddings", "files", "postings"):
+                await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)
 
     async def complete(self, writer: Writer, message: str) -> None:
         """Finish the index and the job in one transaction. Raises FenceLost.
@@ -171,35 +199,43 @@ class Chunks:
         return {row["seq"] for row in rows}
 
 
-async def _hold(connection: asyncpg.Connection, writer: Writer) -> None:
+async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
     """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
     if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0) is None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 
-async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> None:
+async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> list[int]:
+    """Write files with their chunks and vectors; return the chunks' ids in order."""
     if not files:
-        return
+        return []
     rows = await connection.fetch(
         SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
         [f.path for f in files], [f.language for f in files], [f.blob for f in files],
-        [len(f.chunks) for f in files],
+        [len(f.chunks) for f in files], [f.size for f in files],
     )  # fmt: skip
     ids = {row["path"]: row["id"] for row in rows}
     await connection.execute(SQL["delete_chunks"], list(ids.values()))
     total = sum(len(f.chunks) for f in files)
     if not total:
-        return
+        return []
     reserved = [row[0] for row in await connection.fetch(SQL["reserve_ids"], total)]
     owners = [(ids[f.path], chunk) for f in files for chunk in f.chunks]
     await connection.copy_records_to_table(
         "chunks",
-        columns=["id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "terms"],
+        columns=[
+            "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text",
+            "kind", "defines", "names", "kinds",
+        ],
         records=(
-            (chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text, c.terms)
+            (
+                chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text,
+                c.kind, [s.name for s in c.defines], [s.plain.lower() for s in c.defines],
+                [s.kind for s in c.defines],
+            )
             for chunk_id, (file_id, c) in zip(reserved, owners, strict=True)
         ),
-    )
+    )  # fmt: skip
     vectors = np.concatenate([f.vectors for f in files if f.chunks])
     await connection.copy_records_to_table(
         "embeddings",
@@ -209,3 +245,27 @@ async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Se
             for chunk_id, vector in zip(reserved, vectors, strict=True)
         ),
     )
+    return reserved
+
+
+async def _write_terms(
+    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Sequence[int]
+) -> None:
+    """Write the terms of a batch, one row for each part. A file that was done already has no ids here."""
+    if not ids:
+        return
+    left = iter(ids)
+    of_chunks = [
+        next(left) if result.seq in done else DEAD
+        for result in batch.results
+        if isinstance(result, Indexed)
+        for _ in result.chunks
+    ]
+    begin = 0
+    for part in batch.terms:
+        runs = Runs.of(of_chunks[begin : begin + part.chunks])
+        begin += part.chunks
+        await connection.execute(
+            SQL["add_pending"], writer.index_id, part.chunks, part.total_length, runs.firsts, runs.lengths,
+            part.vocabulary, part.payload,
+        )  # fmt: skip

@@ -1,8 +1,7 @@
 """The connection pool: types, timeouts and keepalives in one place."""
 
 import os
-import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -28,11 +27,6 @@ _SERVER_SETTINGS = {
     # index (0.9 s) where this one's would do (0.04 s). Planning anew costs a millisecond.
     "plan_cache_mode": "force_custom_plan",
 }
-_MAX_TERM_POSITIONS = 63  # term frequencies above this change no ranking
-
-# What follows a lexeme that occurs n times: its end, the count, the positions. Packing these once instead of for
-# each lexeme makes encoding almost six times faster.
-_POSITIONS = [b"\0" + struct.pack(f"!H{n}H", n, *range(1, n + 1)) for n in range(_MAX_TERM_POSITIONS + 1)]
 
 
 @dataclass
@@ -73,6 +67,15 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection that reads the database as it is at its first query, whatever commits meanwhile."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
     async def migrate(self) -> list[str]:
         """Bring the schema up to date. Return the names of the migrations applied."""
         with translated():
@@ -101,19 +104,3 @@ async def _register_types(connection: asyncpg.Connection) -> None:
         raise StoreUnavailable(
             "the database has no schema yet; the operator makes it when it starts, so look at the operator's log"
         ) from error
-    await connection.set_type_codec(
-        "tsvector", schema="pg_catalog", encoder=encode_tsvector, decoder=_no_decoder, format="binary"
-    )
-
-
-def encode_tsvector(frequencies: Mapping[str, int]) -> bytes:
-    """Encode term frequencies in Postgres' binary form of a tsvector: n occurrences as positions 1 to n.
-
-    Postgres sorts the lexemes itself when it receives them (tsvectorrecv).
-    """
-    parts = [term.encode() + _POSITIONS[min(n, _MAX_TERM_POSITIONS)] for term, n in frequencies.items()]
-    return struct.pack("!i", len(parts)) + b"".join(parts)
-
-
-def _no_decoder(_: bytes) -> None:
-    raise NotImplementedError("terms are searched in the database, never read back")

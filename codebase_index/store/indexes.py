@@ -14,7 +14,11 @@ SQL = queries.load("indexes")
 
 @dataclass(frozen=True)
 class IndexRow:
-    """An index, and how its newest job stands. `indexed_at` is null while the first job runs."""
+    """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
+
+    `commit` is that of the last completed job, `job_commit` the one that the newest job reads, `job_files_total`
+    the length of its list of files, null before it is frozen.
+    """
 
     id: int
     target: str
@@ -27,6 +31,9 @@ class IndexRow:
     job_id: UUID | None
     job_state: JobState | None
     job_percent: float | None
+    job_commit: str | None
+    job_files_total: int | None
+    job_files_done: int | None
 
 
 class Indexes:

@@ -5,21 +5,28 @@ after it no search finds the index, and a job for the same repository makes itse
 garbage that nobody reads, so it can be removed in small transactions, by anybody, as often as it takes.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import asyncpg
+
 from codebase_index.job import JobState
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.errors import IndexInUse
+from codebase_index.store.errors import IndexInUse, RowLocked
+from codebase_index.store.vector_indexes import VectorIndexes
 
 SQL = queries.load("removal")
 
 BATCH_CHUNKS: Final = 5_000
 """Chunks that one transaction removes: a fraction of a second, so that no indexer waits long for its locks and
 the write-ahead log stays small, also on a disk that is almost full."""
+
+_BATCH_PENDING: Final = 50
+"""Pending batches of terms that one transaction removes: a few hundred kilobytes each."""
 
 _BATCH_SECONDS: Final = 120.0
 _VACUUM_SECONDS: Final = 3600.0
@@ -80,22 +87,25 @@ class Removal:
 
         May be interrupted at any point and called again, also by two at once.
         """
+        if await self._left(index_id):
+            with contextlib.suppress(RowLocked):  # one is being built: then the operator drops this one later
+                await VectorIndexes(self._db).drop(index_id)
         while await self._left(index_id):
             async with self._db.connection() as connection:
                 removed = await connection.fetch(
                     SQL["remove_files"], index_id, BATCH_CHUNKS, timeout=_BATCH_SECONDS
                 )  # fmt: skip
-                if not removed:
+                if not removed and not await _remove_terms(connection, index_id):
                     await connection.execute(SQL["remove_index"], index_id)
             if removed:
                 told(len(removed), sum(r["chunks"] for r in removed))
 
     async def vacuum(self) -> None:
-        """Make the room of removed rows usable again, and refresh the statistics that search weighs terms by.
+        """Make the room of removed rows usable again, and refresh the planner's statistics.
 
         Blocks nobody. The files keep their size on the disk: Postgres fills them again.
         """
-        for table in ("embeddings", "chunks", "files"):
+        for table in ("embeddings", "chunks", "files", "pending_terms", "segments", "postings"):
             async with self._db.connection() as connection:
                 await connection.execute(f"VACUUM (ANALYZE) {table}", timeout=_VACUUM_SECONDS)
 
@@ -103,3 +113,9 @@ class Removal:
         async with self._db.connection() as connection:
             left: bool = await connection.fetchval(SQL["taken_out"], index_id)
         return left
+
+
+async def _remove_terms(connection: asyncpg.Connection, index_id: int) -> bool:
+    """Remove some of what the lexical index has of it; return whether there was anything."""
+    pending = await connection.fetch(SQL["remove_pending"], index_id, _BATCH_PENDING, timeout=_BATCH_SECONDS)
+    return bool(pending or await connection.fetch(SQL["remove_segment"], index_id, timeout=_BATCH_SECONDS))

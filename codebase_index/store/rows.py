@@ -11,7 +11,10 @@ from codebase_index.job import JobState
 
 @dataclass(frozen=True)
 class JobRow:
-    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall."""
+    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall.
+
+    `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
+    """
 
     id: UUID
     namespace: str
@@ -46,6 +49,7 @@ class JobRow:
     heartbeat_at: datetime | None
     completed_at: datetime | None
     cancelled_at: datetime | None
+    files_unchanged: int = 0
     vectors_made: int = 0
     vectors_reused: int = 0
     texts_cut: int = 0

@@ -7,6 +7,7 @@ from uuid import UUID
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
+from codebase_index.store.reuse import BULK_SECONDS, Reuse, Taken, take
 
 SQL = queries.load("work")
 
@@ -15,11 +16,15 @@ _SECOND_START = 2  # a file counts as repeated once, however often it is started
 
 @dataclass(frozen=True)
 class Entry:
-    """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is."""
+    """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is.
+
+    `blob` is git's id of the content, where git vouches that the file holds just that; else only reading it tells.
+    """
 
     path: str
     size: int
     skip_reason: str | None = None
+    blob: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,12 @@ class Work:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def freeze(self, job_id: UUID, attempt: int, entries: Sequence[Entry]) -> bool:
+    async def freeze(
+        self, job_id: UUID, attempt: int, entries: Sequence[Entry], reuse: Reuse | None = None
+    ) -> bool:
         """Store the scan's result. False: an earlier attempt did already, and its list stands.
 
+        With `reuse`, files that the index holds as they are count as indexed at once and are not listed.
         Raises FenceLost.
         """
         skipped = sum(entry.skip_reason is not None for entry in entries)
@@ -49,17 +57,20 @@ class Work:
                 raise FenceLost(job_id, attempt)
             if job["files_total"] is not None:
                 return False
+            await connection.execute(SQL["make_scanned"])
             await connection.copy_records_to_table(
-                "work",
-                columns=["job_id", "seq", "path", "size", "state", "skip_reason"],
-                records=(
-                    (job_id, seq, e.path, e.size, "skipped" if e.skip_reason else "todo", e.skip_reason)
-                    for seq, e in enumerate(entries)
-                ),
-                timeout=120,
+                "scanned",
+                columns=["seq", "path", "size", "skip_reason", "blob"],
+                records=((seq, e.path, e.size, e.skip_reason, e.blob) for seq, e in enumerate(entries)),
+                timeout=BULK_SECONDS,
             )
+            taken = await take(connection, job_id, reuse) if reuse else Taken()
+            await connection.execute(SQL["list_work"], job_id, timeout=BULK_SECONDS)
             # Last, so that a list of a million files keeps no heartbeat from the job's row.
-            if await connection.fetchval(SQL["freeze_job"], job_id, attempt, len(entries), skipped) is None:
+            frozen = await connection.fetchval(
+                SQL["freeze_job"], job_id, attempt, len(entries), skipped, taken.files, taken.chunks
+            )
+            if frozen is None:
                 raise FenceLost(job_id, attempt)
         return True
 

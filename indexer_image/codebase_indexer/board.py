@@ -10,6 +10,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from codebase_index.store.errors import FenceLost, JobNotFound, StoreUnavailable
+from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
 from codebase_indexer import progress
@@ -97,6 +98,17 @@ class Heart:
             except StoreUnavailable as error:
                 outage.note(error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+class HelperHeart(Heart):
+    """The heart of a further pod: it shows life, and leaves the progress to the pod that holds the attempt."""
+
+    def __init__(self, helpers: Helpers, job_id: UUID, attempt: int, pod: str) -> None:
+        self._helpers, self._job_id, self._attempt, self._pod = helpers, job_id, attempt, pod
+
+    async def beat(self) -> None:
+        """Show life once. Raises FenceLost, StoreUnavailable."""
+        await self._helpers.beat(self._job_id, self._attempt, self._pod)
 
 
 def _facts(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:

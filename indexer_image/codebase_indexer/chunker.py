@@ -6,39 +6,48 @@ the last one if several are equal. So definitions stay whole where they fit, sma
 and a file is covered exactly once, module-level code included. Only nodes larger than a chunk are entered,
 which makes the walk some twenty times faster than the parse.
 
-Where there is no grammar, or the parser does not come to an end, blank lines, headings and indentation take
-the place of syntax. Only a line longer than a chunk is ever cut inside.
+Where there is no grammar, or the parser does not come to an end, headings, blank lines and indentation take
+the place of syntax (`prose`). Only a line longer than a chunk is ever cut inside.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
-from tree_sitter import Node
+from codebase_index.symbols import MINOR, Kind, Symbol
+from codebase_indexer import outline, prose
+from codebase_indexer.outline import MAX_BYTES, Definition
 
-from codebase_indexer import grammars
-
-CHUNKER_VERSION = 1
-"""Part of the index's fingerprint: raise it when the same file would be cut differently."""
+CHUNKER_VERSION = 2
+"""Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
 
 MIN_BYTES = 900
-MAX_BYTES = 1500
-"""A chunk's size, except for the last of a file. Retrieval is equal within noise from 700 to 1,800 bytes; this
-is what fits the 256 tokens of common embedding models."""
+"""A chunk has this to `MAX_BYTES`, except for the last of a file. Retrieval is equal within noise from 700 to
+1,800 bytes; this is what fits the 256 tokens of common embedding models."""
 
-MAX_NODES = 200_000
-"""Nodes looked at in one file: ten times what a 2 MiB file of ordinary code needs."""
+MAX_SYMBOLS = 64
+"""Definitions noted for one chunk; more fit into it only in generated code and data."""
 
-_LINES_DEEP = 1000  # places found without syntax: worse than any that syntax gives
-_BLANK = re.compile(rb"\n[ \t\r]*\n")
-_HEADING = re.compile(rb"^#{1,6} \S", re.MULTILINE)
+MAX_SYMBOL = 500
+"""Characters of a qualified name."""
+
+MAX_SIGNATURE = 200
+"""Bytes of a signature: its first line says most."""
+
+_TYPES = frozenset([Kind.CLASS, Kind.INTERFACE, Kind.STRUCT, Kind.ENUM])
+_NOT_CODE = frozenset([Kind.HEADING, Kind.RULE, Kind.STAGE, Kind.KEY, Kind.TEST])
+_QUALIFIER = re.compile(r"::|[.:/](?=[^.:/]+$)")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A chunk of a file: bytes `start` to `end` (exclusive), the lines they lie on (from 1, inclusive)."""
+    """A chunk of a file: bytes `start` to `end` (exclusive), the lines they lie on (from 1, inclusive).
+
+    `symbol`, of `kind`, is the first definition that begins in it, else the one that it is a later part of, whose
+    first line then is the `signature`. `defines` are all definitions that begin in it, in order.
+    """
 
     start: int
     end: int
@@ -46,27 +55,9 @@ class Piece:
     end_line: int
     symbol: str | None
     text: str
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A name given to bytes `start` to `end` (exclusive), the comments above included.
-
-    `scope`: it is only a place for other definitions, like a namespace.
-    """
-
-    start: int
-    end: int
-    name: str
-    scope: bool
-
-
-@dataclass
-class Outline:
-    """What the syntax says about a file: cuts as offset -> depth (0 is outermost), definitions in order."""
-
-    cuts: dict[int, int] = field(default_factory=dict)
-    definitions: list[Definition] = field(default_factory=list)
+    kind: Kind | None = None
+    signature: str | None = None
+    defines: tuple[Symbol, ...] = ()
 
 
 def chunk(data: bytes, grammar: str | None) -> list[Piece]:
@@ -74,19 +65,18 @@ def chunk(data: bytes, grammar: str | None) -> list[Piece]:
 
     Text that is not UTF-8 is decoded with replacement characters, and NUL, which Postgres refuses, becomes one.
     """
-    outline = _outline(data, grammar) if grammar else None
-    if outline is None:
-        outline = Outline(_text_cuts(data))
-    namer = _Namer(outline.definitions)
+    found = outline.read(data, grammar) if grammar and grammar not in prose.FORMATS else None
+    if found is None:
+        found = prose.read(data, grammar)
+    namer = _Namer(data, found.definitions)
     pieces = []
     line = 1
-    for start, end in spans(data, outline.cuts):
+    for start, end in spans(data, found.cuts):
         newlines = data.count(b"\n", start, end)
         last_line = line + newlines - (data[end - 1] == 0x0A)
         raw = data[start:end]
         if not raw.isspace():
-            text = raw.decode(errors="replace").replace("\0", "\ufffd")
-            pieces.append(Piece(start, end, line, last_line, namer.name(start, end), text))
+            pieces.append(Piece(start, end, line, last_line, text=_text(raw), **namer.describe(start, end)))
         line += newlines
     return pieces
 
@@ -123,124 +113,96 @@ def _cut_lines(data: bytes, start: int) -> int:
     return limit
 
 
-def _outline(data: bytes, name: str) -> Outline | None:
-    """Return the cuts and definitions of a parsed file; None: it can not be parsed in time."""
-    grammar = grammars.load(name)
-    tree = grammar.parse(data)
-    if tree is None:
-        return None
-    outline = Outline()
-    stack: list[tuple[Node, int]] = [(tree.root_node, 0)]
-    seen = 0
-    while stack:
-        node, depth = stack.pop()
-        children = node.children
-        seen += len(children)
-        if seen > MAX_NODES:
-            return None
-        _collect(data, children, depth, grammar, outline, stack)
-    outline.definitions.sort(key=lambda definition: (definition.start, -definition.end))
-    return outline
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace").replace("\0", "\ufffd")
 
 
-def _collect(
-    data: bytes,
-    children: list[Node],
-    depth: int,
-    grammar: grammars.Grammar,
-    outline: Outline,
-    stack: list[tuple[Node, int]],
-) -> None:
-    """Note the cuts and definitions among a node's children; put those that are too large on the stack."""
-    held: int | None = None  # where the comments before the next child begin
-    for child in children:
-        kind = child.kind_id
-        start = _line_start(data, child.start_byte)
-        if start is not None and kind in grammar.sticky:
-            held = start if held is None else held
-            continue
-        cut = held if held is not None else start
-        if cut is not None and cut not in outline.cuts:
-            outline.cuts[cut] = depth
-        held = None
-        definition = _unwrap(child, grammar)
-        if definition is not None and (name := grammars.name_of(definition, data)):
-            begin = cut if cut is not None else child.start_byte
-            scope = definition.kind_id in grammar.scopes
-            outline.definitions.append(Definition(begin, child.end_byte, name, scope))
-        if child.end_byte - child.start_byte > MAX_BYTES:
-            stack.append((child, depth + 1))
-
-
-def _unwrap(node: Node, grammar: grammars.Grammar) -> Node | None:
-    """Return the definition that a node is, or that its wrappers (decorator, export, template) hold."""
-    for _ in range(4):
-        if node.kind_id in grammar.definitions:
-            return node if grammars.is_defined_here(node) else None
-        if node.kind_id not in grammar.wrappers:
-            return None
-        inner = next((c for c in node.named_children[:8] if _leads_to_definition(c, grammar)), None)
-        if inner is None:
-            return None
-        node = inner
-    return None
-
-
-def _leads_to_definition(node: Node, grammar: grammars.Grammar) -> bool:
-    return node.kind_id in grammar.definitions or node.kind_id in grammar.wrappers
-
-
-def _line_start(data: bytes, offset: int) -> int | None:
-    """Return the start of the line, if only white space is between it and `offset`."""
-    if offset == 0 or data[offset - 1] == 0x0A:
-        return offset
-    start = data.rfind(b"\n", 0, offset) + 1
-    return start if data[start:offset].isspace() else None
+class _Description(TypedDict):
+    symbol: str | None
+    kind: Kind | None
+    signature: str | None
+    defines: tuple[Symbol, ...]
 
 
 class _Namer:
-    """Finds the symbol of each piece, in one pass over the definitions."""
+    """Finds what each piece is called and defines. Pieces are asked for in order."""
 
-    def __init__(self, definitions: list[Definition]) -> None:
+    def __init__(self, data: bytes, definitions: Sequence[Definition]) -> None:
+        self._data = data
         self._definitions = definitions
-        self._next = 0
-        self._open: list[Definition] = []
+        self._starts = [definition.start for definition in definitions]
+        self._symbols: list[Symbol] = []
+        self._parents: list[int] = []  # the place of the definition around each; -1: none
+        self._qualify()
 
-    def name(self, start: int, end: int) -> str | None:
-        """Return the qualified name, outermost first, of what the piece defines first, else of where it lies.
+    def _qualify(self) -> None:
+        """Give each definition its qualified name, outermost first."""
+        around: list[int] = []
+        for place, definition in enumerate(self._definitions):
+            while around and self._definitions[around[-1]].end <= definition.start:
+                around.pop()
+            parent = around[-1] if around else -1
+            kind = definition.kind
+            prefix = ""
+            if parent >= 0:
+                outer = self._symbols[parent]
+                prefix = outer.name + _separator(kind)
+                if kind is Kind.FUNCTION and outer.kind in _TYPES:
+                    kind = Kind.METHOD
+            self._symbols.append(Symbol((prefix + definition.name)[:MAX_SYMBOL], _plain(definition), kind))
+            self._parents.append(parent)
+            around.append(place)
+
+    def describe(self, start: int, end: int) -> "_Description":
+        """Return a piece's symbol, its kind and signature, and what it defines.
 
         A piece that begins inside a function and ends in its neighbour is named after the function.
         """
-        self._enter_all_before(start)
-        inside = list(self._open)
-        for definition in islice(self._definitions, self._next, None):
-            if definition.start >= end or (inside and definition.end > inside[-1].end):
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        outer = self._around(first, start)
+        place = self._named_after(outer, first, last)
+        symbol = self._symbols[place] if place >= 0 else None
+        return {
+            "symbol": symbol.name if symbol else None,
+            "kind": symbol.kind if symbol else None,
+            "signature": self._signature(place) if 0 <= place < first else None,
+            "defines": tuple(dict.fromkeys(self._symbols[first : min(last, first + MAX_SYMBOLS)])),
+        }
+
+    def _around(self, first: int, start: int) -> int:
+        """Return the innermost definition that is open at the start of a piece, -1 if there is none."""
+        place = first - 1
+        while place >= 0 and self._definitions[place].end <= start:
+            place = self._parents[place]
+        return place
+
+    def _named_after(self, outer: int, first: int, last: int) -> int:
+        """Go from the definition around a piece into those that begin in it, through mere scopes."""
+        place = outer
+        for candidate in range(first, last):
+            definition = self._definitions[candidate]
+            if place >= 0 and definition.start >= self._definitions[place].end:
                 break
-            inside.append(definition)
-            if not definition.scope:
-                break
-        return ".".join(definition.name for definition in inside)[:500] or None
+            if self._parents[candidate] == place and definition.kind not in MINOR:
+                place = candidate
+                if not definition.scope:
+                    break
+        return place
 
-    def _enter_all_before(self, offset: int) -> None:
-        while self._next < len(self._definitions) and self._definitions[self._next].start < offset:
-            self._close(self._definitions[self._next].start)
-            self._open.append(self._definitions[self._next])
-            self._next += 1
-        self._close(offset)
-
-    def _close(self, offset: int) -> None:
-        while self._open and self._open[-1].end <= offset:
-            self._open.pop()
+    def _signature(self, place: int) -> str:
+        head = self._definitions[place].head
+        line_end = self._data.find(b"\n", head, head + MAX_SIGNATURE)
+        raw = self._data[head : line_end if line_end >= 0 else head + MAX_SIGNATURE]
+        return " ".join(_text(raw).split())
 
 
-def _text_cuts(data: bytes) -> dict[int, int]:
-    """Return cuts for text without a grammar: headings, else after blank lines, the less indented first."""
-    cuts: dict[int, int] = {}
-    for blank in _BLANK.finditer(data):
-        start = blank.end()
-        # Lookahead only as far as any sensible indentation reaches.
-        indentation = len(data[start : start + 64]) - len(data[start : start + 64].lstrip(b" \t"))
-        cuts[start] = _LINES_DEEP + 1 + indentation
-    for heading in _HEADING.finditer(data):
-        cuts[heading.start()] = _LINES_DEEP
-    return cuts
+def _separator(kind: Kind) -> str:
+    return " > " if kind is Kind.HEADING else "."
+
+
+def _plain(definition: Definition) -> str:
+    """Return a name without the qualification that it has where it stands: `put` of ``Store::put``."""
+    if definition.kind in _NOT_CODE:
+        return definition.name
+    name = definition.name
+    return name if name.isidentifier() else _QUALIFIER.split(name)[-1] or name

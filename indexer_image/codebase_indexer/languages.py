@@ -7,17 +7,29 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class Language:
-    """`name` is what search filters by; `grammar` is a tree-sitter grammar, None: chunked by lines."""
+    """`name` is what search filters by; `grammar` is a tree-sitter grammar, a format of `prose` or a notebook;
+    None: chunked by lines. `data`: read by programs rather than by people.
+    """
 
     name: str
     grammar: str | None = None
+    data: bool = False
 
 
 def _parsed(name: str, grammar: str | None = None) -> Language:
     return Language(name, grammar or name)
 
 
-_BY_EXTENSION: dict[str, Language] = {
+MAX_DATA_BYTES = 256 * 1024
+"""A larger data file is not indexed: its hundreds of chunks would answer no question, and crowd out what does.
+Manifests, settings, schemas and small fixtures are far below."""
+
+
+def _data(name: str, grammar: str | None = None) -> Language:
+    return Language(name, grammar, data=True)
+
+
+LANGUAGES: dict[str, Language] = {
     extension: language
     for language, extensions in [
         (_parsed("python"), "py pyi pyw bzl star"),
@@ -35,59 +47,84 @@ _BY_EXTENSION: dict[str, Language] = {
         (_parsed("php"), "php phtml php3 php4 php5 php7 phps"),
         (_parsed("csharp"), "cs csx"),
         (_parsed("bash"), "sh bash zsh ksh bats"),
-        (Language("kotlin"), "kt kts"),
-        (Language("swift"), "swift"),
-        (Language("scala"), "scala sc"),
-        (Language("lua"), "lua"),
-        (Language("elixir"), "ex exs"),
-        (Language("erlang"), "erl hrl"),
-        (Language("haskell"), "hs lhs"),
-        (Language("zig"), "zig"),
-        (Language("dart"), "dart"),
-        (Language("r"), "r"),
-        (Language("julia"), "jl"),
-        (Language("perl"), "pl pm t"),
-        (Language("ocaml"), "ml mli"),
-        (Language("clojure"), "clj cljs cljc edn"),
+        (_parsed("kotlin"), "kt kts"),
+        (_parsed("swift"), "swift"),
+        (_parsed("scala"), "scala sc"),
+        (_parsed("lua"), "lua"),
+        (_parsed("elixir"), "ex exs"),
+        (_parsed("erlang"), "erl hrl"),
+        (_parsed("haskell"), "hs lhs"),
+        (_parsed("zig"), "zig"),
+        (_parsed("dart"), "dart"),
+        (_parsed("r"), "r"),
+        (_parsed("julia"), "jl"),
+        (_parsed("perl"), "pl pm t"),
+        (_parsed("ocaml"), "ml"),
+        (_parsed("ocaml", "ocaml_interface"), "mli"),
+        (_parsed("clojure"), "clj cljs cljc edn"),
         (Language("groovy"), "groovy gradle"),
-        (Language("objective-c"), "m mm"),
+        (_parsed("objective-c", "objc"), "m mm"),
+        (_parsed("commonlisp"), "lisp lsp cl"),
+        (_parsed("scheme"), "scm ss sld"),
+        (_parsed("racket"), "rkt"),
+        (_parsed("emacs-lisp", "elisp"), "el"),
+        (_parsed("fsharp"), "fs fsx"),
+        (_parsed("elm"), "elm"),
+        (_parsed("gleam"), "gleam"),
+        (_parsed("solidity"), "sol"),
+        (_parsed("fortran"), "f90 f95 f03 f08"),
+        (_parsed("gdscript"), "gd"),
+        (_parsed("glsl"), "glsl vert frag"),
+        (_parsed("wgsl"), "wgsl"),
+        (_parsed("tcl"), "tcl"),
+        (_parsed("fish"), "fish"),
+        (_parsed("thrift"), "thrift"),
+        (_parsed("prisma"), "prisma"),
+        (_parsed("bicep"), "bicep"),
+        (_parsed("luau"), "luau"),
         (Language("assembly"), "s asm"),
-        (Language("sql"), "sql"),
-        (Language("protobuf"), "proto"),
-        (Language("graphql"), "graphql gql"),
-        (Language("terraform"), "tf tfvars hcl"),
-        (Language("powershell"), "ps1 psm1 psd1"),
-        (Language("vue"), "vue"),
-        (Language("svelte"), "svelte"),
-        (Language("html"), "html htm xhtml"),
-        (Language("css"), "css scss sass less"),
-        (Language("markdown"), "md markdown mdx"),
-        (Language("restructuredtext"), "rst"),
-        (Language("text"), "txt adoc org"),
-        (Language("yaml"), "yaml yml"),
-        (Language("toml"), "toml"),
-        (Language("json"), "json jsonc json5 jsonl ipynb"),
-        (Language("xml"), "xml xsd xsl xslt svg plist csproj"),
-        (Language("ini"), "ini cfg conf properties env"),
-        (Language("csv"), "csv tsv"),
-        (Language("cmake"), "cmake"),
-        (Language("make"), "mk mak"),
-        (Language("dockerfile"), "dockerfile containerfile"),
+        (_parsed("sql"), "sql"),
+        (_parsed("protobuf", "proto"), "proto"),
+        (_parsed("graphql"), "graphql gql"),
+        (_parsed("terraform", "hcl"), "tf tfvars hcl"),
+        (_parsed("powershell"), "ps1 psm1 psd1"),
+        (_parsed("vue"), "vue"),
+        (_parsed("svelte"), "svelte"),
+        (_parsed("html"), "html htm xhtml"),
+        (_parsed("css"), "css"),
+        (_parsed("css", "scss"), "scss less"),
+        (Language("css"), "sass"),
+        (_parsed("markdown"), "md markdown mdx"),
+        (_parsed("restructuredtext", "rst"), "rst"),
+        (_parsed("asciidoc"), "adoc asciidoc"),
+        (_parsed("org"), "org"),
+        (Language("text"), "txt"),
+        (_data("yaml", "yaml"), "yaml yml"),
+        (_data("toml", "toml"), "toml"),
+        (_data("json", "json"), "json jsonc json5"),
+        (_data("json"), "jsonl ndjson"),
+        (_parsed("notebook"), "ipynb"),
+        (_data("xml"), "xml xsd xsl xslt svg plist csproj"),
+        (_data("ini"), "ini cfg conf properties env"),
+        (_data("csv"), "csv tsv"),
+        (_parsed("cmake"), "cmake"),
+        (_parsed("make"), "mk mak"),
+        (_parsed("dockerfile"), "dockerfile containerfile"),
         (Language("template"), "tmpl tpl j2 jinja jinja2 erb"),
         (Language("diff"), "diff patch"),
-        (Language("vim"), "vim"),
-        (Language("nix"), "nix"),
-        (Language("latex"), "tex sty cls bib"),
+        (_parsed("vim"), "vim"),
+        (_parsed("nix"), "nix"),
+        (_parsed("latex"), "tex sty cls bib"),
     ]
     for extension in extensions.split()
 }
 
 _BY_NAME: dict[str, Language] = {
-    "makefile": Language("make"),
-    "gnumakefile": Language("make"),
-    "dockerfile": Language("dockerfile"),
-    "containerfile": Language("dockerfile"),
-    "cmakelists.txt": Language("cmake"),
+    "makefile": _parsed("make"),
+    "gnumakefile": _parsed("make"),
+    "dockerfile": _parsed("dockerfile"),
+    "containerfile": _parsed("dockerfile"),
+    "cmakelists.txt": _parsed("cmake"),
     "jenkinsfile": Language("groovy"),
     "go.mod": Language("go-mod"),
     "go.work": Language("go-mod"),
@@ -118,11 +155,16 @@ _BY_INTERPRETER: dict[bytes, Language] = {
     b"zsh": _parsed("bash"),
     b"ksh": _parsed("bash"),
     b"sh": _parsed("bash"),
-    b"perl": Language("perl"),
-    b"lua": Language("lua"),
+    b"perl": _parsed("perl"),
+    b"lua": _parsed("lua"),
 }
 
 _UNKNOWN = Language("")
+
+
+def is_large_data(language: Language, size: int) -> bool:
+    """Say whether a file of `size` bytes is a data file too large to be worth indexing."""
+    return language.data and size > MAX_DATA_BYTES
 
 
 def detect(path: str, head: bytes = b"") -> Language:
@@ -137,9 +179,14 @@ def detect(path: str, head: bytes = b"") -> Language:
     if found := _BY_NAME.get(name):
         return found
     _, dot, extension = name.rpartition(".")
-    if dot and (found := _BY_EXTENSION.get(extension)):
+    if dot and (found := LANGUAGES.get(extension)):
         return found
     if name.startswith(("dockerfile.", "containerfile.")):
         return _BY_NAME["dockerfile"]
     match = _SHEBANG.match(head[:256])
     return _BY_INTERPRETER[match[1]] if match else _UNKNOWN
+
+
+def same_kind(path: str, other: str) -> bool:
+    """Say whether a file of equal content is the same language by either name: its first line is equal."""
+    return detect(path) == detect(other)

@@ -14,21 +14,28 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from codebase_index import logs
-from codebase_index.embedding import Embedder, EmbeddingRefused, factory, is_slow
+from codebase_index.embedding import EmbeddingRefused, factory, is_slow
 from codebase_index.job import ErrorType, ExitCode
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadable
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
+from codebase_index.store.helpers import Helpers
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
+from codebase_index.store.segments import Segments
+from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_index.store.vectors import VectorCache
-from codebase_index.store.work import Work
+from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
-from codebase_indexer.board import Board, Heart, Laps
+from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
+from codebase_indexer.files import TERMS_VERSION
+from codebase_indexer.languages import same_kind
+from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
@@ -42,6 +49,9 @@ log = logging.getLogger(__name__)
 CLAIM_RETRY_SECONDS = 1.0
 FAIL_TRIES = 30
 """Seconds in which a job on a full disk tries to say so; then the operator's own count of failures decides."""
+
+STATISTICS_SHARE = 0.1
+"""Of the files written from which a job refreshes the planner's statistics: autovacuum_analyze_scale_factor."""
 
 
 class EmptyRepository(Exception):
@@ -72,6 +82,9 @@ class Attempt:
     work: Work
     chunks: Chunks
     indexes: Indexes
+    helpers: Helpers
+    segments: Segments
+    graphs: VectorIndexes
     vectors: VectorCache
     board: Board
     heart: Heart
@@ -86,27 +99,24 @@ class Attempt:
 
     async def _index(self, job: JobRow) -> None:
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
-        embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
-        local = not is_slow(embedder)
-        pool = Pool(self.settings.workers, _fingerprint(embedder), spec.embedding if local else None)
-        try:
-            checkout = await self._open(job, spec)
-            with self.laps.lap("scanning"):
-                await self._scan(job, spec, checkout)
-            pipeline = await self._pipeline(job, spec, checkout, pool, embedder)
-            try:
-                with self.laps.lap("chunking and embedding"):
-                    await self._run(pipeline, spec)
-            except asyncio.CancelledError:
-                with contextlib.suppress(StoreError):
-                    await pipeline.release()  # told to stop: what was in flight is free at once
-                raise
-        finally:
-            pool.close()
-        await self._finish(pipeline.writer, slow=pipeline.slow is not None)
+        checkout = await self._open(job, spec)
+        with self.laps.lap("scanning"):
+            writer = await self._scan(job, spec, checkout)
+        packer = Packer(self.segments, self.graphs, writer)
+        with self.laps.lap("chunking and embedding"):
+            self.board.indexing()
+            await until_available("report", self.heart.beat)
+            if await until_available("count what is left", lambda: self.work.todo(job.id)):
+                await self._run(spec, checkout, writer, packer)
+        if self.settings.leads:
+            await self._finish(writer, packer)
 
     async def _claim(self) -> JobRow:
         settings = self.settings
+        if not settings.leads:
+            joined = (settings.job_id, settings.attempt, settings.pod)
+            await until_available("join the attempt", lambda: self.helpers.join(*joined))
+            return await until_available("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
                 return await until_available(
@@ -123,63 +133,75 @@ class Attempt:
         checkout = await asyncio.to_thread(
             open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None
         )
-        if checkout.commit and checkout.commit != job.commit:
+        if checkout.commit and checkout.commit != job.commit and self.settings.leads:
             commit = checkout.commit
             attempt = self.settings.attempt
             await until_available("set commit", lambda: self.jobs.set_commit(job.id, attempt, commit))
         return checkout
 
-    async def _scan(self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout) -> None:
-        """Freeze the list of files, unless an earlier attempt did: then what remains of its list is the work."""
-        if job.files_total is not None:
-            return
-        await self._enter(progress.scanning(0, 0))
-        entries = await asyncio.to_thread(
-            lambda: scan(
-                checkout.folder, boundary=checkout.boundary,
-                include=spec.include, exclude=spec.exclude, report=self.board.scanning,
-            )
+    async def _scan(self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout) -> Writer:
+        """Open the index and freeze the list of files, taking over what the index holds already.
+
+        When an earlier attempt froze it, or this is a helper, what remains of that list is the work.
+        """
+        entries: list[Entry] = []
+        scans = self.settings.leads and job.files_total is None
+        if scans:
+            await self._enter(progress.scanning(0, 0))
+            entries = await asyncio.to_thread(
+                lambda: scan(
+                    checkout.folder, boundary=checkout.boundary,
+                    include=spec.include, exclude=spec.exclude, report=self.board.scanning,
+                )
+            )  # fmt: skip
+            log.info("scanned", extra={"files": len(entries)})
+        attempt = self.settings.attempt
+        model = await asyncio.to_thread(factory.name_of, spec.embedding.provider, spec.embedding.model)
+        index_id = await until_available("open the index", lambda: self.indexes.ensure(job, model))
+        writer = Writer(job.id, attempt, index_id, model, _fingerprint(model))
+        if scans:
+            reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
+            await until_available("freeze", lambda: self.work.freeze(job.id, attempt, entries, reuse))
+        return writer
+
+    async def _run(self, spec: IndexingJobSpec, checkout: Checkout, writer: Writer, packer: Packer) -> None:
+        """Index what is left of the list. Only now are a model and processes needed."""
+        embedding = spec.embedding
+        local = embedding.provider == "static"
+        slow = None if local else await self._slow(spec, writer)
+        pool = Pool(self.settings.workers, writer.fingerprint, embedding if local else None)
+        pipeline = Pipeline(
+            jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
+            pod=self.settings.pod, folder=checkout.folder, pool=pool, board=self.board, slow=slow,
+            force=spec.force_reindex, helpers=self.helpers if self.settings.leads else None,
         )  # fmt: skip
-        log.info("scanned", extra={"files": len(entries)})
-        await until_available("freeze", lambda: self.work.freeze(job.id, self.settings.attempt, entries))
+        try:
+            await until_available("release", pipeline.release)  # what a crashed worker of this pod held
+            job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
+            flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism)
+            log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
+            await pipeline.run(flight)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreError):
+                await pipeline.release()  # told to stop: what was in flight is free at once
+            raise
+        finally:
+            pool.close()
 
-    async def _pipeline(
-        self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout, pool: Pool, embedder: Embedder
-    ) -> Pipeline:  # fmt: skip
-        index_id = await until_available("open the index", lambda: self.indexes.ensure(job, embedder.name))
-        writer = Writer(job.id, self.settings.attempt, index_id, embedder.name, _fingerprint(embedder))
-        slow = None
-        if is_slow(embedder):
-            slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.board)
-        return Pipeline(
-            jobs=self.jobs,
-            work=self.work,
-            chunks=self.chunks,
-            writer=writer,
-            pod=self.settings.pod,
-            folder=checkout.folder,
-            pool=pool,
-            board=self.board,
-            slow=slow,
-            force=spec.force_reindex,
-        )
-
-    async def _run(self, pipeline: Pipeline, spec: IndexingJobSpec) -> None:
-        self.board.indexing()
-        await until_available("report", self.heart.beat)
-        await until_available("release", pipeline.release)  # what a crashed worker of this pod held
-        if (slow := pipeline.slow) is not None:
-            writer = pipeline.writer
-            length = await until_available(
+    async def _slow(self, spec: IndexingJobSpec, writer: Writer) -> SlowEmbedding:
+        """Wait until the model can embed, and its vectors are known to fit into the index."""
+        embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
+        assert is_slow(embedder)
+        leads = self.settings.leads
+        slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.board, reports=leads)
+        await slow.ready(
+            await until_available(
                 "read the vectors' length", lambda: self.indexes.dimension(writer.index_id, writer.model)
             )
-            await slow.ready(length)
-        job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
-        flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism)
-        log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
-        await pipeline.run(flight)
+        )
+        return slow
 
-    async def _finish(self, writer: Writer, *, slow: bool) -> None:
+    async def _finish(self, writer: Writer, packer: Packer) -> None:
         job_id = self.settings.job_id
         skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
@@ -188,11 +210,14 @@ class Attempt:
         with self.laps.lap("writing"):
             await self._enter(progress.writing(0, "removing what vanished"))
             swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
-            await self._enter(progress.writing(0.5, "refreshing statistics"))
-            await until_available("analyze", self.chunks.analyze)
-            if slow:
+            await self._enter(progress.writing(0.2, "packing the words"))
+            await packer.finish()
+            if job.vectors_made:
                 most = self.settings.kept_vectors
                 await until_available("evict vectors", lambda: self.vectors.evict(most))
+            if _changed_much(job):
+                await self._enter(progress.writing(0.8, "refreshing statistics"))
+                await until_available("analyze", self.chunks.analyze)
         message = progress.complete(job, skipped, swept, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await until_available("complete", lambda: self.chunks.complete(writer, message))
@@ -218,9 +243,17 @@ class Attempt:
             await asyncio.gather(heart, body, return_exceptions=True)
 
 
-def _fingerprint(embedder: Embedder) -> str:
-    """Name the versions of the chunker and the model: a file indexed with others is done again."""
-    return f"{CHUNKER_VERSION}:{embedder.name}"
+def _fingerprint(model: str) -> str:
+    """Name the versions of the chunker, the terms and the model: a file indexed with others is done again.
+
+    A file that is unchanged is not read, so a new rule of skipping.py by content needs a new CHUNKER_VERSION, too.
+    """
+    return f"{CHUNKER_VERSION}:{TERMS_VERSION}:{model}"
+
+
+def _changed_much(job: JobRow) -> bool:
+    """Say whether the planner's statistics are worth a second of work; smaller changes are autovacuum's."""
+    return job.files_indexed - job.files_unchanged > STATISTICS_SHARE * job.files_indexed
 
 
 def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
@@ -236,10 +269,10 @@ async def run(settings: Settings) -> int:
     database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", size=4)
     heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
-    heart = Heart(Jobs(heart_database), settings.job_id, settings.attempt, board)
+    heart = _heart(settings, heart_database, board)
     attempt = Attempt(
-        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), VectorCache(database),
-        board, heart,
+        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
+        Segments(database), VectorIndexes(database), VectorCache(database), board, heart,
     )  # fmt: skip
     try:
         await attempt.run()
@@ -257,9 +290,17 @@ async def run(settings: Settings) -> int:
         await heart_database.close()
 
 
+def _heart(settings: Settings, database: Database, board: Board) -> Heart:
+    if settings.leads:
+        return Heart(Jobs(database), settings.job_id, settings.attempt, board)
+    return HelperHeart(Helpers(database), settings.job_id, settings.attempt, settings.pod)
+
+
 async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:
     """End the job with its reason. On a full disk even that may not be possible."""
     log.error(message, extra={"error_type": kind.value})
+    if not settings.leads:
+        return ExitCode.FAILED  # what only a helper meets, its node's fault maybe, must not end the job
     for _ in range(FAIL_TRIES):
         try:
             await jobs.fail(settings.job_id, settings.attempt, kind.value, message)

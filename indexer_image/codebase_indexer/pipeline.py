@@ -8,17 +8,19 @@ and there are more lanes than processes, so that one lane's commit overlaps with
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from codebase_index.store.chunks import Chunks, KnownFile, Writer
+from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Item, Work
 from codebase_indexer.board import Board
+from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
 from codebase_indexer.pool import Batch, Pool
-from codebase_indexer.slow_embedding import SlowEmbedding
+from codebase_indexer.slow_embedding import Counts, SlowEmbedding
 
 log = logging.getLogger(__name__)
 
@@ -81,25 +83,37 @@ class Pipeline:
     pool: Pool
     board: Board
     slow: SlowEmbedding | None
+    packer: Packer
     force: bool
+    helpers: Helpers | None = None
+    """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
+    state, to the pod that holds the attempt."""
 
     async def run(self, flight: Flight) -> None:
-        """Return when every file of the job is done, by this pod or another.
+        """Return when every file of the job is done, by this pod or another; a helper returns when none is left
+        to claim.
 
         Raises FenceLost and InsufficientStorage. An outage of the database or the embedding service is waited
         for, with the batches in flight kept.
         """
         while True:
             await _together([self._lane(flight.batch_files) for _ in range(flight.lanes)])
+            if self.helpers is None:
+                return
             if not await until_available("count what is left", lambda: self.work.todo(self.writer.job_id)):
                 return
             # Either other pods hold the rest, or the answer to a claim of ours was lost in an outage.
             await until_available("release", self.release)
+            await until_available("take over", self._take_over)
             await asyncio.sleep(RECHECK_SECONDS)
 
     async def release(self) -> None:
         """Give back what this pod holds. No lane may be running."""
         await self.work.release(self.writer.job_id, self.writer.attempt, self.pod)
+
+    async def _take_over(self) -> None:
+        if self.helpers is not None:
+            await self.helpers.release_silent(self.writer.job_id, self.writer.attempt)
 
     async def _lane(self, batch_files: int) -> None:
         while items := await until_available("claim", lambda: self._claim(batch_files)):
@@ -113,13 +127,15 @@ class Pipeline:
 
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
-        results = await self.pool.process(Batch(self.folder, items, known))
-        if self.slow is None:
-            await until_available("commit", lambda: self.chunks.commit_batch(self.writer, results))
-            return
-        complete, counts = await self.slow.embed(results)
-        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, complete))
-        await self.slow.count(counts)
+        processed = await self.pool.process(Batch(self.folder, items, known))
+        counts = Counts()
+        if self.slow is not None:
+            results, counts = await self.slow.embed(processed.results)
+            processed = replace(processed, results=results)
+        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, processed))
+        if self.slow is not None:
+            await self.slow.count(counts)
+        await self.packer.committed(sum(terms.chunks for terms in processed.terms))
 
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
         if self.force:

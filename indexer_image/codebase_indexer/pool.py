@@ -21,7 +21,7 @@ from typing import Any
 from codebase_index import logs
 from codebase_index.embedding import factory
 from codebase_index.resource import EmbeddingSpec
-from codebase_index.store.chunks import FileResult, KnownFile, Skipped
+from codebase_index.store.chunks import KnownFile, Processed, Skipped
 from codebase_index.store.work import Item
 from codebase_indexer import files
 from codebase_indexer.skipping import Skip
@@ -68,7 +68,7 @@ class Pool:
             worker.start()
             self._idle.put_nowait(worker)
 
-    async def process(self, batch: Batch) -> list[FileResult]:
+    async def process(self, batch: Batch) -> Processed:
         """Return the results of a batch. A file that ends its process, also when it is alone, is skipped.
 
         Raises PoolBroken.
@@ -77,14 +77,8 @@ class Pool:
             return await self._run(batch)
         except WorkerDied as death:
             log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
-        results: list[FileResult] = []
-        for item in batch.items:
-            try:
-                results += await self._run(Batch(batch.folder, [item], batch.known))
-            except WorkerDied as death:
-                log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
-                results.append(Skipped(item.seq, Skip.CRASHED))
-        return results
+        alone = [await self._run_alone(batch, item) for item in batch.items]
+        return Processed([r for one in alone for r in one.results], [t for one in alone for t in one.terms])
 
     def close(self) -> None:
         """End the processes at once; what they hold is lost."""
@@ -92,7 +86,14 @@ class Pool:
             worker.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, batch: Batch) -> list[FileResult]:
+    async def _run_alone(self, batch: Batch, item: Item) -> Processed:
+        try:
+            return await self._run(Batch(batch.folder, [item], batch.known))
+        except WorkerDied as death:
+            log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
+            return Processed([Skipped(item.seq, Skip.CRASHED)])
+
+    async def _run(self, batch: Batch) -> Processed:
         worker = await self._idle.get()
         answer = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
         try:
@@ -123,7 +124,7 @@ class _Worker:
         self._process.start()
         theirs.close()  # else its end would never be noticed
 
-    def run(self, batch: Batch) -> list[FileResult]:
+    def run(self, batch: Batch) -> Processed:
         """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
         if self._process is None or not self._process.is_alive():
             self.kill()
@@ -133,8 +134,8 @@ class _Worker:
         assert self._pipe is not None
         try:
             self._pipe.send(batch)
-            results: list[FileResult] = self._receive(FILE_SECONDS * len(batch.items))
-            return results
+            processed: Processed = self._receive(FILE_SECONDS * len(batch.items))
+            return processed
         except (EOFError, OSError) as error:
             message = self._how_it_ended()
             self.kill()

@@ -54,7 +54,8 @@ def writing(share: float, what: str) -> Progress:
 
 def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[str, float]) -> str:
     """Return the last message of a job that completed; `laps` are the seconds of each stage."""
-    parts = [f"{job.files_indexed:,} files indexed", f"{job.chunks_created:,} chunks"]
+    unchanged = f" ({job.files_unchanged:,} unchanged)" if job.files_unchanged else ""
+    parts = [f"{job.files_indexed:,} files indexed{unchanged}", f"{job.chunks_created:,} chunks"]
     if job.files_skipped:
         parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
     if job.vectors_reused:

@@ -26,10 +26,18 @@ class Settings:
     work_dir: Path
     database_url: str
     kept_vectors: int = KEPT_VECTORS
+    helper: int = 0
+    """Number of a further pod of the attempt, from 1; 0 for the one that holds it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this pod holds the attempt: it scans, reports, writes and ends the job. Helpers only index."""
+        return self.helper == 0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _DATABASE_URL, _KEPT_VECTORS, and the policy.
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _HELPER, _DATABASE_URL, _KEPT_VECTORS and
+        the policy.
 
         Raises KeyError or ValueError for what the operator can not have meant.
         """
@@ -44,4 +52,5 @@ class Settings:
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
             database_url=env["CODEBASE_DATABASE_URL"],
             kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
+            helper=int(env.get("CODEBASE_HELPER") or 0),
         )

@@ -5,7 +5,6 @@ people read and call (``// Code generated ... DO NOT EDIT``) is indexed: questio
 """
 
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
 """Above this a file is data: the largest hand-written sources known to us have about 1 MB."""
@@ -41,6 +40,7 @@ class Skip(StrEnum):
     SOURCE_MAP = "generated: source map"
     LFS_POINTER = "Git LFS pointer: the content is not in the checkout"
     BINARY = "binary"
+    LARGE_DATA = "data: larger than 256 KiB"
     CRASHED = "crashed the parser"
 
 
@@ -57,7 +57,7 @@ _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 
 def by_name(path: str) -> Skip | None:
     """Judge a file by its name."""
-    name = PurePosixPath(path).name.lower()
+    name = path.rpartition("/")[2].lower()
     if name in _LOCK_FILES:
         return Skip.LOCK_FILE
     if name.endswith((".min.js", ".min.mjs", ".min.css", "-min.js", ".bundle.js")):

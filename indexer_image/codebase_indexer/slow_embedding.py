@@ -44,6 +44,8 @@ class SlowEmbedding:
     jobs: Jobs
     writer: Writer
     board: Board
+    reports: bool = True
+    """Whether this pod tells the job's state: a helper leaves that to the pod that holds the attempt."""
     _blocked_since: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -119,13 +121,13 @@ class SlowEmbedding:
     async def _block(self, problem: str) -> None:
         self._blocked_since = since = self._blocked_since or datetime.now(UTC)
         message = f"Waiting for the embedding service since {since:%H:%M:%S} UTC: {problem}"
-        if self.board.waiting_for != message:
+        if self.reports and self.board.waiting_for != message:
             self.board.waiting_for = message
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("block", lambda: self.jobs.block(job_id, attempt, message))
 
     async def _unblock(self) -> None:
-        if self.board.waiting_for is not None:
+        if self.reports and self.board.waiting_for is not None:
             self.board.waiting_for = self._blocked_since = None
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))

@@ -15,7 +15,7 @@ from pathlib import Path
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import SourcePolicy
 from codebase_indexer import git
-from codebase_indexer.scan import find_repository, head_commit
+from codebase_indexer.listing import find_repository, head_commit
 
 log = logging.getLogger(__name__)
 

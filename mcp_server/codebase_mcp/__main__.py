@@ -12,9 +12,7 @@ from kubernetes.aio.config import ConfigException
 
 from codebase_index import embedding, logs
 from codebase_index.store.database import Database
-from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.search import Search
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.health import Health
@@ -51,7 +49,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async with KubernetesCluster.connect(settings.namespace) as cluster:
             jobs = Jobs(database)
             service = JobService(settings.policy, cluster, jobs, Work(database))
-            search = SearchService(Indexes(database), Search(database), embedding.by_name)
+            search = SearchService.over(database, embedding.by_name)
             yield Services(service, search, Health(jobs, cluster))
             await service.close()
             search.close()

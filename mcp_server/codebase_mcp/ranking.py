@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from codebase_index.store.search import Candidate
+from codebase_index.store.candidate import Candidate
 from codebase_mcp.signals import Query, definitions, importance, location
 
 LEXICAL_SHARE: Final = 0.5

@@ -42,6 +42,15 @@ class StartPod:
 
 
 @dataclass(frozen=True)
+class StartHelper:
+    """Create a further pod of the current attempt, for a job with spec.parallelism."""
+
+    job: Job
+    attempt: int
+    helper: int
+
+
+@dataclass(frozen=True)
 class Retry:
     """Fence a new attempt and create its pod; `counted` spends one of the job's backoffLimit."""
 
@@ -139,8 +148,8 @@ class Emit:
 
 
 Action = (
-    EnsureRow | Admit | ReleaseSlot | StartPod | Retry | DeletePod | Fail | Cancel | Suspend | SetQueue
-    | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit
+    EnsureRow | Admit | ReleaseSlot | StartPod | StartHelper | Retry | DeletePod | Fail | Cancel | Suspend
+    | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit
 )  # fmt: skip
 
 

@@ -75,6 +75,8 @@ class Actuator:
                 await self._release_slot(action.job_id)
             case do.StartPod():
                 await self._start(action.job, action.attempt)
+            case do.StartHelper():
+                await self._start_helper(action)
             case do.Retry():
                 await self._start(action.job, action.attempt, action.counted, action.message, action.avoid_node)
             case do.DeletePod():
@@ -118,6 +120,7 @@ class Actuator:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=message):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
+        self._world.forgive(job.id)  # what was refused may have been a helper of the attempt before
         await self._create_pod(job, attempt, avoid)
 
     async def _create_pod(self, job: Job, attempt: int, avoid: str | None = None) -> None:
@@ -134,6 +137,22 @@ class Actuator:
         self._world.forgive(job.id)
         self._world.put_pod(body)
         log.info("pod created", extra=_about(job, attempt=attempt))
+
+    async def _start_helper(self, action: do.StartHelper) -> None:
+        """Create a further pod of an attempt. The job does not need it: when it is refused, it waits for room."""
+        job, attempt = action.job, action.attempt
+        try:
+            body = await self._api.create_pod(indexer_pod(job, attempt, self._template, helper=action.helper))
+        except ApiError as error:
+            if error.status == 409:
+                await self._adopt(job, pod_name(job.name, attempt, action.helper))
+                return
+            if error.status in (403, 422):
+                self._refuse(job, c.HELPER_REFUSED, f"the job goes on with fewer pods: {error.message}")
+            raise
+        self._world.forgive(job.id)
+        self._world.put_pod(body)
+        log.info("helper created", extra=_about(job, attempt=attempt, helper=action.helper))
 
     async def _adopt(self, job: Job, name: str) -> None:
         """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""

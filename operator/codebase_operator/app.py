@@ -15,10 +15,12 @@ import kopf
 from codebase_index.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
+from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import Api
 from codebase_operator.lease import Leader
 from codebase_operator.loop import Loop
+from codebase_operator.maintenance import Maintenance
 from codebase_operator.metrics import Metrics
 from codebase_operator.pods import COMPONENT
 from codebase_operator.settings import Settings
@@ -42,7 +44,7 @@ class Operator:
     """What lives from startup to cleanup."""
 
     api: Api
-    database: Database
+    databases: list[Database]
     world: World
     loop: Loop
     leader: Leader | None
@@ -60,13 +62,19 @@ class Operator:
         metrics = Metrics(leads)
         actuator = Actuator(api, Jobs(database), world, settings.template, metrics.carried_out)
         loop = Loop(
-            world, database, actuator, settings.namespace, settings.limit, leads=leads, metrics=metrics
+            world, database, actuator, settings.namespace, settings.limit,
+            helper_limit=settings.helper_limit, leads=leads, metrics=metrics,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
-        tasks = [asyncio.create_task(loop.run(), name="reconcile")]
+        aside = await Maintenance.open()
+        maintenance = Maintenance(VectorIndexes(aside), leads)
+        tasks = [
+            asyncio.create_task(loop.run(), name="reconcile"),
+            asyncio.create_task(maintenance.run(), name="maintain"),
+        ]
         if leader:
             tasks.append(asyncio.create_task(leader.run(loop.wake), name="lead"))
-        return cls(api, database, world, loop, leader, tasks, stop_metrics)
+        return cls(api, [database, aside], world, loop, leader, tasks, stop_metrics)
 
     async def stop(self) -> None:
         """Stop the loop, then release the lease, so that the next operator starts only when this one has ended."""
@@ -76,7 +84,8 @@ class Operator:
         if self.leader:
             await self.leader.release()
         self.stop_metrics()
-        await self.database.close()
+        for database in self.databases:
+            await database.close()
         await self.api.close()
 
 

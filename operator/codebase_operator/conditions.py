@@ -33,6 +33,7 @@ UNSCHEDULABLE: Final = "Unschedulable"  # no node has room for the pod, or none 
 IMAGE_PULL_FAILED: Final = "ImagePullFailed"  # the node cannot get the indexer's image
 CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"  # the container cannot be made: a Secret is missing, say
 QUOTA_EXCEEDED: Final = "QuotaExceeded"  # a ResourceQuota refuses the pod; tried again every few seconds
+HELPER_REFUSED: Final = "HelperRefused"  # Running=True: the job goes on with fewer pods than spec.parallelism
 POD_REFUSED: Final = "PodRefused"  # the API server refuses the pod: policy, permission or an invalid template
 NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot
 BLOCKED: Final = "Blocked"  # Running=False: the job waits for a service

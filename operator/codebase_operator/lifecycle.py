@@ -78,7 +78,8 @@ def _attend(view: View, s: Snapshot) -> Iterator[Action]:
         )
         yield from _fail(view, ErrorType.DEADLINE_EXCEEDED, f"{message}; what is indexed is kept")
         return
-    yield from _delete([p for p in view.unfinished if p is not view.pod], view, "its attempt was replaced")
+    replaced = [p for p in view.unfinished if p is not view.pod and p not in view.helpers]
+    yield from _delete(replaced, view, "its attempt was replaced")
     diagnosis = diagnosis_of(view, s)
     if diagnosis is None:
         yield from _without_pod(view, s)

@@ -45,7 +45,7 @@ class Loop:
 
     def __init__(
         self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int, *,
-        leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+        helper_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._database = database
@@ -53,6 +53,7 @@ class Loop:
         self._actuator = actuator
         self._namespace = namespace
         self._limit = limit
+        self._helper_limit = helper_limit
         self._leads = leads
         self._metrics = metrics or Metrics(leads)
         self._wake = asyncio.Event()
@@ -121,5 +122,5 @@ class Loop:
             self._answers, self._since = rows is not None, now
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
-            database_since=self._since, refusals=dict(self._world.refusals),
+            database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
         )  # fmt: skip

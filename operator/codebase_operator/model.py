@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_JOB_ID, JobState, pod_name
+from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_HELPER, LABEL_JOB_ID, JobState, pod_name
 from codebase_index.resource import Condition, IndexingJob, IndexingJobSpec, IndexingJobStatus, Metadata
 from codebase_index.store.rows import JobRow
 
@@ -103,6 +103,8 @@ class Pod:
     name: str
     job_id: UUID
     attempt: int
+    helper: int = 0
+    """Number of a helper, from 1; 0 for the pod that holds the attempt."""
     version: str = ""
     finished: bool = False
     failure: str = ""
@@ -127,6 +129,7 @@ class Pod:
         labels = meta.get("labels") or {}
         try:
             job_id, attempt = UUID(labels[LABEL_JOB_ID]), int(labels[LABEL_ATTEMPT])
+            helper = int(labels.get(LABEL_HELPER, 0))
         except (KeyError, ValueError):
             return None
         phase = status.get("phase", "Pending")
@@ -137,7 +140,7 @@ class Pod:
         main: dict[str, Any] = next(iter(spec.get("containers") or []), {})
         limits: dict[str, Any] = (main.get("resources") or {}).get("limits") or {}
         return cls(
-            id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt,
+            id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt, helper=helper,
             version=meta.get("resourceVersion", ""),
             finished=finished(body),
             failure=(status.get("reason") or "") if phase == "Failed" else "",
@@ -201,6 +204,8 @@ class Snapshot:
     """The database's facts, or None while it does not answer."""
     database_since: datetime
     """Since when the database answers (or does not): heartbeats from before prove nothing."""
+    helper_limit: int = 0
+    """How many helpers may run at once, of all jobs together."""
     refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
 
 
@@ -266,9 +271,14 @@ class View:
 
     @cached_property
     def pod(self) -> Pod | None:
-        """The pod of the current attempt."""
+        """The pod that holds the current attempt."""
         wanted = pod_name(self.job.name, self.attempt)
         return next((pod for pod in self.pods if pod.name == wanted), None)
+
+    @cached_property
+    def helpers(self) -> tuple[Pod, ...]:
+        """The further pods of the current attempt, finished ones too."""
+        return tuple(pod for pod in self.pods if pod.helper and pod.attempt == self.attempt)
 
 
 def views_of(snapshot: Snapshot) -> list[View]:

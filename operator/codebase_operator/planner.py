@@ -23,6 +23,7 @@ from codebase_operator.actions import (
 )
 from codebase_operator.conditions import Situation
 from codebase_operator.events import events_of
+from codebase_operator.helpers import helpers_for
 from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
 from codebase_operator.mirror import status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
@@ -49,6 +50,7 @@ def plan(s: Snapshot) -> list[Action]:
     for view in queue.admitted:
         actions.append(_admit(view, s.limit))
         changing.add(view.job.id)
+    actions += helpers_for([view for view in views if view.job.id not in changing], s)
     actions += _places(views, queue, s)
     for view in views:
         if view.job.id not in changing and not view.settled:

@@ -11,6 +11,7 @@ from codebase_index.job import (
     KIND,
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
+    LABEL_HELPER,
     LABEL_JOB,
     LABEL_JOB_ID,
     LABEL_TARGET,
@@ -33,14 +34,20 @@ _LOST_NODE_SECONDS: Final = 5
 """How long a pod stays on a node that Kubernetes knows to be lost; 300 s by default."""
 
 
-def indexer_pod(job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None) -> dict[str, Any]:
-    """Return the manifest of the pod that works on an attempt. `avoid_node` is left to other pods if it can be."""
+def indexer_pod(
+    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, helper: int = 0
+) -> dict[str, Any]:
+    """Return the manifest of the pod that works on an attempt, or of its helper of this number.
+
+    `avoid_node` is left to other pods if it can be.
+    """
     spec = _spec(job)
+    role = {LABEL_HELPER: str(helper)} if helper else {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": pod_name(job.name, attempt),
+            "name": pod_name(job.name, attempt, helper),
             "namespace": job.namespace,
             "labels": {
                 **template.labels,
@@ -51,11 +58,12 @@ def indexer_pod(job: Job, attempt: int, template: PodTemplate, avoid_node: str |
                 LABEL_JOB_ID: str(job.id),
                 LABEL_ATTEMPT: str(attempt),
                 LABEL_TARGET: spec.target,
+                **role,
             },
             "annotations": dict(template.annotations),
             "ownerReferences": [owner_of(job)],
         },
-        "spec": _pod_spec(job, attempt, template, avoid_node),
+        "spec": _pod_spec(job, attempt, template, avoid_node, helper),
     }
 
 
@@ -72,7 +80,9 @@ def _spec(job: Job) -> IndexingJobSpec:
     return job.spec
 
 
-def _pod_spec(job: Job, attempt: int, template: PodTemplate, avoid_node: str | None) -> dict[str, Any]:
+def _pod_spec(
+    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None, helper: int
+) -> dict[str, Any]:
     git = _spec(job).source.git
     secret = git.secret_ref.name if git and git.secret_ref else None
     optional = {
@@ -91,13 +101,13 @@ def _pod_spec(job: Job, attempt: int, template: PodTemplate, avoid_node: str | N
             "seccompProfile": {"type": "RuntimeDefault"}, **template.pod_security_context,
         },
         "tolerations": [*template.tolerations, *_leave_lost_nodes()],
-        "containers": [_container(job, attempt, template, secret)],
+        "containers": [_container(job, attempt, template, secret, helper)],
         "volumes": [*template.volumes, *_own_volumes(template, secret)],
         **{name: value for name, value in optional.items() if value},
     }  # fmt: skip
 
 
-def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None) -> dict[str, Any]:
+def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None, helper: int) -> dict[str, Any]:
     resources = _resources(_spec(job), template)
     mounts = [
         # Repositories are only ever read, whatever the template says.
@@ -111,7 +121,7 @@ def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None
         "name": CONTAINER,
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
-        "env": [*template.env, *_environment(job, attempt, resources)],
+        "env": [*template.env, *_environment(job, attempt, resources, helper)],
         "resources": resources,
         "volumeMounts": mounts,
         "securityContext": {
@@ -122,7 +132,9 @@ def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None
     }  # fmt: skip
 
 
-def _environment(job: Job, attempt: int, resources: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+def _environment(
+    job: Job, attempt: int, resources: dict[str, dict[str, str]], helper: int
+) -> list[dict[str, Any]]:
     # Doubled, because the kubelet expands $(NAME) with the other variables: a spec must not read the Secret.
     spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True).replace("$", "$$")
     return [
@@ -132,6 +144,7 @@ def _environment(job: Job, attempt: int, resources: dict[str, dict[str, str]]) -
         {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
         {"name": "CODEBASE_WORKERS", "value": str(workers(resources))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
+        *([{"name": "CODEBASE_HELPER", "value": str(helper)}] if helper else []),
     ]
 
 

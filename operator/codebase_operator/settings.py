@@ -59,16 +59,20 @@ class Settings:
     pod: str = ""
     """Who this operator is for the others: its pod's name, so that a restarted container is still the same."""
     metrics_port: int | None = None
+    helper_limit: int = 3
+    """How many further pods jobs with spec.parallelism may have at once, all together."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
-        That is CODEBASE_LEASE_NAME with CODEBASE_POD, and CODEBASE_METRICS_PORT. Raises SettingsInvalid.
+        That is CODEBASE_LEASE_NAME with CODEBASE_POD, CODEBASE_METRICS_PORT, and CODEBASE_MAX_HELPER_PODS. Raises
+        SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
             "CODEBASE_METRICS_PORT": env.get("CODEBASE_METRICS_PORT") or "0",
+            "CODEBASE_MAX_HELPER_PODS": env.get("CODEBASE_MAX_HELPER_PODS", "3"),
         }
         for name, value in numbers.items():
             if not value.isdigit():
@@ -83,6 +87,7 @@ class Settings:
         return cls(
             env["CODEBASE_NAMESPACE"], int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
+            int(numbers["CODEBASE_MAX_HELPER_PODS"]),
         )  # fmt: skip
 
 

@@ -46,10 +46,10 @@ async def run_matrix(given: argparse.Namespace) -> int:
             outcomes = [outcome for _ in range(given.rounds) for outcome in await run(bench, fault)]
             rows.append(table.row_of(fault, outcomes))
             print(table.line(rows[-1]), flush=True)
+            if not given.only:  # after each row: what was measured in an hour survives what ends the next one
+                table.save(table.RESULTS / f"chaos-{nodes}-node.json", rows, seed=given.seed, nodes=nodes)
     print()
     table.show(rows)
-    if not given.only:
-        table.save(table.RESULTS / f"chaos-{nodes}-node.json", rows, seed=given.seed, nodes=nodes)
     return 0 if all(row["passed"] for row in rows) else 1
 
 

@@ -21,9 +21,18 @@ from tests.chaos.truth import Digests
 _RELEASE_SECONDS = 20.0
 """How long after the last job's end its slot, pod and connections may take to go: the exit grace is 10 s."""
 
+_CHUNKS_WITH_TERMS = """
+    SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
+                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
+    CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
+    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length AND c.index_id = parts.index_id"""
+
 _ORPHANS = {
     "chunks without a file": "FROM chunks c WHERE NOT EXISTS (SELECT FROM files WHERE id = c.file_id)",
     "vectors without a chunk": "FROM embeddings e WHERE NOT EXISTS (SELECT FROM chunks WHERE id = e.chunk_id)",
+    "chunks without terms": f"FROM chunks WHERE id NOT IN (SELECT id FROM ({_CHUNKS_WITH_TERMS}) held)",
+    "chunks with their terms in two places": f"""
+        FROM (SELECT id FROM ({_CHUNKS_WITH_TERMS}) held GROUP BY id HAVING count(*) > 1) twice""",
     "work rows of no job": "FROM work w WHERE NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id)",
     "work rows left by completed jobs": """
         FROM work w JOIN jobs j ON j.id = w.job_id WHERE j.state = 'completed' AND w.state <> 'skipped'""",

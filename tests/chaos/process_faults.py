@@ -87,14 +87,20 @@ def _starve(victim: Victim) -> datetime:
     try:
         while _kills(group / events) == kills:
             assert time.monotonic() < deadline, f"the kernel kills nothing in {group}"
-            # Version 1 refuses a limit below what it can not reclaim, so it is tightened step by step.
-            with suppress(OSError):
-                (group / limit).write_text(str(int((group / use).read_text()) - 1_000_000))
-            time.sleep(0.01)
+            _tighten(group / limit, int((group / use).read_text()))
+            time.sleep(0.002)
         return datetime.now(UTC)
     finally:
         with suppress(FileNotFoundError):  # where the whole container died, its group went with it
             (group / limit).write_text(before)
+
+
+def _tighten(limit: Path, use: int) -> None:
+    """Set a limit as far below the use as the kernel takes it: version 1 refuses what it can not reclaim."""
+    for below in (64_000_000, 16_000_000, 4_000_000, 1_000_000, 0):
+        with suppress(OSError):
+            limit.write_text(str(max(0, use - below)))
+            return
 
 
 def _kills(events: Path) -> int:

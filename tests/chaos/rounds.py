@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
+
 from codebase_index.job import FINAL, JobState
+from demo.connection import ToolFailed
 from tests.chaos import truth
 from tests.chaos.client import Client
 from tests.chaos.cluster import Cluster, Victim
@@ -26,14 +29,21 @@ from tests.cluster import REPOSITORIES
 from tests.fixtures.generate_test_repo import generate
 
 JOBS = 3
-FILES = 600
-"""Of some 32 kB: three jobs take some 15 s on two cores, and 1 % of the files are six."""
+FILES = 400
+"""Of some 32 kB: three jobs take some 10 s on two cores, and 1 % of the files are four."""
 
 WINDOW = (0.2, 0.5)
 """Share of the files after which a fault strikes; a job is beyond 60 % before the slowest fault is done."""
 
 END_SECONDS = 240.0
 """A job that is not over so long after its start hangs."""
+
+SERVER_SECONDS = 60.0
+"""Until the server of a cluster that was just broken on purpose takes calls again."""
+
+
+class TooLate(Exception):
+    """A job was over before its fault could be done: the round proves nothing, and has to be done again."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
         if fault.hits_all:
             strikes = [await _strike(bench, fault, job_ids)] * len(job_ids)
         else:
-            strikes = list(await asyncio.gather(*(_strike(bench, fault, [job_id]) for job_id in job_ids)))
+            strikes = await _all(*(_strike(bench, fault, [job_id]) for job_id in job_ids))
         await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
     expected = [
         Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
@@ -127,12 +137,22 @@ async def start(bench: Bench) -> list[UUID]:
     """Start a job for each repository through the MCP server, on no index at all; what was noted is forgotten."""
     await bench.facts.fetch("TRUNCATE chaos.changes, chaos.writes")
     await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)])
-    async with bench.cluster.tools() as tools:
-        started = [
-            await tools.call("start_indexing_background", repo_path=str(folder)) for folder in bench.repositories
-        ]
-    assert all(job["created"] for job in started), f"a job of an earlier round is still active: {started}"
-    return [UUID(job["job_id"]) for job in started]
+    active = [job["id"] for job in await _jobs(bench) if JobState(job["state"]) not in FINAL]
+    assert not active, f"jobs of an earlier round are still active: {active}"
+    return [await _start(bench.cluster, folder) for folder in bench.repositories]
+
+
+async def _start(cluster: Cluster, folder: Path) -> UUID:
+    """Start a job as a patient user does: after the last fault, a call may still meet the former server."""
+    deadline = time.monotonic() + SERVER_SECONDS
+    while True:
+        try:
+            async with asyncio.timeout(10), cluster.tools() as tools:
+                return UUID((await tools.call("start_indexing_background", repo_path=str(folder)))["job_id"])
+        except (ToolFailed, OSError, httpx.HTTPError, TimeoutError, RuntimeError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.5)
 
 
 async def row(facts: Facts, job_id: UUID) -> Any:
@@ -143,13 +163,12 @@ async def row(facts: Facts, job_id: UUID) -> Any:
 
 
 async def victim_at(bench: Bench, job_id: UUID, share: float) -> Victim:
-    """Wait until a job has finished this share of its files. Raises AssertionError when it is over before."""
+    """Wait until a job has finished this share of its files. Raises TooLate when it is over before."""
     deadline = time.monotonic() + END_SECONDS
     while True:
         job = await row(bench.facts, job_id)
-        assert JobState(job["state"]) not in FINAL, (
-            f"job {job_id} is {job['state']} before the fault: {job['message']}"
-        )
+        if JobState(job["state"]) in FINAL:
+            raise TooLate(f"job {job_id} is {job['state']} before the fault: {job['message']}")
         assert time.monotonic() < deadline, f"job {job_id} does not start: {job['message']}"
         done = job["files_indexed"] + job["files_skipped"]
         if job["files_total"] and job["pod"] and done >= share * job["files_total"]:
@@ -165,6 +184,26 @@ async def over(bench: Bench, job_id: UUID) -> None:
         if JobState((await row(bench.facts, job_id))["state"]) in FINAL:
             return
         await asyncio.sleep(0.2)
+
+
+async def _all(*strikes: Awaitable[Strike]) -> list[Strike]:
+    """Wait for all of them, also when one was too late: none may strike into the next round."""
+    done = await asyncio.gather(*strikes, return_exceptions=True)
+    for end in done:
+        if isinstance(end, BaseException):
+            raise end
+    return [end for end in done if isinstance(end, Strike)]
+
+
+async def over_all(bench: Bench) -> None:
+    """Wait until no job of the bench's repositories is active."""
+    await asyncio.gather(*(over(bench, job["id"]) for job in await _jobs(bench)))
+
+
+async def _jobs(bench: Bench) -> Sequence[Any]:
+    return await bench.facts.fetch(
+        "SELECT * FROM jobs WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)]
+    )
 
 
 async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Strike:

@@ -71,7 +71,6 @@ def save(path: Path, rows: Sequence[dict[str, Any]], **facts: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = {"command": " ".join(["python -m tests.chaos", *sys.argv[1:]]), "machine": machine(), **facts}
     path.write_text(json.dumps({**measured, "rows": rows}, indent=1) + "\n")
-    print(f"written to {path.relative_to(CHECKOUT)}")
 
 
 def machine() -> dict[str, Any]:

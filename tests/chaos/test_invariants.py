@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from codebase_index.job import JobState
+from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
@@ -120,7 +121,7 @@ async def job_id(facts: Facts, dsn: str) -> UUID:
     await work.claim(job_id, 1, pod, 10)
     index_id = await Indexes(database).ensure(row, "static/x")
     writer = Writer(job_id, 1, index_id, "static/x", "1")
-    await Chunks(database).commit_batch(writer, [FILE])
+    await Chunks(database).commit_batch(writer, Processed([FILE], [encode([{"one": 1}, {"two": 1}])]))
     await Chunks(database).complete(writer, "done")
     assert await jobs.release_slot(job_id)
     await database.close()
@@ -129,7 +130,7 @@ async def job_id(facts: Facts, dsn: str) -> UUID:
 
 FILE = Indexed(
     0, "a.py", "python", hashlib.sha1(b"a").digest(),
-    [Chunk(1, 2, None, "one", {"one": 1}), Chunk(3, 4, "f", "two", {"two": 1})],
+    [Chunk(1, 2, None, "one"), Chunk(3, 4, "f", "two")],
     np.array([[0.25, 0.5], [0.125, 1.0]], np.float32),
 )  # fmt: skip
 TRUTH = {"a.py": truth._digest(FILE)}
@@ -161,9 +162,27 @@ async def test_a_damaged_index_differs_from_the_truth(facts: Facts, job_id: UUID
     assert truth.differences(TRUTH, await truth.stored(facts, job_id))
 
 
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("DELETE FROM pending_terms", "2 chunks without terms"),
+        (
+            "INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) "
+            "SELECT index_id, chunks, total_length, first_ids, run_lengths FROM pending_terms",
+            "2 chunks with their terms in two places",
+        ),
+    ],
+)
+async def test_chunks_without_terms_or_with_twice_as_many_are_seen(
+    facts: Facts, job_id: UUID, damage: str, found: str
+) -> None:
+    await facts.script(damage)
+    assert await stored_wrong(facts) == [found]
+
+
 async def test_chunks_written_outside_the_fence_are_seen(facts: Facts, job_id: UUID) -> None:
     await facts.script(
-        "INSERT INTO chunks SELECT nextval('chunk_ids'), index_id, file_id, 5, 6, NULL, 'x', terms FROM chunks"
+        "INSERT INTO chunks SELECT nextval('chunk_ids'), index_id, file_id, 5, 6, NULL, 'x' FROM chunks"
     )
     assert any("without counting them under the fence" in problem for problem in await stored_wrong(facts))
 

@@ -37,7 +37,7 @@ def compute(folder: Path) -> Digests:
     embedder = factory.create("static", None)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     items = [Item(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)]
-    results = files.process(folder, items, {}, "", embedder)
+    results = files.process(folder, items, {}, "", embedder).results
     return {file.path: _digest(file) for file in results if isinstance(file, Indexed)}
 
 

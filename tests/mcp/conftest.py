@@ -1,8 +1,9 @@
 """A server over a real database. Its Kubernetes API is a closed port, unless a test brings the cluster."""
 
 import json
+import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,16 @@ from mcp_types import CallToolResult
 
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import Phase
+from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
 from codebase_index.source import SourcePolicy
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
-from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
+from codebase_index.symbols import Kind, Symbol
 from codebase_index.text import term_frequencies
 from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.jobs import JobService
@@ -71,7 +73,7 @@ async def server(
         {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
     )
     jobs = JobService(policy, cluster, Jobs(database), Work(database))
-    search = SearchService(Indexes(database), Search(database), lambda _: embedder)
+    search = SearchService.over(database, lambda _: embedder)
     yield build_server(jobs, search)
     await jobs.close()
     search.close()
@@ -123,6 +125,17 @@ def refused() -> Callable[[CallToolResult], str]:
     return refused
 
 
+def defined(lines: Sequence[str]) -> Iterator[Symbol]:
+    """Find what lines of simple Python define: classes, and functions in the class before them."""
+    scope = ""
+    for line in lines:
+        if found := re.match(r"class (\w+)", line):
+            scope = found[1] + "."
+            yield Symbol(found[1], found[1], Kind.CLASS)
+        elif found := re.match(r"( *)def (\w+)", line):
+            yield Symbol(scope * bool(found[1]) + found[2], found[2], Kind.METHOD if found[1] else Kind.FUNCTION)
+
+
 class Shop:
     """Puts jobs and indexes into the database, with the store's own methods: what the indexer does."""
 
@@ -150,16 +163,19 @@ class Shop:
         return job_id
 
     async def indexing(
-        self, files: dict[str, str], path: str = "/work/shop", **spec: Any
+        self, files: dict[str, str], path: str = "/work/shop", more: Sequence[str] = (), **spec: Any
     ) -> tuple[JobRow, Writer]:
-        """A running job that has stored these files, one chunk for each ten lines."""
+        """A running job that has stored these files, one chunk for each ten lines, and has `more` to do."""
         job_id = await self.running(path, percent=30, **spec)
         row = await self.jobs.get(job_id)
         index_id = await self._indexes.ensure(row, self._embedder.name)
         writer = Writer(job_id, 1, index_id, self._embedder.name, "test-1")
-        await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in files.items()])
+        listed = {**files, **dict.fromkeys(more, "")}
+        await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in listed.items()])
         await self.work.claim(job_id, 1, "p1", len(files))
-        await self._chunks.commit_batch(writer, [self._indexed(i, *item) for i, item in enumerate(files.items())])
+        results = [self._indexed(i, *item) for i, item in enumerate(files.items())]
+        terms = encode([term_frequencies(f"{r.path} {c.text}") for r in results for c in r.chunks])
+        await self._chunks.commit_batch(writer, Processed(results, [terms]))
         return row, writer
 
     async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:
@@ -173,7 +189,7 @@ class Shop:
         lines = text.splitlines()
         parts = [(i, lines[i : i + 10]) for i in range(0, len(lines), 10)]
         chunks = [
-            Chunk(first + 1, first + len(part), None, "\n".join(part), term_frequencies(" ".join([name, *part])))
+            Chunk(first + 1, first + len(part), None, "\n".join(part), defines=list(defined(part)))
             for first, part in parts
         ]
         vectors = self._embedder.embed_documents([c.text for c in chunks])

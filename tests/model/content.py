@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Skipped, Unchanged
+from codebase_index.postings import encode
+from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Processed, Skipped, Unchanged
 from codebase_index.store.work import Entry, Item
 
 MODEL = "model/4"
@@ -16,7 +17,9 @@ DIMENSION = 4
 def listing(repo: int, number: int) -> list[Entry]:
     """What a scan for job `number` finds; repositories change between jobs, not between attempts."""
     files = 3 + (repo + number) % 4
-    entries = [Entry(f"r{repo}/f{n}.py", 10 + n) for n in range(files)]
+    paths = [f"r{repo}/f{n}.py" for n in range(files)]
+    # git vouches for every second file: the freeze takes those over that the index has.
+    entries = [Entry(path, 10 + n, None, None if n % 2 else _digest(path)) for n, path in enumerate(paths)]
     entries.insert(number % files, Entry(f"r{repo}/big{number % 2}.bin", 10**9, "too large"))
     entries.append(Entry(f"r{repo}/data{number % 3}.bin", 5))
     return entries
@@ -27,10 +30,15 @@ def skip_reason(path: str) -> str | None:
     return "binary" if path.endswith(".bin") else None
 
 
+def same_kind(path: str, other: str) -> bool:
+    """Chunks are a function of the path: no file becomes another one."""
+    return path == other
+
+
 def chunks_of(path: str) -> list[Chunk]:
     """0 to 3 chunks."""
     count = _digest(path)[0] % 4
-    return [Chunk(10 * n + 1, 10 * n + 9, None, f"{path} part {n}", {"part": n + 1}) for n in range(count)]
+    return [Chunk(10 * n + 1, 10 * n + 9, None, f"{path} part {n}") for n in range(count)]
 
 
 def vectors_of(path: str) -> NDArray[np.float32]:
@@ -38,9 +46,16 @@ def vectors_of(path: str) -> NDArray[np.float32]:
     return np.full((len(chunks_of(path)), DIMENSION), len(path), dtype=np.float32)
 
 
-def process(items: list[Item], known: dict[str, KnownFile]) -> list[FileResult]:
+def process(items: list[Item], known: dict[str, KnownFile]) -> Processed:
     """What the indexer's pool makes of a batch."""
-    return [_result(item, known.get(item.path)) for item in items]
+    results = [_result(item, known.get(item.path)) for item in items]
+    return Processed(results, [encode(terms_of(results))])
+
+
+def terms_of(results: list[FileResult]) -> list[dict[str, int]]:
+    """The terms of the chunks of a batch."""
+    chunks = [chunk for result in results if isinstance(result, Indexed) for chunk in result.chunks]
+    return [{"part": 1, chunk.text.split()[-1]: 1} for chunk in chunks]
 
 
 def _result(item: Item, known: KnownFile | None) -> FileResult:
@@ -49,7 +64,7 @@ def _result(item: Item, known: KnownFile | None) -> FileResult:
     blob = _digest(item.path)
     if known and known.blob == blob and known.fingerprint == FINGERPRINT:
         return Unchanged(item.seq, known.file_id, known.chunks)
-    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path))
+    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path), item.size)
 
 
 def _digest(path: str) -> bytes:

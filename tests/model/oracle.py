@@ -19,7 +19,7 @@ from codebase_index.job import (
     JobState,
     Phase,
 )
-from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.store.chunks import Chunks, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import Jobs, Progress
@@ -31,7 +31,7 @@ from tests.model.worker import Worker
 _WORK = """
 SELECT job_id, count(*) AS listed, count(*) FILTER (WHERE state = 'done') AS done,
        count(*) FILTER (WHERE state = 'skipped') AS skipped, count(*) FILTER (WHERE state = 'todo') AS todo,
-       COALESCE(array_agg(path) FILTER (WHERE state = 'done'), '{}') AS done_paths
+       COALESCE(array_agg(path) FILTER (WHERE state = 'done'), '{}') AS done_paths, array_agg(path) AS listed_paths
 FROM work GROUP BY job_id
 """
 _INDEX = """
@@ -43,6 +43,15 @@ FROM indexes i JOIN files f ON f.index_id = i.id
 LEFT JOIN chunks c ON c.file_id = f.id AND c.index_id = i.id
 LEFT JOIN embeddings e ON e.chunk_id = c.id AND e.index_id = i.id AND e.model = $1
 GROUP BY i.target, f.id
+"""
+_TERMS = """
+WITH held AS (
+    SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
+                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
+    CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
+    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length AND c.index_id = parts.index_id)
+SELECT (SELECT count(*) FROM chunks WHERE id NOT IN (SELECT id FROM held))
+     + (SELECT count(*) FROM held) - (SELECT count(DISTINCT id) FROM held)
 """
 _ORPHANS = """
 SELECT (SELECT count(*) FROM chunks c WHERE NOT EXISTS (SELECT FROM files f WHERE f.id = c.file_id))
@@ -155,10 +164,12 @@ class Oracle:
             hold("a completed job has done its list", whole, f"{counted} of {len(entries)}, {left} rows left")
         else:
             assert work is not None
-            wanted = set(work["done_paths"])
-            hold("the work list keeps every file", work["listed"] == len(entries), work["listed"])
+            taken = self._taken(row["id"], work)
+            wanted = set(work["done_paths"]) | taken
+            whole = row["files_unchanged"] == len(taken) == len(entries) - work["listed"]
+            hold("the work list keeps every file", whole, f"{work['listed']} and {row['files_unchanged']}")
             counted = (row["files_indexed"], row["files_skipped"])
-            done = (work["done"], work["skipped"])
+            done = (work["done"] + len(taken), work["skipped"])
             hold("the counters are those of the work list", counted == done, f"{counted}, not {done}")
         self.indexed[row["target"]] |= wanted
         chunks = sum(len(content.chunks_of(path)) for path in wanted)
@@ -167,6 +178,10 @@ class Oracle:
             row["chunks_created"] == chunks,
             f"{row['chunks_created']}/{chunks}",
         )
+
+    def _taken(self, job_id: UUID, work: Mapping[str, Any]) -> set[str]:
+        """Files that are not on the frozen list: the index had them as they are."""
+        return {e.path for e in self.entries[job_id]} - set(work["listed_paths"])
 
     async def _starts(self, rows: Mapping[UUID, Any]) -> None:
         counted = await self.oracle.fetch(
@@ -189,6 +204,7 @@ class Oracle:
         for target, paths in held.items():
             extra = paths - self.indexed[target]
             hold("no file is in the index that is not done", not extra, extra)
+        hold("a chunk has its terms in one place", await self.oracle.fetchval(_TERMS) == 0, "none, or two")
         hold("nothing is orphaned", await self.oracle.fetchval(_ORPHANS) == 0, "chunks, vectors or work")
         for row in sorted((r for r in rows.values() if r["started_at"]), key=lambda r: r["started_at"]):
             if row["target"] not in self.newest or self.newest[row["target"]][0] < row["started_at"]:
@@ -201,7 +217,9 @@ class Oracle:
                 wanted_paths = _indexable(self.entries[row["id"]])
                 hold("the index is the repository", held[target] == wanted_paths, held[target] ^ wanted_paths)
             else:
-                lost = set(work[row["id"]]["done_paths"]) - held[target] if row["id"] in work else set()
+                listed = work.get(row["id"])
+                done = set(listed["done_paths"]) | self._taken(row["id"], listed) if listed else set()
+                lost = done - held[target]
                 hold("a file that is done is in the index", not lost, lost)
 
     async def _fences(self, rows: Mapping[UUID, Any], workers: Iterable[Worker]) -> None:
@@ -220,7 +238,7 @@ class Oracle:
         jobs, work, chunks = Jobs(self.database), Work(self.database), Chunks(self.database)
         fence = (worker.job_id, worker.attempt)
         tries: dict[str, Callable[[], Awaitable[object]]] = {
-            "commit a batch": lambda: chunks.commit_batch(writer, []),
+            "commit a batch": lambda: chunks.commit_batch(writer, Processed([])),
             "claim the job": lambda: jobs.claim(*fence, worker.pod),
             "claim files": lambda: work.claim(*fence, worker.pod, 1),
             "freeze": lambda: work.freeze(*fence, []),

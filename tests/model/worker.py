@@ -6,11 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from codebase_index.job import ErrorType, ExitCode
-from codebase_index.store.chunks import Chunks, FileResult, Writer
+from codebase_index.store.chunks import Chunks, Processed, Writer
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
+from codebase_index.store.segments import Segments
 from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart
@@ -27,6 +29,8 @@ class Stage(Enum):
     RELEASE = auto()
     INDEX = auto()
     SWEEP = auto()
+    BUILD = auto()
+    TIDY = auto()
     COMPLETE = auto()
 
 
@@ -48,11 +52,11 @@ class Worker:
     code: int | None = None
     """How the process ended; None while it lives. -9: killed."""
     writer: Writer | None = None
-    batches: list[list[FileResult]] = field(default_factory=list)
+    batches: list[Processed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.jobs, self.work = Jobs(self.door), Work(self.door)
-        self.chunks, self.indexes = Chunks(self.door), Indexes(self.door)
+        self.chunks, self.indexes, self.segments = Chunks(self.door), Indexes(self.door), Segments(self.door)
         self._restart()
 
     def _restart(self) -> None:
@@ -113,7 +117,10 @@ class Worker:
                 row = await self.jobs.claim(self.job_id, self.attempt, self.pod)
                 self.stage = Stage.FREEZE if row.files_total is None else Stage.OPEN
             case Stage.FREEZE:
-                await self.work.freeze(self.job_id, self.attempt, self.entries)
+                row = await self.jobs.get(self.job_id)
+                index_id = await self.indexes.ensure(row, content.MODEL)
+                reuse = None if self.force else Reuse(index_id, content.FINGERPRINT, content.same_kind)
+                await self.work.freeze(self.job_id, self.attempt, self.entries, reuse)
                 self.stage = Stage.OPEN
             case Stage.OPEN:
                 row = await self.jobs.get(self.job_id)
@@ -129,6 +136,14 @@ class Worker:
             case Stage.SWEEP:
                 assert self.writer
                 await self.chunks.sweep(self.writer)
+                self.stage = Stage.BUILD
+            case Stage.BUILD:
+                assert self.writer
+                if not await self.segments.build(self.writer):
+                    self.stage = Stage.TIDY
+            case Stage.TIDY:
+                assert self.writer
+                await self.segments.tidy(self.writer)
                 self.stage = Stage.COMPLETE
             case Stage.COMPLETE:
                 assert self.writer

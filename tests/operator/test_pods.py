@@ -55,6 +55,17 @@ def test_pod_of_a_path() -> None:
     check("pod_of_a_path.json", indexer_pod(job("a", ref="main"), 1, TEMPLATE))
 
 
+def test_pod_of_a_helper() -> None:
+    wide = job("a", ref="main", parallelism=3)
+    pod, helper = indexer_pod(wide, 2, TEMPLATE), indexer_pod(wide, 2, TEMPLATE, helper=1)
+    assert helper["metadata"]["name"] == "a-a2-h1"
+    assert helper["metadata"]["labels"].pop("indexing.codebase-mcp.io/helper") == "1"
+    (container,) = helper["spec"]["containers"]
+    assert container["env"].pop() == {"name": "CODEBASE_HELPER", "value": "1"}
+    helper["metadata"]["name"] = pod["metadata"]["name"]
+    assert helper == pod
+
+
 def test_pod_of_a_git_source_on_another_node() -> None:
     git = {"url": "https://git.example.com/a.git", "secretRef": {"name": "token"}}
     of_git = job("a", source={"git": git}, resources={"memory": "8Gi", "cpu": "4"})

@@ -9,8 +9,10 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from codebase_index.job import ErrorType, ExitCode, JobState
+from codebase_index.job import ErrorType, ExitCode, JobState, pod_name
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
@@ -59,13 +61,16 @@ class Bench:
         await self.jobs.create(job)
         return job
 
-    async def start(self, job: IndexingJob, attempt: int = 1, program: str = WORKER) -> asyncio.subprocess.Process:
+    async def start(
+        self, job: IndexingJob, attempt: int = 1, program: str = WORKER, helper: int = 0
+    ) -> asyncio.subprocess.Process:
         assert await self.jobs.fence(UUID(job.metadata.uid), attempt, failed=False, message="Starting")
         environment = {
             **os.environ,
             "CODEBASE_JOB_ID": job.metadata.uid,
             "CODEBASE_ATTEMPT": str(attempt),
-            "CODEBASE_POD": f"{job.metadata.name}-a{attempt}",
+            "CODEBASE_POD": pod_name(job.metadata.name, attempt, helper),
+            "CODEBASE_HELPER": str(helper),
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
             "CODEBASE_WORKERS": "2",
             "CODEBASE_DATABASE_URL": self.dsn,
@@ -98,7 +103,7 @@ class Bench:
     async def index_of(self, job: IndexingJob) -> set[tuple[Any, ...]]:
         """What an index says, without the ids that differ from run to run."""
         rows = await self.fetch(
-            "SELECT f.path, f.language, f.blob, c.start_line, c.end_line, c.symbol, c.text, c.terms::text,"
+            "SELECT f.path, f.language, f.blob, c.start_line, c.end_line, c.symbol, c.text,"
             " e.model, e.embedding::text FROM indexes i JOIN files f ON f.index_id = i.id"
             " JOIN chunks c ON c.file_id = f.id JOIN embeddings e ON e.chunk_id = c.id WHERE i.target = $1",
             job.spec.target,
@@ -135,6 +140,14 @@ def make_tree(folder: Path, files: int, seed: int = 1) -> None:
             for i in range(rng.randint(3, 60))
         )
         path.write_text("".join(functions))
+
+
+def track(folder: Path) -> None:
+    """Let git track all, with an index that is surely younger than the files."""
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", "-C", folder, *command], check=True)
+    time.sleep(0.02)
+    os.utime(folder / ".git" / "index")
 
 
 async def test_every_file_is_indexed_or_skipped_with_a_reason(bench: Bench, own_code: Path) -> None:
@@ -212,6 +225,22 @@ async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
     assert after.keys() == before.keys() - {"package_1/module_1.py"} | {"new.py"}
     kept = {path for path in after if before.get(path) == after[path]}
     assert kept == after.keys() - {"new.py", "package_0/module_0.py"}
+
+
+async def test_what_git_vouches_for_is_not_read_again(bench: Bench) -> None:
+    folder = bench.root / "tree"
+    make_tree(folder, 30)
+    track(folder)
+    await bench.run(await bench.job("tree"))
+    before = await bench.fetch("SELECT id, chunks FROM files ORDER BY id")
+    (folder / "package_2" / "module_2.py").rename(folder / "moved.py")
+    track(folder)
+    code, row = await bench.run(await bench.job("tree"))
+    assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
+    assert (row.files_total, row.files_indexed, row.files_unchanged) == (30, 30, 30)
+    assert row.chunks_created == sum(r["chunks"] for r in before)
+    assert "(30 unchanged)" in row.message
+    assert await bench.fetch("SELECT id, chunks FROM files ORDER BY id") == before
 
 
 async def test_force_reindex_does_all_again(bench: Bench) -> None:

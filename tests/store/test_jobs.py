@@ -8,7 +8,7 @@ import pytest
 
 from codebase_index.job import FINAL, TRANSITIONS, JobState, Phase
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Skipped, Unchanged, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Skipped, Unchanged, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import (
     AnotherJobRuns,
@@ -105,7 +105,7 @@ async def test_the_old_attempt_can_write_nothing_after_the_fence(database: Datab
         jobs.claim(job_id, 1, "p1"),
         Work(database).claim(job_id, 1, "p1", 1),
         Work(database).freeze(job_id, 1, []),
-        Chunks(database).commit_batch(writer, [indexed(item.seq, "a.py")]),
+        Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")])),
         Chunks(database).sweep(writer),
     ):
         with pytest.raises(FenceLost, match="no action needed"):
@@ -121,7 +121,7 @@ async def test_after_a_cancel_nothing_can_be_written(database: Database) -> None
     cancelled = await jobs.cancel(job_id)
     assert cancelled.state is JobState.CANCELLED and cancelled.cancelled_at and not cancelled.completed_at
     with pytest.raises(FenceLost):
-        await Chunks(database).commit_batch(writer, [indexed(item.seq, "a.py")])
+        await Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")]))
 
 
 async def test_a_commit_and_a_cancel_at_once_leave_all_or_nothing(database: Database) -> None:
@@ -131,7 +131,7 @@ async def test_a_commit_and_a_cancel_at_once_leave_all_or_nothing(database: Data
         item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
         writer = await writer_for(database, job_id, 1)
         outcomes = await asyncio.gather(
-            Chunks(database).commit_batch(writer, [indexed(item.seq, "a.py")]),
+            Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")])),
             Jobs(database).cancel(job_id),
             return_exceptions=True,
         )
@@ -228,7 +228,7 @@ async def test_committing_a_batch_twice_counts_it_once(database: Database) -> No
     await Work(database).freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
     items = await Work(database).claim(job_id, 1, "p1", 2)
     writer = await writer_for(database, job_id, 1)
-    batch = [indexed(items[0].seq, "a.py"), Skipped(items[1].seq, "binary")]
+    batch = Processed([indexed(items[0].seq, "a.py"), Skipped(items[1].seq, "binary")])
     await Chunks(database).commit_batch(writer, batch)
     await Chunks(database).commit_batch(writer, batch)
     row = await Jobs(database).get(job_id)
@@ -253,7 +253,7 @@ async def test_a_second_job_sweeps_what_vanished_and_keeps_what_is_unchanged(dat
     writer = await writer_for(database, job_id, 1)
     known = (await Chunks(database).known(writer.index_id, ["a.py"]))["a.py"]
     assert known.fingerprint == "test:1" and known.chunks == 2
-    await Chunks(database).commit_batch(writer, [Unchanged(item.seq, known.file_id, known.chunks)])
+    await Chunks(database).commit_batch(writer, Processed([Unchanged(item.seq, known.file_id, known.chunks)]))
     assert await Chunks(database).sweep(writer) == 1
     await Chunks(database).complete(writer, "Complete")
     async with database.connection() as connection:
@@ -279,7 +279,7 @@ async def test_repeated_work_is_counted_by_file(database: Database) -> None:
     await Work(database).release(job_id, 1, "p1")
     items = await Work(database).claim(job_id, 1, "p1", 2)
     writer = await writer_for(database, job_id, 1)
-    await Chunks(database).commit_batch(writer, [indexed(i.seq, i.path) for i in items])
+    await Chunks(database).commit_batch(writer, Processed([indexed(i.seq, i.path) for i in items]))
     await Chunks(database).complete(writer, "Complete")
     assert (await Jobs(database).get(job_id)).files_repeated == 1
 
@@ -301,7 +301,7 @@ async def run_job(database: Database, job: IndexingJob, paths: list[str]) -> UUI
     await Work(database).freeze(job_id, 1, [Entry(path, 1) for path in paths])
     items = await Work(database).claim(job_id, 1, "p1", len(paths))
     writer = await writer_for(database, job_id, 1)
-    await Chunks(database).commit_batch(writer, [indexed(i.seq, i.path) for i in items])
+    await Chunks(database).commit_batch(writer, Processed([indexed(i.seq, i.path) for i in items]))
     await Chunks(database).complete(writer, "Complete")
     return job_id
 
@@ -312,7 +312,7 @@ async def writer_for(database: Database, job_id: UUID, attempt: int) -> Writer:
 
 
 def indexed(seq: int, path: str) -> Indexed:
-    chunks = [Chunk(n, n, f"f{n}", f"def f{n}(): pass", {"def": 1, f"f{n}": 2}) for n in (1, 2)]
+    chunks = [Chunk(n, n, f"f{n}", f"def f{n}(): pass") for n in (1, 2)]
     return Indexed(seq, path, "python", bytes(20), chunks, np.eye(2, 256, dtype=np.float32))
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from codebase_index import admin
+from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
 from codebase_index.store import removal as removal_module
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Writer
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IndexInUse
 from codebase_index.store.indexes import Indexes
@@ -34,10 +35,10 @@ async def written(database: Database, job: IndexingJob, files: int = FILES) -> W
     row = await Jobs(database).get(job_id)
     writer = Writer(job_id, 1, await Indexes(database).ensure(row, MODEL), MODEL, "v1")
     vectors = np.eye(CHUNKS_OF_A_FILE, 256, dtype=np.float32)
-    chunks = [Chunk(n, n, None, f"text {n}", {"needle": 1}) for n in range(1, CHUNKS_OF_A_FILE + 1)]
-    await Chunks(database).commit_batch(
-        writer, [Indexed(i.seq, i.path, "python", bytes(20), chunks, vectors) for i in items]
-    )
+    chunks = [Chunk(n, n, None, f"text {n}") for n in range(1, CHUNKS_OF_A_FILE + 1)]
+    results = [Indexed(i.seq, i.path, "python", bytes(20), chunks, vectors) for i in items]
+    terms = encode([{"needle": 1}] * CHUNKS_OF_A_FILE * files)
+    await Chunks(database).commit_batch(writer, Processed(results, [terms]))
     return writer
 
 
@@ -235,9 +236,9 @@ async def test_a_replaced_worker_can_write_nothing_into_an_index_that_is_removed
     await Jobs(database).release_slot(writer.job_id)
     await Removal(database).take_out(writer.index_id)
     vectors = np.eye(1, 256, dtype=np.float32)
-    late = Indexed(0, "late.py", None, bytes(20), [Chunk(1, 1, None, "x", {"x": 1})], vectors)
+    late = Indexed(0, "late.py", None, bytes(20), [Chunk(1, 1, None, "x")], vectors)
     with pytest.raises(FenceLost):
-        await Chunks(database).commit_batch(writer, [late])
+        await Chunks(database).commit_batch(writer, Processed([late]))
     await Removal(database).empty(writer.index_id, nothing)
     assert await count(database, "files") == await count(database, "chunks") == 0
 

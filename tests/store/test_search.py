@@ -3,10 +3,11 @@ import pytest
 from numpy.typing import NDArray
 
 from codebase_index.job import JobState
-from codebase_index.store.chunks import Chunk, Chunks, Indexed
+from codebase_index.postings import encode
+from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.search import Filters, Search, quote, selection
+from codebase_index.store.search import Filters, Search
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import custom_resource, started, writer_for
 
@@ -30,10 +31,11 @@ async def index(database: Database) -> int:
     items = await Work(database).claim(job_id, 1, "p1", 9)
     writer = await writer_for(database, job_id, 1)
     results = [
-        Indexed(i.seq, i.path, files[i.path][0], bytes(20), [Chunk(1, 9, "s", *files[i.path][1:])], unit(i.seq))
+        Indexed(i.seq, i.path, files[i.path][0], bytes(20), [Chunk(1, 9, "s", files[i.path][1])], unit(i.seq))
         for i in items
     ]
-    await Chunks(database).commit_batch(writer, results)
+    terms = encode([files[i.path][2] for i in items])
+    await Chunks(database).commit_batch(writer, Processed(results, [terms]))
     await Chunks(database).complete(writer, "Complete")
     return writer.index_id
 
@@ -52,7 +54,7 @@ async def test_the_lexical_arm_finds_a_term_that_the_vector_misses(database: Dat
 
 
 @pytest.mark.parametrize(
-    "term", ["o'reilly", "back\\slash", "'; DROP TABLE chunks; --", "a & !b | (", "\u2028", ":*"]
+    "term", ["o'reilly", "back\\slash", "'; DROP TABLE chunks; --", "a & !b | (", "\u2028", ":*", ""]
 )
 async def test_no_term_is_read_as_query_syntax(database: Database, index: int, term: str) -> None:
     found = await paths(database, index, vector=unit(0)[0], terms=[term])
@@ -92,15 +94,3 @@ async def test_an_index_is_listed_with_its_newest_job(database: Database, index:
     row = (await Indexes(database).list())[0]
     assert (row.id, row.source, row.job_state) == (index, "/work/shop", JobState.COMPLETED)
     assert await Search(database).counts([index]) == (3, 3)
-
-
-def test_rare_terms_are_taken_until_the_budget_is_spent() -> None:
-    assert selection([("a", 0.001), ("b", 0.01), ("the", 0.9)], 100_000) == "'a' | 'b'"
-
-
-def test_where_all_terms_are_common_chunks_must_hold_the_three_rarest() -> None:
-    assert selection([("a", 0.5), ("b", 0.6), ("c", 0.7), ("d", 0.8)], 100_000) == "'a' & 'b' & 'c'"
-
-
-def test_a_quoted_term_doubles_what_would_end_it() -> None:
-    assert quote("it's\\") == "'it''s\\\\'"

@@ -47,7 +47,7 @@ CASES: dict[str, Object] = {
             "roots": [{"path": "/srv/a", "existingClaim": "a"}, {"path": "/srv/b", "existingClaim": "b"}],
             "gitHosts": ["git.invalid"],
         },
-        "limits": {"maxConcurrentJobs": 5, "maxIndexerPods": 20},
+        "limits": {"maxConcurrentJobs": 5, "maxHelperPods": 7, "maxIndexerPods": 20},
         "indexer": {
             "priorityClass": {"create": False, "name": "background"},
             "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.invalid"}],
@@ -449,7 +449,7 @@ def test_the_quota_counts_indexers_alone_and_leaves_room_for_replacements() -> N
     (quota,) = of_kind(objects, "ResourceQuota")
     (priority,) = of_kind(objects, "PriorityClass")
     (scope,) = quota["spec"]["scopeSelector"]["matchExpressions"]
-    assert quota["spec"]["hard"] == {"pods": "6"}
+    assert quota["spec"]["hard"] == {"pods": "9"}
     assert scope == {"scopeName": "PriorityClass", "operator": "In", "values": [priority["metadata"]["name"]]}
     users = {component for component, pod in pods(objects) if pod["spec"].get("priorityClassName")}
     assert users == {"indexer"}

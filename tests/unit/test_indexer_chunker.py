@@ -1,6 +1,7 @@
-# ruff: noqa: E501 - the samples of code are easier to read in whole lines
 """The chunker: nothing lost, nothing twice, whatever the bytes; cuts and symbols as a reader expects them."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -9,98 +10,12 @@ from hypothesis import strategies as st
 
 from codebase_indexer import chunker, grammars
 from codebase_indexer.chunker import MAX_BYTES, MIN_BYTES, chunk
+from codebase_indexer.languages import LANGUAGES
+from codebase_indexer.prose import FORMATS
+from tests.fixtures.snippets import LONG as SOURCES
+from tests.fixtures.snippets import SHORT, SNIPPETS, body
 
-GRAMMARS = [
-    "python", "javascript", "typescript", "tsx", "go", "rust", "java", "c", "cpp", "ruby", "php", "csharp", "bash",
-]  # fmt: skip
-
-FILL = 45  # lines of body that make a definition about 1,200 bytes long: a chunk of its own
-
-
-def body(statement: str, indent: str = "    ") -> str:
-    return "".join(f"{indent}{statement.format(i)}\n" for i in range(FILL))
-
-
-SOURCES: dict[str, tuple[str, list[str]]] = {
-    "python": (
-        '"""Module."""\nimport os\n\nLIMIT = 3\n\n'
-        "# about first\n@cache\ndef first(a):\n" + body("value_{0} = compute(a, {0})")
-        + "\n\nclass Store:\n    '''Keeps things.'''\n\n    def get(self):\n" + body("v_{0} = self.x[{0}]", " " * 8)
-        + "\n    async def put(self):\n" + body("v_{0} = self.y[{0}]", " " * 8)
-        + "\n\nif __name__ == '__main__':\n    first(LIMIT)\n",
-        ["first", "Store", "Store.put"],
-    ),
-    "javascript": (
-        "import x from 'x';\n\n/** about */\nexport function first(a) {\n" + body("const v{0} = a + {0};") + "}\n\n"
-        "export const second = async (b) => {\n" + body("const w{0} = b * {0};") + "};\n\n"
-        "class Store {\n  get() {\n" + body("this.v{0} = {0};") + "  }\n\n  put() {\n" + body("this.w{0} = {0};")
-        + "  }\n}\n",
-        ["first", "second", "Store", "Store.put"],
-    ),
-    "typescript": (
-        "export interface Shape {\n" + body("side{0}: number;") + "}\n\n"
-        "export abstract class Store<T> {\n  private get(a: T): void {\n" + body("this.v{0} = {0};") + "  }\n}\n\n"
-        "namespace Deep {\n  export function inner() {\n" + body("let w{0} = {0};") + "  }\n}\n",
-        ["Shape", "Store", "Deep"],
-    ),
-    "tsx": (
-        "const App: FC = () => {\n" + body("const v{0} = use({0});") + "  return <div>hello</div>;\n};\n\n"
-        "export function Page() {\n" + body("const w{0} = use({0});") + "  return <App />;\n}\n",
-        ["App", "Page"],
-    ),
-    "go": (
-        "package main\n\nimport \"fmt\"\n\n// Server serves.\ntype Server struct {\n" + body("field{0} int64 // note {0}", "\t")
-        + "}\n\n// Run runs.\nfunc (s *Server) Run(n int) error {\n" + body("fmt.Println(n, {0}, s)", "\t")
-        + "}\n\nfunc (l List[T]) Len() int {\n" + body("fmt.Println(l, {0})", "\t") + "}\n\nfunc main() {\n"
-        + body("fmt.Println(\"main\", {0})", "\t") + "}\n",
-        ["Server", "Server.Run", "List.Len", "main"],
-    ),
-    "rust": (
-        "use std::io;\n\n/// About.\n#[derive(Debug)]\npub struct Store {\n" + body("field_{0}: Vec<u8>, // {0}")
-        + "}\n\nimpl Store {\n    pub fn get(&self) {\n" + body("let v{0} = self.field_{0};", " " * 8)
-        + "    }\n\n    fn put(&mut self) {\n" + body("let w{0} = self.field_{0};", " " * 8) + "    }\n}\n",
-        ["Store", "Store.get", "Store.put"],
-    ),
-    "java": (
-        "package a.b;\n\n/** About. */\n@Entity\npublic class Store {\n    @Override\n    public void get() {\n"
-        + body("int v{0} = {0};", " " * 8) + "    }\n\n    Store() {\n" + body("int w{0} = {0} + 1;", " " * 8)
-        + "    }\n}\n\nenum Colour {\n" + ",\n".join(f"    COLOUR_NUMBER_{i}" for i in range(FILL)) + "\n}\n",
-        ["Store", "Store.Store", "Colour"],
-    ),
-    "c": (
-        "#include <x.h>\n\n/* about */\nstatic char *first(int a)\n{\n" + body("int v{0} = a + {0} * 2;") + "}\n\n"
-        "struct point {\n" + body("int coordinate_{0}; /* {0} */") + "};\n\nint second(struct point *p)\n{\n"
-        + body("p->coordinate_{0} = {0};") + "}\n",
-        ["first", "point", "second"],
-    ),
-    "cpp": (
-        "namespace app {\n\ntemplate <typename T>\nclass Store {\n public:\n  void get() {\n" + body("int v{0} = {0};")
-        + "  }\n};\n\nvoid Store::put(int a) {\n" + body("int w{0} = a + {0};") + "}\n\n}  // namespace app\n",
-        ["app.Store", "app.Store::put"],
-    ),
-    "ruby": (
-        "module App\n  class Store\n    # about\n    def get(a)\n" + body("v{0} = a + {0}", " " * 6)
-        + "    end\n\n    def self.put(b)\n" + body("w{0} = b + {0}", " " * 6) + "    end\n  end\nend\n",
-        ["App.Store", "App.Store.put"],
-    ),
-    "php": (
-        "<?php\nnamespace App;\n\n/** about */\nclass Store {\n    public function get($a) {\n"
-        + body("$v{0} = $a + {0};", " " * 8) + "    }\n\n    private function put($b) {\n"
-        + body("$w{0} = $b + {0};", " " * 8) + "    }\n}\n\nfunction first() {\n" + body("echo {0} + 100;") + "}\n",
-        ["Store", "Store.put", "first"],
-    ),
-    "csharp": (
-        "using System;\n\nnamespace App\n{\n    /// <summary>About</summary>\n    [Serializable]\n    public class Store\n"
-        "    {\n        public int Get(int a)\n        {\n" + body("var v{0} = a + {0};", " " * 12)
-        + "        }\n\n        void Put()\n        {\n" + body("var w{0} = {0};", " " * 12) + "        }\n    }\n}\n",
-        ["App.Store", "App.Store.Put"],
-    ),
-    "bash": (
-        "#!/bin/bash\nset -eu\n\n# about\nfirst() {\n" + body("echo value {0} of many") + "}\n\nfunction second {\n"
-        + body("echo other value {0} of many") + "}\n\nfirst; second\n",
-        ["first", "second"],
-    ),
-}  # fmt: skip
+GRAMMARS = sorted({language.grammar for language in LANGUAGES.values() if language.grammar} - {"notebook"})
 
 
 def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
@@ -116,7 +31,7 @@ def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
         assert piece.text.encode()  # no lone surrogates
 
 
-@pytest.mark.parametrize("grammar", GRAMMARS)
+@pytest.mark.parametrize("grammar", SOURCES)
 def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
     source, names = SOURCES[grammar]
     data = source.encode()
@@ -129,6 +44,58 @@ def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
     symbols = [p.symbol for p in pieces]
     for name in names:
         assert name in symbols
+
+
+@pytest.mark.parametrize("grammar", SHORT)
+def test_every_definition_of_a_chunk_is_noted_with_its_kind(grammar: str) -> None:
+    source, defined = SHORT[grammar]
+    (piece,) = chunk(source.encode(), grammar)
+    assert [f"{symbol.kind} {symbol.name}" for symbol in piece.defines] == defined
+
+
+def test_every_grammar_has_a_sample() -> None:
+    assert set(GRAMMARS) - {"asciidoc"} <= SNIPPETS.keys()
+
+
+def test_grammars_are_loaded_when_they_are_needed() -> None:
+    code = (
+        "import sys, codebase_indexer.files\n"
+        "from codebase_indexer import grammars\n"
+        "print(grammars.load.cache_info().currsize,"
+        " sum('language_pack.bindings.' in name for name in sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["0", "0"]
+
+
+def test_members_of_small_classes_are_noted() -> None:
+    (piece,) = chunk(b"LIMIT = 1\nclass Store:\n    size = 2\n    def put(self):\n        x = 1\n", "python")
+    assert [(s.name, s.plain, s.kind) for s in piece.defines] == [
+        ("LIMIT", "LIMIT", "constant"), ("Store", "Store", "class"), ("Store.put", "put", "method"),
+    ]  # fmt: skip
+    assert (piece.symbol, piece.kind) == ("Store", "class")
+
+
+@pytest.mark.parametrize(
+    ("grammar", "source", "name", "plain"),
+    [
+        ("cpp", b"void app::Store::put(int a) { }\n", "app::Store::put", "put"),
+        ("go", b"package a\nfunc (s *Server[T]) Run() {}\n", "Server.Run", "Run"),
+        ("lua", b"function M.sub:put() end\n", "M.sub:put", "put"),
+        ("hcl", b'data "aws_ami" "web" { }\n', "data.aws_ami.web", "web"),
+        ("markdown", b"# v1.2: what is new\n", "v1.2: what is new", "v1.2: what is new"),
+    ],
+)
+def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: str) -> None:
+    (piece,) = chunk(source, grammar)
+    assert [(s.name, s.plain) for s in piece.defines] == [(name, plain)]
+
+
+def test_a_heading_is_named_by_its_path_and_not_looked_for_in_code() -> None:
+    text = "Guide\n=====\n\n## Install\n\n```sh\n# not a heading\n```\n\n### Linux\n\n## Use\n"
+    (piece,) = chunk(text.encode(), "markdown")
+    names = [symbol.name for symbol in piece.defines]
+    assert names == ["Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use"]
 
 
 def test_comments_and_decorators_stay_with_what_they_are_about() -> None:
@@ -173,7 +140,8 @@ def test_crlf_keeps_its_line_numbers() -> None:
 
 def test_markdown_is_cut_at_headings() -> None:
     text = "".join(f"# Heading {i}\n\n" + "words of a paragraph that goes on\n" * 30 + "\n" for i in range(5))
-    assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), None))
+    for grammar in ("markdown", None):
+        assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), grammar))
 
 
 def test_a_long_line_is_cut_between_characters() -> None:
@@ -228,8 +196,34 @@ LINES = st.lists(
 ).map("\n".join)
 
 
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Real code of a language with some of its bytes removed, doubled or changed."""
+    grammar = draw(st.sampled_from(sorted(SNIPPETS)))
+    data = SNIPPETS[grammar].encode() * draw(st.integers(1, 3))
+    for _ in range(draw(st.integers(1, 12))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 40)))
+        data = (
+            data[:start]
+            + draw(st.sampled_from([b"", data[start:end] * 2, b"{", b'"', b"(", b"\0", b"\r\n"]))
+            + data[end:]
+        )
+    return grammar, data
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutated())
+def test_damaged_code_is_covered_exactly_once(damaged: tuple[str, bytes]) -> None:
+    grammar, data = damaged
+    check_whole(data, chunk(data, grammar))
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([*GRAMMARS, None]), st.one_of(LINES.map(str.encode), st.binary(max_size=6000)))
+@given(
+    st.sampled_from([*GRAMMARS, *sorted(FORMATS), None]),
+    st.one_of(LINES.map(str.encode), st.binary(max_size=6000)),
+)
 @example("python", b"")
 @example("python", b"\n")
 @example("go", b"\xef\xbb\xbfpackage main\n")

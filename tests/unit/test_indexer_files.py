@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.postings import decode, find
 from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
 from codebase_index.store.work import Item
 from codebase_index.text import term_frequencies
@@ -27,9 +28,12 @@ FINGERPRINT = "1:test"
         ("a.d.ts", b"", "typescript", "typescript"),
         ("a.h", b"", "c", "cpp"),
         ("a.hpp", b"", "cpp", "cpp"),
-        ("README.md", b"", "markdown", None),
-        ("Makefile", b"", "make", None),
-        ("Dockerfile.prod", b"", "dockerfile", None),
+        ("README.md", b"", "markdown", "markdown"),
+        ("Makefile", b"", "make", "make"),
+        ("Dockerfile.prod", b"", "dockerfile", "dockerfile"),
+        ("main.tf", b"", "terraform", "hcl"),
+        ("a.mli", b"", "ocaml", "ocaml_interface"),
+        ("study.ipynb", b"", "notebook", "notebook"),
         ("Gemfile", b"", "ruby", "ruby"),
         ("BUILD.bazel", b"", "python", "python"),
         ("go.mod", b"", "go-mod", None),
@@ -72,6 +76,35 @@ def test_content_that_is_not_worth_indexing(data: bytes, reason: Skip | None) ->
     assert by_content(data) == reason
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("rows.json", Skip.LARGE_DATA),
+        ("rows.csv", Skip.LARGE_DATA),
+        ("rows.yaml", Skip.LARGE_DATA),
+        ("rows.py", None),
+    ],
+)
+def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path: Path) -> None:
+    (tmp_path / path).write_bytes(b"1,\n" * 100_000)
+    (result,) = process(tmp_path, path)
+    assert getattr(result, "reason", None) == reason
+
+
+def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
+    lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
+    (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
+    processed = files.process(tmp_path, [Item(0, "a.py", 0)], {}, FINGERPRINT, None)
+    (result,), (terms,) = processed.results, processed.terms
+    assert isinstance(result, Indexed)
+    later = result.chunks[1]
+    assert (later.symbol, later.kind, later.signature) == ("first", "function", "def first(a, unusual):")
+    assert "unusual" not in later.text
+    found, _ = find(decode(terms.vocabulary, terms.payload).postings, "unusual")
+    assert 1 in found
+    assert result.chunks[0].signature is None
+
+
 def test_a_name_alone_is_judged_by_its_last_part() -> None:
     assert by_name("yarn.lock/readme.md") is None
     assert by_name("web/Yarn.lock") == Skip.LOCK_FILE
@@ -79,7 +112,7 @@ def test_a_name_alone_is_judged_by_its_last_part() -> None:
 
 def process(folder: Path, *paths: str, known: dict[str, KnownFile] | None = None) -> list[FileResult]:
     items = [Item(seq, path, 0) for seq, path in enumerate(paths)]
-    return files.process(folder, items, known or {}, FINGERPRINT, None)
+    return list(files.process(folder, items, known or {}, FINGERPRINT, None).results)
 
 
 def test_the_blob_id_is_gits_own(tmp_path: Path) -> None:
@@ -93,16 +126,21 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Title\n")
     embedder = StaticEmbedder.load()
     items = [Item(7, "app.py", 0), Item(8, "notes.md", 0)]
-    code, notes = files.process(tmp_path, items, {}, FINGERPRINT, embedder)
+    processed = files.process(tmp_path, items, {}, FINGERPRINT, embedder)
+    code, notes = processed.results
     assert isinstance(code, Indexed)
     assert isinstance(notes, Indexed)
     (chunk,) = code.chunks
     assert (code.seq, code.language, chunk.start_line, chunk.end_line) == (7, "python", 1, 2)
     assert chunk.symbol == "load_settings"
     assert chunk.text == "def load_settings():\n    return 1\n"
-    assert chunk.terms == term_frequencies("app.py load_settings\n" + chunk.text)
+    (terms,) = processed.terms
+    part = decode(terms.vocabulary, terms.payload)
+    expected = [term_frequencies("app.py load_settings\n" + chunk.text), term_frequencies("notes.md\n# Title\n")]
+    assert (terms.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
+    assert part.postings.terms == sorted(expected[0].keys() | expected[1].keys())
     assert code.vectors.shape == (1, embedder.dimension)
-    alone = embedder.embed_documents([files.document("notes.md", None, "# Title\n")])
+    alone = embedder.embed_documents([files.document("notes.md", "Title", "# Title\n")])
     np.testing.assert_allclose(notes.vectors, alone, atol=1e-6)
 
 

@@ -39,7 +39,7 @@ def children() -> list[psutil.Process]:
 
 
 async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
-    results = await pool.process(batch(tmp_path, 5))
+    results = (await pool.process(batch(tmp_path, 5))).results
     assert [r.seq for r in results] == [0, 1, 2, 3, 4]
     assert all(isinstance(r, Indexed) and len(r.vectors) == len(r.chunks) for r in results)
 
@@ -49,7 +49,7 @@ async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_p
     (child,) = children()
     child.kill()
     child.wait(30)
-    assert all(isinstance(r, Indexed) for r in await pool.process(batch(tmp_path, 3)))
+    assert all(isinstance(r, Indexed) for r in (await pool.process(batch(tmp_path, 3))).results)
 
 
 async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_pat
     running = asyncio.create_task(pool.process(batch(tmp_path, 3)))
     await asyncio.sleep(0.2)
     os.kill(child.pid, signal.SIGKILL)
-    assert all(isinstance(r, Indexed) for r in await running)
+    assert all(isinstance(r, Indexed) for r in (await running).results)
 
 
 async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeyp
     async with asyncio.timeout(60):
         await asyncio.to_thread(child.wait)
     monkeypatch.undo()
-    assert all(isinstance(r, Indexed) for r in await running)
+    assert all(isinstance(r, Indexed) for r in (await running).results)
 
 
 async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(fault))
     pool = Pool(1, "1:test", None)
     try:
-        first, second, third = await pool.process(batch(tmp_path, 3))
+        first, second, third = (await pool.process(batch(tmp_path, 3))).results
     finally:
         pool.close()
     assert isinstance(first, Indexed)
@@ -111,7 +111,7 @@ async def test_a_cancelled_batch_leaves_no_answer_behind(pool: Pool, tmp_path: P
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert [r.seq for r in await pool.process(batch(tmp_path, 3))] == [0, 1, 2]
+    assert [r.seq for r in (await pool.process(batch(tmp_path, 3))).results] == [0, 1, 2]
 
 
 def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from codebase_indexer.scan import find_repository, head_commit, scan
+from codebase_indexer.listing import find_repository, head_commit
+from codebase_indexer.scan import scan
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 
 ENV = {

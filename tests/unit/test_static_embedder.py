@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.embedding import Vectors
-from codebase_index.embedding.static import MODEL_FOLDER, StaticEmbedder
+from codebase_index.embedding.shipped import STATIC_FOLDER
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.embedding.wordpiece import wordpiece
 
 DATA = Path(__file__).parent / "data"
@@ -102,4 +103,4 @@ def test_says_which_file_is_missing(tmp_path: Path) -> None:
 
 def test_name_tells_provider_and_model(embedder: StaticEmbedder) -> None:
     assert (embedder.name, embedder.dimension) == ("static/minilm-256", 256)
-    assert MODEL_FOLDER.endswith("256")
+    assert STATIC_FOLDER.name.endswith("256")

@@ -4,11 +4,12 @@ SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND pa
 
 -- name: upsert_files
 -- The files of a batch, in any order.
-INSERT INTO files (index_id, path, language, blob, fingerprint, chunks, job_id)
-SELECT $1, f.path, f.language, f.blob, $2, f.chunks, $3
-FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[]) AS f (path, language, blob, chunks)
+INSERT INTO files (index_id, path, language, blob, size, fingerprint, chunks, job_id)
+SELECT $1, f.path, f.language, f.blob, f.size, $2, f.chunks, $3
+FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[])
+    AS f (path, language, blob, chunks, size)
 ON CONFLICT (index_id, path) DO UPDATE
-SET language = EXCLUDED.language, blob = EXCLUDED.blob, fingerprint = EXCLUDED.fingerprint,
+SET language = EXCLUDED.language, blob = EXCLUDED.blob, size = EXCLUDED.size, fingerprint = EXCLUDED.fingerprint,
     chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
 RETURNING id, path;
 
@@ -24,11 +25,16 @@ UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 -- Ids for the chunks of a batch.
 SELECT nextval('chunk_ids') FROM generate_series(1, $1);
 
+-- name: add_pending
+-- The terms of a batch, searched as they are until they are built into a segment.
+INSERT INTO pending_terms (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
 -- name: count_batch
--- The counters of a batch, and the fence: no row means that another attempt holds the job, or that it is final.
+-- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds
+-- the attempt hangs. No row means that another attempt holds the job, or that it is final.
 UPDATE jobs
-SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5,
-    heartbeat_at = now()
+SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
 RETURNING id;
 

@@ -11,9 +11,11 @@ SELECT vector_dims(embedding) FROM embeddings WHERE index_id = $1 AND model = $2
 -- name: list
 -- Every index with the state of its newest job. One without a target is being removed: nobody finds it any more.
 SELECT i.id, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at,
-       j.id AS job_id, j.state AS job_state, j.percent AS job_percent
+       j.id AS job_id, j.state AS job_state, j.percent AS job_percent, j.commit AS job_commit,
+       j.files_total AS job_files_total, j.files_indexed + j.files_skipped AS job_files_done
 FROM indexes i
 LEFT JOIN LATERAL (
-    SELECT id, state, percent FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) j ON true
+    SELECT id, state, percent, commit, files_total, files_indexed, files_skipped
+    FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) j ON true
 WHERE i.target IS NOT NULL
 ORDER BY i.source, i.ref NULLS FIRST;

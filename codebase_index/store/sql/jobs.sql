@@ -47,12 +47,12 @@ WHERE ($1::job_state IS NULL OR state = $1)
 SET LOCAL lock_timeout = '300ms';
 
 -- name: cut_off
--- End the connections of the pod that has the job, and with them the locks of a transaction that stands still.
+-- End the connections of the pods that have the job, and with them the locks of a transaction that stands still.
 -- Names of applications are cut at 63 bytes.
 SELECT pg_terminate_backend(a.pid)
-FROM jobs j JOIN pg_stat_activity a
-  ON a.application_name IN (left('indexer/' || j.pod, 63), left('indexer-heart/' || j.pod, 63))
-WHERE j.id = $1;
+FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM helpers WHERE job_id = $1) p
+JOIN pg_stat_activity a
+  ON a.application_name IN (left('indexer/' || p.pod, 63), left('indexer-heart/' || p.pod, 63));
 
 -- name: lock_slots
 -- One admission at a time, whoever admits: what the next query counts stays true until its transaction ends.

@@ -8,7 +8,7 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS files, COALESCE(sum(chunks), 0)::bigint AS chunks FROM files WHERE index_id = i.id) held
 CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
-    FROM unnest(ARRAY['files', 'chunks', 'embeddings']::regclass[]) t) disk
+    FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_terms', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
     SELECT cr_name, state FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) newest ON true
 ORDER BY i.source, i.ref NULLS FIRST, i.id;
@@ -37,10 +37,27 @@ DELETE FROM files WHERE id IN (
     WHERE before < $2)
 RETURNING chunks;
 
+-- name: remove_pending
+-- Some pending batches of an index that was taken out.
+DELETE FROM pending_terms WHERE id IN (
+    SELECT p.id FROM pending_terms p JOIN indexes i ON i.id = p.index_id
+    WHERE i.id = $1 AND i.target IS NULL ORDER BY p.id LIMIT $2)
+RETURNING id;
+
+-- name: remove_segment
+-- One segment, with its postings, of an index that was taken out: up to 65,536 chunks in 30 MB.
+DELETE FROM segments WHERE id = (
+    SELECT s.id FROM segments s JOIN indexes i ON i.id = s.index_id
+    WHERE i.id = $1 AND i.target IS NULL ORDER BY s.id LIMIT 1)
+RETURNING id;
+
 -- name: remove_index
 -- The row of an index that was taken out and is empty.
 DELETE FROM indexes i
-WHERE id = $1 AND target IS NULL AND NOT EXISTS (SELECT FROM files WHERE index_id = i.id)
+WHERE id = $1 AND target IS NULL
+  AND NOT EXISTS (SELECT FROM files WHERE index_id = i.id)
+  AND NOT EXISTS (SELECT FROM pending_terms WHERE index_id = i.id)
+  AND NOT EXISTS (SELECT FROM segments WHERE index_id = i.id)
 RETURNING id;
 
 -- name: taken_out

@@ -1,53 +1,78 @@
--- name: term_frequencies
--- Which share of all chunks holds a term, as the planner's statistics know it; terms not listed are rare.
-SELECT s.term, s.frequency
-FROM pg_stats, unnest(most_common_elems::text::text[], most_common_elem_freqs) AS s (term, frequency)
-WHERE schemaname = current_schema() AND tablename = 'chunks' AND attname = 'terms' AND s.term = ANY ($1::text[]);
-
--- name: chunk_estimate
--- About how many chunks there are in all, without counting them.
-SELECT GREATEST(reltuples, 0)::bigint FROM pg_class WHERE oid = 'chunks'::regclass;
-
--- name: vector_arm
+-- name: exact
 -- The nearest chunks, exactly: unit vectors, so the negative inner product orders like the cosine distance.
-SELECT e.chunk_id
+SELECT e.chunk_id, e.embedding <#> $3 AS distance
 FROM embeddings e
 WHERE e.index_id = ANY ($1::bigint[]) AND e.model = $2
-ORDER BY e.embedding <#> $3
+ORDER BY distance
 LIMIT $4;
 
--- name: vector_arm_filtered
+-- name: exact_filtered
 -- The same within some files: the filter comes first, so it costs no recall.
-SELECT e.chunk_id
+SELECT e.chunk_id, e.embedding <#> $3 AS distance
 FROM files f
 JOIN chunks c ON c.file_id = f.id
 JOIN embeddings e ON e.chunk_id = c.id AND e.model = $2
 WHERE f.index_id = ANY ($1::bigint[])
   AND ($5::text IS NULL OR starts_with(f.path, $5)) AND ($6::text IS NULL OR f.language = $6)
-ORDER BY e.embedding <#> $3
+ORDER BY distance
 LIMIT $4;
 
--- name: lexical_arm
--- Chunks that hold the query's telling terms, best first. ts_rank over one term is a saturating term
--- frequency (0.61 for one occurrence, towards 1 for many); its weight is the inverse document frequency.
-WITH matching AS MATERIALIZED (
-    SELECT c.id, c.terms
-    FROM chunks c JOIN files f ON f.id = c.file_id
-    WHERE c.terms @@ $2::text::tsquery AND c.index_id = ANY ($1::bigint[])
-      AND ($6::text IS NULL OR starts_with(f.path, $6)) AND ($7::text IS NULL OR f.language = $7)
-    LIMIT $8)
-SELECT m.id
-FROM matching m
-ORDER BY (SELECT sum(t.weight * ts_rank('{1,1,1,1}', m.terms, t.query))
-          FROM unnest($3::text[]::tsquery[], $4::real[]) AS t (query, weight)) DESC, m.id
-LIMIT $5;
+-- name: approximate
+-- The nearest chunks of one index by its graph. The cast to the vectors' dimension, put in by the store, and the
+-- plain conditions are what the graph's expression and predicate are made of: without them it is not used.
+SELECT e.chunk_id, e.embedding::halfvec({dimension}) <#> $3 AS distance
+FROM embeddings e
+WHERE e.index_id = $1 AND e.model = $2
+ORDER BY e.embedding::halfvec({dimension}) <#> $3
+LIMIT $4;
+
+-- name: search_width
+-- How many candidates a walk through a graph keeps.
+SELECT set_config('hnsw.ef_search', $1::text, true);
+
+-- name: segments
+-- The segments of some indexes: which chunks they hold, in order.
+SELECT id, chunks, total_length, first_ids, run_lengths FROM segments WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+
+-- name: pending
+-- The batches that are in no segment yet, whole: there are few.
+SELECT chunks, total_length, first_ids, run_lengths, vocabulary, payload
+FROM pending_terms WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+
+-- name: blocks
+-- The blocks that hold some terms: one descent of the primary key for each term and segment. Blocks that would have
+-- the term and do not are left here, which saves most of the traffic where many small indexes are searched.
+SELECT s.id AS segment_id, t.term, b.terms, b.payload
+FROM unnest($1::bigint[]) AS s (id)
+CROSS JOIN unnest($2::text[]) AS t (term)
+CROSS JOIN LATERAL (
+    SELECT p.terms, p.payload FROM postings p
+    WHERE p.segment_id = s.id AND p.first_term <= t.term COLLATE "C"
+    ORDER BY p.first_term DESC LIMIT 1) b
+WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
+
+-- name: matching
+-- How many chunks the filters leave.
+SELECT COALESCE(sum(chunks), 0)::bigint FROM files
+WHERE index_id = ANY ($1::bigint[])
+  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3);
+
+-- name: allowed
+-- The chunks that the filters leave, as eight bytes each: a tenth of the time that rows of them take.
+SELECT COALESCE(string_agg(int8send(c.id), ''), '') FROM files f JOIN chunks c ON c.file_id = f.id
+WHERE f.index_id = ANY ($1::bigint[])
+  AND ($2::text IS NULL OR starts_with(f.path, $2)) AND ($3::text IS NULL OR f.language = $3);
+
+-- name: alive
+-- Which of these chunks there still are, and fit the filters.
+SELECT c.id FROM chunks c JOIN files f ON f.id = c.file_id
+WHERE c.id = ANY ($1::bigint[])
+  AND ($2::text IS NULL OR starts_with(f.path, $2)) AND ($3::text IS NULL OR f.language = $3);
 
 -- name: candidates
--- Both signals for every candidate of either arm, with what an answer shows.
+-- What an answer shows of each candidate, and its vector score.
 SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.text,
-       COALESCE(-(e.embedding <#> $2), 0)::real AS vector_score,
-       COALESCE((SELECT sum(t.weight * ts_rank('{1,1,1,1}', c.terms, t.query))
-                 FROM unnest($4::text[]::tsquery[], $5::real[]) AS t (query, weight)), 0)::real AS lexical_score
+       COALESCE(-(e.embedding <#> $2), 0)::real AS vector_score
 FROM chunks c
 JOIN files f ON f.id = c.file_id
 LEFT JOIN embeddings e ON e.chunk_id = c.id AND e.model = $3

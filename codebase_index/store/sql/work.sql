@@ -1,6 +1,18 @@
+-- name: make_scanned
+-- The scan's result until the transaction ends: most of it may never become work.
+CREATE TEMPORARY TABLE scanned (seq integer, path text, size bigint, skip_reason text, blob bytea) ON COMMIT DROP;
+
+-- name: list_work
+-- What is left is the work list, in the order of the scan.
+INSERT INTO work (job_id, seq, path, size, state, skip_reason)
+SELECT $1, seq, path, size, CASE WHEN skip_reason IS NULL THEN 'todo' ELSE 'skipped' END::work_state, skip_reason
+FROM pg_temp.scanned ORDER BY seq;
+
 -- name: freeze_job
 -- The scan's result, once: a later attempt that finds a frozen list must not scan again.
-UPDATE jobs SET files_total = $3, files_skipped = $4, heartbeat_at = now()
+UPDATE jobs
+SET files_total = $3, files_skipped = $4, files_unchanged = $5, files_indexed = files_indexed + $5,
+    chunks_created = chunks_created + $6, heartbeat_at = now()
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') AND files_total IS NULL
 RETURNING id;
 

@@ -1,0 +1,265 @@
+r"""What a text search looks for: literal text, or a regular expression in the syntax that ripgrep and RE2 share.
+
+Expressions come from anybody, so they may not cost more than they look like. Postgres matches one without groups
+and back references by an automaton, in time linear in the text; what would need backtracking (back references,
+look-around) is refused here, every group is made one that captures nothing, and what other engines spell otherwise
+(`\b`, `\z`) is translated. A pattern is matched within single lines, as grep does. Nothing here does I/O.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_SPECIAL: Final = frozenset(r"\^$.|?*+()[]{}")
+_CLASSES: Final = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": r"\s", "S": r"\S"}
+_ANCHORS: Final = {"b": r"\y", "B": r"\Y", "<": r"\m", ">": r"\M", "A": "^", "z": r"\r?$", "Z": r"\r?$"}
+_CONTROLS: Final = {"t": "\t", "f": "\f", "v": "\v", "r": "\r", "e": "\x1b", "a": "\a"}
+_CODE: Final = re.compile(r"x([0-9A-Fa-f]{2})|x\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})")
+_BOUND: Final = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
+_GROUP: Final = re.compile(r"\?(?::|P?<[A-Za-z_]\w*>)")
+_FLAGS: Final = re.compile(r"^\(\?([imsu]+)\)")
+
+_SINGLE_LINES: Final = "lines are matched one at a time; look for what one line holds"
+
+MAX_REPEAT: Final = 255
+"""Most repetitions in `{n,m}`: Postgres' own limit."""
+
+
+class PatternRefused(ValueError):
+    """The pattern cannot be searched for. The message says why, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What to look for in lines of text.
+
+    `expression` is a Postgres regular expression. `literal` is set where the whole pattern is literal text,
+    matched with its case. `required` are pieces of text that each matching line holds (in any case if
+    `ignores_case`): what an index may use to leave out chunks.
+    """
+
+    expression: str
+    literal: str | None
+    required: tuple[str, ...]
+    ignores_case: bool
+
+    def in_any_case(self) -> "Pattern":
+        """Return the same pattern, matched without regard to case."""
+        return Pattern(_with_flags(_without_flags(self.expression), True), None, self.required, True)
+
+
+def literal(text: str, *, whole_word: bool = False) -> Pattern:
+    """Return the pattern of a text as it is. Raises PatternRefused for one that no line can hold."""
+    _check(text)
+    if "\n" in text:
+        raise PatternRefused(
+            "the text has several lines, and text is searched for in single lines; give its most telling line"
+        )
+    escaped = "".join(map(_escaped, text))
+    if whole_word:
+        return Pattern(_with_flags(rf"\m{escaped}\M", False), None, (text,), False)
+    return Pattern(_with_flags(escaped, False), text, (text,), False)
+
+
+def regex(text: str) -> Pattern:
+    """Return the pattern of a regular expression. Raises PatternRefused for one that is not understood."""
+    _check(text)
+    flags = _FLAGS.match(text)
+    ignores_case = bool(flags and "i" in flags[1])
+    reader = _Reader(text, flags.end() if flags else 0)
+    expression = reader.read()
+    return Pattern(_with_flags(expression, ignores_case), None, reader.required(), ignores_case)
+
+
+def _check(text: str) -> None:
+    if not text.strip("\r\n"):
+        raise PatternRefused("the pattern is empty")
+    if "\0" in text:
+        raise PatternRefused("the pattern holds a NUL character, which no indexed file does; leave it out")
+
+
+def _with_flags(expression: str, ignores_case: bool) -> str:
+    # n: `.` and [^...] stop at line ends, ^ and $ match there, so that a chunk can be tested before its lines.
+    return ("(?ni)" if ignores_case else "(?n)") + expression
+
+
+def _without_flags(expression: str) -> str:
+    return expression.partition(")")[2]
+
+
+def _escaped(char: str) -> str:
+    return f"\\{char}" if char in _SPECIAL else char
+
+
+class _Reader:
+    """Reads an expression once, left to right: translates it, and notes the literal runs outside of groups."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self._text, self._at = text, start
+        self._depth = 0
+        self._alternatives = False  # at the top: then nothing is required
+        self._runs: list[str] = [""]
+        self._can_repeat = False
+        self._last_is_literal = False
+
+    def read(self) -> str:
+        parts = []
+        while self._at < len(self._text):
+            parts.append(self._next())
+        if self._depth:
+            raise self._refused("a group is not closed; write \\( for the character")
+        return "".join(parts)
+
+    def required(self) -> tuple[str, ...]:
+        return () if self._alternatives else tuple(dict.fromkeys(run for run in self._runs if run))
+
+    def _next(self) -> str:
+        char = self._text[self._at]
+        if char in "*+?" or (char == "{" and _BOUND.match(self._text, self._at)):
+            return self._quantifier()
+        if char == "\\":
+            return self._escape()
+        if char == "[":
+            return self._bracket()
+        self._at += 1
+        if char == "(":
+            return self._open()
+        if char == ")":
+            return self._close()
+        if char == "|":
+            self._alternatives |= self._depth == 0
+            return self._other("|", can_repeat=False)
+        if char == ".":
+            return self._other(".")
+        if char in "^$":
+            return self._other("^" if char == "^" else r"\r?$", can_repeat=False)
+        return self._literal(char)
+
+    def _literal(self, char: str) -> str:
+        if char == "\n":
+            raise self._refused(_SINGLE_LINES)
+        if self._depth == 0:
+            self._runs[-1] += char
+        self._can_repeat = self._last_is_literal = True
+        return _escaped(char)
+
+    def _other(self, translated: str, *, can_repeat: bool = True) -> str:
+        self._runs.append("")
+        self._can_repeat, self._last_is_literal = can_repeat, False
+        return translated
+
+    def _open(self) -> str:
+        if self._text.startswith("?", self._at):
+            group = _GROUP.match(self._text, self._at)
+            if not group:
+                raise self._refused(
+                    "look-around and flags inside are not supported; use (?:...), or (?i) in front of it all"
+                )
+            self._at = group.end()
+        self._depth += 1
+        return self._other("(?:", can_repeat=False)
+
+    def _close(self) -> str:
+        if not self._depth:
+            raise self._refused("a parenthesis closes no group; write \\) for the character")
+        self._depth -= 1
+        return self._other(")")
+
+    def _quantifier(self) -> str:
+        if not self._can_repeat:
+            raise self._refused(
+                "there is nothing to repeat; write a backslash before the character to mean itself"
+            )
+        bound = _BOUND.match(self._text, self._at)
+        quantifier = bound[0] if bound else self._text[self._at]
+        if bound:
+            least, most = int(bound[1]), int(bound[3] or bound[1])
+            if max(least, most) > MAX_REPEAT or most < least:
+                raise self._refused(f"the bounds must rise and be at most {MAX_REPEAT}")
+        self._at += len(quantifier)
+        if self._text.startswith("?", self._at):  # lazy: whether a line matches does not depend on it
+            self._at += 1
+        optional = quantifier in "*?" or (bound is not None and int(bound[1]) == 0)
+        if self._depth == 0 and self._last_is_literal and optional:
+            self._runs[-1] = self._runs[-1][:-1]
+        return self._other(quantifier, can_repeat=False)
+
+    def _escape(self) -> str:
+        following = self._text[self._at + 1 : self._at + 2]
+        code = _CODE.match(self._text, self._at + 1)
+        if code:
+            self._at = code.end()
+            return self._literal(self._character(code))
+        self._at += 2
+        if following in _CLASSES and following:
+            return self._other(_CLASSES[following])
+        if following in _ANCHORS and following:
+            return self._other(_ANCHORS[following], can_repeat=False)
+        if following in _CONTROLS and following:
+            return self._literal(_CONTROLS[following])
+        if following == "n":
+            raise self._refused(_SINGLE_LINES)
+        if following.isdigit():
+            raise self._refused("back references are not supported")
+        if not following or following.isalnum():
+            raise self._refused(f"the escape \\{following} is not known")
+        return self._literal(following)
+
+    def _character(self, code: re.Match[str]) -> str:
+        number = int(next(group for group in code.groups() if group), 16)
+        if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+            raise self._refused("there is no such character")
+        return chr(number)
+
+    def _bracket(self) -> str:
+        start = self._at
+        self._at += 1
+        parts = ["["]
+        if self._text.startswith("^", self._at):
+            parts.append("^")
+            self._at += 1
+        first = True
+        while self._at < len(self._text):
+            char = self._text[self._at]
+            self._at += 1
+            if char == "]" and not first:
+                return self._other("".join([*parts, "]"]))
+            parts.append(self._member(char))
+            first = False
+        self._at = start
+        raise self._refused("a bracket is not closed; write \\[ for the character")
+
+    def _member(self, char: str) -> str:
+        """Translate a character or escape inside of brackets."""
+        if char == "[":
+            posix = re.compile(r":\^?[a-z]{1,10}:\]").match(self._text, self._at)
+            if not posix:
+                return "\\["
+            self._at = posix.end()
+            return "[" + posix[0]
+        if char == "]":
+            return "\\]"
+        if char != "\\":
+            return char
+        code = _CODE.match(self._text, self._at)
+        following = self._text[self._at : self._at + 1]
+        self._at = code.end() if code else self._at + 1
+        if code:
+            following = self._character(code)
+        elif following in _CLASSES and following:
+            return _CLASSES[following]
+        elif following == "n":
+            return "\n"  # harmless: no line holds one
+        elif following in _CONTROLS and following:
+            following = _CONTROLS[following]
+        elif following == "b":
+            following = "\b"
+        elif not following or following.isalnum():
+            raise self._refused(f"the escape \\{following} is not known in brackets")
+        return f"\\{following}" if following in "\\]^-[" else following
+
+    def _refused(self, why: str) -> PatternRefused:
+        shown = self._text[max(0, self._at - 20) : self._at + 20]
+        return PatternRefused(
+            f"the regular expression is not understood near {shown!r}: {why}; or use mode=text for it as it is"
+        )

@@ -1,0 +1,260 @@
+"""Packed postings: which chunks hold a term and how much that says, in numpy arrays. Pure.
+
+The indexer's workers turn a batch's term frequencies into one *encoded* part (`encode`). Parts are merged, their
+frequencies become BM25 impacts, and the result is cut into *blocks* of neighbouring terms: a *segment*. Search
+adds up the impacts of a query's terms, times each term's inverse document frequency, over segments and over the
+parts that are in no segment yet: a chunk scores the same wherever its terms are.
+
+A *document* is a chunk's place in its part or segment, counted from 0. All numbers are stored little-endian.
+"""
+
+import math
+import struct
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_DOCUMENTS: Final = 1 << 16
+"""Documents of a part or segment: their numbers are stored in two bytes."""
+
+MAX_FREQUENCY: Final = 255
+"""Frequencies are stored in one byte; above it they change no ranking."""
+
+BLOCK_BYTES: Final = 1_000
+"""About the size of a block: seven or eight to a page of Postgres, so that little of it is left empty. A term
+whose own postings are longer has a block to itself."""
+
+K1: Final = 1.5
+B: Final = 0.75
+"""BM25's saturation and length normalisation, as in Robertson and Zaragoza, Foundations and Trends 3(4), 2009."""
+
+IMPACT_SCALE: Final = 100
+"""Impacts of one term: 250 is BM25's limit for endless repetition, K1 + 1, times this."""
+
+_MAX_IMPACT: Final = round(IMPACT_SCALE * (K1 + 1))
+_SEPARATOR: Final = "\n"  # occurs in no term: terms are letters, digits, marks and underscores
+_HEADER: Final = struct.Struct("<III")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The terms of a batch's chunks as they are stored: `vocabulary` has a term a line, `payload` the numbers.
+
+    `total_length` is the sum of all frequencies.
+    """
+
+    chunks: int
+    total_length: int
+    vocabulary: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Postings in memory. For each term of `terms` (sorted), its documents, ascending, one term after another.
+
+    `counts` says how many documents a term has, shape (terms,); `documents` and `weights`, of shape (postings,),
+    which they are, and the term's frequency (in a part) or impact (in a segment) there, 1 to 255.
+    """
+
+    terms: Sequence[str]
+    counts: Array
+    documents: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Part:
+    """A decoded batch; `lengths` is the sum of the frequencies of each document."""
+
+    postings: Inverted
+    lengths: Array
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some neighbouring terms of a segment, as they are stored."""
+
+    first_term: str
+    terms: str
+    payload: bytes
+
+
+def encode(frequencies: Sequence[Mapping[str, int]]) -> Encoded:
+    """Encode the term frequencies of chunks, in order. Raises ValueError for more than MAX_DOCUMENTS of them."""
+    if len(frequencies) > MAX_DOCUMENTS:
+        raise ValueError(f"{len(frequencies)} chunks in one batch; at most {MAX_DOCUMENTS} can be numbered")
+    sizes = [len(f) for f in frequencies]
+    size = sum(sizes)
+    number: defaultdict[str, int] = defaultdict()
+    number.default_factory = number.__len__  # a term's first sight gives it the next number
+    seen = np.fromiter(map(number.__getitem__, chain.from_iterable(frequencies)), np.uint32, size)
+    terms = sorted(number)
+    # Two bytes where that is enough: numpy then sorts by radix, in linear time.
+    place = np.empty(len(terms), np.uint16 if len(terms) <= 1 << 16 else np.uint32)
+    place[np.fromiter(map(number.__getitem__, terms), np.uint32, len(terms))] = np.arange(len(terms))
+    numbers = place[seen]
+    counted = np.fromiter(chain.from_iterable(f.values() for f in frequencies), np.uint32, size)
+    documents = np.repeat(np.arange(len(frequencies), dtype="<u2"), sizes)
+    lengths = np.bincount(documents, weights=counted, minlength=len(frequencies)).astype("<u4")
+    order = np.argsort(numbers, kind="stable")
+    counts = np.bincount(numbers, minlength=len(terms))
+    payload = b"".join(
+        (
+            _HEADER.pack(len(frequencies), len(terms), size),
+            lengths.tobytes(),
+            (counts - 1).astype("<u2").tobytes(),  # 1 to 65,536 in two bytes
+            documents[order].tobytes(),
+            np.minimum(counted[order], MAX_FREQUENCY).astype("u1").tobytes(),
+        )
+    )
+    return Encoded(len(frequencies), int(lengths.sum()), _SEPARATOR.join(terms), payload)
+
+
+def decode(vocabulary: str, payload: bytes) -> Part:
+    """Return what `encode` was given, inverted."""
+    documents, terms, size = _HEADER.unpack_from(payload)
+    at = _HEADER.size
+    lengths = np.frombuffer(payload, "<u4", documents, at)
+    at += lengths.nbytes
+    counts = np.frombuffer(payload, "<u2", terms, at).astype(np.int64) + 1
+    at += 2 * terms
+    held = np.frombuffer(payload, "<u2", size, at)
+    at += held.nbytes
+    weights = np.frombuffer(payload, "u1", size, at)
+    return Part(Inverted(_split(vocabulary), counts, held, weights), lengths)
+
+
+def impact(frequencies: Array, lengths: Array, average_length: float) -> Array:
+    """Return BM25 without the inverse document frequency, which is not known yet, as whole numbers from 1.
+
+    `lengths` are those of the documents where the term has these frequencies; `average_length` is that of all
+    chunks, as far as they are known.
+    """
+    frequency = frequencies.astype(np.float32)
+    norm = (K1 * (1 - B + B * lengths / max(average_length, 1.0))).astype(np.float32)
+    found: Array = np.clip(np.rint(_MAX_IMPACT * frequency / (frequency + norm)), 1, _MAX_IMPACT).astype(np.uint8)
+    return found
+
+
+def impacts(part: Part, average_length: float) -> Inverted:
+    """Turn the frequencies of a part into impacts."""
+    held = part.postings
+    weights = impact(held.weights, part.lengths[held.documents], average_length)
+    return Inverted(held.terms, held.counts, held.documents, weights)
+
+
+def merge(parts: Sequence[Inverted], sizes: Sequence[int]) -> Inverted:
+    """Put postings together; the documents of each part, `sizes` of them, follow those of the parts before it.
+
+    Linear in the number of postings. Raises ValueError for more than MAX_DOCUMENTS documents.
+    """
+    if sum(sizes) > MAX_DOCUMENTS:
+        raise ValueError(f"{sum(sizes)} chunks for one segment; at most {MAX_DOCUMENTS} can be numbered")
+    terms = sorted(set().union(*(part.terms for part in parts)))
+    number = {term: i for i, term in enumerate(terms)}
+    numbers = [np.fromiter(map(number.__getitem__, part.terms), np.int64, len(part.terms)) for part in parts]
+    counts = np.zeros(len(terms), np.int64)
+    for of_part, part in zip(numbers, parts, strict=True):
+        counts[of_part] += part.counts
+    free = _starts(counts)  # where the next posting of each term goes
+    documents = np.empty(int(counts.sum()), "<u2")
+    weights = np.empty(len(documents), np.uint8)
+    first = 0
+    for of_part, part, size in zip(numbers, parts, sizes, strict=True):
+        places = np.arange(len(part.documents)) + np.repeat(free[of_part] - _starts(part.counts), part.counts)
+        documents[places] = part.documents + np.uint16(first) if first else part.documents
+        weights[places] = part.weights
+        free[of_part] += part.counts
+        first += size
+    return Inverted(terms, counts, documents, weights)
+
+
+def without(postings: Inverted, alive: NDArray[np.bool_]) -> Inverted:
+    """Leave documents out, and the terms that only they had; the others are numbered anew, in order."""
+    kept = alive[postings.documents]
+    numbers = np.cumsum(alive) - 1
+    of_term = np.repeat(np.arange(len(postings.terms)), postings.counts)
+    counts = np.bincount(of_term[kept], minlength=len(postings.terms))
+    terms = [term for term, count in zip(postings.terms, counts.tolist(), strict=True) if count]
+    documents = numbers[postings.documents[kept]].astype("<u2")
+    return Inverted(terms, counts[counts > 0], documents, postings.weights[kept])
+
+
+def blocks(postings: Inverted) -> Iterator[Block]:
+    """Cut a segment into blocks, in the order of their terms."""
+    starts = np.append(_starts(postings.counts), len(postings.documents))
+    letters = np.fromiter(map(len, postings.terms), np.int64, len(postings.terms))
+    sizes = letters + 1 + 2 + 3 * postings.counts
+    large = sizes > BLOCK_BYTES
+    number = (np.cumsum(np.where(large, 0, sizes)) // BLOCK_BYTES) + np.cumsum(
+        large | np.append(False, large[:-1])
+    )
+    cuts = [*(np.flatnonzero(np.diff(number)) + 1).tolist(), len(postings.terms)]
+    documents = postings.documents.astype("<u2", copy=False)
+    begin = 0
+    for end in cuts if postings.terms else ():
+        low, high = starts[begin], starts[end]
+        payload = b"".join(
+            (
+                (postings.counts[begin:end] - 1).astype("<u2").tobytes(),
+                documents[low:high].tobytes(),
+                postings.weights[low:high].tobytes(),
+            )
+        )
+        yield Block(postings.terms[begin], _SEPARATOR.join(postings.terms[begin:end]), payload)
+        begin = end
+
+
+def read_block(terms: str, payload: bytes) -> Inverted:
+    """Return the postings of a block."""
+    names = terms.split(_SEPARATOR)
+    counts = np.frombuffer(payload, "<u2", len(names)).astype(np.int64) + 1
+    at, size = 2 * len(names), int(counts.sum())
+    documents = np.frombuffer(payload, "<u2", size, at)
+    return Inverted(names, counts, documents, np.frombuffer(payload, "u1", size, at + documents.nbytes))
+
+
+def join(of_blocks: Sequence[Inverted]) -> Inverted:
+    """Put the blocks of one segment together again, given in the order of their terms."""
+    if not of_blocks:
+        return Inverted([], np.empty(0, np.int64), np.empty(0, "<u2"), np.empty(0, np.uint8))
+    return Inverted(
+        list(chain.from_iterable(block.terms for block in of_blocks)),
+        np.concatenate([block.counts for block in of_blocks]),
+        np.concatenate([block.documents for block in of_blocks]),
+        np.concatenate([block.weights for block in of_blocks]),
+    )
+
+
+def find(postings: Inverted, term: str) -> tuple[Array, Array]:
+    """Return the documents of a term and its weights there; both are empty where it does not occur."""
+    at = bisect_left(postings.terms, term)
+    if at == len(postings.terms) or postings.terms[at] != term:
+        return postings.documents[:0], postings.weights[:0]
+    begin = int(postings.counts[:at].sum())
+    end = begin + int(postings.counts[at])
+    return postings.documents[begin:end], postings.weights[begin:end]
+
+
+def idf(documents: int, having: int) -> float:
+    """Weigh a term by how few of the documents have it: BM25's inverse document frequency, never negative."""
+    return math.log(1 + (documents - having + 0.5) / (having + 0.5))
+
+
+def _starts(counts: Array) -> Array:
+    """Return where each term's postings begin."""
+    starts: Array = np.cumsum(counts) - counts
+    return starts
+
+
+def _split(vocabulary: str) -> list[str]:
+    return vocabulary.split(_SEPARATOR) if vocabulary else []

@@ -1,0 +1,22 @@
+"""What search finds, before it is ranked. Pure, so that the ranking is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chunk that may answer. Lines count from 1, both ends included.
+
+    `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score.
+    """
+
+    id: int
+    index_id: int
+    path: str
+    language: str | None
+    start_line: int
+    end_line: int
+    symbol: str | None
+    text: str
+    vector_score: float
+    lexical_score: float

@@ -1,0 +1,146 @@
+"""The lexical side of a search: BM25 over the segments and the pending batches of some indexes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index import postings
+from codebase_index.documents import Ids, Numbering, Runs
+from codebase_index.store import queries
+from codebase_index.store.scope import Scope
+
+SQL = queries.load("search")
+
+MAX_TERMS = 64
+"""Terms of a query that count, from its first on: a long question with its identifiers split."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the database holds of some terms. `pending` and `blocks` are in the order of the parts of `runs`."""
+
+    segments: Sequence[Any]
+    pending: Sequence[Any]
+    blocks: Sequence[Any]
+
+
+class Scores:
+    """The score of every chunk of the searched indexes; 0 where none of the query's terms occurs."""
+
+    def __init__(self, numbering: Numbering, scores: NDArray[np.float32]) -> None:
+        self._numbering = numbering
+        self._scores = scores
+
+    @property
+    def total(self) -> int:
+        """How many chunks there are, with those that were removed and still are in a segment."""
+        return self._numbering.total
+
+    def of(self, ids: Sequence[int]) -> list[float]:
+        """Return the scores of chunks; 0 for those that were not written yet."""
+        if not self.total:
+            return [0.0] * len(ids)
+        documents = self._numbering.documents(np.asarray(ids, np.int64))
+        found: list[float] = np.where(documents >= 0, self._scores[documents], 0).tolist()
+        return found
+
+    def best(self, limit: int) -> list[int]:
+        """Return the chunks with the highest scores above 0, best first; ties by id."""
+        documents = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
+        return _ordered(self._numbering.ids(documents), self._scores[documents], limit)
+
+    def best_of(self, ids: Ids, limit: int) -> list[int]:
+        """Return the same of these chunks alone."""
+        scores = np.asarray(self.of(ids.tolist()), np.float32)
+        chosen = scores >= self._threshold(scores, limit)
+        return _ordered(ids[chosen], scores[chosen], limit)
+
+    @staticmethod
+    def _threshold(scores: NDArray[np.float32], limit: int) -> float:
+        """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
+        above = scores[scores > 0]
+        if len(above) <= limit:
+            return float(above.min()) if len(above) else np.inf
+        return float(np.partition(above, len(above) - limit)[len(above) - limit])
+
+
+async def scores(connection: asyncpg.Connection, scope: Scope, terms: Sequence[str]) -> Scores:
+    """Score every chunk of the searched indexes for the terms of a query; filters change no score."""
+    asked = list(dict.fromkeys(terms))[:MAX_TERMS]
+    ids = scope.index_ids
+    segments = await connection.fetch(SQL["segments"], ids)
+    pending = await connection.fetch(SQL["pending"], ids)
+    blocks = await connection.fetch(SQL["blocks"], [s["id"] for s in segments], asked) if asked else []
+    # In a thread: some milliseconds for a large index, in which other requests need the loop.
+    return await asyncio.to_thread(_scored, _Read(segments, pending, blocks), asked)
+
+
+async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
+    """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
+    if scope.few:
+        return set(scores.best_of(await scope.all(connection), limit))
+    wanted = 2 * limit * max(1, scores.total // max(1, scope.matching) if scope.filters else 1)
+    found: list[int] = []
+    for chunk_ids in _ever_more(scores, wanted):
+        found += await scope.those(connection, chunk_ids)
+        if len(found) >= limit:
+            break
+    return set(found[:limit])
+
+
+def _ever_more(scores: Scores, wanted: int) -> Iterator[list[int]]:
+    """Return chunks from the best on, in ever longer lists, until none is left."""
+    told = 0
+    while chunk_ids := scores.best(told + wanted)[told:]:
+        yield chunk_ids
+        told, wanted = told + len(chunk_ids), 4 * wanted
+
+
+def _scored(read: _Read, terms: Sequence[str]) -> Scores:
+    parts = [*read.segments, *read.pending]
+    numbering = Numbering([Runs(part["first_ids"], part["run_lengths"]) for part in parts])
+    begins = [0, *accumulate(part["chunks"] for part in parts)]
+    length = sum(part["total_length"] for part in parts) / max(1, numbering.total)
+    found: dict[str, list[tuple[int, postings.Array, postings.Array]]] = defaultdict(list)
+    begin_of = {segment["id"]: begin for segment, begin in zip(read.segments, begins, strict=False)}
+    for row in read.blocks:
+        held, weights = postings.find(postings.read_block(row["terms"], row["payload"]), row["term"])
+        found[row["term"]].append((begin_of[row["segment_id"]], held, weights))
+    waiting = [
+        (begin, postings.decode(row["vocabulary"], row["payload"]))
+        for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False)
+    ]
+    for term in terms if waiting else ():
+        found[term].append(_pending(waiting, term, length))
+    scores = np.zeros(numbering.total, np.float32)
+    for of_term in found.values():
+        weight = postings.idf(numbering.total, sum(len(held) for _, held, _ in of_term)) / postings.IMPACT_SCALE
+        for begin, held, weights in of_term:
+            scores[begin:][held] += np.float32(weight) * weights
+    return Scores(numbering, scores)
+
+
+def _pending(
+    waiting: Sequence[tuple[int, postings.Part]], term: str, average_length: float
+) -> tuple[int, postings.Array, postings.Array]:
+    """Return where a term is in the pending batches, numbered from 0 on, and its impacts there."""
+    documents, frequencies, lengths = [], [], []
+    for begin, part in waiting:
+        held, weights = postings.find(part.postings, term)
+        documents.append(held.astype(np.int64) + begin)
+        frequencies.append(weights)
+        lengths.append(part.lengths[held])
+    impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
+    return 0, np.concatenate(documents), impacts
+
+
+def _ordered(ids: Ids, scores: NDArray[np.float32], limit: int) -> list[int]:
+    ordered: list[int] = ids[np.lexsort((ids, -scores))][:limit].tolist()
+    return ordered

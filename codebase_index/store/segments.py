@@ -1,0 +1,195 @@
+"""The life of segments: built from pending batches, merged when there are many small ones, rid of dead chunks.
+
+Every change replaces rows by others that say the same, in one fenced transaction: a search sees the one or the
+other. The work between reading and writing happens in a thread, and holds no lock.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+
+from codebase_index import postings
+from codebase_index.documents import Runs
+from codebase_index.postings import Block, Inverted
+from codebase_index.store import queries
+from codebase_index.store.chunks import Writer, hold_fence
+from codebase_index.store.database import Database
+
+SQL = queries.load("segments")
+
+SEGMENT_CHUNKS: Final = 16_384
+"""Chunks that are pending at most before they become a segment: their terms are about 4 MB, which each search of
+the index reads until then. Four of these fill the largest segment."""
+
+FEW_CHUNKS: Final = 1_024
+"""Segments up to four times this are of the lowest tier."""
+
+FANOUT: Final = 4
+"""Segments of one tier that are merged, and the factor between tiers (O'Neil et al., The log-structured
+merge-tree, 1996): each chunk is rewritten at most three times, and an index has at most three segments a tier."""
+
+MAX_DEAD_SHARE: Final = 0.2
+"""Of a segment's chunks: above it they cost more search time than rewriting it does once."""
+
+_WRITE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """A segment: how many chunks it has, and how many of them there still are."""
+
+    id: int
+    chunks: int
+    alive: int
+
+
+@dataclass(frozen=True)
+class _New:
+    """A segment to write."""
+
+    chunks: int
+    total_length: int
+    runs: Runs
+    blocks: Sequence[Block]
+
+
+class Segments:
+    """Writes `segments` and `postings`. Methods may raise StoreUnavailable, and those with a Writer FenceLost."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def pending(self, index_id: int) -> int:
+        """Return how many chunks of an index are in no segment yet."""
+        async with self._db.connection() as connection:
+            chunks: int = await connection.fetchval(SQL["pending_chunks"], index_id)
+        return chunks
+
+    async def build(self, writer: Writer) -> int:
+        """Make a segment of the oldest pending batches, about SEGMENT_CHUNKS. Return its chunks; 0: none is left.
+
+        Also 0 when another process built them meanwhile.
+        """
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["take_pending"], writer.index_id, SEGMENT_CHUNKS)
+            average = await connection.fetchval(SQL["average_length"], writer.index_id)
+        if not rows:
+            return 0
+        new = await asyncio.to_thread(_built, rows, average)
+        replaced = await self._replace(writer, SQL["drop_pending"], [row["id"] for row in rows], new)
+        return new.chunks if replaced else 0
+
+    async def tidy(self, writer: Writer) -> int:
+        """Merge small segments and rewrite those with many dead chunks. Return how many were replaced."""
+        replaced = 0
+        for group in plan(await self._sizes(writer.index_id)):
+            replaced += await self._merge(writer, group)
+        return replaced
+
+    async def _sizes(self, index_id: int) -> list[Size]:
+        sizes = []
+        async with self._db.connection() as connection:
+            for row in await connection.fetch(SQL["list_segments"], index_id):
+                alive = await connection.fetchval(SQL["count_alive"], row["id"])
+                sizes.append(Size(row["id"], row["chunks"], alive))
+        return sizes
+
+    async def _merge(self, writer: Writer, ids: Sequence[int]) -> int:
+        read = []
+        async with self._db.connection() as connection:
+            for segment_id in ids:
+                segment = await connection.fetchrow(SQL["read_segment"], segment_id)
+                if segment is None:  # replaced by another process
+                    return 0
+                read.append((segment, await connection.fetch(SQL["read_postings"], segment_id)))
+        new = await asyncio.to_thread(_merged, read)
+        return len(ids) if await self._replace(writer, SQL["drop_segments"], ids, new) else 0
+
+    async def _replace(self, writer: Writer, drop: str, ids: Sequence[int], new: _New) -> bool:
+        """Replace rows by a segment, or by nothing where it is empty; do nothing when one of them is gone."""
+        try:
+            async with self._db.transaction() as connection:
+                await connection.execute(SQL["hold_index"], writer.index_id)
+                dropped = await connection.fetch(drop, ids, timeout=_WRITE_SECONDS)
+                if len(dropped) < len(ids):
+                    raise _Overtaken
+                if new.chunks:
+                    await _write(connection, writer.index_id, new)
+                await hold_fence(connection, writer)
+        except _Overtaken:
+            return False
+        return True
+
+
+class _Overtaken(Exception):
+    """Another process replaced some of the rows: what was dropped here comes back with the rollback."""
+
+
+def plan(sizes: Sequence[Size]) -> list[list[int]]:
+    """Return which segments become one: full tiers, and each segment with too many dead chunks."""
+    tiers: dict[int, list[Size]] = defaultdict(list)
+    for size in sorted(sizes, key=lambda s: (s.alive, s.id)):
+        tiers[max(0, int(log(max(size.alive, 1) / FEW_CHUNKS, FANOUT)))].append(size)
+    groups = [group for tier in tiers.values() if len(tier) >= FANOUT for group in _packed(tier) if len(group) > 1]
+    grouped = {size.id for group in groups for size in group}
+    dying = [s for s in sizes if s.id not in grouped and s.chunks - s.alive > MAX_DEAD_SHARE * s.chunks]
+    return [[size.id for size in group] for group in [*groups, *([size] for size in dying)]]
+
+
+def _packed(tier: Sequence[Size]) -> list[list[Size]]:
+    """Divide segments into groups of at most MAX_DOCUMENTS chunks."""
+    groups: list[list[Size]] = []
+    room = 0
+    for size in tier:
+        # The dead are counted too: fewer may have died when it is read again, but no more come alive.
+        if size.chunks > room:
+            groups.append([])
+            room = postings.MAX_DOCUMENTS
+        groups[-1].append(size)
+        room -= size.chunks
+    return groups
+
+
+def _built(rows: Sequence[Any], average_length: float) -> _New:
+    parts = [postings.decode(row["vocabulary"], row["payload"]) for row in rows]
+    return _new(
+        [postings.impacts(part, average_length) for part in parts],
+        [Runs(row["first_ids"], row["run_lengths"]) for row in rows],
+        sum(row["total_length"] for row in rows),
+    )
+
+
+def _merged(read: Sequence[tuple[Any, Sequence[Any]]]) -> _New:
+    parts, runs, length = [], [], 0.0
+    for segment, rows in read:
+        ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
+        alive = np.isin(ids, np.frombuffer(segment["alive"], ">i8"))
+        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        parts.append(held if alive.all() else postings.without(held, alive))
+        runs.append(Runs.of(ids[alive].tolist()))
+        length += segment["total_length"] * float(alive.mean())
+    return _new(parts, runs, round(length))
+
+
+def _new(parts: Sequence[Inverted], runs: Sequence[Runs], total_length: int) -> _New:
+    sizes = [sum(r.lengths) for r in runs]
+    merged = parts[0] if len(parts) == 1 else postings.merge(parts, sizes)
+    return _New(sum(sizes), total_length, Runs.joined(runs), list(postings.blocks(merged)))
+
+
+async def _write(connection: asyncpg.Connection, index_id: int, new: _New) -> None:
+    segment_id = await connection.fetchval(
+        SQL["add_segment"], index_id, new.chunks, new.total_length, new.runs.firsts, new.runs.lengths
+    )
+    await connection.copy_records_to_table(
+        "postings",
+        columns=["segment_id", "first_term", "terms", "payload"],
+        records=((segment_id, block.first_term, block.terms, block.payload) for block in new.blocks),
+        timeout=_WRITE_SECONDS,
+    )

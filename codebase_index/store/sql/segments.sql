@@ -1,0 +1,55 @@
+-- name: pending_chunks
+-- How many chunks of an index are in no segment yet.
+SELECT COALESCE(sum(chunks), 0)::bigint FROM pending_terms WHERE index_id = $1;
+
+-- name: take_pending
+-- The oldest pending batches, up to $2 chunks together, or one.
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
+FROM (SELECT p.*, sum(chunks) OVER (ORDER BY id) AS until FROM pending_terms p WHERE index_id = $1) counted
+WHERE until <= $2 OR until = chunks
+ORDER BY id;
+
+-- name: average_length
+-- Of the chunks of an index: what their impacts are normalised by.
+SELECT COALESCE(sum(total_length)::float8 / NULLIF(sum(chunks), 0), 1)
+FROM (SELECT chunks, total_length FROM pending_terms WHERE index_id = $1
+      UNION ALL SELECT chunks, total_length FROM segments WHERE index_id = $1) parts;
+
+-- name: hold_index
+-- Segments of an index are replaced by one transaction at a time. Batches are not kept waiting by this lock.
+SELECT id FROM indexes WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: drop_pending
+-- The batches that a segment was built from; fewer than asked for means that somebody else was quicker.
+DELETE FROM pending_terms WHERE id = ANY ($1::bigint[]) RETURNING id;
+
+-- name: drop_segments
+-- The segments that another one replaces, with their postings.
+DELETE FROM segments WHERE id = ANY ($1::bigint[]) RETURNING id;
+
+-- name: add_segment
+-- A segment; its blocks follow in the same transaction.
+INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) VALUES ($1, $2, $3, $4, $5) RETURNING id;
+
+-- name: list_segments
+-- The segments of an index, without their postings.
+SELECT id, chunks FROM segments WHERE index_id = $1 ORDER BY id;
+
+-- name: count_alive
+-- How many chunks of a segment there still are.
+SELECT count(c.id) FROM segments s
+CROSS JOIN LATERAL unnest(s.first_ids, s.run_lengths) AS run (first, length)
+JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length
+WHERE s.id = $1;
+
+-- name: read_segment
+-- A segment and which of its chunks there still are, as eight bytes each.
+SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, (
+    SELECT COALESCE(string_agg(int8send(c.id), ''), '')
+    FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)
+    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length) AS alive
+FROM segments s WHERE s.id = $1;
+
+-- name: read_postings
+-- The blocks of a segment in order.
+SELECT terms, payload FROM postings WHERE segment_id = $1 ORDER BY first_term;

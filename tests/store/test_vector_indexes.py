@@ -1,0 +1,175 @@
+"""Vector indexes on a real Postgres: built aside, used by searches, dropped when they are in the way."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from codebase_index.store import vector_indexes as module
+from codebase_index.store.chunks import Chunks
+from codebase_index.store.database import Database
+from codebase_index.store.errors import RowLocked
+from codebase_index.store.jobs import Jobs
+from codebase_index.store.removal import Removal
+from codebase_index.store.search import Filters, Search
+from codebase_index.store.vector_indexes import Graph, Plan, Sized, VectorIndexes, name_of, plan
+from tests.store.test_segments import CHUNKS_OF_A_FILE, FILES, indexed
+
+MODEL = "static/x"
+NONE = Filters()
+CHUNKS = FILES * CHUNKS_OF_A_FILE
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is large."""
+    monkeypatch.setattr(module, "EXACT_CHUNKS", 20)
+    monkeypatch.setattr(module, "LEAST_CHUNKS", 10)
+    monkeypatch.setattr("codebase_index.store.scope.FEW_CHUNKS", 20)
+
+
+@pytest.fixture
+async def index_id(database: Database, few: None) -> int:
+    """A finished index."""
+    writer = await indexed(database)
+    await Chunks(database).complete(writer, "Complete")
+    await Jobs(database).release_slot(writer.job_id)
+    return writer.index_id
+
+
+async def built(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        return [row["name"] for row in await connection.fetch(module.SQL["built"]) if row["valid"]]
+
+
+async def nearest(database: Database, index_id: int, limit: int, filters: Filters = NONE) -> list[float]:
+    model = await model_of(database)
+    vector = np.linspace(1, 2, 256).astype(np.float32)
+    found = await Search(database).candidates(
+        [index_id], model=model, vector=vector / np.linalg.norm(vector), terms=[], filters=filters, limit=limit
+    )
+    return sorted((round(c.vector_score, 4) for c in found), reverse=True)
+
+
+async def model_of(database: Database) -> str:
+    async with database.connection() as connection:
+        return str(await connection.fetchval("SELECT model FROM indexes"))
+
+
+async def test_one_is_built_and_finds_what_the_scan_finds(database: Database, index_id: int) -> None:
+    graphs = VectorIndexes(database)
+    exact = await nearest(database, index_id, 15)
+    filtered = await nearest(database, index_id, 15, Filters(language="go"))
+    assert await graphs.maintain() == 1
+    assert await built(database) == [name_of(index_id)]
+    assert await nearest(database, index_id, 15) == exact
+    assert await nearest(database, index_id, 15, Filters(language="go")) == filtered
+    assert await graphs.maintain() == 0
+
+
+async def test_the_query_of_a_search_uses_it(database: Database, index_id: int) -> None:
+    await VectorIndexes(database).maintain()
+    from codebase_index.store.nearest import SQL
+
+    statement = SQL["approximate"].replace("{dimension}", "256").rpartition("\n")
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL enable_sort = off")  # a few rows are sorted more cheaply
+        plan_lines = await connection.fetch(
+            "EXPLAIN " + "".join(statement), index_id, await model_of(database), np.ones(256, np.float32), 5
+        )
+    assert any(name_of(index_id) in line[0] for line in plan_lines), plan_lines
+
+
+async def test_none_is_built_while_a_job_writes(database: Database, few: None) -> None:
+    await indexed(database)
+    assert await VectorIndexes(database).maintain() == 0
+    assert await built(database) == []
+
+
+async def test_what_an_interrupted_build_left_is_replaced(database: Database, index_id: int) -> None:
+    await VectorIndexes(database).maintain()
+    async with database.connection() as connection:
+        await connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass",
+                                 name_of(index_id))  # fmt: skip
+    assert await built(database) == []
+    assert len(await nearest(database, index_id, 15)) == 15
+    assert await VectorIndexes(database).maintain() == 1
+    assert await built(database) == [name_of(index_id)]
+
+
+async def test_two_operators_build_one(dsn: str, database: Database, index_id: int) -> None:
+    other = await Database.open(dsn, name="other")
+    done = await asyncio.gather(VectorIndexes(database).maintain(), VectorIndexes(other).maintain())
+    await other.close()
+    assert sum(done) == 1
+    assert await built(database) == [name_of(index_id)]
+
+
+async def test_a_job_drops_it_and_a_removed_index_leaves_none(database: Database, index_id: int) -> None:
+    graphs = VectorIndexes(database)
+    await graphs.maintain()
+    await graphs.drop(index_id)
+    assert await built(database) == []
+    await graphs.drop(index_id)
+    await graphs.maintain()
+    await Removal(database).take_out(index_id)
+    await Removal(database).empty(index_id, lambda files, chunks: None)
+    assert await built(database) == []
+
+
+async def test_the_one_of_an_index_that_was_taken_out_is_dropped(database: Database, index_id: int) -> None:
+    await VectorIndexes(database).maintain()
+    await Removal(database).take_out(index_id)
+    assert await VectorIndexes(database).maintain() == 0
+    assert await built(database) == []
+
+
+async def test_a_table_in_use_is_no_reason_to_wait(dsn: str, database: Database, index_id: int) -> None:
+    await VectorIndexes(database).maintain()
+    other = await Database.open(dsn, name="other")
+    async with other.transaction() as connection:
+        await connection.execute("LOCK TABLE embeddings IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(RowLocked):
+            await VectorIndexes(database).drop(index_id)
+        await Chunks(database).analyze()
+    await other.close()
+    assert await built(database) == [name_of(index_id)]
+
+
+async def test_a_job_may_add_a_little(database: Database, index_id: int) -> None:
+    assert await VectorIndexes(database).bearable(index_id) == int(module.REWRITE_SHARE * CHUNKS)
+    assert await VectorIndexes(database).bearable(index_id + 1) == 1
+
+
+LARGE, MIDDLE, SMALL = Sized(1, "m", 400_000, False), Sized(2, "m", 30_000, False), Sized(3, "m", 9_000, False)
+
+
+def graph(size: Sized, *, valid: bool = True, model: str | None = "m") -> Graph:
+    return Graph(name_of(size.id), valid, model)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "graphs", "expected"),
+    [
+        ([MIDDLE], [], Plan([], [])),
+        ([LARGE, MIDDLE, SMALL], [], Plan([], [LARGE])),
+        ([MIDDLE, Sized(4, "m", 29_000, False)], [], Plan([], [MIDDLE])),
+        ([Sized(n, "m", 9_000, False) for n in range(100)], [], Plan([], [])),
+        ([LARGE], [graph(LARGE)], Plan([], [])),
+        ([LARGE], [graph(LARGE, valid=False)], Plan([name_of(1)], [LARGE])),
+        ([LARGE], [graph(LARGE, model="other")], Plan([name_of(1)], [LARGE])),
+        ([LARGE], [graph(LARGE, model=None)], Plan([name_of(1)], [LARGE])),
+        ([Sized(1, "m", 400_000, True)], [graph(LARGE, valid=False)], Plan([name_of(1)], [])),
+        ([MIDDLE], [graph(MIDDLE), graph(LARGE)], Plan([name_of(1)], [])),
+        ([SMALL], [graph(SMALL)], Plan([name_of(3)], [])),
+    ],
+    ids=[
+        "what is scanned quickly needs none", "the largest first, until the rest is scanned quickly",
+        "many of middle size count together", "small ones never get one", "a complete one stays",
+        "an incomplete one is built again", "another model's is built again", "one of no known model, too",
+        "not while a job writes", "one that has shrunk keeps it, one that is gone does not",
+        "one that has shrunk much loses it",
+    ],
+)  # fmt: skip
+def test_what_is_built_and_dropped(sizes: list[Sized], graphs: list[Graph], expected: Plan) -> None:
+    assert plan(sizes, graphs) == expected
