@@ -113,6 +113,8 @@ def _process_one(folder: Path, item: Item, known: KnownFile | None, fingerprint:
         if known and known.blob == blob and known.fingerprint == fingerprint:
             return Unchanged(item.seq, known.file_id, known.chunks)
         chunks = [_row(piece) for piece in _pieces(data, language.grammar)]
+        if not chunks:  # a notebook without source
+            return Skipped(item.seq, Skip.EMPTY)
         return Indexed(item.seq, item.path, language.name or None, blob, chunks, _NO_VECTORS, len(data))
     except Exception:
         # One bad file must never take the job down; the log has what a bug report needs.
