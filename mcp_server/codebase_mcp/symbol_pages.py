@@ -98,7 +98,8 @@ def _results(
         whole.append(
             SearchResult(
                 repository=sources[d.index_id], path=d.path, start_line=first, end_line=d.end_line,
-                symbol=d.symbol, kind=d.kind, language=d.language, score=None, text=text, text_start_line=first, is_definition=True,
+                symbol=d.symbol, kind=d.kind, language=d.language, score=None, text=text, text_start_line=first,
+                is_definition=True,
             )
         )  # fmt: skip
     return [
