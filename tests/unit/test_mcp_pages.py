@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebase_index.store.symbols import Definition
@@ -24,6 +24,7 @@ PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 PLACES = st.builds(Place, st.integers(0, 2**63 - 1), PATHS, st.integers(0, 2**31 - 1))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100_000), st.none() | PLACES)
 def test_a_cursor_comes_back_as_it_was(offset: int, place: Place | None) -> None:
     cursor = Cursor(digest("query"), digest("state"), offset, place)
@@ -52,6 +53,7 @@ def test_a_cursor_that_was_made_up_is_refused(text: str) -> None:
         decode(text, "r")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     with pytest.raises(UserError):

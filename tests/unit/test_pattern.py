@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebase_index.pattern import PatternRefused, literal, regex
@@ -79,12 +79,14 @@ EXPRESSIONS = st.lists(st.tuples(ATOMS, st.sampled_from(["", "*", "+", "?", "{2}
 )
 
 
+@settings(deadline=None)
 @given(st.data(), EXPRESSIONS)
 def test_every_match_holds_the_required_pieces(data: st.DataObject, expression: str) -> None:
     line = data.draw(st.from_regex(re.compile(expression, re.ASCII)))
     assert all(piece in line for piece in regex(expression).required)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_understood_or_refused(text: str) -> None:
     for read in (regex, literal):
