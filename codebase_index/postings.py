@@ -20,6 +20,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from codebase_index.stemming import stem
+
 MAX_DOCUMENTS: Final = 1 << 16
 """Documents of a part or segment: their numbers are stored in two bytes."""
 
@@ -89,7 +91,10 @@ class Block:
 
 
 def encode(frequencies: Sequence[Mapping[str, int]]) -> Encoded:
-    """Encode the term frequencies of chunks, in order. Raises ValueError for more than MAX_DOCUMENTS of them."""
+    """Encode the term frequencies of chunks, in order; terms of one stem are one term, the stem.
+
+    Raises ValueError for more than MAX_DOCUMENTS chunks.
+    """
     if len(frequencies) > MAX_DOCUMENTS:
         raise ValueError(f"{len(frequencies)} chunks in one batch; at most {MAX_DOCUMENTS} can be numbered")
     sizes = [len(f) for f in frequencies]
@@ -97,23 +102,29 @@ def encode(frequencies: Sequence[Mapping[str, int]]) -> Encoded:
     number: defaultdict[str, int] = defaultdict()
     number.default_factory = number.__len__  # a term's first sight gives it the next number
     seen = np.fromiter(map(number.__getitem__, chain.from_iterable(frequencies)), np.uint32, size)
-    terms = sorted(number)
+    stems = [stem(term) for term in number]
+    terms = sorted(set(stems))
+    rank = {term: i for i, term in enumerate(terms)}
     # Two bytes where that is enough: numpy then sorts by radix, in linear time.
-    place = np.empty(len(terms), np.uint16 if len(terms) <= 1 << 16 else np.uint32)
-    place[np.fromiter(map(number.__getitem__, terms), np.uint32, len(terms))] = np.arange(len(terms))
-    numbers = place[seen]
+    narrow = np.uint16 if len(terms) <= 1 << 16 else np.uint32
+    numbers = np.fromiter(map(rank.__getitem__, stems), narrow, len(stems))[seen]
     counted = np.fromiter(chain.from_iterable(f.values() for f in frequencies), np.uint32, size)
     documents = np.repeat(np.arange(len(frequencies), dtype="<u2"), sizes)
     lengths = np.bincount(documents, weights=counted, minlength=len(frequencies)).astype("<u4")
     order = np.argsort(numbers, kind="stable")
+    numbers, documents, counted = numbers[order], documents[order], counted[order]
+    # Terms of one stem in one chunk stand side by side now: their frequencies are added up.
+    firsts = np.flatnonzero(np.append(True, (np.diff(numbers) != 0) | (np.diff(documents) != 0))[:size])
+    numbers, documents = numbers[firsts], documents[firsts]
+    counted = np.add.reduceat(counted, firsts) if size else counted
     counts = np.bincount(numbers, minlength=len(terms))
     payload = b"".join(
         (
-            _HEADER.pack(len(frequencies), len(terms), size),
+            _HEADER.pack(len(frequencies), len(terms), len(documents)),
             lengths.tobytes(),
             (counts - 1).astype("<u2").tobytes(),  # 1 to 65,536 in two bytes
-            documents[order].tobytes(),
-            np.minimum(counted[order], MAX_FREQUENCY).astype("u1").tobytes(),
+            documents.tobytes(),
+            np.minimum(counted, MAX_FREQUENCY).astype("u1").tobytes(),
         )
     )
     return Encoded(len(frequencies), int(lengths.sum()), _SEPARATOR.join(terms), payload)

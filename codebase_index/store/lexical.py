@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from codebase_index import postings
 from codebase_index.documents import Ids, Numbering, Runs
+from codebase_index.stemming import stem
 from codebase_index.store import queries
 from codebase_index.store.scope import Scope
 
@@ -73,7 +74,7 @@ class Scores:
 
 async def scores(connection: asyncpg.Connection, scope: Scope, terms: Sequence[str]) -> Scores:
     """Score every chunk of the searched indexes for the terms of a query; filters change no score."""
-    asked = list(dict.fromkeys(terms))[:MAX_TERMS]
+    asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
     ids = scope.index_ids
     segments = await connection.fetch(SQL["segments"], ids)
     pending = await connection.fetch(SQL["pending"], ids)
