@@ -16,8 +16,8 @@ MAX_TERM_LENGTH = 64
 MAX_SPLIT_LENGTH = 256
 """Characters above which a word is taken for data (base64, minified code) and not divided into parts."""
 
-CACHE_WORDS = 200_000
-"""Distinct words remembered before the cache is emptied: about 50 MB; a large repository has a few hundred
+CACHE_WORDS = 100_000
+"""Distinct words remembered before the cache is emptied: about 25 MB; a large repository has a few hundred
 thousand, most of them rare, so that emptying it costs little."""
 
 _LETTER_CASE_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

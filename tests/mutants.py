@@ -64,7 +64,8 @@ class Outcome:
 
 _WRITE = """            ids = await _write_files(connection, writer, fresh)
             await _write_terms(connection, writer, batch, done, ids)
-            await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
+            if unchanged:
+                await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
 """
 _COUNTED = """            if counted is None:
                 raise FenceLost(writer.job_id, writer.attempt)

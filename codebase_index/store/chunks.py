@@ -11,11 +11,10 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import HalfVector
 
 from codebase_index.documents import DEAD, Runs
 from codebase_index.postings import Encoded
-from codebase_index.store import queries
+from codebase_index.store import copying, queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import SQL as JOBS_SQL
@@ -59,6 +58,24 @@ class Indexed:
     vectors: NDArray[np.float32]
     size: int | None = None
 
+    @property
+    def count(self) -> int:
+        """How many chunks it has."""
+        return len(self.chunks)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An Indexed file in the form in which it is sent and written: its `count` chunks are encoded already."""
+
+    seq: int
+    path: str
+    language: str | None
+    blob: bytes
+    count: int
+    rows: copying.Rows
+    size: int | None
+
 
 @dataclass(frozen=True)
 class Unchanged:
@@ -77,7 +94,7 @@ class Skipped:
     reason: str
 
 
-FileResult = Indexed | Unchanged | Skipped
+FileResult = Indexed | Packed | Unchanged | Skipped
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,20 @@ class Writer:
     fingerprint: str
 
 
+def pack(file: Indexed) -> Packed:
+    """Encode the chunks of a file, which is the larger part of what a batch's commit asks of a processor."""
+    rows = [
+        copying.chunk_row(
+            (c.start_line, c.end_line),
+            (c.symbol, c.text, c.kind),
+            ([s.name for s in c.defines], [s.plain.lower() for s in c.defines], [s.kind for s in c.defines]),
+        )
+        for c in file.chunks
+    ]
+    encoded = copying.encode(rows, file.vectors)
+    return Packed(file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size)
+
+
 class Chunks:
     """Reads and writes `files`, `chunks` and `embeddings`. Every method may raise StoreUnavailable."""
 
@@ -135,16 +166,18 @@ class Chunks:
         """
         async with self._db.transaction() as connection:
             done = await self._mark(connection, writer, batch.results)
-            fresh = [r for r in batch.results if isinstance(r, Indexed) and r.seq in done]
+            indexed = [r for r in batch.results if isinstance(r, Indexed | Packed) and r.seq in done]
+            fresh = [pack(r) if isinstance(r, Indexed) else r for r in indexed]
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
             skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
             ids = await _write_files(connection, writer, fresh)
             await _write_terms(connection, writer, batch, done, ids)
-            await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
+            if unchanged:
+                await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
             counted = await connection.fetchval(
                 SQL["count_batch"], writer.job_id, writer.attempt, len(fresh) + len(unchanged), len(skipped),
-                sum(len(r.chunks) for r in fresh) + sum(r.chunks for r in unchanged),
+                sum(r.count for r in fresh) + sum(r.chunks for r in unchanged),
             )  # fmt: skip
             if counted is None:
                 raise FenceLost(writer.job_id, writer.attempt)
@@ -205,45 +238,34 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 
-async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Indexed]) -> list[int]:
+async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]) -> list[int]:
     """Write files with their chunks and vectors; return the chunks' ids in order."""
     if not files:
         return []
     rows = await connection.fetch(
         SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
         [f.path for f in files], [f.language for f in files], [f.blob for f in files],
-        [len(f.chunks) for f in files], [f.size for f in files],
+        [f.count for f in files], [f.size for f in files],
     )  # fmt: skip
-    ids = {row["path"]: row["id"] for row in rows}
-    await connection.execute(SQL["delete_chunks"], list(ids.values()))
-    total = sum(len(f.chunks) for f in files)
+    if former := [row["id"] for row in rows if row["existed"]]:
+        await connection.execute(SQL["delete_chunks"], former)
+    total = sum(f.count for f in files)
     if not total:
         return []
-    reserved = [row[0] for row in await connection.fetch(SQL["reserve_ids"], total)]
-    owners = [(ids[f.path], chunk) for f in files for chunk in f.chunks]
-    await connection.copy_records_to_table(
+    file_ids = {row["path"]: row["id"] for row in rows}
+    reserved: list[int] = await connection.fetchval(SQL["reserve_ids"], total)
+    ids = np.array(reserved)
+    await connection.copy_to_table(
         "chunks",
-        columns=[
-            "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text",
-            "kind", "defines", "names", "kinds",
-        ],
-        records=(
-            (
-                chunk_id, writer.index_id, file_id, c.start_line, c.end_line, c.symbol, c.text,
-                c.kind, [s.name for s in c.defines], [s.plain.lower() for s in c.defines],
-                [s.kind for s in c.defines],
-            )
-            for chunk_id, (file_id, c) in zip(reserved, owners, strict=True)
-        ),
-    )  # fmt: skip
-    vectors = np.concatenate([f.vectors for f in files if f.chunks])
-    await connection.copy_records_to_table(
+        columns=copying.CHUNK_COLUMNS,
+        source=copying.chunks([(file_ids[f.path], f.rows) for f in files], writer.index_id, ids),
+        format="binary",
+    )
+    await connection.copy_to_table(
         "embeddings",
-        columns=["chunk_id", "index_id", "model", "embedding"],
-        records=(
-            (chunk_id, writer.index_id, writer.model, HalfVector(vector))
-            for chunk_id, vector in zip(reserved, vectors, strict=True)
-        ),
+        columns=copying.VECTOR_COLUMNS,
+        source=copying.vectors((f.rows for f in files), writer.index_id, writer.model, ids),
+        format="binary",
     )
     return reserved
 
@@ -258,8 +280,8 @@ async def _write_terms(
     of_chunks = [
         next(left) if result.seq in done else DEAD
         for result in batch.results
-        if isinstance(result, Indexed)
-        for _ in result.chunks
+        if isinstance(result, Indexed | Packed)
+        for _ in range(result.count)
     ]
     begin = 0
     for part in batch.terms:

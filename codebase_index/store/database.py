@@ -50,6 +50,7 @@ class Database:
             max_inactive_connection_lifetime=60,
             server_settings={"application_name": name, **_SERVER_SETTINGS},
             init=_register_types,
+            reset=_keep,
         )
         await pool
         return cls(pool)
@@ -95,6 +96,14 @@ def _migration_arguments(pool: asyncpg.Pool) -> dict[str, object]:
     arguments = dict(pool._connect_kwargs)
     arguments["command_timeout"] = 600  # a migration may rewrite a large table
     return arguments
+
+
+async def _keep(_: asyncpg.Connection) -> None:
+    """Return a connection as it is; the pool itself ends a transaction that is still open.
+
+    The store sets nothing for a session and takes no lock for longer than a transaction, so the four statements by
+    which the pool makes sure of that would only be one more round trip after each use.
+    """
 
 
 async def _register_types(connection: asyncpg.Connection) -> None:

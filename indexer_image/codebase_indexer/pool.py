@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from codebase_index import logs
 from codebase_index.embedding import factory
 from codebase_index.resource import EmbeddingSpec
-from codebase_index.store.chunks import KnownFile, Processed, Skipped
+from codebase_index.store.chunks import Indexed, KnownFile, Processed, Skipped, pack
 from codebase_index.store.work import Item
 from codebase_indexer import files
 from codebase_indexer.skipping import Skip
@@ -192,4 +192,10 @@ def _serve(pipe: Connection, fingerprint: str, embedding: EmbeddingSpec | None) 
         pipe.send(_READY)
         while True:
             batch: Batch = pipe.recv()
-            pipe.send(files.process(batch.folder, batch.items, batch.known, fingerprint, embedder))
+            processed = files.process(batch.folder, batch.items, batch.known, fingerprint, embedder)
+            pipe.send(_packed(processed) if embedder else processed)
+
+
+def _packed(batch: Processed) -> Processed:
+    """Return a batch as it is written. Not one without vectors: they are made elsewhere, from the texts."""
+    return replace(batch, results=[pack(r) if isinstance(r, Indexed) else r for r in batch.results])

@@ -105,7 +105,9 @@ class DatabaseDoor(Database):
 class Statements:
     """A connection whose statements pass a fuse."""
 
-    _COUNTED = frozenset({"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"})
+    _COUNTED = frozenset(
+        {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table", "copy_to_table"}
+    )
 
     def __init__(self, connection: asyncpg.Connection, fuse: Fuse) -> None:
         self._connection = connection

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from codebase_index.resource import EmbeddingSpec
-from codebase_index.store.chunks import Indexed, Skipped
+from codebase_index.store.chunks import Indexed, Packed, Skipped
 from codebase_index.store.work import Item
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool, PoolBroken
@@ -41,7 +41,7 @@ def children() -> list[psutil.Process]:
 async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
     results = (await pool.process(batch(tmp_path, 5))).results
     assert [r.seq for r in results] == [0, 1, 2, 3, 4]
-    assert all(isinstance(r, Indexed) and len(r.vectors) == len(r.chunks) for r in results)
+    assert all(isinstance(r, Packed) and len(r.rows.vectors) == r.count * 2 * 256 for r in results)
 
 
 async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_p
     (child,) = children()
     child.kill()
     child.wait(30)
-    assert all(isinstance(r, Indexed) for r in (await pool.process(batch(tmp_path, 3))).results)
+    assert all(isinstance(r, Packed) for r in (await pool.process(batch(tmp_path, 3))).results)
 
 
 async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_pat
     running = asyncio.create_task(pool.process(batch(tmp_path, 3)))
     await asyncio.sleep(0.2)
     os.kill(child.pid, signal.SIGKILL)
-    assert all(isinstance(r, Indexed) for r in (await running).results)
+    assert all(isinstance(r, Packed) for r in (await running).results)
 
 
 async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeyp
     async with asyncio.timeout(60):
         await asyncio.to_thread(child.wait)
     monkeypatch.undo()
-    assert all(isinstance(r, Indexed) for r in (await running).results)
+    assert all(isinstance(r, Packed) for r in (await running).results)
 
 
 async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND path = ANY ($2::text[]);
 
 -- name: upsert_files
--- The files of a batch, in any order.
+-- The files of a batch, in any order. A row that nobody has deleted or updated has no xmax: it is new.
 INSERT INTO files (index_id, path, language, blob, size, fingerprint, chunks, job_id)
 SELECT $1, f.path, f.language, f.blob, f.size, $2, f.chunks, $3
 FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[])
@@ -11,7 +11,7 @@ FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[])
 ON CONFLICT (index_id, path) DO UPDATE
 SET language = EXCLUDED.language, blob = EXCLUDED.blob, size = EXCLUDED.size, fingerprint = EXCLUDED.fingerprint,
     chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
-RETURNING id, path;
+RETURNING id, path, xmax <> 0 AS existed;
 
 -- name: delete_chunks
 -- The former chunks of files that are written anew; their vectors go with them.
@@ -22,8 +22,8 @@ DELETE FROM chunks WHERE file_id = ANY ($1::bigint[]);
 UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 
 -- name: reserve_ids
--- Ids for the chunks of a batch.
-SELECT nextval('chunk_ids') FROM generate_series(1, $1);
+-- Ids for the chunks of a batch, ascending, as one value: a row for each costs several times as much.
+SELECT array_agg(id) FROM (SELECT nextval('chunk_ids') AS id FROM generate_series(1, $1)) AS reserved;
 
 -- name: add_pending
 -- The terms of a batch, searched as they are until they are built into a segment.

@@ -28,19 +28,23 @@ WHERE job_id = $1 AND state = 'todo' AND attempt = $2 AND claimed_by = $3;
 -- name: claim
 -- Take the next files that nobody of this attempt holds; SKIP LOCKED lets several pods claim side by side.
 -- MATERIALIZED, because a locking subquery that is evaluated again for each row has no limit at all.
+-- Files that were started before are counted in the same statement: work that is done again, measured where it is
+-- handed out. A file counts once, however often it is started.
 WITH next AS MATERIALIZED (
     SELECT seq FROM work
     WHERE job_id = $1 AND state = 'todo' AND (attempt IS NULL OR attempt < $2)
-    ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED)
-UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
-FROM next
-WHERE work.job_id = $1 AND work.seq = next.seq
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
-RETURNING work.seq, work.path, work.size, work.starts;
-
--- name: count_repeated
--- Files that were started before: work that is done again, measured where it is handed out.
-UPDATE jobs SET files_repeated = files_repeated + $2 WHERE id = $1;
+    ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED),
+claimed AS (
+    UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
+    FROM next
+    WHERE work.job_id = $1 AND work.seq = next.seq
+      AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
+    RETURNING work.seq, work.path, work.size, work.starts),
+counted AS (
+    UPDATE jobs SET files_repeated = files_repeated + repeated.files
+    FROM (SELECT count(*) AS files FROM claimed WHERE starts = 2) AS repeated
+    WHERE id = $1 AND repeated.files > 0)
+SELECT seq, path, size FROM claimed ORDER BY seq;
 
 -- name: todo
 -- How many files are not finished, whoever holds them.
