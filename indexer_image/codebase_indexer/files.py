@@ -131,7 +131,8 @@ def _unfit(data: bytes, language: Language) -> Skip | None:
 
 def _pieces(data: bytes, grammar: str | None) -> list[Piece]:
     if grammar == notebook.FORMAT:
-        return notebook.read(data) or chunk(data, "json")  # no cell to read: then it is some JSON
+        pieces = notebook.read(data)
+        return pieces if pieces is not None else chunk(data, "json")
     return chunk(data, grammar)
 
 
