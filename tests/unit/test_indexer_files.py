@@ -137,7 +137,10 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     assert chunk.text == "def load_settings():\n    return 1\n"
     (terms,) = processed.terms
     part = decode(terms.vocabulary, terms.payload)
-    expected = [term_frequencies("app.py load_settings\n" + chunk.text), term_frequencies("notes.md Title\n# Title\n")]
+    expected = [
+        term_frequencies("app.py load_settings\n" + chunk.text),
+        term_frequencies("notes.md Title\n# Title\n"),
+    ]
     assert (terms.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
     assert part.postings.terms == sorted({stem(term) for e in expected for term in e})
     assert code.vectors.shape == (1, embedder.dimension)
