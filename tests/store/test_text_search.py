@@ -25,7 +25,6 @@ async def index(database: Database) -> int:
         index_id: int = await connection.fetchval(
             "INSERT INTO indexes (target, source) VALUES ('t', '/r') RETURNING id"
         )
-        await connection.execute("ALTER TABLE chunks ALTER terms SET DEFAULT ''")
         for path, text in FILES.items():
             file_id = await connection.fetchval(
                 "INSERT INTO files (index_id, path, language, blob, fingerprint, chunks, job_id) "
