@@ -79,5 +79,5 @@ def test_a_model_that_is_not_there_is_refused_with_what_to_do(
     env: dict[str, str], model: str | None, tmp_path: Path
 ) -> None:
     settings = {name: str(tmp_path) for name in env}
-    with pytest.raises(EmbeddingRefused, match="CODEBASE_MODELS|name one of these"):
+    with pytest.raises(EmbeddingRefused, match=r"CODEBASE_MODELS|name one of these"):
         create("sentence-transformers", model, settings)
