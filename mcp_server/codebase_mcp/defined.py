@@ -48,11 +48,9 @@ def names_of(path: str, text: str, symbol: str | None) -> Names:
     types: set[str] = set()
     others: set[str] = set()
     tokens = text.split()  # ten times as fast as a regular expression, and as good for ranking
-    for i, token in enumerate(tokens):
-        if token in _KEYWORDS:
-            name = _IDENTIFIER.match(_after(tokens, i))
-            if name:
-                (types if token in _TYPE_KEYWORDS else others).add(name[0])
+    for i in [i for i, token in enumerate(tokens) if token in _KEYWORDS]:
+        if name := _IDENTIFIER.match(_after(tokens, i)):
+            (types if tokens[i] in _TYPE_KEYWORDS else others).add(name[0])
     own = symbol.rsplit(".", 1)[-1] if symbol else ""
     # The symbol also names what a chunk only lies in; where the definition begins, the name stands in the chunk.
     if own and _begins(own, text):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from codebase_index.store.search import Candidate
-from codebase_index.text import terms
 from codebase_mcp import signals
 from codebase_mcp.defined import names_of
 from codebase_mcp.query import Query
@@ -49,7 +48,7 @@ def _file(candidate: Candidate) -> _File:
 
 def _scores(asked: Query, found: Sequence[Candidate], weights: Weights) -> list[float]:
     """Score each candidate by itself: the fused arms and all signals."""
-    bags = [frozenset(terms(f"{c.path} {c.symbol or ''} {c.text}")) for c in found]
+    bags = signals.bags_of(asked, [f"{c.path} {c.symbol or ''} {c.text}" for c in found])
     rare = signals.rarity(asked.stems, bags)
     place, factor = _of_files(asked, found, weights)
     return [

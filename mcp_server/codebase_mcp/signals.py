@@ -6,12 +6,13 @@ over 16 repositories), and it is here already.
 """
 
 import math
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from codebase_index.text import terms
+from codebase_index.text import terms, words
 from codebase_mcp.defined import Names
 from codebase_mcp.paths import ENTRY_FILES, Kind, kinds
 from codebase_mcp.query import Query
@@ -19,6 +20,30 @@ from codebase_mcp.weights import Weights
 
 Rarity: TypeAlias = Mapping[str, float]
 """Stems and how rare they are."""
+
+
+def bags_of(asked: Query, texts: Sequence[str]) -> list[frozenset[str]]:
+    """Return which of the query's stems each text holds.
+
+    Texts of one repository share most of their words: each word is compared with the query once.
+    """
+    held = _Held(asked.stems)
+    return [frozenset().union(*filter(None, map(held.__getitem__, set(words(text))))) for text in texts]
+
+
+class _Held(dict[str, frozenset[str]]):
+    """Which stems a word holds, filled as words are met."""
+
+    def __init__(self, stems: frozenset[str]) -> None:
+        super().__init__()
+        self._stems = stems
+        # Nearly all words hold none of the letters, and need not be divided to know it.
+        self._may_hold = re.compile("|".join(map(re.escape, sorted(stems))), re.IGNORECASE).search
+
+    def __missing__(self, word: str) -> frozenset[str]:
+        possible = not word.isascii() or self._may_hold(word)
+        self[word] = held = self._stems.intersection(_stems_of(word)) if possible else frozenset()
+        return held
 
 
 def rarity(stems: Collection[str], bags: Collection[Collection[str]]) -> dict[str, float]:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index import text
-from codebase_index.text import MAX_SPLIT_LENGTH, MAX_TERM_LENGTH, term_frequencies, terms, words
+from codebase_index.text import (
+    MAX_SPLIT_LENGTH,
+    MAX_TERM_LENGTH,
+    stem,
+    term_frequencies,
+    terms,
+    unstemmed_terms,
+    words,
+)
 
 NAMES = st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8), min_size=1, max_size=6)
 
@@ -41,7 +49,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("source", "expected"), EXAMPLES, ids=[source or "empty" for source, _ in EXAMPLES])
 def test_terms(source: str, expected: list[str]) -> None:
-    assert terms(source) == expected
+    assert unstemmed_terms(source) == expected
+    assert terms(source) == list(map(stem, expected))
 
 
 def test_docstrings_are_true() -> None:
@@ -57,7 +66,7 @@ def test_ascii_and_unicode_ways_agree() -> None:
 
 def test_a_long_name_is_cut_and_still_divided() -> None:
     name = "_".join(["verylongpart"] * 10)
-    assert terms(name) == [name[:MAX_TERM_LENGTH], *["verylongpart"] * 10]
+    assert unstemmed_terms(name) == [name[:MAX_TERM_LENGTH], *["verylongpart"] * 10]
 
 
 def test_data_gives_one_term() -> None:
@@ -69,7 +78,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "CACHE_WORDS", 10)
     monkeypatch.setattr(text, "_terms_of_word", {})
     for number in range(100):
-        assert terms(f"name{number}") == [f"name{number}", "name", str(number)]
+        assert terms(f"num{number}") == [f"num{number}", "num", str(number)]
         assert len(text._terms_of_word) <= 10
 
 
@@ -92,9 +101,9 @@ def test_frequencies_count_the_terms(source: str) -> None:
 def test_joined_parts_come_apart_again(parts: list[str]) -> None:
     expected = parts if len(parts) > 1 else []
     camel = parts[0] + "".join(part.capitalize() for part in parts[1:])
-    assert terms("_".join(parts)) == ["_".join(parts), *expected]
+    assert unstemmed_terms("_".join(parts)) == ["_".join(parts), *expected]
     if all(len(part) > 1 for part in parts):  # aB + C: nobody can tell where BC is to be divided
-        assert terms(camel) == [camel.lower(), *expected]
+        assert unstemmed_terms(camel) == [camel.lower(), *expected]
 
 
 @given(NAMES, st.sampled_from([" ", ".", "->", "\n", "::", "/"]))
