@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.retrieval import Figures, Question, ndcg
+from bench.retrieval import TOP, Figures, Question, ndcg
 from codebase_index.store.search import Candidate
-from codebase_mcp.ranking import rank
+from codebase_mcp.ranking import Read, order, read
 from codebase_mcp.weights import DEFAULT, Weights
 
 FUSION_ALONE = Weights(
@@ -50,7 +50,12 @@ class Case:
 
     repository: str
     question: Question
-    candidates: Sequence[Candidate]
+    known: Read
+
+    @classmethod
+    def of(cls, repository: str, question: Question, candidates: Sequence[Candidate]) -> "Case":
+        """Read the candidates once for all weights."""
+        return cls(repository, question, read(question.text, candidates))
 
 
 def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:
@@ -59,7 +64,7 @@ def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:
 
 
 def _score(case: Case, weights: Weights) -> float:
-    found = [r.candidate for r in rank(case.question.text, case.candidates, 10, weights)]
+    found = [r.candidate for r in order(case.known, weights)[:TOP]]
     return ndcg([(c.path, c.start_line, c.end_line) for c in found], case.question.targets)
 
 
@@ -77,7 +82,9 @@ def ladder(cases: Sequence[Case]) -> list[dict[str, Any]]:
     for name, fields in SIGNALS.items():
         reached = replace(reached, **{field: getattr(DEFAULT, field) for field in fields})
         without = replace(DEFAULT, **{field: getattr(FUSION_ALONE, field) for field in fields})
-        rows.append(_row(f"+ {name}", figures(cases, reached)) | {"without": round(figures(cases, without).total, 4)})
+        rows.append(
+            _row(f"+ {name}", figures(cases, reached)) | {"without": round(figures(cases, without).total, 4)}
+        )
     return rows
 
 

@@ -97,7 +97,10 @@ def _target(folder: Path, label: Mapping[str, Any]) -> Target:
     if label["symbol"] is None:
         return Target(label["path"], None, None)
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == label["symbol"]:
+        if (
+            isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.name == label["symbol"]
+        ):
             return Target(label["path"], node.lineno, node.end_lineno)
     raise LookupError(f"{label['path']} defines no {label['symbol']} any more; change the label in {OWN_SET}")
 

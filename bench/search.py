@@ -107,7 +107,7 @@ async def _case(database: Database, corpus: retrieval.Corpus, question: retrieva
         [row.id], model=row.model, vector=_embedder(row.model).embed_query(question.text),
         terms=list(dict.fromkeys(terms(question.text))), limit=CANDIDATES_OF_EACH_ARM,
     )  # fmt: skip
-    return ladder.Case(corpus.name, question, candidates)
+    return ladder.Case.of(corpus.name, question, candidates)
 
 
 async def index(database: Database, dsn: str, source: Path) -> None:

@@ -14,7 +14,21 @@ _TYPE_KEYWORDS: Final = frozenset(
     ["class", "struct", "interface", "enum", "trait", "type", "protocol", "record", "union", "namespace", "object"]
 )
 _NAME_KEYWORDS: Final = frozenset(
-    ["def", "func", "fn", "function", "fun", "sub", "proc", "const", "let", "var", "val", "macro_rules!", "#define"]
+    [
+        "def",
+        "func",
+        "fn",
+        "function",
+        "fun",
+        "sub",
+        "proc",
+        "const",
+        "let",
+        "var",
+        "val",
+        "macro_rules!",
+        "#define",
+    ]
 )
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
 _RECEIVER_WORDS: Final = 4
@@ -23,7 +37,7 @@ _RECEIVER_WORDS: Final = 4
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _BEGINS_A_BODY: Final = frozenset("(=:{<")
 
-# What passes names on. Only Python needs to be told by the file: everywhere else its import is for the file's own use.
+# What passes names on. In Python only the file tells: any other file's import is for its own use.
 _RUST_REEXPORT = re.compile(r"\bpub use ([^;]{1,2000});")
 _SCRIPT_REEXPORT = re.compile(r"\bexport\s+(?:type\s+)?\{([^}]{1,2000})\}\s*from\b")
 _PYTHON_IMPORT = re.compile(r"^from\s+\S+\s+import\s+(\([^)]{1,4000}\)|[^\n(]+)", re.MULTILINE)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from codebase_index.store.search import Candidate
 from codebase_mcp import signals
-from codebase_mcp.defined import names_of
+from codebase_mcp.defined import Names, names_of
 from codebase_mcp.query import Query
 from codebase_mcp.weights import DEFAULT, Weights
 
@@ -26,16 +26,49 @@ class Ranked:
     score: float
 
 
+@dataclass(frozen=True)
+class Read:
+    """Candidates by place, with what their texts and paths say about a query: all that is independent of weights."""
+
+    asked: Query
+    found: Sequence[Candidate]
+    names: Sequence[Names]
+    bags: Sequence[frozenset[str]]
+    """The stems of the query that each candidate holds."""
+
+    rare: signals.Rarity
+    rare_in_paths: signals.Rarity
+
+
 def rank(query: str, candidates: Collection[Candidate], limit: int, weights: Weights = DEFAULT) -> list[Ranked]:
     """Return the best `limit` candidates, best first; ties by repository, path and line.
 
     The order depends on the candidates' scores and content alone, never on the order in which they come.
     """
+    return order(read(query, candidates), weights)[:limit]
+
+
+def read(query: str, candidates: Collection[Candidate]) -> Read:
+    """Read what counts: nearly all of a ranking's time."""
     asked = Query.of(query)
     found = sorted(candidates, key=_place)
-    scores = _with_files_lifted(found, _scores(asked, found, weights), weights)
-    ranked = sorted(map(Ranked, found, scores), key=lambda r: -r.score)
-    return sorted(_with_repeats_decayed(ranked, weights), key=lambda r: -r.score)[:limit]
+    bags = signals.bags_of(asked, [f"{c.path} {c.symbol or ''} {c.text}" for c in found])
+    paths = [signals.path_stems(path) for path in {c.path for c in found}]
+    return Read(
+        asked=asked,
+        found=found,
+        names=[names_of(c.path, c.text, c.symbol) for c in found],
+        bags=bags,
+        rare=signals.rarity(asked.stems, bags),
+        rare_in_paths=signals.rarity(frozenset().union(*paths), paths),
+    )
+
+
+def order(known: Read, weights: Weights) -> list[Ranked]:
+    """Return all candidates, best first."""
+    scores = _with_files_lifted(known.found, _scores(known, weights), weights)
+    ranked = sorted(map(Ranked, known.found, scores), key=lambda r: -r.score)
+    return sorted(_with_repeats_decayed(ranked, weights), key=lambda r: -r.score)
 
 
 def _place(candidate: Candidate) -> tuple[int, str, int, int, int]:
@@ -46,31 +79,22 @@ def _file(candidate: Candidate) -> _File:
     return candidate.index_id, candidate.path
 
 
-def _scores(asked: Query, found: Sequence[Candidate], weights: Weights) -> list[float]:
+def _scores(known: Read, weights: Weights) -> list[float]:
     """Score each candidate by itself: the fused arms and all signals."""
-    bags = signals.bags_of(asked, [f"{c.path} {c.symbol or ''} {c.text}" for c in found])
-    rare = signals.rarity(asked.stems, bags)
-    place, factor = _of_files(asked, found, weights)
+    asked, paths = known.asked, {c.path for c in known.found}
+    place = {path: signals.location(asked, path, known.rare_in_paths, weights) for path in paths}
+    factor = {path: signals.importance(asked, path, weights) for path in paths}
+    fused = _fused(asked, known.found, weights)
     return [
         factor[c.path]
         * (
-            fused
-            + signals.definitions(asked, names_of(c.path, c.text, c.symbol), rare, weights)
-            + signals.coverage(asked, bag, rare, weights)
+            score
+            + signals.definitions(asked, names, known.rare, weights)
+            + signals.coverage(asked, bag, known.rare, weights)
             + place[c.path]
         )
-        for c, bag, fused in zip(found, bags, _fused(asked, found, weights), strict=True)
+        for c, names, bag, score in zip(known.found, known.names, known.bags, fused, strict=True)
     ]
-
-
-def _of_files(
-    asked: Query, found: Sequence[Candidate], weights: Weights
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the points and the factor that the candidates' paths give them."""
-    stems = {path: signals.path_stems(path) for path in {c.path for c in found}}
-    rare = signals.rarity(frozenset().union(*stems.values()), list(stems.values()))
-    place = {path: signals.location(asked, path, rare, weights) for path in stems}
-    return place, {path: signals.importance(asked, path, weights) for path in stems}
 
 
 def _fused(asked: Query, found: Sequence[Candidate], weights: Weights) -> list[float]:

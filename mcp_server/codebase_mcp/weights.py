@@ -19,7 +19,7 @@ class Weights:
     """The same for a query of a single name: the lexical arm knows it, the vector arm guesses from its parts."""
 
     type_defined: float = 1.0
-    """Points for a chunk that defines a type which the query names: most often the very place that is asked for."""
+    """Points for a chunk that defines a type which the query names: most often the very place that is meant."""
 
     name_defined: float = 0.6
     """The same for functions and constants, whose names are more often common words."""
@@ -61,7 +61,7 @@ class Weights:
     """How many of a file's chunks are summed: more would favour long files."""
 
     repeat: float = 0.5
-    """Factor for each further chunk of a file that is in the list already: ten places in one file are one answer."""
+    """Factor for each further chunk of a file that is listed already: ten places in one file are one answer."""
 
 
 DEFAULT = Weights()

@@ -1,4 +1,4 @@
-"""Search finds the right places: our own queries, through the indexer, a real Postgres and the server's service."""
+"""Search finds the right places: our own queries, through the indexer, a real Postgres and the service."""
 
 import json
 from pathlib import Path
