@@ -94,7 +94,7 @@ def _row(step: str, reached: Figures) -> dict[str, Any]:
 
 
 def leave_one_out(cases: Sequence[Case]) -> float:
-    """Return the mean over the repositories of what each reaches with the constants that the others would choose."""
+    """Return the mean of what each repository reaches with the constants that the others would choose."""
     settings = [DEFAULT, *(replace(DEFAULT, **{f: value}) for f, values in TUNED.items() for value in values)]
     reached = [figures(cases, weights).by_repository for weights in settings]
     values = []

@@ -28,7 +28,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Read:
-    """Candidates by place, with what their texts and paths say about a query: all that is independent of weights."""
+    """Candidates by place, and what their texts and paths say about a query: all that no weight changes."""
 
     asked: Query
     found: Sequence[Candidate]
