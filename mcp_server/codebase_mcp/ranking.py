@@ -1,30 +1,21 @@
 """From candidates to an order: pure functions, no I/O.
 
 The two arms' scores are fused, then come the signals of code (`signals.py`), then what speaks for a whole file.
-The constants are round on purpose: over hundreds of settings, tuned ones were no better on repositories that they
-were not tuned on.
+How much each counts stands in `weights.py`.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TypeAlias
 
 from codebase_index.store.candidate import Candidate
-from codebase_mcp.signals import Query, definitions, importance, location
+from codebase_mcp import signals
+from codebase_mcp.defined import Names, names_of
+from codebase_mcp.query import Query
+from codebase_mcp.weights import DEFAULT, Weights
 
-LEXICAL_SHARE: Final = 0.5
-LEXICAL_SHARE_FOR_A_NAME: Final = 0.8
-"""A query of a single name asks for that name: the lexical arm knows it, the vector arm guesses from its parts."""
-
-FILE_LIFT: Final = 0.5
-"""Added to a file's best chunk, times the sum of the file's best chunks relative to that of the best file: a file
-that answers in many places is more likely the subject."""
-
-FILE_LIFT_CHUNKS: Final = 5
-
-REPEAT: Final = 0.5
-"""Factor for each further chunk of a file that is in the list already: ten places in one file are one answer."""
+_File: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -35,32 +26,84 @@ class Ranked:
     score: float
 
 
-def rank(query: str, candidates: Collection[Candidate], limit: int) -> list[Ranked]:
+@dataclass(frozen=True)
+class Read:
+    """Candidates by place, and what their texts and paths say about a query: all that no weight changes."""
+
+    asked: Query
+    found: Sequence[Candidate]
+    names: Sequence[Names]
+    bags: Sequence[frozenset[str]]
+    """The stems of the query that each candidate holds."""
+
+    rare: signals.Rarity
+    rare_in_paths: signals.Rarity
+
+
+def rank(query: str, candidates: Collection[Candidate], limit: int, weights: Weights = DEFAULT) -> list[Ranked]:
     """Return the best `limit` candidates, best first; ties by repository, path and line.
 
     The order depends on the candidates' scores and content alone, never on the order in which they come.
     """
+    return order(read(query, candidates), weights)[:limit]
+
+
+def read(query: str, candidates: Collection[Candidate]) -> Read:
+    """Read what counts: nearly all of a ranking's time."""
     asked = Query.of(query)
     found = sorted(candidates, key=_place)
-    scores = [
-        (fused + definitions(asked, c.text, c.symbol) + location(asked, c.path)) * importance(asked, c.path)
-        for c, fused in zip(found, _fused(asked, found), strict=True)
-    ]
-    ranked = sorted(map(Ranked, found, _with_files_lifted(found, scores)), key=lambda r: -r.score)
-    return sorted(_with_repeats_decayed(ranked), key=lambda r: -r.score)[:limit]
+    bags = signals.bags_of(asked, [f"{c.path} {c.symbol or ''} {c.text}" for c in found])
+    paths = [signals.path_stems(path) for path in {c.path for c in found}]
+    return Read(
+        asked=asked,
+        found=found,
+        names=[names_of(c.path, c.text, c.symbol) for c in found],
+        bags=bags,
+        rare=signals.rarity(asked.stems, bags),
+        rare_in_paths=signals.rarity(frozenset().union(*paths), paths),
+    )
+
+
+def order(known: Read, weights: Weights) -> list[Ranked]:
+    """Return all candidates, best first."""
+    scores = _with_files_lifted(known.found, _scores(known, weights), weights)
+    ranked = sorted(map(Ranked, known.found, scores), key=lambda r: -r.score)
+    return sorted(_with_repeats_decayed(ranked, weights), key=lambda r: -r.score)
 
 
 def _place(candidate: Candidate) -> tuple[int, str, int, int, int]:
     return (candidate.index_id, candidate.path, candidate.start_line, candidate.end_line, candidate.id)
 
 
-def _fused(asked: Query, found: Sequence[Candidate]) -> list[float]:
+def _file(candidate: Candidate) -> _File:
+    return candidate.index_id, candidate.path
+
+
+def _scores(known: Read, weights: Weights) -> list[float]:
+    """Score each candidate by itself: the fused arms and all signals."""
+    asked, paths = known.asked, {c.path for c in known.found}
+    place = {path: signals.location(asked, path, known.rare_in_paths, weights) for path in paths}
+    factor = {path: signals.importance(asked, path, weights) for path in paths}
+    fused = _fused(asked, known.found, weights)
+    return [
+        factor[c.path]
+        * (
+            score
+            + signals.definitions(asked, names, known.rare, weights)
+            + signals.coverage(asked, bag, known.rare, weights)
+            + place[c.path]
+        )
+        for c, names, bag, score in zip(known.found, known.names, known.bags, fused, strict=True)
+    ]
+
+
+def _fused(asked: Query, found: Sequence[Candidate], weights: Weights) -> list[float]:
     """Fuse the arms to scores from 0 to 1: a convex combination of each arm's scores scaled to its own range.
 
     Reciprocal rank fusion (Cormack, Clarke, Büttcher, SIGIR 2009) throws the distances away; the combination was
-    better by 0.015 nDCG@10 here, as it was in Bruch, Gai, Ingber, ACM TOIS 42(1), 2023.
+    better by 0.01 nDCG@10 here, as it was in Bruch, Gai, Ingber, ACM TOIS 42(1), 2023.
     """
-    share = LEXICAL_SHARE_FOR_A_NAME if asked.is_one_name else LEXICAL_SHARE
+    share = weights.lexical_share_for_a_name if asked.is_one_name else weights.lexical_share
     lexical = _scaled(found, lambda c: c.lexical_score)
     vector = _scaled(found, lambda c: c.vector_score)
     return [share * a + (1 - share) * b for a, b in zip(lexical, vector, strict=True)]
@@ -73,26 +116,29 @@ def _scaled(found: Sequence[Candidate], score: Callable[[Candidate], float]) -> 
     return [(value - lowest) / (highest - lowest) if highest > lowest else 0.0 for value in values]
 
 
-def _with_files_lifted(found: Sequence[Candidate], scores: Sequence[float]) -> list[float]:
-    of_file: dict[tuple[int, str], list[int]] = defaultdict(list)
+def _with_files_lifted(found: Sequence[Candidate], scores: Sequence[float], weights: Weights) -> list[float]:
+    of_file: dict[_File, list[int]] = defaultdict(list)
     for i, candidate in enumerate(found):
-        of_file[candidate.index_id, candidate.path].append(i)
-    best = {file: sorted(chunks, key=lambda i: -scores[i])[:FILE_LIFT_CHUNKS] for file, chunks in of_file.items()}
+        of_file[_file(candidate)].append(i)
+    best = {
+        file: sorted(chunks, key=lambda i: -scores[i])[: weights.file_lift_chunks]
+        for file, chunks in of_file.items()
+    }
     sums = {file: sum(scores[i] for i in chunks) for file, chunks in best.items()}
     most = max(sums.values(), default=0.0)
     lifted = list(scores)
     for file, chunks in best.items():
         if most > 0:
-            lifted[chunks[0]] += FILE_LIFT * sums[file] / most
+            lifted[chunks[0]] += weights.file_lift * sums[file] / most
     return lifted
 
 
-def _with_repeats_decayed(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Halve each next chunk of a file. Within a file the order stays, since the scores fall along the list."""
-    seen: dict[tuple[int, str], int] = defaultdict(int)
+def _with_repeats_decayed(ranked: Sequence[Ranked], weights: Weights) -> list[Ranked]:
+    """Lower each next chunk of a file. Within a file the order stays, since the scores fall along the list."""
+    seen: dict[_File, int] = defaultdict(int)
     decayed = []
     for r in ranked:
-        file = r.candidate.index_id, r.candidate.path
-        decayed.append(Ranked(r.candidate, r.score * REPEAT ** seen[file]))
+        file = _file(r.candidate)
+        decayed.append(Ranked(r.candidate, r.score * weights.repeat ** seen[file]))
         seen[file] += 1
     return decayed

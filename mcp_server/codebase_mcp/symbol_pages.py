@@ -13,10 +13,12 @@ from codebase_mcp.excerpt import head
 from codebase_mcp.models import SearchResult
 from codebase_mcp.name import Name
 from codebase_mcp.pages import Hit, Page, joined
+from codebase_mcp.query import Query
 from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
-from codebase_mcp.signals import Query, importance
+from codebase_mcp.signals import importance
 from codebase_mcp.text_pages import TextPages
+from codebase_mcp.weights import DEFAULT
 
 MOST_DEFINITIONS: Final = 300
 """Definitions of one name that are looked at. More have only the most common names, of which nobody reads all."""
@@ -49,7 +51,7 @@ class SymbolPages:
         definitions, note = fitting(name, known)
         asked = Query.of(request.query)
         # Stable: what is equal in these stays in the order of path and line.
-        definitions.sort(key=lambda d: (d.kind not in name.kinds, -importance(asked, d.path)))
+        definitions.sort(key=lambda d: (d.kind not in name.kinds, -importance(asked, d.path, DEFAULT)))
         shown = definitions[cursor.offset : cursor.offset + request.limit]
         hits = [
             Hit(result, replace(cursor, offset=number, place=None), definition)

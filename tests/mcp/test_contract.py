@@ -60,6 +60,8 @@ def _is_bounded(schema: dict[str, Any], root: dict[str, Any]) -> bool:
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
     if "enum" in schema or schema["type"] in ("boolean", "null") or schema.get("format") == "date-time":
         return True
+    if schema["type"] == "array":
+        return "maxItems" in schema and _is_bounded(schema["items"], root)
     if schema["type"] == "string":
         return "maxLength" in schema
     return schema["type"] == "integer" and "minimum" in schema and "maximum" in schema

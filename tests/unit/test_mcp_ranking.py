@@ -5,11 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.store.search import Candidate
+from codebase_index.store.candidate import Candidate
 from codebase_index.text import terms
+from codebase_mcp import signals
+from codebase_mcp.defined import names_of
 from codebase_mcp.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
+from codebase_mcp.query import Query
 from codebase_mcp.ranking import rank
-from codebase_mcp.signals import ASIDE, Query, definitions, importance, location, stem
+from codebase_mcp.roots import root
+from codebase_mcp.weights import DEFAULT
 
 
 def candidate(path: str = "src/a.py", **values: Any) -> Candidate:
@@ -122,6 +126,26 @@ def test_equal_candidates_come_by_path_and_line() -> None:
 # --- signals -----------------------------------------------------------------------------------------
 
 
+class _AllAlike(dict[str, float]):
+    def __missing__(self, stem: str) -> float:
+        return 1.0
+
+
+ALIKE = _AllAlike()
+
+
+def definitions(query: str, text: str, symbol: str | None = None, path: str = "a.py") -> float:
+    return signals.definitions(Query.of(query), names_of(path, text, symbol), ALIKE, DEFAULT)
+
+
+def location(query: str, path: str) -> float:
+    return signals.location(Query.of(query), path, ALIKE, DEFAULT)
+
+
+def importance(query: str, path: str) -> float:
+    return signals.importance(Query.of(query), path, DEFAULT)
+
+
 @pytest.mark.parametrize(
     ("query", "text"),
     [
@@ -135,17 +159,53 @@ def test_equal_candidates_come_by_path_and_line() -> None:
     ],
 )
 def test_a_definition_of_what_is_named_is_seen(query: str, text: str) -> None:
-    assert definitions(Query.of(query), text, None) >= 0.6
+    assert definitions(query, text) >= DEFAULT.name_defined
 
 
 def test_a_symbol_counts_where_it_begins_and_not_where_it_goes_on() -> None:
-    asked = Query.of("uv_run")
-    assert definitions(asked, "int uv_run(uv_loop_t* loop) {", "uv_run") >= 0.6
-    assert definitions(asked, "  r = poll();", "uv_run") == 0
+    assert definitions("uv_run", "int uv_run(uv_loop_t* loop) {", "uv_run") >= DEFAULT.name_defined
+    assert definitions("uv_run", "  r = poll();", "uv_run") == 0
 
 
 def test_an_english_word_that_is_also_a_name_counts_little() -> None:
-    assert definitions(Query.of("how is a request parsed"), "class request:", None) < 0.6
+    assert definitions("how is a request parsed", "class request:") < DEFAULT.name_defined
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("extract/mod.rs", "pub use axum_core::extract::{FromRef, FromRequest};"),
+        ("src/index.ts", "export { FromRequest } from './extract'"),
+        ("src/index.ts", "export type { FromRequest } from './extract'"),
+        ("pkg/__init__.py", "from .extract import FromRequest as FromRequest"),
+        ("pkg/__init__.py", "from .extract import (\n    FromRef,\n    FromRequest,\n)"),
+    ],
+)
+def test_a_name_that_is_passed_on_counts_less_than_its_definition(path: str, text: str) -> None:
+    assert definitions("FromRequest", text, path=path) == DEFAULT.reexported
+    assert definitions("FromRequest", "class FromRequest:") > DEFAULT.reexported
+
+
+def test_an_import_passes_nothing_on() -> None:
+    assert definitions("FromRequest", "from .extract import FromRequest", path="pkg/app.py") == 0
+    assert definitions("FromRequest", "use axum_core::extract::FromRequest;", path="src/a.rs") == 0
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_a_bag_holds_the_stems_of_the_query_that_the_text_has(text: str, query: str) -> None:
+    asked = Query.of(query)
+    assert signals.bags_of(asked, [text]) == [asked.stems & frozenset(map(root, terms(text)))]
+
+
+def test_each_term_once_is_better_than_one_term_often() -> None:
+    once = candidate("once.py", text="parse the cookie header", lexical_score=5.0)
+    often = candidate("often.py", text="cookie cookie cookie cookie", lexical_score=5.2)
+    assert order("parse cookie header", often, once)[0] == "once.py"
+
+
+def test_a_term_that_few_candidates_hold_tells_more() -> None:
+    rare = signals.rarity({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
+    assert rare["cookie"] > rare["request"] > 0
 
 
 @pytest.mark.parametrize(
@@ -153,35 +213,57 @@ def test_an_english_word_that_is_also_a_name_counts_little() -> None:
     [("src/throttle.go", "throttling"), ("src/throttle/mod.rs", "throttling"), ("throttle/index.js", "throttler")],
 )
 def test_a_file_is_named_like_what_it_is_about(path: str, name: str) -> None:
-    assert location(Query.of(f"{name} of calls"), path) >= 0.4
-    assert location(Query.of("logging of calls"), path) == 0
+    assert location(f"{name} of calls", path) >= DEFAULT.file_name
+    assert location("logging of calls", path) == 0
 
 
 @pytest.mark.parametrize(
     "path",
     ["tests/a.py", "a/test_b.py", "pkg/mux_test.go", "src/Foo.spec.ts", "BasketTest.java", "_examples/a/main.go",
-     "node_modules/x/i.js", "README.md", "package-lock.json"],
+     "node_modules/x/i.js", "README.md", "package-lock.json", "net/doc.go"],
 )  # fmt: skip
 def test_asides_are_known_by_their_path(path: str) -> None:
-    assert importance(Query.of("basket"), path) == ASIDE
+    assert importance("basket", path) == DEFAULT.aside
 
 
-@pytest.mark.parametrize("path", ["src/latest.py", "contest/a.py", "protest.go", "src/attestation/mod.rs", "a.py"])
+@pytest.mark.parametrize(
+    ("path", "asks"),
+    [("src/win/pipe.c", "named pipes on windows"), ("os/exec_windows.go", "windows processes"),
+     ("src/unix/aix.c", "aix"), ("os/dir_plan9.go", "plan9")],
+)  # fmt: skip
+def test_a_platform_of_few_counts_less_unless_it_is_asked_for(path: str, asks: str) -> None:
+    assert importance("pipe", path) == DEFAULT.platform
+    assert importance(asks, path) == 1
+
+
+@pytest.mark.parametrize("path", ["a/b.pyi", "a/b.pxd", "types/index.d.ts", "user/lookup_stubs.go"])
+def test_declarations_without_code_count_less(path: str) -> None:
+    assert importance("lookup", path) == DEFAULT.declarations
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["src/latest.py", "contest/a.py", "protest.go", "src/attestation/mod.rs", "a.py", "src/window.c", "winner.py",
+     "src/unix/core.c", "src/linux/epoll.c", "doc.py"],
+)  # fmt: skip
 def test_code_is_not_taken_for_an_aside(path: str) -> None:
-    assert importance(Query.of("basket"), path) == 1
+    assert importance("basket", path) == 1
+
+
+# --- stems -------------------------------------------------------------------------------------------
 
 
 @given(st.text(max_size=30))
 def test_stems_are_stable_and_no_longer_than_the_word(word: str) -> None:
     for term in terms(word):
-        assert stem(stem(term)) == stem(term) or not term.isascii()
-        assert 0 < len(stem(term)) <= len(term)
+        assert root(root(term)) == root(term) or not term.isascii()
+        assert 0 < len(root(term)) <= len(term)
 
 
 def test_relatives_share_a_stem() -> None:
     for family in (["throttle", "throttling", "throttler"], ["log", "logs", "logger", "logging"],
                    ["resolve", "resolver", "resolved"], ["cancel", "cancellation", "cancelled"]):  # fmt: skip
-        assert len({stem(word) for word in family}) == 1, family
+        assert len({root(word) for word in family}) == 1, family
 
 
 # --- excerpts ----------------------------------------------------------------------------------------
@@ -190,7 +272,7 @@ def test_relatives_share_a_stem() -> None:
 def test_an_excerpt_shows_the_lines_that_match() -> None:
     lines = [f"line {i} of something" for i in range(60)]
     lines[40] = "the needle is here"
-    first, text = excerpt("\n".join(lines), {"needle"})
+    first, text = excerpt("\n".join(lines), set(terms("needle")))
     assert "the needle is here" in text and text.splitlines() == lines[first : first + len(text.splitlines())]
 
 

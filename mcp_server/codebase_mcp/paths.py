@@ -1,0 +1,60 @@
+"""What kind of file it is, told by its path. Pure."""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """Kinds of files that seldom answer, though they hold the words of a query."""
+
+    ASIDE = "aside"  # tests, examples, benchmarks, vendored code
+    PROSE = "prose"  # documents and data
+    PLATFORM = "platform"  # for Windows or a rare system alone
+    DECLARATIONS = "declarations"  # names and types without their code
+
+
+ENTRY_FILES: Final = frozenset(["__init__", "index", "lib", "main", "mod"])
+"""Files that stand for their folder, which then is their name."""
+
+_ASIDE_FOLDERS: Final = frozenset(
+    ["test", "tests", "testing", "testdata", "spec", "specs", "fixture", "fixtures", "mock", "mocks",
+     "example", "examples", "sample", "samples", "demo", "demos", "bench", "benchmark", "benchmarks",
+     "vendor", "vendored", "third_party", "third-party", "3rdparty", "node_modules"]
+)  # fmt: skip
+_ASIDE_FILE = re.compile(r"^test_|^conftest\.py$|(?:[._-](?:test|tests|spec|bench)|Tests?|Spec)\.\w+$")
+
+_PROSE: Final = frozenset(["md", "markdown", "rst", "adoc", "txt", "html", "json", "csv", "svg", "lock"])
+_PROSE_FILES: Final = frozenset(["doc.go"])  # where Go keeps a package's documentation
+
+_WINDOWS: Final = frozenset(["win", "win32", "win64", "windows", "winnt", "msvc", "mingw", "cygwin"])
+_RARE_SYSTEMS: Final = frozenset(
+    ["plan9", "aix", "os390", "zos", "sunos", "solaris", "illumos", "ibmi", "haiku", "hurd", "qnx",
+     "freebsd", "netbsd", "openbsd", "dragonfly"]
+)  # fmt: skip
+_SYSTEMS = re.compile(rf"(?:^|[/_.-])(?:{'|'.join(sorted(_WINDOWS | _RARE_SYSTEMS))})(?=[/_.-]|$)", re.IGNORECASE)
+
+_DECLARATIONS = re.compile(r"\.(?:pyi|pxd|d\.[cm]?ts)$|[_.-]stubs?\.\w+$")
+
+ASKED_BY: Final = {
+    Kind.ASIDE: frozenset(name for name in _ASIDE_FOLDERS if name.isalpha()),
+    Kind.PROSE: frozenset(["doc", "docs", "documentation", "readme", "changelog", "guide", "tutorial"]),
+    Kind.PLATFORM: _WINDOWS | _RARE_SYSTEMS | {"bsd", "iocp"},
+    Kind.DECLARATIONS: frozenset(["stub", "stubs", "declaration", "declarations", "pyi", "pxd"]),
+}
+"""Words of a query that ask for files of a kind."""
+
+
+def kinds(path: str) -> frozenset[Kind]:
+    """Say of which kinds a file is; ordinary code is of none."""
+    *folders, name = path.split("/")
+    found = set()
+    if _ASIDE_FILE.search(name) or any(folder.strip("_.").lower() in _ASIDE_FOLDERS for folder in folders):
+        found.add(Kind.ASIDE)
+    if name.rpartition(".")[2].lower() in _PROSE or name in _PROSE_FILES:
+        found.add(Kind.PROSE)
+    if _SYSTEMS.search(path):
+        found.add(Kind.PLATFORM)
+    if _DECLARATIONS.search(name):
+        found.add(Kind.DECLARATIONS)
+    return frozenset(found)

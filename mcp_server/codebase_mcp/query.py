@@ -1,0 +1,45 @@
+"""A query as the ranking sees it. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from codebase_index.text import terms, words
+from codebase_mcp import paths
+from codebase_mcp.roots import root
+
+_LOOKS_LIKE_CODE = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]")
+_UNMISTAKABLE = re.compile(r"_|\d|[a-z][A-Z]")
+
+_STOP_WORDS: Final = frozenset(
+    ["a", "an", "and", "are", "as", "at", "be", "by", "do", "does", "for", "from", "how", "in", "into", "is", "it",
+     "of", "on", "or", "that", "the", "this", "to", "what", "when", "where", "which", "with"]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a query asks for. `code_names` look like names in code, `plain_words` could be English."""
+
+    code_names: frozenset[str]
+    plain_words: frozenset[str]
+    stems: frozenset[str]
+    is_one_name: bool
+    wants: frozenset[paths.Kind]
+    """Kinds of files that count less, except when the query asks for them."""
+
+    @classmethod
+    def of(cls, text: str) -> "Query":
+        """Read a query."""
+        names, asked = words(text), frozenset(terms(text))
+        one = len(names) == 1
+        # A sentence begins with a capital, so that of its first word says nothing.
+        code = {name for name in names[:1] if one or _UNMISTAKABLE.search(name)}
+        code |= {name for name in names[1:] if _LOOKS_LIKE_CODE.search(name)}
+        return cls(
+            code_names=frozenset(code),
+            plain_words=frozenset(names) - code,
+            stems=frozenset(map(root, asked - _STOP_WORDS)),
+            is_one_name=one,
+            wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),
+        )

@@ -1,0 +1,21 @@
+"""What the ranker takes for related words. Cruder than the stems of the lexical index, which must not mislead."""
+
+import re
+from typing import Final
+
+_SUFFIX = re.compile(r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|es|ly|y|s|e)$")
+_SHORTEST: Final = 3
+
+
+def root(term: str) -> str:
+    """Cut a term to what its English relatives share: `throttle`, `throttling` and `throttler` to `throttl`.
+
+    It compares names with a query, where a few false relatives cost less than a missed one. Terms with digits,
+    underscores or other letters than ASCII stay as they are.
+    """
+    if not (term.isascii() and term.isalpha()):
+        return term
+    while (shorter := _SUFFIX.sub("", term)) != term and len(shorter) >= _SHORTEST:
+        term = shorter
+    doubled = len(term) > _SHORTEST and term[-1] == term[-2]
+    return term[:-1] if doubled else term
