@@ -92,8 +92,8 @@ def test_batches_too_large_for_what_is_in_front_of_it_are_divided(proxy: Proxy) 
     texts = [f"number {n}" for n in range(40)]
     with closing(OllamaEmbedder(MODEL, proxy.url)) as embedder:
         vectors = embedder.embed_documents(texts)
+        assert all(proxy.embedded[text] == 1 for text in texts)
         assert np.argmax(vectors @ embedder.embed_query("number 17")) == 17
-    assert all(proxy.embedded[text] == 1 for text in texts)
 
 
 def test_texts_longer_than_the_model_reads_are_counted_and_the_others_whole(ollama: Ollama) -> None:

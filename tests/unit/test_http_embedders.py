@@ -348,9 +348,7 @@ def test_a_key_that_a_service_repeats_is_never_shown(
 class Narrow:
     """A service that takes so many texts a request, and so many characters a text."""
 
-    def __init__(
-        self, usual: Callable[[str, dict[str, Any]], dict[str, Any]], texts: int, characters: int
-    ) -> None:
+    def __init__(self, texts: int, characters: int) -> None:
         self.texts, self.characters = texts, characters
 
     def refusal(self, body: dict[str, Any]) -> Answer | None:
