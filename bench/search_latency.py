@@ -213,7 +213,7 @@ async def recall(database: Database, ids: list[int], model: str, vectors: list[V
 
     async def arm(graphs: bool, vector: Vectors) -> set[int]:
         async with database.snapshot() as connection:
-            scope = Scope(ids, Filters(), 0)
+            scope = Scope(ids, Filters(), {})
             query = HalfVector(vector)
             if not graphs:
                 rows = await connection.fetch(SQL["exact"], ids, model, query, CANDIDATES)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -21,6 +21,12 @@ SQL = queries.load("search")
 
 MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
+
+LISTED_CHUNKS = 100_000
+"""Chunks whose ids are listed to see which fit the filters, at half a microsecond each."""
+
+LOOKED_UP_CHUNKS = 4_000
+"""Chunks that are looked up before more than LISTED_CHUNKS are listed, at ten to twenty microseconds each."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +91,23 @@ async def scores(connection: asyncpg.Connection, scope: Scope, terms: Sequence[s
 
 async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
     """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
-    if scope.few:
-        return set(scores.best_of(await scope.all(connection), limit))
-    wanted = 2 * limit * max(1, scores.total // max(1, scope.matching) if scope.filters else 1)
-    found: list[int] = []
-    for chunk_ids in _ever_more(scores, wanted):
-        found += await scope.those(connection, chunk_ids)
-        if len(found) >= limit:
-            break
+    listed = bool(scope.filters) and scope.matching <= LISTED_CHUNKS
+    found = [] if listed else await _further_down(connection, scope, scores, limit)
+    if scope.filters and len(found) < limit:
+        found = scores.best_of(await scope.all(connection), limit)
     return set(found[:limit])
 
 
-def _ever_more(scores: Scores, wanted: int) -> Iterator[list[int]]:
-    """Return chunks from the best on, in ever longer lists, until none is left."""
-    told = 0
-    while chunk_ids := scores.best(told + wanted)[told:]:
-        yield chunk_ids
+async def _further_down(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> list[int]:
+    """Take chunks from the best on, ever more of them, until enough there still are; with filters not for long."""
+    found: list[int] = []
+    told, wanted = 0, 2 * limit
+    while len(found) < limit and (chunk_ids := scores.best(told + wanted)[told:]):
+        found += await scope.those(connection, chunk_ids)
         told, wanted = told + len(chunk_ids), 4 * wanted
+        if scope.filters and told > LOOKED_UP_CHUNKS:
+            break
+    return found
 
 
 def _scored(read: _Read, terms: Sequence[str]) -> Scores:

@@ -30,8 +30,8 @@ async def nearest(
     connection: asyncpg.Connection, scope: Scope, model: str, query: HalfVector, limit: int
 ) -> set[int]:
     """Return the `limit` chunks of this model whose vectors are nearest to the query's; by id where they tie."""
-    graphs = [] if scope.few else await _with_graph(connection, scope.index_ids)
-    scanned = [index_id for index_id in scope.index_ids if index_id not in graphs]
+    graphs = await _with_graph(connection, scope.large)
+    scanned = [index_id for index_id in scope.asked if index_id not in graphs]
     found = await _exact(connection, scope, scanned, model, query, limit)
     for index_id in graphs:
         width = WIDEST if scope.filters else min(SEARCH_WIDTH, max(limit, WIDTH_OF_ALL // len(graphs)))

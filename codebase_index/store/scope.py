@@ -1,6 +1,6 @@
 """What a query searches: some indexes, and of their files those that its filters leave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -28,28 +28,42 @@ class Filters:
 
 @dataclass(frozen=True)
 class Scope:
-    """The indexes and filters of a query, and how many chunks the filters leave (0 without filters)."""
+    """The indexes and filters of a query.
+
+    `left` is how many chunks of each index the filters leave; it has no indexes of which they leave nothing, and
+    is empty without filters.
+    """
 
     index_ids: list[int]
     filters: Filters
-    matching: int
+    left: Mapping[int, int]
 
     @classmethod
     async def of(cls, connection: asyncpg.Connection, index_ids: Sequence[int], filters: Filters) -> "Scope":
         """Count what the filters leave."""
         ids = list(index_ids)
         if not filters:
-            return cls(ids, filters, 0)
-        matching = await connection.fetchval(SQL["matching"], ids, filters.path_prefix, filters.language)
-        return cls(ids, filters, matching)
+            return cls(ids, filters, {})
+        records = await connection.fetch(SQL["matching"], ids, filters.path_prefix, filters.language)
+        return cls(ids, filters, {record["index_id"]: record["chunks"] for record in records})
 
     @property
-    def few(self) -> bool:
-        """Whether filters leave so little that it is quicker to look at all of it."""
-        return bool(self.filters) and self.matching <= FEW_CHUNKS
+    def matching(self) -> int:
+        """How many chunks the filters leave."""
+        return sum(self.left.values())
+
+    @property
+    def asked(self) -> list[int]:
+        """The indexes of which the filters leave anything."""
+        return [i for i in self.index_ids if i in self.left] if self.filters else self.index_ids
+
+    @property
+    def large(self) -> list[int]:
+        """Those of them of which so much is left that it is not looked at one by one."""
+        return [i for i in self.asked if self.left[i] > FEW_CHUNKS] if self.filters else self.index_ids
 
     async def all(self, connection: asyncpg.Connection) -> Ids:
-        """Return every chunk that the filters leave, in no order. For a few."""
+        """Return every chunk that the filters leave, in no order."""
         raw = await connection.fetchval(
             SQL["allowed"], self.index_ids, self.filters.path_prefix, self.filters.language
         )

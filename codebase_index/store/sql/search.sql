@@ -52,10 +52,11 @@ CROSS JOIN LATERAL (
 WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 
 -- name: matching
--- How many chunks the filters leave.
-SELECT COALESCE(sum(chunks), 0)::bigint FROM files
-WHERE index_id = ANY ($1::bigint[])
-  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3);
+-- How many chunks of each index the filters leave; an index of which they leave nothing is not listed.
+SELECT index_id, sum(chunks)::bigint AS chunks FROM files
+WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
+  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3)
+GROUP BY index_id;
 
 -- name: allowed
 -- The chunks that the filters leave, as eight bytes each: a tenth of the time that rows of them take.
