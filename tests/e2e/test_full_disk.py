@@ -22,9 +22,9 @@ POSTGRES_UID = 999
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 256 MiB, of which an empty Postgres takes about a half."""
+    """A file system of 144 MiB, of which an empty Postgres takes a third; the index needs some 120."""
     DISK.mkdir(exist_ok=True)
-    options = f"size=256m,uid={POSTGRES_UID},gid={POSTGRES_UID},mode=700"
+    options = f"size=144m,uid={POSTGRES_UID},gid={POSTGRES_UID},mode=700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", DISK], check=True)
     yield DISK
     subprocess.run(["umount", "--lazy", DISK], check=True)
@@ -40,14 +40,14 @@ def release(server_url: str, repositories: Path, small_disk: Path) -> Iterator[N
         "crds": {"enabled": False},
         "repositories": {"roots": [{"path": root, "existingClaim": claim}]},
         "postgres": {
-            "storage": {"size": "200Mi", "storageClassName": "small-disk"},
+            "storage": {"size": "100Mi", "storageClassName": "small-disk"},
             "settings": {"shared_buffers": "32MB", "min_wal_size": "32MB", "max_wal_size": "64MB"},
             "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
         },
     }
     kubectl("create", "namespace", NAMESPACE)
     for name, size, path, scope in (
-        (volume, "200Mi", str(small_disk), "small-disk"),
+        (volume, "100Mi", str(small_disk), "small-disk"),
         (f"{claim}-{NAMESPACE}", "1Gi", root, ""),
     ):
         kubectl("create", "-f", "-", stdin=json.dumps(persistent_volume(name, size, path, scope)))
