@@ -44,9 +44,9 @@ async def test_an_empty_repository_is_a_failed_job_and_no_empty_success(server_u
         job = await tools.call("start_indexing_background", repo_path=str(folder))
         status = await finished(tools, job["job_id"], timeout=PATIENCE)
     assert (status["status"], status["error_type"]) == ("failed", "EmptyRepository")
+    wait_for(lambda: job_status(name_of(job["job_id"])).get("phase") == "Failed", "kubectl shows the failure")
     described = kubectl("describe", "indexingjob", "-n", NAMESPACE, name_of(job["job_id"]))
     assert "EmptyRepository" in described
-    wait_for(lambda: job_status(name_of(job["job_id"]))["phase"] == "Failed", "kubectl shows the failure")
 
 
 async def test_an_unreadable_repository_is_refused_by_the_tool(server_url: str, folder: Path) -> None:
