@@ -79,8 +79,7 @@ class VectorIndexes:
         Nothing happens while another process does this. Takes minutes, on one connection; when it is interrupted
         or the database goes away, the next call drops what it left and begins again.
         """
-        async with self._db.connection() as connection:
-            # Held until the connection goes back to the pool, which resets it; or until it breaks.
+        async with self._db.session() as connection:
             if not await connection.fetchval(SQL["lock"], _LOCK):
                 return 0
             todo = plan(await _sizes(connection), await _graphs(connection))
@@ -102,11 +101,12 @@ class VectorIndexes:
 
         Raises RowLocked when a build or a vacuum holds the table: try again later.
         """
-        async with self._db.connection() as connection:
-            if not await connection.fetch(SQL["built"]):
+        name = name_of(index_id)
+        async with self._db.session() as connection:
+            if name not in [graph.name for graph in await _graphs(connection)]:
                 return
-            await connection.execute("SET lock_timeout = '1s'")  # reset when the connection goes back
-            await _drop(connection, name_of(index_id))
+            await connection.execute("SET lock_timeout = '1s'")
+            await _drop(connection, name)
 
 
 def name_of(index_id: int) -> str:

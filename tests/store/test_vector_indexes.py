@@ -136,6 +136,38 @@ async def test_a_table_in_use_is_no_reason_to_wait(dsn: str, database: Database,
     assert await built(database) == [name_of(index_id)]
 
 
+async def session(database: Database) -> tuple[str, str, int]:
+    """What the one connection of a pool of one would pass on to its next user."""
+    async with database.connection() as connection:
+        return (
+            await connection.fetchval("SHOW lock_timeout"),
+            await connection.fetchval("SHOW maintenance_work_mem"),
+            await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            ),
+        )
+
+
+async def test_it_leaves_nothing_behind_on_its_connection(dsn: str, index_id: int) -> None:
+    """A lock timeout that stayed ended the administrator's VACUUM, and a lock every other operator's upkeep."""
+    one = await Database.open(dsn, name="one", size=1)
+    before = await session(one)
+    assert await VectorIndexes(one).maintain() == 1
+    assert await session(one) == before
+    await VectorIndexes(one).drop(index_id)
+    assert await session(one) == before
+    await one.close()
+
+
+async def test_only_the_own_graph_keeps_a_removal_waiting(dsn: str, database: Database, index_id: int) -> None:
+    await VectorIndexes(database).maintain()
+    other = await Database.open(dsn, name="other")
+    async with other.transaction() as connection:
+        await connection.execute("LOCK TABLE embeddings IN SHARE UPDATE EXCLUSIVE MODE")
+        await VectorIndexes(database).drop(index_id + 1)
+    await other.close()
+
+
 async def test_a_job_may_add_a_little(database: Database, index_id: int) -> None:
     assert await VectorIndexes(database).bearable(index_id) == int(module.REWRITE_SHARE * CHUNKS)
     assert await VectorIndexes(database).bearable(index_id + 1) == 1
