@@ -27,6 +27,9 @@ from codebase_index.store.jobs import Jobs
 
 POLL_SECONDS = 0.2
 
+MEMORY_SECONDS = 1.0
+"""Between readings of memory: the kernel walks every page of a process for one, and holds it up meanwhile."""
+
 
 @dataclass
 class Run:
@@ -69,19 +72,24 @@ class Meter:
         self._program, self._backend = program, backend
         self._cpu: dict[tuple[str, int], float] = {}
         self._peak: dict[str, float] = {}
+        self._memory_read = 0.0
         self._before = {p.pid: sum(p.cpu_times()[:2]) for p in self._postgres()}
 
     def read(self) -> None:
-        """Take one sample."""
-        memory: dict[str, float] = {}
+        """Take one sample: of CPU time always, of memory every MEMORY_SECONDS."""
+        memory: dict[str, float] | None = None
+        if time.monotonic() - self._memory_read >= MEMORY_SECONDS:
+            self._memory_read, memory = time.monotonic(), {}
         with contextlib.suppress(psutil.NoSuchProcess):
             main = psutil.Process(self._program)
             self._note("main", main, 0.0, memory)
             for child in main.children(recursive=True):
                 self._note("workers", child, 0.0, memory)
-            memory["indexer"] = memory.get("main", 0.0) + memory.get("workers", 0.0)
         for process in self._postgres():
             self._note("postgres", process, self._before.get(process.pid, 0.0), memory)
+        if memory is None:
+            return
+        memory["indexer"] = memory.get("main", 0.0) + memory.get("workers", 0.0)
         for part, size in memory.items():
             self._peak[part] = max(self._peak.get(part, 0.0), size)
 
@@ -93,9 +101,11 @@ class Meter:
                 return [postmaster, *postmaster.children()]
         return []
 
-    def _note(self, part: str, process: psutil.Process, before: float, memory: dict[str, float]) -> None:
+    def _note(self, part: str, process: psutil.Process, before: float, memory: dict[str, float] | None) -> None:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             self._cpu[part, process.pid] = sum(process.cpu_times()[:2]) - before
+            if memory is None:
+                return
             # Proportional, so that Postgres' shared buffers count once.
             memory[part] = memory.get(part, 0.0) + process.memory_full_info().pss / 1e6
 
@@ -161,7 +171,7 @@ class Product:
             "CODEBASE_WORKERS": str(self._workers),
             "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]),
-            "CODEBASE_LOG_LEVEL": "WARNING",
+            "CODEBASE_LOG_LEVEL": os.environ.get("BENCH_LOG_LEVEL", "WARNING"),
         }
 
 

@@ -87,7 +87,7 @@ def test_what_is_in_flight_stays_under_one_percent(files: int, workers: int, pod
 
 def test_a_large_repository_keeps_every_process_busy() -> None:
     flight = plan_flight(15_000, workers=2)
-    assert (flight.lanes, flight.batch_files) == (6, 24)
+    assert (flight.lanes, flight.batch_files) == (3, 32)
 
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=60))

@@ -30,14 +30,15 @@ WHERE job_id = $1 AND state = 'todo' AND attempt = $2 AND claimed_by = $3;
 -- MATERIALIZED, because a locking subquery that is evaluated again for each row has no limit at all.
 -- Files that were started before are counted in the same statement: work that is done again, measured where it is
 -- handed out. A file counts once, however often it is started.
+-- An array, because that is looked up in the primary key whatever the planner knows: for a list that it has no
+-- statistics of, it compared every file of the job with every one taken.
 WITH next AS MATERIALIZED (
     SELECT seq FROM work
     WHERE job_id = $1 AND state = 'todo' AND (attempt IS NULL OR attempt < $2)
     ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED),
 claimed AS (
     UPDATE work SET attempt = $2, claimed_by = $3, starts = starts + 1
-    FROM next
-    WHERE work.job_id = $1 AND work.seq = next.seq
+    WHERE work.job_id = $1 AND work.seq = ANY (ARRAY(SELECT seq FROM next))
       AND EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND jobs.attempt = $2 AND jobs.state IN ('running', 'blocked'))
     RETURNING work.seq, work.path, work.size, work.starts),
 counted AS (
