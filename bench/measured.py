@@ -131,7 +131,7 @@ class Product:
         await self._jobs.fence(job_id, 1, failed=False, message="Starting")
         run, start = Run(), time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "codebase_indexer.main", env=self._environment(job, folder)
+            sys.executable, "-m", "codebase_indexer", env=self._environment(job, folder)
         )
         async with self._database.connection() as connection:
             meter = Meter(process.pid, await connection.fetchval("SELECT pg_backend_pid()"))

@@ -137,7 +137,7 @@ async def index(database: Database, dsn: str, source: Path) -> None:
         "CODEBASE_LOG_LEVEL": "WARNING",
     }
     await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "codebase_indexer.main"], env=environment, check=True
+        subprocess.run, [sys.executable, "-m", "codebase_indexer"], env=environment, check=True
     )
 
 

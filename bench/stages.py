@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from codebase_index import postings
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, pack
-from codebase_indexer import chunker, files
+from codebase_index.store.batch import Chunk, FileResult, Indexed, pack
+from codebase_index.term_table import TermTable
+from codebase_index.vocabulary import Vocabulary
+from codebase_indexer import chunker, files, texts
 from codebase_indexer.languages import detect
 from codebase_indexer.scan import scan
 
@@ -25,7 +28,8 @@ def stages(folder: Path) -> dict[str, float]:
     entries = [e for e in scan(folder, boundary=folder) if e.skip_reason is None]
     random.Random(1).shuffle(entries)
     times: dict[str, float] = {}
-    embedder, total = StaticEmbedder.load(), 0
+    vocabulary, total = Vocabulary(), 0
+    embedder, terms = StaticEmbedder.load(vocabulary=vocabulary), TermTable(vocabulary)
 
     @contextlib.contextmanager
     def timed(stage: str) -> Iterator[None]:
@@ -44,10 +48,13 @@ def stages(folder: Path) -> dict[str, float]:
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]
             batch.append(Indexed(0, entry.path, None, blob, chunks, _NO_VECTORS))
             total += len(data)
+        with timed("split into words"):
+            vocabulary.make_room()
+            numbered = vocabulary.number(texts.documents(batch))
         with timed("terms"):
-            files.encoded(batch)
+            postings.encode(terms.occurrences(numbered))
         with timed("embed"):
-            batch = files.embed(batch, embedder)
+            batch = texts.with_vectors(batch, embedder.embed_numbered(numbered))
         with timed("encode"):
             for result in batch:
                 if isinstance(result, Indexed):

@@ -205,7 +205,7 @@ async def start_worker(database: Database, dsn: str, repository: Path, seed: int
         "CODEBASE_WORKERS": "1",
         "CODEBASE_LOG_LEVEL": "WARNING",
     }
-    command = ["nice", "-n", str(WORKER_NICENESS), sys.executable, "-m", "codebase_indexer.main"]
+    command = ["nice", "-n", str(WORKER_NICENESS), sys.executable, "-m", "codebase_indexer"]
     return await asyncio.to_thread(subprocess.Popen, command, env=environment)
 
 

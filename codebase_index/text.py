@@ -8,7 +8,6 @@ finds both the exact name and other names that contain its parts.
 
 import re
 import unicodedata
-from collections import Counter
 
 MAX_TERM_LENGTH = 64
 """Characters a term keeps. Longer names exist, but their first 64 characters identify them well enough."""
@@ -64,39 +63,31 @@ def terms(text: str) -> list[str]:
     return [term for word in words(text) for term in _terms(word)]
 
 
-def term_frequencies(text: str) -> dict[str, int]:
-    """Return how often each search term occurs: `Counter(terms(text))`, but faster.
-
-    >>> term_frequencies("get_user(user)")
-    {'get_user': 1, 'get': 1, 'user': 2}
-    """
-    frequencies: dict[str, int] = {}
-    known = frequencies.get
-    for word, count in Counter(words(text)).items():
-        for term in _terms(word):
-            frequencies[term] = known(term, 0) + count
-    return frequencies
-
-
 def _terms(word: str) -> tuple[str, ...]:
     found = _terms_of_word.get(word)
     if found is None:
         if len(_terms_of_word) >= CACHE_WORDS:
             _terms_of_word.clear()
-        found = _split(word)
+        found = split(word)
         if len(word) <= MAX_SPLIT_LENGTH:  # long words do not come back, and would make the cache large
             _terms_of_word[word] = found
     return found
 
 
-def _split(word: str) -> tuple[str, ...]:
-    """Return the whole word and, if it has more than one, its parts."""
+def split(word: str) -> tuple[str, ...]:
+    """Return the terms of one word: the whole word and, if it has more than one, its parts.
+
+    >>> split("parseHTTP"), split("__"), split("0xFF")
+    (('parsehttp', 'parse', 'http'), (), ('0xff',))
+    """
     whole = _fold(word)
+    if word.isascii() and word.isalpha() and word[1:].islower():  # half of all words
+        return (whole,)
     if len(word) > MAX_SPLIT_LENGTH:
         return (whole,)
     if word[0].isdecimal() and "_" not in word:  # a literal such as 0xFF or 1e9, or a hash: its parts say nothing
         return (whole,)
-    parts = [_fold(part) for piece in word.split("_") if piece for part in _parts(piece)]
+    parts = [_fold(part) for part in _parts(word)]
     if parts == [whole]:
         return (whole,)
     if not parts:  # underscores alone
@@ -104,13 +95,13 @@ def _split(word: str) -> tuple[str, ...]:
     return (whole, *parts)
 
 
-def _parts(piece: str) -> list[str]:
-    """Divide a piece without underscores where the letter case changes and where digits begin or end."""
-    if piece.isascii():
-        return _LETTER_CASE_PARTS.findall(piece)
+def _parts(word: str) -> list[str]:
+    """Divide a word at underscores, where the letter case changes, and where digits begin or end."""
+    if word.isascii():
+        return _LETTER_CASE_PARTS.findall(word)
     # One pattern for every script: match it against the classes of the characters.
-    classes = "".join("A" if c.isupper() else "0" if c.isdecimal() else "a" for c in piece)
-    return [piece[match.start() : match.end()] for match in _LETTER_CASE_PARTS.finditer(classes)]
+    classes = "".join("A" if c.isupper() else "0" if c.isdecimal() else "_" if c == "_" else "a" for c in word)
+    return [word[match.start() : match.end()] for match in _LETTER_CASE_PARTS.finditer(classes)]
 
 
 def _fold(word: str) -> str:

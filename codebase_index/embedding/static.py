@@ -9,8 +9,8 @@ equal up to rounding.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Self
 
@@ -23,16 +23,14 @@ from codebase_index.embedding.protocol import Traits, Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER, static_name
 from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import WordPiece
+from codebase_index.vocabulary import Numbered, Vocabulary
 
-CACHED_WORDS = 65_536
-"""Distinct words whose sums are kept, 1 KB each: 64 MB when full, in each process; then the cache starts afresh.
-31 MB of Go have 58,000; with half as many places 29 % more words are summed again, 7 us each."""
-
-_BATCH_TEXTS = 256  # bounds the matrices, and what one batch can ask of the cache
+_BATCH_TEXTS = 256  # bounds the matrices
+_BATCH_WORDS = 4_096
 
 # What BERT's normalizer and pre-tokenizer do to visible ASCII: letters lose their case, letters and
 # digits make words, and each other character is a word of its own (these are counted, not split off).
-_WORDS = "".join(c.lower() if c.isalnum() else " " for c in map(chr, range(128)))
+# A word of the vocabulary is such words joined by underscores.
 _PUNCTUATION = np.array([c for c in range(33, 127) if not chr(c).isalnum()])
 
 # The rest is odd: other scripts, and control characters, which the normalizer deletes. The look-behind
@@ -44,7 +42,7 @@ _ODD_FIELD = re.compile(r"(?<![^ \t\n\r])[!-~]*+[^ \t\n\r!-~][^ \t\n\r]*")
 class StaticEmbedder:
     """Embeds with the static model of a folder; `StaticEmbedder.load()` takes the one that we ship.
 
-    Not for use by several threads at once: the word cache has no lock. Processes share
+    Not for use by several threads at once: the table of word sums has no lock. Processes share
     the memory of the token table, which is mapped from its file.
     """
 
@@ -53,23 +51,30 @@ class StaticEmbedder:
         name: str,
         vectors: NDArray[np.float16],
         tokenizer: Tokenizer,
-        cached_words: int = CACHED_WORDS,
+        vocabulary: Vocabulary,
     ) -> None:
-        """Take a token table of shape (tokens, dimension) and the tokenizer whose ids are its rows."""
+        """Take a token table of shape (tokens, dimension) and the tokenizer whose ids are its rows.
+
+        The sums of as many words as the vocabulary keeps are kept, too: 1 KB each.
+        """
         self.name = name
         self.traits = Traits(batch_texts=_BATCH_TEXTS)
         self._vectors = vectors
         self._tokenizer = tokenizer
         self._pieces = WordPiece(tokenizer.get_vocab())
-        self._capacity = cached_words
-        self._rows = _RowNumbers()  # word -> its row in _word_sums
-        # Pages of an empty array cost no memory until they are written: the table grows with the cache.
-        self._word_sums = np.empty((cached_words, self.dimension), dtype=np.float32)
-        self._punctuation_sums = self._sum_words(map(chr, _PUNCTUATION))
+        self._tokens = _Tokens(self._pieces)
+        self.vocabulary = vocabulary
+        # Pages of an empty array cost no memory until they are written: the table grows with the vocabulary.
+        self._word_sums = np.empty((vocabulary.kept_words, self.dimension), dtype=np.float32)
+        self._summed = 0  # words that have their sum
+        self._generation = vocabulary.generation
+        self._punctuation_sums = self._sum_tokens([self._pieces.tokens(chr(c)) for c in _PUNCTUATION])
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Self:
+    def load(cls, folder: Path | None = None, vocabulary: Vocabulary | None = None) -> Self:
         """Open the shipped model, or the one in `folder`, in a fraction of a second.
+
+        Without a `vocabulary` it has one of its own.
 
         Raises OSError when one of the model's three files is missing or cannot be read.
         """
@@ -77,7 +82,7 @@ class StaticEmbedder:
         name = static_name(folder)
         tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-        return cls(name, vectors, tokenizer)
+        return cls(name, vectors, tokenizer, vocabulary or Vocabulary())
 
     @property
     def dimension(self) -> int:
@@ -98,38 +103,59 @@ class StaticEmbedder:
         A text without any known token gets the last unit vector of the basis, the axis
         that carries the least variance (PCA orders them): see to_unit_length.
         """
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for start in range(0, len(texts), _BATCH_TEXTS):
-            batch = texts[start : start + _BATCH_TEXTS]
-            vectors[start : start + len(batch)] = self._sum_texts(batch)
+        self.vocabulary.make_room()
+        return self.embed_numbered(self.vocabulary.number(texts))
+
+    def embed_numbered(self, numbered: Numbered) -> Vectors:
+        """Return what embed_documents does, for texts that its vocabulary has numbered already."""
+        self._learn()
+        vectors = np.empty((len(numbered.texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(vectors), _BATCH_TEXTS):
+            end = min(start + _BATCH_TEXTS, len(vectors))
+            vectors[start:end] = self._sum_texts(numbered.part(start, end))
         return to_unit_length(vectors)
 
-    def _sum_texts(self, texts: Sequence[str]) -> Vectors:
+    def _sum_texts(self, numbered: Numbered) -> Vectors:
         """Sum the token vectors of each text."""
-        divided = [_divide(text) for text in texts]
+        divided = [_divide(text) for text in numbered.texts]
         plain = [text for text, _ in divided]
-        sums = self._sum_cached_words([text.translate(_WORDS).split() for text in plain])
+        sums = self._sum_numbered(numbered)
+        if odd := [i for i, (_, text) in enumerate(divided) if text is not None]:
+            # Their words are those of the whole text, and cut where the normalizer only deletes something.
+            sums[odd] = self._sum_numbered(self.vocabulary.number([plain[i] for i in odd]))
+            sums[odd] += self._sum_odd([divided[i][1] or "" for i in odd])
         sums += _count_punctuation(plain) @ self._punctuation_sums
-        odd = [i for i, (_, text) in enumerate(divided) if text]
-        if odd:
-            sums[odd] += self._sum_odd([divided[i][1] for i in odd])
         return sums
 
-    def _sum_cached_words(self, texts: Sequence[Sequence[str]]) -> Vectors:
-        count = sum(map(len, texts))  # all might be new
-        if count > self._capacity:
-            return self._sum_tokens([[t for word in text for t in self._pieces.tokens(word)] for text in texts])
-        if len(self._rows) + count > self._capacity:
-            self._rows.clear()
-        start = len(self._rows)
-        rows = [list(map(self._rows.__getitem__, text)) for text in texts]
-        end = len(self._rows)
-        added = list(islice(reversed(self._rows), end - start))[::-1]
-        self._word_sums[start:end] = self._sum_words(added)
-        return _sum_rows(rows, self._word_sums[:end])
+    def _sum_numbered(self, numbered: Numbered) -> Vectors:
+        kept = numbered.numbers < self._summed
+        if kept.all():
+            return _sum_rows(numbered.numbers, numbered.ends, self._word_sums[: self._summed])
+        ends = np.append(0, np.cumsum(kept))[numbered.ends]
+        sums = _sum_rows(numbered.numbers[kept], ends, self._word_sums[: self._summed])
+        # More words than are kept: those of one huge list of words, and then of each batch until there is room.
+        ends = numbered.ends - ends
+        rest = [self.vocabulary.words[number] for number in numbered.numbers[~kept].tolist()]
+        sums += self._sum_words([rest[begin:end] for begin, end in pairwise(ends.tolist())])
+        return sums
 
-    def _sum_words(self, words: Iterable[str]) -> Vectors:
-        return self._sum_tokens([self._pieces.tokens(word) for word in words])
+    def _learn(self) -> None:
+        """Sum the words that the vocabulary has got since, as far as they are kept."""
+        if self._generation != self.vocabulary.generation:
+            self._generation, self._summed = self.vocabulary.generation, 0
+            self._tokens.clear()
+        new = self.vocabulary.words[self._summed : len(self._word_sums)]
+        for start in range(0, len(new), _BATCH_WORDS):
+            some = new[start : start + _BATCH_WORDS]
+            self._word_sums[self._summed : self._summed + len(some)] = self._sum_words([[word] for word in some])
+            self._summed += len(some)
+
+    def _sum_words(self, texts: Sequence[Sequence[str]]) -> Vectors:
+        """Sum the tokens of words as the vocabulary has them."""
+        tokens = self._tokens
+        return self._sum_tokens(
+            [[t for word in some for part in word.lower().split("_") for t in tokens[part]] for some in texts]
+        )
 
     def _sum_odd(self, texts: Sequence[str]) -> Vectors:
         """Sum by the real tokenizer: right for every script, and slow."""
@@ -141,34 +167,38 @@ class StaticEmbedder:
         distinct = sorted(set().union(*texts))
         row = {token: i for i, token in enumerate(distinct)}
         table = self._vectors[distinct].astype(np.float32)
-        return _sum_rows([[row[token] for token in tokens] for tokens in texts], table)
+        ends = np.cumsum([0, *map(len, texts)])
+        rows = np.fromiter(map(row.__getitem__, chain.from_iterable(texts)), np.int32, ends[-1])
+        return _sum_rows(rows, ends, table)
 
 
-class _RowNumbers(dict[str, int]):
-    """Gives every new word the next row."""
+class _Tokens(dict[str, list[int]]):
+    """The tokens of words without underscores, kept because many names are made of few of them."""
 
-    def __missing__(self, word: str) -> int:
-        self[word] = row = len(self)
-        return row
+    def __init__(self, pieces: WordPiece) -> None:
+        super().__init__()
+        self._pieces = pieces
+
+    def __missing__(self, word: str) -> list[int]:
+        self[word] = tokens = self._pieces.tokens(word)
+        return tokens
 
 
-def _sum_rows(rows: Sequence[Sequence[int]], table: Vectors) -> Vectors:
-    """Return, for each list of row numbers, the sum of these rows of the table (with repetition)."""
-    ends = np.cumsum([0, *map(len, rows)])
-    columns = np.fromiter(chain.from_iterable(rows), np.int32, ends[-1])
-    counts = csr_array((np.ones(len(columns), np.float32), columns, ends), shape=(len(rows), len(table)))
+def _sum_rows(rows: NDArray[np.int32], ends: NDArray[np.int64], table: Vectors) -> Vectors:
+    """Return sums of rows of the table: sum `i` is of ``rows[ends[i]:ends[i + 1]]``, with repetition."""
+    counts = csr_array((np.ones(len(rows), np.float32), rows, ends), shape=(len(ends) - 1, len(table)))
     sums: Vectors = counts @ table
     return sums
 
 
-def _divide(text: str) -> tuple[str, str]:
-    """Divide a text into its plain fields and the odd ones, which only the real tokenizer gets right.
+def _divide(text: str) -> tuple[str, str | None]:
+    """Divide a text into its plain fields and the odd ones, None if there are none.
 
-    Fields are what white space separates; tokens never reach across it, and their order
-    does not matter to a sum.
+    Only the real tokenizer gets the odd ones right. Fields are what white space separates; tokens never reach
+    across it, and their order does not matter to a sum.
     """
     if text.isascii() and len(text.encode().translate(None, _CONTROLS)) == len(text):
-        return text, ""
+        return text, None
     odd = " ".join(_ODD_FIELD.findall(text))
     # Lone surrogates are left behind by undecodable bytes, and refused by the tokenizer.
     return _ODD_FIELD.sub(" ", text), odd.encode("utf-8", "replace").decode()

@@ -13,109 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebase_index.documents import DEAD, Runs
-from codebase_index.postings import Encoded
 from codebase_index.store import copying, queries
+from codebase_index.store.batch import FileResult, Indexed, KnownFile, Packed, Processed, Skipped, Unchanged, pack
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import SQL as JOBS_SQL
 from codebase_index.store.work import SQL as WORK_SQL
-from codebase_index.symbols import Kind, Symbol
 
 SQL = queries.load("chunks")
 
+ID_BLOCK = 1_000
+"""Ids that are reserved together: the increment of the sequence. What a process does not use of them is lost."""
+
 _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds locks for long
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """A part of a file. Lines count from 1, both ends included.
-
-    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
-    first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
-    """
-
-    start_line: int
-    end_line: int
-    symbol: str | None
-    text: str
-    kind: Kind | None = None
-    defines: Sequence[Symbol] = ()
-    signature: str | None = None
-
-
-@dataclass(frozen=True)
-class Indexed:
-    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
-
-    `size` is in bytes; without it the next job reads the file again, whatever git knows of it.
-    """
-
-    seq: int
-    path: str
-    language: str | None
-    blob: bytes
-    chunks: Sequence[Chunk]
-    vectors: NDArray[np.float32]
-    size: int | None = None
-
-    @property
-    def count(self) -> int:
-        """How many chunks it has."""
-        return len(self.chunks)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """An Indexed file in the form in which it is sent and written: its `count` chunks are encoded already."""
-
-    seq: int
-    path: str
-    language: str | None
-    blob: bytes
-    count: int
-    rows: copying.Rows
-    size: int | None
-
-
-@dataclass(frozen=True)
-class Unchanged:
-    """A file that the index already holds with equal content and fingerprint, and its number of chunks."""
-
-    seq: int
-    file_id: int
-    chunks: int
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that turned out not to be indexable."""
-
-    seq: int
-    reason: str
-
-
-FileResult = Indexed | Packed | Unchanged | Skipped
-
-
-@dataclass(frozen=True)
-class Processed:
-    """What became of the files of a batch, and the search terms of their chunks.
-
-    `terms` covers the chunks of all Indexed results in order, in one part or several.
-    """
-
-    results: Sequence[FileResult]
-    terms: Sequence[Encoded] = ()
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    """A file as the index holds it."""
-
-    file_id: int
-    blob: bytes
-    fingerprint: str
-    chunks: int
+_NO_IDS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -132,18 +44,21 @@ class Writer:
     fingerprint: str
 
 
-def pack(file: Indexed) -> Packed:
-    """Encode the chunks of a file, which is the larger part of what a batch's commit asks of a processor."""
-    rows = [
-        copying.chunk_row(
-            (c.start_line, c.end_line),
-            (c.symbol, c.text, c.kind),
-            ([s.name for s in c.defines], [s.plain.lower() for s in c.defines], [s.kind for s in c.defines]),
-        )
-        for c in file.chunks
-    ]
-    encoded = copying.encode(rows, file.vectors)
-    return Packed(file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size)
+class _Ids:
+    """Ids for chunks, ascending within each file, taken from the database in blocks."""
+
+    def __init__(self) -> None:
+        self._free = _NO_IDS
+
+    async def take(self, connection: asyncpg.Connection, count: int) -> NDArray[np.int64]:
+        """Return so many ids that nobody else gets."""
+        if len(self._free) < count:
+            # Enough for all of them: another batch may take what is free now before these arrive.
+            firsts = await connection.fetch(SQL["reserve_ids"], -(-count // ID_BLOCK))
+            blocks = [np.arange(ID_BLOCK, dtype=np.int64) + row["first"] for row in firsts]
+            self._free = np.sort(np.concatenate([self._free, *blocks]))
+        taken, self._free = self._free[:count], self._free[count:]
+        return taken
 
 
 class Chunks:
@@ -151,6 +66,7 @@ class Chunks:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._ids = _Ids()
 
     async def known(self, index_id: int, paths: Sequence[str]) -> dict[str, KnownFile]:
         """Return what the index holds for these paths."""
@@ -170,7 +86,7 @@ class Chunks:
             fresh = [pack(r) if isinstance(r, Indexed) else r for r in indexed]
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
             skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
-            ids = await _write_files(connection, writer, fresh)
+            ids = await self._write_files(connection, writer, fresh)
             await _write_terms(connection, writer, batch, done, ids)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
@@ -218,6 +134,38 @@ class Chunks:
                 raise FenceLost(writer.job_id, writer.attempt)
             await connection.execute(SQL["drop_done_work"], writer.job_id)
 
+    async def _write_files(
+        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]
+    ) -> NDArray[np.int64]:
+        """Write files with their chunks and vectors; return the chunks' ids in order."""
+        if not files:
+            return _NO_IDS
+        rows = await connection.fetch(
+            SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
+            [f.path for f in files], [f.language for f in files], [f.blob for f in files],
+            [f.count for f in files], [f.size for f in files],
+        )  # fmt: skip
+        if former := [row["id"] for row in rows if row["existed"]]:
+            await connection.execute(SQL["delete_chunks"], former)
+        total = sum(f.count for f in files)
+        if not total:
+            return _NO_IDS
+        file_ids = {row["path"]: row["id"] for row in rows}
+        ids = await self._ids.take(connection, total)
+        await connection.copy_to_table(
+            "chunks",
+            columns=copying.CHUNK_COLUMNS,
+            source=copying.chunks([(file_ids[f.path], f.rows) for f in files], writer.index_id, ids),
+            format="binary",
+        )
+        await connection.copy_to_table(
+            "embeddings",
+            columns=copying.VECTOR_COLUMNS,
+            source=copying.vectors((f.rows for f in files), writer.index_id, writer.model, ids),
+            format="binary",
+        )
+        return ids
+
     @staticmethod
     async def _mark(connection: asyncpg.Connection, writer: Writer, results: Sequence[FileResult]) -> set[int]:
         """Mark the batch's files done or skipped; return those that were still to do."""
@@ -238,45 +186,13 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 
-async def _write_files(connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]) -> list[int]:
-    """Write files with their chunks and vectors; return the chunks' ids in order."""
-    if not files:
-        return []
-    rows = await connection.fetch(
-        SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
-        [f.path for f in files], [f.language for f in files], [f.blob for f in files],
-        [f.count for f in files], [f.size for f in files],
-    )  # fmt: skip
-    if former := [row["id"] for row in rows if row["existed"]]:
-        await connection.execute(SQL["delete_chunks"], former)
-    total = sum(f.count for f in files)
-    if not total:
-        return []
-    file_ids = {row["path"]: row["id"] for row in rows}
-    reserved: list[int] = await connection.fetchval(SQL["reserve_ids"], total)
-    ids = np.array(reserved)
-    await connection.copy_to_table(
-        "chunks",
-        columns=copying.CHUNK_COLUMNS,
-        source=copying.chunks([(file_ids[f.path], f.rows) for f in files], writer.index_id, ids),
-        format="binary",
-    )
-    await connection.copy_to_table(
-        "embeddings",
-        columns=copying.VECTOR_COLUMNS,
-        source=copying.vectors((f.rows for f in files), writer.index_id, writer.model, ids),
-        format="binary",
-    )
-    return reserved
-
-
 async def _write_terms(
-    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Sequence[int]
+    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: NDArray[np.int64]
 ) -> None:
     """Write the terms of a batch, one row for each part. A file that was done already has no ids here."""
-    if not ids:
+    if not len(ids):
         return
-    left = iter(ids)
+    left = iter(ids.tolist())
     of_chunks = [
         next(left) if result.seq in done else DEAD
         for result in batch.results

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from codebase_index.store import queries
+from codebase_index.store.batch import Item
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.reuse import BULK_SECONDS, Reuse, Taken, take
@@ -23,15 +24,6 @@ class Entry:
     size: int
     skip_reason: str | None = None
     blob: bytes | None = None
-
-
-@dataclass(frozen=True)
-class Item:
-    """A claimed file. `seq` is its place in the frozen list."""
-
-    seq: int
-    path: str
-    size: int
 
 
 class Work:

@@ -6,94 +6,55 @@ import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from codebase_index.embedding import Embedder
+from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.postings import MAX_DOCUMENTS, Encoded, encode
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Processed, Skipped, Unchanged
-from codebase_index.store.work import Item
-from codebase_index.text import term_frequencies
+from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, Processed, Skipped, Unchanged
+from codebase_index.term_table import TermTable
+from codebase_index.vocabulary import Numbered, Vocabulary
 from codebase_indexer import notebook
 from codebase_indexer.chunker import Piece, chunk
 from codebase_indexer.languages import Language, detect, is_large_data
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
+from codebase_indexer.texts import documents, with_vectors
 
 log = logging.getLogger(__name__)
-
-TERMS_VERSION = "terms-1"
-"""Changed with what `encoded` makes of a chunk: part of each file's fingerprint."""
 
 _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
-def process(
-    folder: Path,
-    items: Sequence[Item],
-    known: Mapping[str, KnownFile],
-    fingerprint: str,
-    embedder: Embedder | None,
-) -> Processed:
-    """Return what to write for each file, in order. A file equal to the one in `known` is only read and hashed.
+class Processor:
+    """Turns files into rows. Keeps what it learned of words from batch to batch."""
 
-    Without an embedder the results have no vectors yet: `embed` adds them. No file raises.
-    """
-    results = [_process_one(folder, item, known.get(item.path), fingerprint) for item in items]
-    return Processed(embed(results, embedder) if embedder else results, encoded(results))
+    def __init__(self, fingerprint: str, embedder: StaticEmbedder | None) -> None:
+        """Without an embedder the results have no vectors: texts.py has what they are made of."""
+        self._fingerprint = fingerprint
+        self._embedder = embedder
+        self._vocabulary = embedder.vocabulary if embedder else Vocabulary()
+        self._terms = TermTable(self._vocabulary)
 
+    def process(self, folder: Path, items: Sequence[Item], known: Mapping[str, KnownFile]) -> Processed:
+        """Return what to write for each file, in order. One equal to that in `known` is only read and hashed.
 
-def encoded(results: Sequence[FileResult]) -> list[Encoded]:
-    """Return the search terms of all chunks, ready to be stored."""
-    frequencies = [
-        term_frequencies(document(result.path, piece.symbol, piece.text, piece.signature))
-        for result in results
-        if isinstance(result, Indexed)
-        for piece in result.chunks
-    ]
-    parts = range(0, len(frequencies), MAX_DOCUMENTS)
-    return [encode(frequencies[begin : begin + MAX_DOCUMENTS]) for begin in parts]
+        No file raises.
+        """
+        self._vocabulary.make_room()
+        results: list[FileResult] = [
+            _process_one(folder, item, known.get(item.path), self._fingerprint) for item in items
+        ]
+        numbered = self._vocabulary.number(documents(results))
+        if self._embedder and numbered.texts:
+            results = with_vectors(results, self._embedder.embed_numbered(numbered))
+        return Processed(results, self._encoded(numbered))
 
-
-def embed(results: Sequence[FileResult], embedder: Embedder) -> list[FileResult]:
-    """Return the results with vectors, all of them made by one call. Raises EmbeddingError."""
-    texts = documents(results)
-    return with_vectors(results, embedder.embed_documents(texts)) if texts else list(results)
-
-
-def documents(results: Sequence[FileResult]) -> list[str]:
-    """Return what is to be embedded: a text for each chunk, in order."""
-    return [
-        document(result.path, piece.symbol, piece.text, piece.signature)
-        for result in results
-        if isinstance(result, Indexed)
-        for piece in result.chunks
-    ]
-
-
-def with_vectors(results: Sequence[FileResult], vectors: NDArray[np.float32]) -> list[FileResult]:
-    """Return the results with the vectors of their `documents`."""
-    complete: list[FileResult] = []
-    used = 0
-    for result in results:
-        if isinstance(result, Indexed):
-            count = len(result.chunks)
-            result = replace(result, vectors=vectors[used : used + count])
-            used += count
-        complete.append(result)
-    return complete
-
-
-def document(path: str, symbol: str | None, text: str, signature: str | None = None) -> str:
-    """Return what is embedded and searched for a chunk: where it is and what it defines, then its text.
-
-    With path and symbol the static model finds 0.61 instead of 0.56 (nDCG@10); the signature of the definition
-    that a chunk is a later part of raises the whole search from 0.831 to 0.835.
-    """
-    head = f"{path} {symbol}" if symbol else path
-    return f"{head}\n{signature}\n{text}" if signature else f"{head}\n{text}"
+    def _encoded(self, numbered: Numbered) -> list[Encoded]:
+        """Return the search terms of all chunks, ready to be stored."""
+        chunks = len(numbered.texts)
+        parts = [(begin, min(begin + MAX_DOCUMENTS, chunks)) for begin in range(0, chunks, MAX_DOCUMENTS)]
+        return [encode(self._terms.occurrences(numbered.part(begin, end))) for begin, end in parts]
 
 
 def blob_id(data: bytes) -> bytes:

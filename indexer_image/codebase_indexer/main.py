@@ -1,4 +1,4 @@
-"""The life of one attempt: claim, open, scan, index, finish. `python -m codebase_indexer.main`."""
+"""The life of one attempt: claim, open, scan, index, finish. `python -m codebase_indexer`."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,6 @@ from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
-from codebase_indexer.files import TERMS_VERSION
 from codebase_indexer.languages import same_kind
 from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
@@ -43,6 +42,7 @@ from codebase_indexer.scan import ScanFailed, scan
 from codebase_indexer.settings import Settings
 from codebase_indexer.slow_embedding import SlowEmbedding
 from codebase_indexer.source import Checkout, CloneFailed, open_source
+from codebase_indexer.texts import TERMS_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,8 @@ class Attempt:
         embedding = spec.embedding
         local = embedding.provider == "static"
         slow = None if local else await self._slow(spec, writer)
-        pool = Pool(self.settings.workers, writer.fingerprint, embedding if local else None)
+        model = (embedding.provider, embedding.model) if local else None
+        pool = Pool(self.settings.workers, writer.fingerprint, model)
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
             pod=self.settings.pod, folder=checkout.folder, pool=pool, board=self.board, slow=slow,
@@ -266,7 +267,7 @@ def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
 
 async def run(settings: Settings) -> int:
     """Carry out an attempt; return the worker's exit code."""
-    database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", size=4)
+    database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", plans_anew=False)
     heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
@@ -342,7 +343,3 @@ def main() -> NoReturn:
         sys.stderr.flush()
     # Threads may still be inside git or a request; nothing that they do matters any more.
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main()

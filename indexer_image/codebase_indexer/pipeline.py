@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codebase_index.store.chunks import Chunks, KnownFile, Writer
+from codebase_index.store.batch import Item, KnownFile
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.work import Item, Work
+from codebase_index.store.work import Work
 from codebase_indexer.board import Board
 from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available

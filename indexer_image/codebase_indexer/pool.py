@@ -5,25 +5,18 @@ the main process does, however that ends.
 """
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from codebase_index import logs
-from codebase_index.embedding import factory
-from codebase_index.resource import EmbeddingSpec
-from codebase_index.store.chunks import Indexed, KnownFile, Processed, Skipped, pack
-from codebase_index.store.work import Item
-from codebase_indexer import files
+from codebase_index.store.batch import Item, KnownFile, Processed, Skipped
 from codebase_indexer.skipping import Skip
 
 log = logging.getLogger(__name__)
@@ -34,7 +27,8 @@ FILE_SECONDS = 15.0
 START_SECONDS = 120.0
 """Time limit for a process to start and open the model: half a second on an idle machine."""
 
-_READY = "ready"
+READY = "ready"
+"""What a process says when it has opened the model."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +51,12 @@ class PoolBroken(Exception):
 class Pool:
     """Processes that turn files into rows. `close` ends them."""
 
-    def __init__(self, count: int, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
-        """Start `count` processes; without `embedding` their results have no vectors."""
+    def __init__(self, count: int, fingerprint: str, model: tuple[str, str | None] | None) -> None:
+        """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
         # Inherited: with a process for each core, threads of the linear algebra would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._threads = ThreadPoolExecutor(count, "pool")
-        self._workers = [_Worker(fingerprint, embedding) for _ in range(count)]
+        self._workers = [_Worker(fingerprint, model) for _ in range(count)]
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         for worker in self._workers:
             worker.start()
@@ -110,8 +104,8 @@ class Pool:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
-        self._arguments = (fingerprint, embedding)
+    def __init__(self, fingerprint: str, model: tuple[str, str | None] | None) -> None:
+        self._arguments = (fingerprint, model)
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._ready = False
@@ -183,19 +177,8 @@ class _Worker:
         return f"ended with {process.exitcode}"
 
 
-def _serve(pipe: Connection, fingerprint: str, embedding: EmbeddingSpec | None) -> None:
-    """Answer batches until the other end of the pipe is closed: the life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the main process's to handle
-    logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
-    embedder = factory.create(embedding.provider, embedding.model) if embedding else None
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        pipe.send(_READY)
-        while True:
-            batch: Batch = pipe.recv()
-            processed = files.process(batch.folder, batch.items, batch.known, fingerprint, embedder)
-            pipe.send(_packed(processed) if embedder else processed)
+def _serve(*arguments: Any) -> None:
+    """Run a worker. Only here, in its own process, is its module imported, and with that the model."""
+    from codebase_indexer import worker
 
-
-def _packed(batch: Processed) -> Processed:
-    """Return a batch as it is written. Not one without vectors: they are made elsewhere, from the texts."""
-    return replace(batch, results=[pack(r) if isinstance(r, Indexed) else r for r in batch.results])
+    worker.serve(*arguments)

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder
-from codebase_index.store.chunks import FileResult, Writer
+from codebase_index.store.batch import FileResult
+from codebase_index.store.chunks import Writer
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.vectors import VectorCache, digest_of
-from codebase_indexer import files
 from codebase_indexer.board import Board
 from codebase_indexer.patience import Outage, delays, until_available
+from codebase_indexer.texts import documents, with_vectors
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class SlowEmbedding:
 
     async def embed(self, results: Sequence[FileResult]) -> tuple[list[FileResult], Counts]:
         """Return the results with vectors, and what that took. Raises EmbeddingRefused."""
-        texts = files.documents(results)
+        texts = documents(results)
         if not texts:
             return list(results), Counts()
         prefix = self.embedder.traits.document_prefix
@@ -86,7 +87,7 @@ class SlowEmbedding:
         calls = [self._embed(dict(todo[i : i + size]), counts) for i in range(0, len(todo), size)]
         for made in await _all(calls):
             vectors |= made
-        return files.with_vectors(results, np.stack([vectors[digest] for digest in digests])), counts
+        return with_vectors(results, np.stack([vectors[digest] for digest in digests])), counts
 
     async def count(self, counts: Counts) -> None:
         """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""

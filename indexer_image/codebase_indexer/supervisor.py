@@ -19,7 +19,7 @@ from types import FrameType
 
 from codebase_index.job import ExitCode
 
-WORKER = (sys.executable, "-m", "codebase_indexer.main")
+WORKER = (sys.executable, "-m", "codebase_indexer")
 
 BACKOFF = (0.2, 0.5, 1.0, 2.0)
 """Seconds before the next start, by the number of crashes in the window: a job has 10 s to resume."""

@@ -45,7 +45,7 @@ def worker(pod_uid: str) -> Process:
 
     Its own children, the processes of the pool, are not meant: it starts them again by itself.
     """
-    return _only([p for p in processes(pod_uid) if "codebase_indexer.main" in p.arguments], "worker", pod_uid)
+    return _only([p for p in processes(pod_uid) if "codebase_indexer" in p.arguments], "worker", pod_uid)
 
 
 def memory_group(process: Process) -> Path:

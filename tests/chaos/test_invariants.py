@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from codebase_index.job import JobState
-from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
@@ -24,6 +24,7 @@ from tests.chaos.facts import Facts
 from tests.chaos.invariants import fenced, legal, monotone, never_over, stored_wrong
 from tests.chaos.podwatch import Instant
 from tests.chaos.trace import Change, advanced_after, changes, claimed_after, witness
+from tests.terms import encode
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = Change(

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from pgvector import HalfVector
 
-from codebase_index.embedding import factory
-from codebase_index.store.chunks import Indexed
-from codebase_index.store.work import Item
-from codebase_indexer import files
+from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.store.batch import Indexed, Item
+from codebase_indexer.files import Processor
 from tests.chaos.facts import Facts
 
 Digests = dict[str, str]
@@ -34,10 +33,10 @@ GROUP BY path, chunks
 
 def compute(folder: Path) -> Digests:
     """Return the digests of a repository all of whose files are indexable, as generated ones are."""
-    embedder = factory.create("static", None)
+    processor = Processor("", StaticEmbedder.load())
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     items = [Item(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)]
-    results = files.process(folder, items, {}, "", embedder).results
+    results = processor.process(folder, items, {}).results
     return {file.path: _digest(file) for file in results if isinstance(file, Indexed)}
 
 

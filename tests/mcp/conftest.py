@@ -18,21 +18,21 @@ from mcp_types import CallToolResult
 
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import Phase
-from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
 from codebase_index.source import SourcePolicy
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Entry, Work
 from codebase_index.symbols import Kind, Symbol
-from codebase_index.text import term_frequencies
 from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.jobs import JobService
 from codebase_mcp.search import SearchService
 from codebase_mcp.tools import build_server
+from tests.terms import encode_texts
 
 Call = Callable[..., Awaitable[CallToolResult]]
 
@@ -174,7 +174,7 @@ class Shop:
         await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in listed.items()])
         await self.work.claim(job_id, 1, "p1", len(files))
         results = [self._indexed(i, *item) for i, item in enumerate(files.items())]
-        terms = encode([term_frequencies(f"{r.path} {c.text}") for r in results for c in r.chunks])
+        terms = encode_texts([f"{r.path} {c.text}" for r in results for c in r.chunks])
         await self._chunks.commit_batch(writer, Processed(results, [terms]))
         return row, writer
 

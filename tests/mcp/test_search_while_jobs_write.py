@@ -72,9 +72,7 @@ class Workshop:
             "CODEBASE_WORKERS": "1", "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(self.root)}]), "CODEBASE_LOG_LEVEL": "WARNING",
         }  # fmt: skip
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "codebase_indexer.main", env=environment
-        )
+        worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "codebase_indexer", env=environment)
         return job_id, worker
 
 

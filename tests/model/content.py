@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.postings import encode
-from codebase_index.store.chunks import Chunk, FileResult, Indexed, KnownFile, Processed, Skipped, Unchanged
-from codebase_index.store.work import Entry, Item
+from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, Processed, Skipped, Unchanged
+from codebase_index.store.work import Entry
+from tests.terms import encode
 
 MODEL = "model/4"
 FINGERPRINT = "model:1"

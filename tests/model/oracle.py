@@ -19,7 +19,8 @@ from codebase_index.job import (
     JobState,
     Phase,
 )
-from codebase_index.store.chunks import Chunks, Processed, Writer
+from codebase_index.store.batch import Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import Jobs, Progress

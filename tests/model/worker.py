@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from codebase_index.job import ErrorType, ExitCode
-from codebase_index.store.chunks import Chunks, Processed, Writer
+from codebase_index.store.batch import Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress

@@ -132,7 +132,7 @@ class Bench:
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]), "OLLAMA_URL": url,
         }  # fmt: skip
         return job_id, await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "codebase_indexer.main", env=environment
+            sys.executable, "-m", "codebase_indexer", env=environment
         )
 
     async def run(self, folder: Path, url: str, model: str = MODEL) -> tuple[int, JobRow]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pgvector import HalfVector
 
 from codebase_index.store import copying
-from codebase_index.store.chunks import Chunk, Indexed, pack
+from codebase_index.store.batch import Chunk, Indexed, pack
 from codebase_index.store.database import Database
 from codebase_index.symbols import Kind, Symbol
 

@@ -31,7 +31,7 @@ from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-WORKER = "codebase_indexer.main"
+WORKER = "codebase_indexer"
 SUPERVISOR = "codebase_indexer.supervisor"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from codebase_index.job import FINAL, TRANSITIONS, JobState, Phase
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Skipped, Unchanged, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed, Skipped, Unchanged
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import (
     AnotherJobRuns,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from codebase_index import admin
-from codebase_index.postings import encode
 from codebase_index.resource import IndexingJob
 from codebase_index.store import removal as removal_module
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IndexInUse
 from codebase_index.store.indexes import Indexes
@@ -21,6 +21,7 @@ from codebase_index.store.removal import Overview, Removal
 from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import count, custom_resource, started
+from tests.terms import encode
 
 MODEL = "static/test"
 FILES = 12

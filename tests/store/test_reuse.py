@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes

@@ -3,13 +3,14 @@ import pytest
 from numpy.typing import NDArray
 
 from codebase_index.job import JobState
-from codebase_index.postings import encode
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.search import Filters, Search
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import custom_resource, started, writer_for
+from tests.terms import encode
 
 MODEL = "static/test"
 

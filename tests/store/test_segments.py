@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from codebase_index import postings
-from codebase_index.postings import encode
 from codebase_index.store import segments as segments_module
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed, Writer
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.jobs import Jobs
@@ -22,6 +22,7 @@ from codebase_index.store.search import Filters, Search
 from codebase_index.store.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size, plan
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import count, custom_resource, started, writer_for
+from tests.terms import encode
 
 MODEL = "static/test"
 FILES = 24

@@ -4,7 +4,8 @@ import asyncpg
 import numpy as np
 import pytest
 
-from codebase_index.store.chunks import Chunk, Chunks, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
 from codebase_index.store.work import Entry, Work
 from codebase_index.symbols import Kind, Symbol

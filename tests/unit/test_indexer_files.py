@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.postings import decode, find
 from codebase_index.stemming import stem
-from codebase_index.store.chunks import FileResult, Indexed, KnownFile, Skipped, Unchanged
-from codebase_index.store.work import Item
-from codebase_index.text import term_frequencies
-from codebase_indexer import files
+from codebase_index.store.batch import FileResult, Indexed, Item, KnownFile, Skipped, Unchanged
+from codebase_index.text import terms
+from codebase_indexer import files, texts
+from codebase_indexer.files import Processor
 from codebase_indexer.languages import detect
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 
@@ -95,7 +96,7 @@ def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path:
 def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
     lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
     (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
-    processed = files.process(tmp_path, [Item(0, "a.py", 0)], {}, FINGERPRINT, None)
+    processed = Processor(FINGERPRINT, None).process(tmp_path, [Item(0, "a.py", 0)], {})
     (result,), (terms,) = processed.results, processed.terms
     assert isinstance(result, Indexed)
     later = result.chunks[1]
@@ -113,7 +114,7 @@ def test_a_name_alone_is_judged_by_its_last_part() -> None:
 
 def process(folder: Path, *paths: str, known: dict[str, KnownFile] | None = None) -> list[FileResult]:
     items = [Item(seq, path, 0) for seq, path in enumerate(paths)]
-    return list(files.process(folder, items, known or {}, FINGERPRINT, None).results)
+    return list(Processor(FINGERPRINT, None).process(folder, items, known or {}).results)
 
 
 def test_the_blob_id_is_gits_own(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Title\n")
     embedder = StaticEmbedder.load()
     items = [Item(7, "app.py", 0), Item(8, "notes.md", 0)]
-    processed = files.process(tmp_path, items, {}, FINGERPRINT, embedder)
+    processed = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
     code, notes = processed.results
     assert isinstance(code, Indexed)
     assert isinstance(notes, Indexed)
@@ -135,16 +136,16 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     assert (code.seq, code.language, chunk.start_line, chunk.end_line) == (7, "python", 1, 2)
     assert chunk.symbol == "load_settings"
     assert chunk.text == "def load_settings():\n    return 1\n"
-    (terms,) = processed.terms
-    part = decode(terms.vocabulary, terms.payload)
+    (encoded,) = processed.terms
+    part = decode(encoded.vocabulary, encoded.payload)
     expected = [
-        term_frequencies("app.py load_settings\n" + chunk.text),
-        term_frequencies("notes.md Title\n# Title\n"),
+        Counter(terms("app.py load_settings\n" + chunk.text)),
+        Counter(terms("notes.md Title\n# Title\n")),
     ]
-    assert (terms.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
+    assert (encoded.chunks, part.lengths.tolist()) == (2, [sum(e.values()) for e in expected])
     assert part.postings.terms == sorted({stem(term) for e in expected for term in e})
     assert code.vectors.shape == (1, embedder.dimension)
-    alone = embedder.embed_documents([files.document("notes.md", "Title", "# Title\n")])
+    alone = embedder.embed_documents([texts.document("notes.md", "Title", "# Title\n")])
     np.testing.assert_allclose(notes.vectors, alone, atol=1e-6)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codebase_index.store.chunks import FileResult, Indexed, Skipped
-from codebase_index.store.work import Item
+from codebase_index.store.batch import FileResult, Indexed, Item, Skipped
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool
 from codebase_indexer.scan import scan

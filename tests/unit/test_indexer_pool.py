@@ -11,9 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codebase_index.resource import EmbeddingSpec
-from codebase_index.store.chunks import Indexed, Packed, Skipped
-from codebase_index.store.work import Item
+from codebase_index.store.batch import Indexed, Item, Packed, Skipped
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool, PoolBroken
 from codebase_indexer.skipping import Skip
@@ -21,7 +19,7 @@ from codebase_indexer.skipping import Skip
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
-    pool = Pool(1, "1:test", EmbeddingSpec())
+    pool = Pool(1, "1:test", ("static", None))
     yield pool
     pool.close()
 
@@ -94,7 +92,7 @@ async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeyp
 
 
 async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
-    pool = Pool(1, "1:test", EmbeddingSpec(model="no-such-model"))
+    pool = Pool(1, "1:test", ("static", "no-such-model"))
     try:
         with pytest.raises(PoolBroken, match="does not start"):
             await pool.process(batch(tmp_path, 1))

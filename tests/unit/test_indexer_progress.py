@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState, Phase
+from codebase_index.store.batch import Item
 from codebase_index.store.rows import JobRow
-from codebase_index.store.work import Item
 from codebase_indexer import progress
 from codebase_indexer.board import Board
 from codebase_indexer.pipeline import MAX_BATCH_FILES, by_bytes, plan_flight

@@ -12,6 +12,7 @@ from codebase_index import postings
 from codebase_index.documents import DEAD, Numbering, Runs
 from codebase_index.postings import Inverted, Part
 from codebase_index.stemming import stem
+from tests.terms import encode
 
 TERMS = st.text(st.characters(categories=["L", "N", "M"], include_characters="_"), min_size=1, max_size=64)
 FEW_TERMS = st.sampled_from(["self", "cart", "carts", "caching", "cache", "tax", "größe", "漢字", "x" * 64])
@@ -20,7 +21,7 @@ BATCH = st.lists(CHUNK, max_size=12)
 
 
 def part_of(batch: Sequence[dict[str, int]]) -> Part:
-    encoded = postings.encode(batch)
+    encoded = encode(batch)
     return postings.decode(encoded.vocabulary, encoded.payload)
 
 
@@ -47,7 +48,7 @@ def capped(batch: Sequence[dict[str, int]]) -> list[dict[str, int]]:
 
 @given(BATCH)
 def test_a_batch_is_read_as_it_was_written(batch: list[dict[str, int]]) -> None:
-    encoded = postings.encode(batch)
+    encoded = encode(batch)
     part = postings.decode(encoded.vocabulary, encoded.payload)
     assert as_dicts(part.postings, len(batch)) == capped(batch)
     assert part.lengths.tolist() == [sum(chunk.values()) for chunk in batch]
@@ -127,7 +128,7 @@ def test_the_largest_part_is_numbered_and_a_larger_one_refused() -> None:
     (block,) = postings.blocks(part_of(batch).postings)
     assert len(postings.find(postings.read_block(block.terms, block.payload), "x")[0]) == 65_536
     with pytest.raises(ValueError, match="at most 65536"):
-        postings.encode([*batch, {"x": 1}])
+        encode([*batch, {"x": 1}])
     with pytest.raises(ValueError, match="at most 65536"):
         postings.merge([part_of(batch).postings, part_of([{}]).postings], [len(batch), 1])
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from codebase_index.embedding import Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "data"
 TEXTS: list[str] = json.loads((DATA / "embedding_golden.json").read_text())
@@ -42,12 +43,14 @@ def test_a_batch_gives_what_single_texts_give(embedder: StaticEmbedder, golden: 
     assert (np.sum(vectors * np.tile(golden, (20, 1)), axis=1) > EQUAL).all()
 
 
-@pytest.mark.parametrize("cached_words", [1, 40, 200], ids=["never fits", "a text at a time", "cleared between"])
-def test_a_small_cache_changes_nothing(embedder: StaticEmbedder, golden: Vectors, cached_words: int) -> None:
-    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer, cached_words)
+@pytest.mark.parametrize("kept_words", [0, 1, 40, 120], ids=["none fits", "one fits", "some fit", "most fit"])
+def test_a_small_vocabulary_changes_nothing(embedder: StaticEmbedder, golden: Vectors, kept_words: int) -> None:
+    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer, Vocabulary(kept_words))
     for text, vector in zip(TEXTS, golden, strict=True):
         assert small.embed_query(text) @ vector > EQUAL
-    assert len(small._rows) <= cached_words
+    assert (np.sum(small.embed_documents(TEXTS) * golden, axis=1) > EQUAL).all()
+    assert small._summed <= kept_words
+    assert small.vocabulary.generation > 0
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\x00", "\u200b", "w" * 101], ids=ascii)

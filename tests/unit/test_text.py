@@ -2,14 +2,13 @@
 
 import doctest
 import sys
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index import text
-from codebase_index.text import MAX_SPLIT_LENGTH, MAX_TERM_LENGTH, term_frequencies, terms, words
+from codebase_index.text import MAX_SPLIT_LENGTH, MAX_TERM_LENGTH, split, terms, words
 
 NAMES = st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8), min_size=1, max_size=6)
 
@@ -83,9 +82,9 @@ def test_terms_are_folded_bounded_and_repeatable(source: str) -> None:
         assert not any(char.isspace() for char in term)
 
 
-@given(st.text())
-def test_frequencies_count_the_terms(source: str) -> None:
-    assert term_frequencies(source) == Counter(terms(source))
+@given(st.text(min_size=1).filter(lambda text: words(text) == [text]))
+def test_a_word_is_split_alone_as_in_a_text(word: str) -> None:
+    assert list(split(word)) == terms(word)
 
 
 @given(NAMES)

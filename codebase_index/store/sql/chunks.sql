@@ -22,8 +22,8 @@ DELETE FROM chunks WHERE file_id = ANY ($1::bigint[]);
 UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 
 -- name: reserve_ids
--- Ids for the chunks of a batch, ascending, as one value: a row for each costs several times as much.
-SELECT array_agg(id) FROM (SELECT nextval('chunk_ids') AS id FROM generate_series(1, $1)) AS reserved;
+-- The first id of each of some blocks of ids.
+SELECT nextval('chunk_ids') AS first FROM generate_series(1, $1);
 
 -- name: add_pending
 -- The terms of a batch, searched as they are until they are built into a segment.

@@ -61,8 +61,12 @@ CREATE TABLE jobs (
     files_total     integer,            -- null until the scan is frozen
     files_indexed   integer NOT NULL DEFAULT 0,
     files_skipped   integer NOT NULL DEFAULT 0,
+    files_unchanged integer NOT NULL DEFAULT 0,  -- of the indexed ones: found in the index as they are, not in `work`
     chunks_created  bigint NOT NULL DEFAULT 0,
     files_repeated  integer NOT NULL DEFAULT 0,  -- files that were started more than once: repeated work
+    vectors_made    bigint NOT NULL DEFAULT 0,   -- by a slow model, for files that are committed
+    vectors_reused  bigint NOT NULL DEFAULT 0,   -- taken from embedding_cache instead
+    texts_cut       bigint NOT NULL DEFAULT 0,   -- longer than the model reads: found by their beginning
     eta_seconds     integer,
     error_type      text,
     error_message   text,
@@ -116,41 +120,129 @@ CREATE TABLE work (
 CREATE INDEX work_todo ON work (job_id, seq) WHERE state = 'todo';
 CREATE INDEX work_skipped ON work (job_id, seq) WHERE state = 'skipped';
 
+-- The further pods of a job with spec.parallelism. They claim batches of the attempt, and nothing else.
+CREATE TABLE helpers (
+    job_id       uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    pod          text NOT NULL,
+    attempt      integer NOT NULL,
+    heartbeat_at timestamptz NOT NULL,  -- every second: what a silent one holds is given to others
+    PRIMARY KEY (job_id, pod)
+);
+
 CREATE TABLE files (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     index_id    bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
     path        text NOT NULL,
     language    text,
     blob        bytea NOT NULL,  -- git blob id of the content (20 bytes)
+    -- Bytes of the content; null: unknown, so the file is read at the next job. Git knows a blob by its id, but a
+    -- conversion between blob and work tree (line ends, $Id$) may have come up since: then the size differs.
+    size        bigint,
     fingerprint text NOT NULL,   -- chunker and model versions; with an equal blob, nothing needs doing again
     chunks      integer NOT NULL,
     job_id      uuid NOT NULL,   -- job that last saw it: the others are swept when that job ends
     UNIQUE (index_id, path)
 );
 
-CREATE SEQUENCE chunk_ids;
+-- `symbol` names a chunk: the first definition that begins in it, else the one that it is a later part of.
+-- A chunk may hold several small definitions: all that BEGIN in it are listed, in order, in three arrays of equal
+-- length. One row for each definition in a table of its own would cost three times the bytes and a B-tree insert
+-- each; the arrays are written with the chunk and go with it.
+CREATE SEQUENCE chunk_ids INCREMENT 1000;  -- indexers take blocks of so many ids (store/chunks.py)
 CREATE TABLE chunks (
-    id         bigint PRIMARY KEY,  -- from chunk_ids, reserved by the batch
+    id         bigint PRIMARY KEY,
     index_id   bigint NOT NULL,
-    file_id    bigint NOT NULL REFERENCES files ON DELETE CASCADE,
+    file_id    bigint NOT NULL,     -- of files: see forget_chunks
     start_line integer NOT NULL,    -- from 1
     end_line   integer NOT NULL,    -- inclusive
-    symbol     text,                -- name of the definition that it holds or lies in, outermost first: Class.method
+    symbol     text,                -- qualified, outermost first: Class.method
     text       text NOT NULL,
-    terms      tsvector NOT NULL    -- codebase_index.text.terms over path, symbol and text
+    kind       text,                         -- of `symbol`: a word of codebase_index.symbols.Kind
+    defines    text[] NOT NULL DEFAULT '{}', -- qualified names: Store.put
+    names      text[] NOT NULL DEFAULT '{}', -- the same without their scope, in lower case: put
+    kinds      text[] NOT NULL DEFAULT '{}',
+    CHECK (cardinality(names) = cardinality(defines) AND cardinality(kinds) = cardinality(defines))
 ) WITH (toast_tuple_target = 8160);  -- keep chunks in the row: TOAST compression costs 2.5 times the COPY
-CREATE INDEX chunks_of_file ON chunks (file_id);
-CREATE INDEX chunks_terms ON chunks USING gin (terms);
+-- Which chunks some files have is answered from the index alone: a filter must not read the chunks' texts.
+CREATE INDEX chunks_of_file ON chunks (file_id, id);
+-- WHERE names @> ARRAY[lower('put')]; the qualified name and the kind are tested on the few rows found.
+-- Two or three short names a chunk: its upkeep is about a fiftieth of a full-text index's.
+CREATE INDEX chunks_names ON chunks USING gin (names);
 
--- Vectors beside the chunks, so that another model can be filled in beside this one and switched at the end.
+-- Vectors beside the chunks: a scan of all vectors must not read the texts.
 CREATE TABLE embeddings (
-    chunk_id  bigint NOT NULL REFERENCES chunks ON DELETE CASCADE,
+    chunk_id  bigint PRIMARY KEY,   -- of chunks: see forget_vectors
     index_id  bigint NOT NULL,
     model     text NOT NULL,
-    embedding halfvec NOT NULL,
-    PRIMARY KEY (chunk_id, model)
+    embedding halfvec NOT NULL
 );
 ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 CREATE INDEX embeddings_of_index ON embeddings (index_id, model);
--- Search reads term frequencies from the planner's statistics: 2,000 terms instead of 1,000, from 60,000 rows.
-ALTER TABLE chunks ALTER COLUMN terms SET STATISTICS 200;
+
+-- Chunks go with their file and vectors with their chunk, as by ON DELETE CASCADE. Not by foreign keys, which test
+-- each row that is inserted: a fifth of all that Postgres does for a job. A batch holds the rows of its files, which
+-- it has just written, and inserts each vector with its chunk, so there is nothing to test.
+CREATE FUNCTION forget_chunks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM chunks WHERE file_id IN (SELECT id FROM gone);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER forget_chunks AFTER DELETE ON files
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_chunks();
+
+CREATE FUNCTION forget_vectors() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM embeddings WHERE chunk_id IN (SELECT id FROM gone);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER forget_vectors AFTER DELETE ON chunks
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_vectors();
+
+-- The lexical index: packed postings with BM25 impacts (docs/decisions/0007). First a batch's terms, written in its
+-- transaction. codebase_index.postings says what vocabulary and payload hold.
+CREATE TABLE pending_terms (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    index_id     bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
+    chunks       integer NOT NULL,
+    total_length bigint NOT NULL,      -- sum of all term frequencies
+    first_ids    bigint[] NOT NULL,    -- the chunks in order: runs of consecutive ids, and how long each is
+    run_lengths  integer[] NOT NULL,
+    vocabulary   text NOT NULL,        -- a term a line
+    payload      bytea NOT NULL
+);
+CREATE INDEX pending_terms_of_index ON pending_terms (index_id, id);
+
+-- Up to 65,536 chunks, numbered from 0, whose postings are packed. Never changed, only replaced.
+CREATE TABLE segments (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    index_id     bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
+    chunks       integer NOT NULL,     -- also those that were removed since
+    total_length bigint NOT NULL,
+    first_ids    bigint[] NOT NULL,
+    run_lengths  integer[] NOT NULL
+);
+CREATE INDEX segments_of_index ON segments (index_id);
+
+-- A segment's postings in blocks of neighbouring terms: a term is in the last block that does not begin after it.
+CREATE TABLE postings (
+    segment_id bigint NOT NULL REFERENCES segments ON DELETE CASCADE,
+    first_term text COLLATE "C" NOT NULL,
+    terms      text NOT NULL,          -- a term a line
+    payload    bytea NOT NULL,
+    PRIMARY KEY (segment_id, first_term)
+) WITH (toast_tuple_target = 8160);    -- keep blocks in their row: they are read whole
+-- Packed already: compression costs more than it saves.
+ALTER TABLE pending_terms ALTER COLUMN vocabulary SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE postings ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
+
+-- Vectors of slow models, kept by what was embedded: used again by other refs, repositories and attempts.
+
+CREATE TABLE embedding_cache (
+    model     text NOT NULL,         -- as in embeddings.model
+    digest    bytea NOT NULL,        -- of the text that was embedded, with the model's prefix: 32 bytes
+    embedding halfvec NOT NULL,      -- unit length
+    last_used date NOT NULL DEFAULT current_date,  -- a date: a row that is read often is written once a day
+    PRIMARY KEY (model, digest)
+);
+ALTER TABLE embedding_cache ALTER COLUMN embedding SET STORAGE PLAIN;
+CREATE INDEX embedding_cache_oldest ON embedding_cache (last_used);

@@ -1,0 +1,34 @@
+"""The life of a worker process: batches in, rows out. Imported by those processes alone."""
+
+import contextlib
+import os
+import signal
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from codebase_index import logs
+from codebase_index.embedding import factory
+from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.store.batch import Indexed, Processed, pack
+from codebase_indexer.files import Processor
+from codebase_indexer.pool import READY, Batch
+
+
+def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | None) -> None:
+    """Answer batches until the other end of the pipe is closed. `model` is provider and name, None: no vectors."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the main process's to handle
+    logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
+    embedder = factory.create(*model) if model else None
+    assert embedder is None or isinstance(embedder, StaticEmbedder)  # the others are the main process's
+    processor = Processor(fingerprint, embedder)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send(READY)
+        while True:
+            batch: Batch = pipe.recv()
+            processed = processor.process(batch.folder, batch.items, batch.known)
+            pipe.send(_packed(processed) if embedder else processed)
+
+
+def _packed(batch: Processed) -> Processed:
+    """Return a batch as it is written. Not one without vectors: they are made elsewhere, from the texts."""
+    return replace(batch, results=[pack(r) if isinstance(r, Indexed) else r for r in batch.results])
