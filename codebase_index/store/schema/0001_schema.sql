@@ -163,6 +163,10 @@ CREATE TABLE chunks (
     kinds      text[] NOT NULL DEFAULT '{}',
     CHECK (cardinality(names) = cardinality(defines) AND cardinality(kinds) = cardinality(defines))
 ) WITH (toast_tuple_target = 8160);  -- keep chunks in the row: TOAST compression costs 2.5 times the COPY
+-- No query is planned by what these columns hold, and sampling them is most of what an ANALYZE of a fresh index costs.
+ALTER TABLE chunks ALTER COLUMN start_line SET STATISTICS 0, ALTER COLUMN end_line SET STATISTICS 0,
+    ALTER COLUMN symbol SET STATISTICS 0, ALTER COLUMN text SET STATISTICS 0, ALTER COLUMN kind SET STATISTICS 0,
+    ALTER COLUMN defines SET STATISTICS 0, ALTER COLUMN kinds SET STATISTICS 0;
 -- Which chunks some files have is answered from the index alone: a filter must not read the chunks' texts.
 CREATE INDEX chunks_of_file ON chunks (file_id, id);
 -- WHERE names @> ARRAY[lower('put')]; the qualified name and the kind are tested on the few rows found.
@@ -176,7 +180,7 @@ CREATE TABLE embeddings (
     model     text NOT NULL,
     embedding halfvec NOT NULL
 );
-ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
+ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN, ALTER COLUMN embedding SET STATISTICS 0;
 CREATE INDEX embeddings_of_index ON embeddings (index_id, model);
 
 -- Chunks go with their file and vectors with their chunk, as by ON DELETE CASCADE. Not by foreign keys, which test
@@ -233,7 +237,8 @@ CREATE TABLE postings (
 ) WITH (toast_tuple_target = 8160);    -- keep blocks in their row: they are read whole
 -- Packed already: compression costs more than it saves.
 ALTER TABLE pending_terms ALTER COLUMN vocabulary SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
-ALTER TABLE postings ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE postings ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL,
+    ALTER COLUMN terms SET STATISTICS 0, ALTER COLUMN payload SET STATISTICS 0;
 
 -- Vectors of slow models, kept by what was embedded: used again by other refs, repositories and attempts.
 

@@ -36,18 +36,21 @@ INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) VA
 SELECT id, chunks FROM segments WHERE index_id = $1 ORDER BY id;
 
 -- name: count_alive
--- How many chunks of a segment there still are.
-SELECT count(c.id) FROM segments s
-CROSS JOIN LATERAL unnest(s.first_ids, s.run_lengths) AS run (first, length)
-JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length
+-- How many chunks of a segment there still are. Run by run: joined, each chunk was compared with every run.
+SELECT COALESCE(sum(run.alive), 0)::bigint FROM segments s
+CROSS JOIN LATERAL (
+    SELECT (SELECT count(*) FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) AS alive
+    FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)) run
 WHERE s.id = $1;
 
 -- name: read_segment
 -- A segment and which of its chunks there still are, as eight bytes each.
 SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, (
-    SELECT COALESCE(string_agg(int8send(c.id), ''), '')
+    SELECT COALESCE(string_agg(of_run.alive, ''), '')
     FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)
-    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length) AS alive
+    CROSS JOIN LATERAL (
+        SELECT string_agg(int8send(c.id), '') AS alive
+        FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) of_run) AS alive
 FROM segments s WHERE s.id = $1;
 
 -- name: read_postings
