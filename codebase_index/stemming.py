@@ -1,7 +1,6 @@
 """What the lexical index takes for the same word: `cache`, `caches`, `cached` and `caching`. Pure."""
 
 import re
-from functools import lru_cache
 from typing import Final
 
 _SHORTEST_TERM: Final = 4
@@ -9,7 +8,6 @@ _SHORTEST_STEM: Final = 3
 _INFLECTION = re.compile(r"(?:ings?|ed|es|s|e)$")
 
 
-@lru_cache(maxsize=200_000)
 def stem(term: str) -> str:
     """Cut the inflection of an English word off a term, and a letter that it doubled; leave other terms alone.
 

@@ -25,19 +25,32 @@ class TermTable:
         self._learn()
         terms, ends = self._stems.of(numbered.numbers)
         sizes = np.diff(ends[numbered.ends])
-        return Occurrences(len(sizes), np.repeat(np.arange(len(sizes)), sizes), terms, self._number.names)
+        return Occurrences(len(sizes), np.repeat(np.arange(len(sizes)), sizes), terms, self._number.stems.names)
 
     def _learn(self) -> None:
         """Take in the words that the vocabulary has got since."""
         if self._generation != self._vocabulary.generation:
             self._forget()
         new = self._vocabulary.words[len(self._stems) :]
-        self._stems.extend([[self._number[stem(term)] for term in split(word)] for word in new])
+        number = self._number
+        self._stems.extend([[number[term] for term in split(word)] for word in new])
 
     def _forget(self) -> None:
         self._generation = self._vocabulary.generation
-        self._number = Numbers()
+        self._number = _StemNumbers()
         self._stems = _Lists()
+
+
+class _StemNumbers(dict[str, int]):
+    """The number of each term's stem."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stems = Numbers()
+
+    def __missing__(self, term: str) -> int:
+        self[term] = number = self.stems[stem(term)]
+        return number
 
 
 class _Lists:

@@ -164,12 +164,10 @@ class StaticEmbedder:
         return self._sum_tokens([encoding.ids for encoding in encodings])
 
     def _sum_tokens(self, texts: Sequence[Sequence[int]]) -> Vectors:
-        distinct = sorted(set().union(*texts))
-        row = {token: i for i, token in enumerate(distinct)}
-        table = self._vectors[distinct].astype(np.float32)
         ends = np.cumsum([0, *map(len, texts)])
-        rows = np.fromiter(map(row.__getitem__, chain.from_iterable(texts)), np.int32, ends[-1])
-        return _sum_rows(rows, ends, table)
+        tokens = np.fromiter(chain.from_iterable(texts), np.int32, ends[-1])
+        distinct, rows = np.unique(tokens, return_inverse=True)
+        return _sum_rows(rows, ends, self._vectors[distinct].astype(np.float32))
 
 
 class _Tokens(dict[str, list[int]]):
@@ -184,7 +182,7 @@ class _Tokens(dict[str, list[int]]):
         return tokens
 
 
-def _sum_rows(rows: NDArray[np.int32], ends: NDArray[np.int64], table: Vectors) -> Vectors:
+def _sum_rows(rows: NDArray[np.integer], ends: NDArray[np.int64], table: Vectors) -> Vectors:
     """Return sums of rows of the table: sum `i` is of ``rows[ends[i]:ends[i + 1]]``, with repetition."""
     counts = csr_array((np.ones(len(rows), np.float32), rows, ends), shape=(len(ends) - 1, len(table)))
     sums: Vectors = counts @ table

@@ -4,12 +4,14 @@ The `tokenizers` library gives the same tokens, but at a price for each call tha
 larger than the whole search for a short word.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 MAX_WORD_LENGTH = 100
 """Characters above which BERT's tokenizer calls a word unknown without looking at it."""
 
 _HEAD = 3  # characters by which the pieces that may fit are told from the rest
+_SHORT = tuple(range(_HEAD - 1, 0, -1))  # lengths of the pieces that are no longer than that
 _CONTINUATION = "##"  # how pieces after the first are written in the vocabulary
 
 
@@ -17,8 +19,8 @@ class WordPiece:
     """Divides normalized words into tokens: always the longest piece of the vocabulary that fits next.
 
     Algorithm: greedy longest match first (Wu et al., "Google's Neural Machine Translation
-    System", 2016, as in BERT). How far to look is known from the next three characters: few
-    pieces are as long as the words of source code, so most tries could not succeed.
+    System", 2016, as in BERT). Which lengths to try is known from the next three characters:
+    few pieces begin as the words of source code do, so most tries could not succeed.
     """
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
@@ -26,7 +28,7 @@ class WordPiece:
         self._first = dict(vocabulary)
         skip = len(_CONTINUATION)
         self._later = {t[skip:]: i for t, i in vocabulary.items() if t.startswith(_CONTINUATION) and len(t) > skip}
-        self._first_reach, self._later_reach = _reach(self._first), _reach(self._later)
+        self._first_lengths, self._later_lengths = _lengths(self._first), _lengths(self._later)
 
     def tokens(self, word: str) -> list[int]:
         """Return the token ids of a word; a word that cannot be spelled with the vocabulary has none."""
@@ -36,24 +38,24 @@ class WordPiece:
         if len(word) > MAX_WORD_LENGTH:
             return []
         tokens: list[int] = []
-        start, pieces, reach = 0, self._first, self._first_reach
+        start, pieces, lengths = 0, self._first, self._first_lengths
         while start < len(word):
-            limit = reach.get(word[start : start + _HEAD], _HEAD - 1)
-            for end in range(min(len(word), start + limit), start, -1):
-                token = pieces.get(word[start:end])
+            for length in lengths.get(word[start : start + _HEAD], _SHORT):
+                # What is left of the word may be shorter: then that is the longest that can fit.
+                token = pieces.get(word[start : start + length])
                 if token is not None:
                     tokens.append(token)
-                    start, pieces, reach = end, self._later, self._later_reach
+                    start, pieces, lengths = start + length, self._later, self._later_lengths
                     break
             else:
                 return []
         return tokens
 
 
-def _reach(pieces: Mapping[str, int]) -> dict[str, int]:
-    """Return the length of the longest piece for each beginning of pieces."""
-    longest: dict[str, int] = {}
+def _lengths(pieces: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return how long the pieces are that begin with the same _HEAD characters, the longest first."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
     for piece in pieces:
-        head = piece[:_HEAD]
-        longest[head] = max(longest.get(head, 0), len(piece))
-    return longest
+        if len(piece) >= _HEAD:
+            found[piece[:_HEAD]].add(len(piece))
+    return {head: (*sorted(lengths, reverse=True), *_SHORT) for head, lengths in found.items()}
