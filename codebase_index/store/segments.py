@@ -6,7 +6,7 @@ other. The work between reading and writing happens in a thread, and holds no lo
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Final
@@ -59,6 +59,9 @@ class _New:
     blocks: Sequence[Block]
 
 
+_NOTHING: Final = _New(0, 0, Runs([], []), [])
+
+
 class Segments:
     """Writes `segments` and `postings`. Methods may raise StoreUnavailable, and those with a Writer FenceLost."""
 
@@ -85,10 +88,24 @@ class Segments:
         replaced = await self._replace(writer, SQL["drop_pending"], [row["id"] for row in rows], new)
         return new.chunks if replaced else 0
 
-    async def tidy(self, writer: Writer) -> int:
-        """Merge small segments and rewrite those with many dead chunks. Return how many were replaced."""
-        replaced = 0
-        for group in plan(await self._sizes(writer.index_id)):
+    async def merge(self, writer: Writer) -> int:
+        """Merge small segments when there are many, whatever of them is dead. Return how many were replaced."""
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["list_segments"], writer.index_id)
+        groups = plan([Size(row["id"], row["chunks"], row["chunks"]) for row in rows])
+        return sum([await self._merge(writer, group) for group in groups])
+
+    async def tidy(self, writer: Writer, told: Callable[[float], None] = lambda share: None) -> int:
+        """Remove dead segments, merge small ones, and rewrite those with many dead chunks.
+
+        Return how many were replaced. `told` hears which share of that is done.
+        """
+        sizes = await self._sizes(writer.index_id)
+        dead = [size.id for size in sizes if not size.alive]
+        replaced = len(dead) if dead and await self._replace(writer, SQL["drop_segments"], dead, _NOTHING) else 0
+        groups = plan([size for size in sizes if size.alive])
+        for number, group in enumerate(groups):
+            told(number / len(groups))
             replaced += await self._merge(writer, group)
         return replaced
 

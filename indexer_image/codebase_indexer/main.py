@@ -212,7 +212,7 @@ class Attempt:
             await self._enter(progress.writing(0, "removing what vanished"))
             swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
             await self._enter(progress.writing(0.2, "packing the words"))
-            await packer.finish()
+            await packer.finish(self._packed)
             if job.vectors_made:
                 most = self.settings.kept_vectors
                 await until_available("evict vectors", lambda: self.vectors.evict(most))
@@ -223,6 +223,9 @@ class Attempt:
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await until_available("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
+
+    def _packed(self, share: float) -> None:
+        self.board.say = lambda job: progress.writing(0.2 + 0.6 * share, "packing the words")
 
     async def _enter(self, stage: Progress) -> None:
         """Begin a stage, and say so at once: a small job would be over before the next heartbeat."""

@@ -1,6 +1,7 @@
 """What searching needs beside the chunks: words packed into segments, and no graph of vectors in a job's way."""
 
 import logging
+from collections.abc import Callable
 
 from codebase_index.store.chunks import Writer
 from codebase_index.store.errors import RowLocked
@@ -42,15 +43,17 @@ class Packer:
         self._busy = True
         try:
             await until_available("build a segment", lambda: self._segments.build(self._writer))
+            # Now, while other lanes keep the processors busy: at the job's end nothing else is left to do.
+            await until_available("merge segments", lambda: self._segments.merge(self._writer))
             self._pending = await until_available("count pending chunks", self._count)
         finally:
             self._busy = False
 
-    async def finish(self) -> None:
-        """Build what is left, and merge what has become many or thin."""
+    async def finish(self, told: Callable[[float], None]) -> None:
+        """Build what is left, and merge what has become many or thin. `told` hears which share is done."""
         while await until_available("build a segment", lambda: self._segments.build(self._writer)):
             pass
-        await until_available("merge segments", lambda: self._segments.tidy(self._writer))
+        await until_available("merge segments", lambda: self._segments.tidy(self._writer, told))
 
     async def _spare_graph(self, chunks: int) -> None:
         if self._until_drop is None:

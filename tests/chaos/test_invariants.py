@@ -190,8 +190,6 @@ async def test_chunks_written_outside_the_fence_are_seen(facts: Facts, job_id: U
 
 async def test_orphans_are_seen(facts: Facts, job_id: UUID) -> None:
     await facts.script(
-        "ALTER TABLE embeddings DROP CONSTRAINT embeddings_chunk_id_fkey;"
-        "ALTER TABLE chunks DROP CONSTRAINT chunks_file_id_fkey;"
         "ALTER TABLE work DROP CONSTRAINT work_job_id_fkey;"
         "INSERT INTO embeddings SELECT -1, index_id, model, embedding FROM embeddings LIMIT 1;"
         "UPDATE files SET job_id = gen_random_uuid();"

@@ -76,6 +76,26 @@ async def test_nothing_of_a_removed_index_is_left_and_others_stay(database: Data
     assert told == [(FILES, FILES * CHUNKS_OF_A_FILE)]
 
 
+@pytest.mark.parametrize(
+    ("statement", "files", "chunks"),
+    [
+        ("DELETE FROM indexes WHERE id = $1", 0, 0),
+        ("DELETE FROM files WHERE index_id = $1 AND path < 'f005'", 7, 21),
+        ("DELETE FROM chunks WHERE index_id = $1 AND start_line = 1", 12, 24),
+        ("DELETE FROM files WHERE index_id = $1 AND false", 12, 36),
+    ],
+)
+async def test_whoever_deletes_deletes_what_belongs_to_it(
+    database: Database, statement: str, files: int, chunks: int
+) -> None:
+    await indexed(database, custom_resource("/work/other", "other-1"), files=1)
+    index = await indexed(database)
+    async with database.connection() as connection:
+        await connection.execute(statement, index)
+    assert await count(database, "files") == files + 1
+    assert await count(database, "chunks") == await count(database, "embeddings") == chunks + CHUNKS_OF_A_FILE
+
+
 async def test_search_finds_nothing_of_it_from_the_first_moment_on(database: Database) -> None:
     index = await indexed(database)
     assert len(await found(database)) == FILES * CHUNKS_OF_A_FILE

@@ -123,6 +123,31 @@ async def test_many_segments_become_one(database: Database, monkeypatch: pytest.
     assert await Segments(database).tidy(writer) == 0
 
 
+async def test_many_segments_are_merged_while_the_job_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 1)
+    writer = await indexed(database)
+    before = await all_scores(database, writer)
+    replaced = []
+    while await Segments(database).build(writer):
+        replaced.append(await Segments(database).merge(writer))
+    assert replaced == [0, 0, 0, 4, 0, 0]
+    assert await count(database, "segments") == 3
+    assert await all_scores(database, writer) == before
+
+
+async def test_progress_of_tidying_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 1)
+    monkeypatch.setattr("codebase_index.postings.MAX_DOCUMENTS", 2 * 4 * CHUNKS_OF_A_FILE)
+    writer = await indexed(database)
+    while await Segments(database).build(writer):
+        pass
+    told: list[float] = []
+    assert await Segments(database).tidy(writer, told.append) == 6
+    assert told == [0, 1 / 3, 2 / 3]
+
+
 async def test_a_segment_with_many_dead_chunks_is_rewritten_without_them(database: Database) -> None:
     writer = await indexed(database)
     segments = Segments(database)
