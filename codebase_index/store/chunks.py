@@ -44,7 +44,7 @@ class Writer:
     fingerprint: str
 
 
-class _Ids:
+class ChunkIds:
     """Ids for chunks, ascending within each file, taken from the database in blocks."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Chunks:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._ids = _Ids()
+        self._ids = ChunkIds()
 
     async def known(self, index_id: int, paths: Sequence[str]) -> dict[str, KnownFile]:
         """Return what the index holds for these paths."""

@@ -6,7 +6,7 @@ other. The work between reading and writing happens in a thread, and holds no lo
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Final
@@ -15,7 +15,7 @@ import asyncpg
 import numpy as np
 
 from codebase_index import postings
-from codebase_index.documents import Runs
+from codebase_index.documents import Ids, Runs
 from codebase_index.postings import Block, Inverted
 from codebase_index.store import queries
 from codebase_index.store.chunks import Writer, hold_fence
@@ -146,6 +146,77 @@ class Segments:
 
 class _Overtaken(Exception):
     """Another process replaced some of the rows: what was dropped here comes back with the rollback."""
+
+
+async def copy_terms(connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids) -> None:
+    """Write the terms of chunks that were copied from another index: those of `former` under the ids `new`.
+
+    The transaction holds the donor's row, so that its segments stay, and the files of the chunks.
+    """
+    order = np.argsort(former)
+    copies = _Copies(former[order], new[order])
+    for row in await connection.fetch(SQL["list_segments"], donor):
+        segment = await connection.fetchrow(SQL["read_runs"], row["id"])
+        if copies.any_of(Runs(segment["first_ids"], segment["run_lengths"])):
+            read = await connection.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
+            await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
+    average = await connection.fetchval(SQL["average_length"], donor)
+    for ids in _few(await connection.fetch(SQL["list_pending"], donor)):
+        batches = await connection.fetch(SQL["read_pending"], ids, timeout=_WRITE_SECONDS)
+        batches = [b for b in batches if copies.any_of(Runs(b["first_ids"], b["run_lengths"]))]
+        if batches:
+            await _write(connection, index_id, await asyncio.to_thread(copies.of_batches, batches, average))
+
+
+def _few(pending: Sequence[Any]) -> Iterator[list[int]]:
+    """Divide batches into lists of SEGMENT_CHUNKS chunks at most, or of one batch."""
+    ids: list[int] = []
+    room = SEGMENT_CHUNKS
+    for row in pending:
+        if ids and row["chunks"] > room:
+            yield ids
+            ids, room = [], SEGMENT_CHUNKS
+        ids.append(row["id"])
+        room -= row["chunks"]
+    if ids:
+        yield ids
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Chunks by their ids, ascending, and the ids of their copies."""
+
+    former: Ids
+    new: Ids
+
+    def any_of(self, runs: Runs) -> bool:
+        """Whether some of these chunks were copied."""
+        return bool(np.isin(runs.ids, self.former).any())
+
+    def of_segment(self, segment: Any, rows: Sequence[Any]) -> _New:
+        """Return what a segment says of the chunks that were copied."""
+        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        part, runs, share = self._chosen(held, Runs(segment["first_ids"], segment["run_lengths"]))
+        return _new([part], [runs], round(segment["total_length"] * share))
+
+    def of_batches(self, rows: Sequence[Any], average_length: float) -> _New:
+        """Return what pending batches say of them, as a segment."""
+        parts, runs, length = [], [], 0.0
+        for row in rows:
+            part = postings.decode(row["vocabulary"], row["payload"])
+            held = postings.impacts(part, average_length)
+            chosen, of_copies, share = self._chosen(held, Runs(row["first_ids"], row["run_lengths"]))
+            parts.append(chosen)
+            runs.append(of_copies)
+            length += row["total_length"] * share
+        return _new(parts, runs, round(length))
+
+    def _chosen(self, held: Inverted, runs: Runs) -> tuple[Inverted, Runs, float]:
+        ids = runs.ids
+        chosen = np.isin(ids, self.former)
+        copies = self.new[np.searchsorted(self.former, ids[chosen])]
+        part = held if chosen.all() else postings.without(held, chosen)
+        return part, Runs.of(copies.tolist()), float(chosen.mean())
 
 
 def plan(sizes: Sequence[Size]) -> list[list[int]]:

@@ -40,6 +40,10 @@ class Board:
         """Files are being listed. Safe to call from a thread."""
         self.say = lambda job: progress.scanning(looked, listed)
 
+    def copying(self, done: int, total: int) -> None:
+        """Files are being copied from another index."""
+        self.say = lambda job: progress.copying(done, total)
+
     def indexing(self) -> None:
         """Files are being chunked and embedded."""
         self.say = self._indexing

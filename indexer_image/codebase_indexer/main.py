@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
+from codebase_index.store.sharing import Sharing
 from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_index.store.vectors import VectorCache
 from codebase_index.store.work import Entry, Work
@@ -86,6 +87,7 @@ class Attempt:
     segments: Segments
     graphs: VectorIndexes
     vectors: VectorCache
+    sharing: Sharing
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -161,8 +163,18 @@ class Attempt:
         writer = Writer(job.id, attempt, index_id, model, _fingerprint(model))
         if scans:
             reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
+            if reuse:
+                await self._copy(writer, entries)
             await until_available("freeze", lambda: self.work.freeze(job.id, attempt, entries, reuse))
         return writer
+
+    async def _copy(self, writer: Writer, entries: Sequence[Entry]) -> None:
+        """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
+        copied = await until_available(
+            "copy from other indexes", lambda: self.sharing.adopt(writer, entries, self.board.copying)
+        )
+        for one in copied:
+            log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
 
     async def _run(self, spec: IndexingJobSpec, checkout: Checkout, writer: Writer, packer: Packer) -> None:
         """Index what is left of the list. Only now are a model and processes needed."""
@@ -276,7 +288,7 @@ async def run(settings: Settings) -> int:
     heart = _heart(settings, heart_database, board)
     attempt = Attempt(
         settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
-        Segments(database), VectorIndexes(database), VectorCache(database), board, heart,
+        Segments(database), VectorIndexes(database), VectorCache(database), Sharing(database), board, heart,
     )  # fmt: skip
     try:
         await attempt.run()

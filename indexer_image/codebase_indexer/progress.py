@@ -34,6 +34,12 @@ def scanning(looked: int, listed: int) -> Progress:
     return Progress(Phase.SCANNING, 3 + 6 * looked / listed, f"Scanning: {listed:,} files found")
 
 
+def copying(done: int, total: int) -> Progress:
+    """What another index holds is copied."""
+    message = f"Scanning: copying equal files from another index, {done:,} of {total:,}"
+    return Progress(Phase.SCANNING, 9 + done / max(1, total), message)
+
+
 def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
     """Files are chunked and embedded; `job` has the counters of all attempts and pods."""
     to_index = max(0, (job.files_total or 0) - job.files_skipped)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from codebase_index.store.chunks import ID_BLOCK, _Ids
+from codebase_index.store.chunks import ID_BLOCK, ChunkIds
 from codebase_index.store.database import Database
 
 
@@ -15,9 +15,9 @@ async def test_a_block_is_what_the_sequence_skips(database: Database) -> None:
 
 async def test_they_are_taken_in_blocks_by_several_at_once(database: Database, dsn: str) -> None:
     other = await Database.open(dsn, name="other")
-    one, two = _Ids(), _Ids()
+    one, two = ChunkIds(), ChunkIds()
 
-    async def take(ids: _Ids, pool: Database, count: int) -> list[int]:
+    async def take(ids: ChunkIds, pool: Database, count: int) -> list[int]:
         async with pool.connection() as connection:
             taken: list[int] = (await ids.take(connection, count)).tolist()
         assert taken == sorted(taken)

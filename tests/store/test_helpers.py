@@ -11,9 +11,7 @@ from codebase_index.job import ExitCode, JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.helpers import Helpers
-from tests.store.test_indexer_pipeline import Bench, bench, make_tree
-
-__all__ = ["bench"]  # the fixture
+from tests.store.bench import Bench, make_tree
 
 FILES = 700
 

@@ -53,6 +53,19 @@ SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, (
         FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) of_run) AS alive
 FROM segments s WHERE s.id = $1;
 
+-- name: read_runs
+-- Which chunks a segment has.
+SELECT total_length, first_ids, run_lengths FROM segments WHERE id = $1;
+
+-- name: list_pending
+-- The pending batches of an index, without their terms.
+SELECT id, chunks FROM pending_terms WHERE index_id = $1 ORDER BY id;
+
+-- name: read_pending
+-- Some pending batches.
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
+FROM pending_terms WHERE id = ANY ($1::bigint[]) ORDER BY id;
+
 -- name: read_postings
 -- The blocks of a segment in order.
 SELECT terms, payload FROM postings WHERE segment_id = $1 ORDER BY first_term;

@@ -1,0 +1,111 @@
+"""What other indexes hold of a repository: another ref of it, or a fork, copied inside the database.
+
+A file of equal path, content and versions has equal chunks, vectors and terms, so none of them is made again. The
+copies are the new index's own: what becomes of the donor later does not touch them. They are made before the job's
+list is frozen, and are taken over there like everything else that the index holds as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import numpy as np
+
+from codebase_index.documents import Ids
+from codebase_index.store import queries, segments
+from codebase_index.store.chunks import ChunkIds, Writer, hold_fence
+from codebase_index.store.database import Database
+from codebase_index.store.work import Entry
+
+SQL = queries.load("sharing")
+
+LEAST_FILES: Final = 20
+"""Fewer are sooner indexed than found."""
+
+MOST_DONORS: Final = 4
+"""Indexes that one job copies from, the one with the most files first."""
+
+_SLICE_FILES: Final = 500
+_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How many files came from an index."""
+
+    source: str
+    ref: str | None
+    files: int
+
+
+class Sharing:
+    """Fills an index from others. Raises StoreUnavailable, FenceLost, InsufficientStorage."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._ids = ChunkIds()
+
+    async def adopt(
+        self, writer: Writer, entries: Sequence[Entry], told: Callable[[int, int], None]
+    ) -> list[Copied]:
+        """Copy what other indexes hold of a scan; `told` hears how many files of how many are copied.
+
+        Only files whose content git vouches for: of others it is known when they are read. Each donor is one
+        transaction, whole or not at all, which keeps jobs of the donor from writing the same files meanwhile.
+        """
+        wanted = [(e.path, e.blob, e.size) for e in entries if e.blob is not None and e.skip_reason is None]
+        copied: list[Copied] = []
+        while len(wanted) >= LEAST_FILES and len(copied) < MOST_DONORS:
+            async with self._db.transaction() as connection:
+                one = await self._copy(connection, writer, wanted, told)
+                if one is None:
+                    break
+                await hold_fence(connection, writer)
+            copied.append(one)
+        return copied
+
+    async def _copy(
+        self,
+        connection: asyncpg.Connection,
+        writer: Writer,
+        wanted: Sequence[tuple[str, bytes, int]],
+        told: Callable[[int, int], None],
+    ) -> Copied | None:
+        """Copy from the best donor; None: there is none that is worth it."""
+        await connection.execute(SQL["make_wanted"])
+        await connection.copy_records_to_table("wanted", records=wanted, timeout=_SECONDS)
+        await connection.execute(SQL["leave_known"], writer.index_id, timeout=_SECONDS)
+        donor = await connection.fetchrow(SQL["best_donor"], writer.fingerprint, writer.index_id, timeout=_SECONDS)
+        if donor is None or donor["files"] < LEAST_FILES:
+            return None
+        if await connection.fetchval(SQL["hold_donor"], donor["id"], timeout=_SECONDS) is None:
+            return None  # it is being removed
+        rows = await connection.fetch(SQL["hold_files"], donor["id"], writer.fingerprint, timeout=_SECONDS)
+        files = [row["id"] for row in rows]
+        former, new = [_NO_IDS], [_NO_IDS]
+        for begin in range(0, len(files), _SLICE_FILES):
+            told(begin, len(files))
+            pairs = await self._copy_files(connection, writer, files[begin : begin + _SLICE_FILES])
+            former.append(pairs[0])
+            new.append(pairs[1])
+        await segments.copy_terms(
+            connection, donor["id"], writer.index_id, np.concatenate(former), np.concatenate(new)
+        )
+        return Copied(donor["source"], donor["ref"], len(files))
+
+    async def _copy_files(
+        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[int]
+    ) -> tuple[Ids, Ids]:
+        """Copy files with their chunks and vectors; return the chunks' former and new ids."""
+        await connection.execute(SQL["copy_files"], writer.index_id, writer.job_id, files, timeout=_SECONDS)
+        rows = await connection.fetch(SQL["chunks_to_copy"], writer.index_id, files, timeout=_SECONDS)
+        former = [row["id"] for row in rows]
+        new = (await self._ids.take(connection, len(rows))).tolist()
+        owners = [row["file_id"] for row in rows]
+        await connection.execute(SQL["copy_chunks"], writer.index_id, former, new, owners, timeout=_SECONDS)
+        await connection.execute(SQL["copy_vectors"], writer.index_id, former, new, timeout=_SECONDS)
+        return np.array(former, np.int64), np.array(new, np.int64)
+
+
+_NO_IDS = np.empty(0, np.int64)

@@ -1,0 +1,184 @@
+"""Refs and forks take over what another index holds: the same rows and answers as from indexing alone."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.job import ExitCode
+from codebase_index.resource import IndexingJob
+from codebase_index.store import sharing as module
+from codebase_index.store.chunks import Writer
+from codebase_index.store.errors import FenceLost
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.search import Search
+from codebase_index.store.sharing import Sharing
+from codebase_index.store.work import Entry
+from codebase_index.text import terms
+from tests.store.bench import Bench, make_tree, track
+
+FILES = 120
+Rows = set[tuple[Any, ...]]
+
+QUERIES = ["function_7_1", "value return", "function_119_2 value", "only_here"]
+
+
+@pytest.fixture
+def repository(bench: Bench) -> Path:
+    folder = bench.root / "shop"
+    make_tree(folder, FILES)
+    track(folder)
+    return folder
+
+
+def fork(repository: Path) -> Path:
+    """A copy with a file changed, one added, one gone and one moved."""
+    folder = repository.with_name("fork")
+    shutil.copytree(repository, folder)
+    (folder / "package_3" / "module_3.py").write_text("def only_here(value):\n    return value\n")
+    (folder / "new.py").write_text("def new_here():\n    pass\n")
+    (folder / "package_4" / "module_4.py").unlink()
+    (folder / "package_5" / "module_5.py").rename(folder / "moved.py")
+    subprocess.run(["git", "-C", folder, "add", "--all"], check=True)
+    track(folder)
+    return folder
+
+
+def branch(repository: Path) -> None:
+    """Make two branches that differ in a file."""
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "commit", "--quiet", "-m", "first"], check=True)
+    subprocess.run([*git, "branch", "--quiet", "stable"], check=True)
+    (repository / "package_3" / "module_3.py").write_text("def only_here(value):\n    return value\n")
+    subprocess.run([*git, "commit", "--quiet", "-a", "-m", "second"], check=True)
+    subprocess.run([*git, "branch", "--quiet", "next"], check=True)
+
+
+async def indexed(bench: Bench, folder: str, **spec: Any) -> tuple[IndexingJob, list[str]]:
+    """Run a job; return it and what its worker had to do itself."""
+    job = await bench.job(folder, **spec)
+    process = await bench.start(job)
+    await bench.until(job, lambda row: row.files_total is not None)
+    listed = await bench.fetch("SELECT path FROM work WHERE job_id = $1", UUID(job.metadata.uid))
+    assert await process.wait() == ExitCode.DONE
+    return job, sorted(row["path"] for row in listed)
+
+
+async def answers(bench: Bench, job: IndexingJob) -> list[set[tuple[Any, ...]]]:
+    """What both arms find in a job's index."""
+    embedder = StaticEmbedder.load()
+    row = (await bench.fetch("SELECT id FROM indexes WHERE target = $1", job.spec.target))[0]
+    found = []
+    for query in QUERIES:
+        candidates = await Search(bench.database).candidates(
+            [row["id"]], model=embedder.name, vector=embedder.embed_query(query), terms=terms(query), limit=2000
+        )
+        found.append({(c.path, c.start_line, c.lexical_score, c.vector_score) for c in candidates})
+    return found
+
+
+def places(found: set[tuple[Any, ...]]) -> dict[tuple[str, int], bool]:
+    """Which chunks are found, and whether by words. Scores depend a little on when terms were packed."""
+    return {(path, line): lexical > 0 for path, line, lexical, _ in found}
+
+
+async def alone(
+    bench: Bench, folder: Path
+) -> tuple[IndexingJob, set[tuple[Any, ...]], list[set[tuple[Any, ...]]]]:
+    """Index a folder where there is no other index; forget it again."""
+    job, _ = await indexed(bench, folder.name)
+    result = await bench.index_of(job), await answers(bench, job)
+    await bench.fetch("DELETE FROM indexes")
+    return job, *result
+
+
+async def test_a_fork_is_indexed_by_its_differences(bench: Bench, repository: Path) -> None:
+    copy = fork(repository)
+    _, rows, found = await alone(bench, copy)
+    await indexed(bench, repository.name)
+    job, todo = await indexed(bench, copy.name)
+    assert todo == ["moved.py", "new.py", "package_3/module_3.py"]
+    assert await bench.index_of(job) == rows
+    for mine, expected in zip(await answers(bench, job), found, strict=True):
+        assert places(mine) == places(expected)
+    row = await bench.row(job)
+    assert (row.files_total, row.files_indexed, row.files_unchanged) == (FILES, FILES, FILES - 3)
+
+
+async def test_the_donor_may_go_and_change(bench: Bench, repository: Path) -> None:
+    copy = fork(repository)
+    donor, _ = await indexed(bench, repository.name)
+    before = await bench.index_of(donor)
+    job, _ = await indexed(bench, copy.name)
+    assert await bench.index_of(donor) == before
+    rows, found = await bench.index_of(job), await answers(bench, job)
+    await bench.fetch("DELETE FROM indexes WHERE target = $1", donor.spec.target)
+    assert await bench.index_of(job) == rows
+    assert await answers(bench, job) == found
+
+
+async def test_another_ref_is_indexed_by_its_differences(bench: Bench, repository: Path) -> None:
+    branch(repository)
+    _, todo = await indexed(bench, "shop", ref="stable")
+    assert len(todo) == FILES
+    job, todo = await indexed(bench, "shop", ref="next")
+    assert "package_3/module_3.py" in todo
+    assert len(todo) < FILES // 4, "what git wrote in the instant in which it wrote its index is read"
+    found = await answers(bench, job)
+    assert "package_3/module_3.py" in {path for (path, _), worded in places(found[3]).items() if worded}
+
+
+async def test_a_replaced_attempt_copies_nothing(bench: Bench, repository: Path) -> None:
+    await indexed(bench, repository.name)
+    blobs = {row["path"]: (row["blob"], row["size"]) for row in await bench.fetch("SELECT * FROM files")}
+    entries = [Entry(path, size, blob=blob) for path, (blob, size) in blobs.items()]
+    job = await bench.job("other")
+    row = await bench.row(job)
+    index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
+    fingerprint = (await bench.fetch("SELECT fingerprint FROM files LIMIT 1"))[0]["fingerprint"]
+    with pytest.raises(FenceLost):
+        writer = Writer(row.id, 7, index_id, "static/minilm-256", fingerprint)
+        await Sharing(bench.database).adopt(writer, entries, lambda done, total: None)
+    for table in ("files", "chunks", "embeddings", "segments"):
+        assert await bench.fetch(f"SELECT FROM {table} WHERE index_id = $1", index_id) == []
+
+
+async def test_a_donor_need_not_be_complete(bench: Bench, repository: Path) -> None:
+    """What it has committed so far is copied; its terms are in pending batches then, in no segment."""
+    same = repository.with_name("same")
+    shutil.copytree(repository, same)
+    track(same)
+    _, rows, found = await alone(bench, same)
+    donor = await bench.job(repository.name)
+    process = await bench.start(donor)
+    await bench.until(donor, lambda row: row.files_indexed >= FILES // 3)
+    process.kill()
+    await process.wait()
+    held = {row["path"] for row in await bench.fetch("SELECT path FROM files")}
+    assert len(held) < FILES
+    job, todo = await indexed(bench, same.name)
+    assert not held & set(todo)
+    assert await bench.index_of(job) == rows
+    for mine, expected in zip(await answers(bench, job), found, strict=True):
+        assert places(mine) == places(expected)
+
+
+async def test_few_equal_files_are_not_looked_for(bench: Bench, repository: Path) -> None:
+    small = bench.root / "small"
+    shutil.copytree(repository / "package_1", small / "package_1")
+    track(small)
+    await indexed(bench, repository.name)
+    _, todo = await indexed(bench, "small")
+    assert 0 < len(todo) < module.LEAST_FILES
+
+
+async def test_what_git_does_not_vouch_for_is_read(bench: Bench, repository: Path) -> None:
+    copy = repository.with_name("plain")
+    shutil.copytree(repository, copy, ignore=shutil.ignore_patterns(".git"))
+    await indexed(bench, repository.name)
+    _, todo = await indexed(bench, "plain")
+    assert len(todo) == FILES
