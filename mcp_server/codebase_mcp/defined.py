@@ -62,14 +62,23 @@ def names_of(path: str, text: str, symbol: str | None) -> Names:
     types: set[str] = set()
     others: set[str] = set()
     tokens = text.split()  # ten times as fast as a regular expression, and as good for ranking
-    for i in [i for i, token in enumerate(tokens) if token in _KEYWORDS]:
-        if name := _IDENTIFIER.match(_after(tokens, i)):
-            (types if tokens[i] in _TYPE_KEYWORDS else others).add(name[0])
+    for keyword in _KEYWORDS.intersection(tokens):
+        named = types if keyword in _TYPE_KEYWORDS else others
+        for place in _places(keyword, tokens):
+            if name := _IDENTIFIER.match(_after(tokens, place)):
+                named.add(name[0])
     own = symbol.rsplit(".", 1)[-1] if symbol else ""
     # The symbol also names what a chunk only lies in; where the definition begins, the name stands in the chunk.
     if own and _begins(own, text):
         others.add(own)
     return Names(frozenset(types), frozenset(others), frozenset(_reexported(path, text)))
+
+
+def _places(token: str, tokens: Sequence[str]) -> Iterator[int]:
+    place = -1
+    for _ in range(tokens.count(token)):
+        place = tokens.index(token, place + 1)
+        yield place
 
 
 def _after(tokens: Sequence[str], keyword: int) -> str:

@@ -6,13 +6,13 @@ over 16 repositories), and it is here already.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import TypeAlias
 
-from codebase_index.text import terms, words
+from codebase_index.text import spaced, terms
 from codebase_mcp.defined import Names
 from codebase_mcp.paths import ENTRY_FILES, Kind, kinds
 from codebase_mcp.query import Query
@@ -26,10 +26,26 @@ Rarity: TypeAlias = Mapping[str, float]
 def bags_of(asked: Query, texts: Sequence[str]) -> list[frozenset[str]]:
     """Return which of the query's stems each text holds.
 
-    Texts of one repository share most of their words: each word is compared with the query once.
+    Nearly all words hold none. So the letters of each stem are looked for, and only the words in which they stand
+    are divided into terms; each word once, since texts of one repository share most of their words.
     """
     held = _Held(asked.stems)
-    return [frozenset().union(*filter(None, map(held.__getitem__, set(words(text))))) for text in texts]
+    return [_bag(asked.stems, text, held) for text in texts]
+
+
+def _bag(stems: frozenset[str], text: str, held: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    separated = spaced(text)
+    if not text.isascii():  # letters in folded case may not be those of the stem
+        return frozenset().union(*map(held.__getitem__, set(separated.split())))
+    lowered, bag = separated.lower(), frozenset[str]()
+    for stem in stems:
+        at = -1 if stem in bag else lowered.find(stem)
+        while at >= 0:
+            begin, end = separated.rfind(" ", 0, at) + 1, separated.find(" ", at)
+            word = separated[begin:end] if end >= 0 else separated[begin:]
+            bag |= held[word]
+            at = -1 if stem in bag or end < 0 else lowered.find(stem, end)
+    return bag
 
 
 class _Held(dict[str, frozenset[str]]):
@@ -38,18 +54,15 @@ class _Held(dict[str, frozenset[str]]):
     def __init__(self, stems: frozenset[str]) -> None:
         super().__init__()
         self._stems = stems
-        # Nearly all words hold none of the letters, and need not be divided to know it.
-        self._may_hold = re.compile("|".join(map(re.escape, sorted(stems))), re.IGNORECASE).search
 
     def __missing__(self, word: str) -> frozenset[str]:
-        possible = not word.isascii() or self._may_hold(word)
-        self[word] = held = self._stems.intersection(_stems_of(word)) if possible else frozenset()
+        self[word] = held = self._stems.intersection(_stems_of(word))
         return held
 
 
 def rarity(stems: Collection[str], bags: Collection[Collection[str]]) -> dict[str, float]:
     """Return how rare each stem is among bags of stems: BM25's inverse document frequency, always above 0."""
-    holding = Counter(stem for bag in bags for stem in stems if stem in bag)
+    holding = Counter(chain.from_iterable(bags))
     return {stem: math.log(1 + (len(bags) - holding[stem] + 0.5) / (holding[stem] + 0.5)) for stem in stems}
 
 
