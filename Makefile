@@ -107,9 +107,9 @@ soak: venv up images ## Random faults over a queue that never runs dry: make soa
 # --- measuring ---------------------------------------------------------------------------------------
 
 .PHONY: bench-index
-bench-index: venv ## Speed of indexing, beside semble's: make bench-index [FOLDER=path] [ROUNDS=3] [SIZES=1000,5000,15000]
+bench-index: venv ## Speed of indexing, beside semble's: make bench-index [FOLDER=path] [ROUNDS=3] [SIZES=1000,5000,15000] [PODS=1,2,4] [JOBS=3]
 	@$(PY) -m bench.indexing $(FOLDER) --rounds $(or $(ROUNDS),3) $(if $(SIZES),--sizes $(SIZES)) \
-	  --json bench/results/index.json
+	  $(if $(PODS),--pods $(PODS)) $(if $(JOBS),--jobs $(JOBS)) --json bench/results/index.json
 
 .PHONY: bench-search
 bench-search: venv ## Search quality on a set of queries with known answers: make bench-search SET=path

@@ -6,7 +6,8 @@ The product runs as in a pod: its real worker program, every batch durable in a 
 (embedded without --dsn). semble keeps its index in memory (bench/semble.py). Both get the same copy of a tree (a
 folder, else the installed packages and the Kubernetes source), one after the other, in alternating order; time
 counts from the start of a process to its end. --sizes measures the product alone on generated repositories: first,
-unchanged, and 1 % changed. --megabytes bounds each tree.
+unchanged, and 1 % changed; --pods and --jobs with several pods for one job, and with several jobs, on the first
+tree. --megabytes bounds each tree.
 
 On a machine with other work compare `cpu_seconds_per_megabyte`; on a quiet one `ratio_to_semble` is what counts.
 """
@@ -17,8 +18,10 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,7 @@ async def compare(product: Product, folder: Path, rounds: int, parallel: int) ->
 
 
 async def by_size(product: Product, scratch: Path, sizes: Sequence[int]) -> dict[str, Any]:
-    """Index generated repositories: from nothing, again unchanged, again after a few changes."""
+    """Index generated repositories: from nothing, again unchanged, after a few changes, and without git's word."""
     figures: dict[str, Any] = {}
     for size in sizes:
         folder = scratch / f"generated-{size}"
@@ -65,11 +68,46 @@ async def by_size(product: Product, scratch: Path, sizes: Sequence[int]) -> dict
         runs = {"first": await product.index(folder), "unchanged": await product.index(folder)}
         trees.change(folder, CHANGED)
         runs["changed"] = await product.index(folder)
+        trees.without_git(folder)
+        runs["unchanged_without_git"] = await product.index(folder)
         for name, run in runs.items():
             print(line(f"{size:,} files: {name}", run), flush=True)
         figures[str(size)] = {name: run.figures() for name, run in runs.items()}
         await product.forget(folder)
     return figures
+
+
+async def by_pods(product: Product, folder: Path, numbers: Sequence[int]) -> dict[str, Any]:
+    """Index a tree with the same workers in one pod, in two and so on, as processes of this machine."""
+    figures: dict[str, Any] = {}
+    for pods in numbers:
+        await product.forget(folder)
+        run = await product.index(folder, pods)
+        print(line(f"{folder.name}: {pods} pod{'s' if pods > 1 else ''}", run), flush=True)
+        figures[str(pods)] = run.figures()
+    await product.forget(folder)
+    return figures
+
+
+async def at_once(product: Product, folder: Path, jobs: int) -> dict[str, Any]:
+    """Index copies of a tree by several jobs at once."""
+    copies = [folder.with_name(f"{folder.name}-{number}") for number in range(jobs)]
+    for copy in copies:
+        shutil.copytree(folder, copy)
+    began = time.perf_counter()
+    runs = await asyncio.gather(*(product.index(copy) for copy in copies))
+    seconds = time.perf_counter() - began
+    megabytes = sum(run.megabytes for run in runs)
+    print(
+        f"{jobs} jobs at once: {megabytes:.1f} MB in {seconds:.1f} s, {megabytes / seconds:.2f} MB/s", flush=True
+    )
+    for copy in copies:
+        await product.forget(copy)
+        shutil.rmtree(copy)
+    return {
+        "jobs": jobs, "megabytes": round(megabytes, 2), "seconds": round(seconds, 2),
+        "megabytes_per_second": round(speed, 3), "seconds_each": [run.seconds for run in runs],
+    }  # fmt: skip
 
 
 def bound_by(run: Run) -> str:
@@ -113,6 +151,9 @@ async def measure(options: argparse.Namespace, dsn: str, scratch: Path) -> dict[
         results["trees"][name] = await compare(product, folder, options.rounds, options.workers)
         results["stages_megabytes_per_second"][name] = stages(folder)
         await product.forget(folder)
+        if name == next(iter(trees.sources(options.folder))):
+            results["pods"] = await by_pods(product, folder, options.pods)
+            results["at_once"] = await at_once(product, folder, options.jobs) if options.jobs else None
     for other in ("semble", "semble_parallel") if options.rounds else ():
         for kind in ("ratio", "cpu_ratio"):
             ratios = [r for tree in results["trees"].values() for r in tree[f"{kind}s_to_{other}"]]
@@ -139,13 +180,19 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> None:
     """Measure, print a table, and write JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=3, help="comparisons with semble; 0: none")
     parser.add_argument("--megabytes", type=float, default=60.0, help="of each tree, at most")
-    parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[])
+    parser.add_argument("--sizes", type=_numbers, default=[])
+    parser.add_argument("--pods", type=_numbers, default=[], help="pods for one job: 1,2,4")
+    parser.add_argument("--jobs", type=int, default=0, help="jobs at once")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--dsn", help="a Postgres with pgvector, such as the cluster's; default: an embedded one")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")

@@ -69,22 +69,27 @@ class Meter:
 
     def __init__(self, program: int, backend: int | None = None) -> None:
         """Take the program's process id, and that of any backend of a database on this machine."""
-        self._program, self._backend = program, backend
+        self._programs, self._backend = [program], backend
         self._cpu: dict[tuple[str, int], float] = {}
         self._peak: dict[str, float] = {}
         self._memory_read = 0.0
         self._before = {p.pid: sum(p.cpu_times()[:2]) for p in self._postgres()}
+
+    def follow(self, program: int) -> None:
+        """Measure a further program, too."""
+        self._programs.append(program)
 
     def read(self) -> None:
         """Take one sample: of CPU time always, of memory every MEMORY_SECONDS."""
         memory: dict[str, float] | None = None
         if time.monotonic() - self._memory_read >= MEMORY_SECONDS:
             self._memory_read, memory = time.monotonic(), {}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            main = psutil.Process(self._program)
-            self._note("main", main, 0.0, memory)
-            for child in main.children(recursive=True):
-                self._note("workers", child, 0.0, memory)
+        for program in self._programs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                main = psutil.Process(program)
+                self._note("main", main, 0.0, memory)
+                for child in main.children(recursive=True):
+                    self._note("workers", child, 0.0, memory)
         for process in self._postgres():
             self._note("postgres", process, self._before.get(process.pid, 0.0), memory)
         if memory is None:
@@ -123,27 +128,30 @@ class Product:
         self._database, self._dsn, self._workers = database, dsn, workers
         self._jobs = Jobs(database)
 
-    async def index(self, folder: Path) -> Run:
-        """Run one job to its end. The index stays, so that a second job meets it."""
-        job = IndexingJob.parse(_body(folder))
+    async def index(self, folder: Path, pods: int = 1) -> Run:
+        """Run one job to its end, with the workers divided among so many pods. The index stays."""
+        job = IndexingJob.parse(_body(folder, pods))
         job_id = UUID(job.metadata.uid)
         await self._jobs.create(job)
         await self._jobs.fence(job_id, 1, failed=False, message="Starting")
         run, start = Run(), time.perf_counter()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "codebase_indexer", env=self._environment(job, folder)
-        )
+        process = await self._start(job, folder, pods, 0)
         async with self._database.connection() as connection:
             meter = Meter(process.pid, await connection.fetchval("SELECT pg_backend_pid()"))
         ended = asyncio.create_task(process.wait())
+        helpers: list[asyncio.subprocess.Process] = []
         while not ended.done():
             row = await self._jobs.get(job_id)
+            if row.files_total is not None and len(helpers) < pods - 1:  # the operator starts them then
+                helpers.append(await self._start(job, folder, pods, len(helpers) + 1))
+                meter.follow(helpers[-1].pid)
             for percent in (10, 30, 50, 90):
                 if row.percent >= percent:
                     run.seconds_to_percent.setdefault(percent, round(time.perf_counter() - start, 2))
             meter.read()
             await asyncio.wait({ended}, timeout=POLL_SECONDS)
         run.seconds = round(time.perf_counter() - start, 2)
+        await asyncio.gather(*(helper.wait() for helper in helpers))
         row = await self._jobs.get(job_id)
         if row.state != "completed":
             raise SystemExit(f"the job is {row.state}: {row.message}")
@@ -161,24 +169,29 @@ class Product:
             await connection.execute("DELETE FROM indexes WHERE source = $1", str(folder), timeout=600)
             await connection.execute("VACUUM", timeout=600)
 
-    def _environment(self, job: IndexingJob, folder: Path) -> Mapping[str, str]:
+    async def _start(self, job: IndexingJob, folder: Path, pods: int, number: int) -> asyncio.subprocess.Process:
+        environment = self._environment(job, folder, pods, number)
+        return await asyncio.create_subprocess_exec(sys.executable, "-m", "codebase_indexer", env=environment)
+
+    def _environment(self, job: IndexingJob, folder: Path, pods: int, number: int) -> Mapping[str, str]:
         return {
             **os.environ,
             "CODEBASE_JOB_ID": job.metadata.uid,
             "CODEBASE_ATTEMPT": "1",
-            "CODEBASE_POD": "bench",
-            "CODEBASE_JOB_SPEC": json.dumps(_body(folder)["spec"]),
-            "CODEBASE_WORKERS": str(self._workers),
+            "CODEBASE_POD": f"bench-{number}",
+            "CODEBASE_HELPER": str(number),
+            "CODEBASE_JOB_SPEC": json.dumps(_body(folder, pods)["spec"]),
+            "CODEBASE_WORKERS": str(max(1, self._workers // pods)),
             "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]),
             "CODEBASE_LOG_LEVEL": os.environ.get("BENCH_LOG_LEVEL", "WARNING"),
         }
 
 
-def _body(folder: Path) -> dict[str, Any]:
+def _body(folder: Path, pods: int) -> dict[str, Any]:
     created = datetime.now(UTC).isoformat()
     metadata = {"name": "bench", "namespace": "bench", "uid": str(uuid4()), "creationTimestamp": created}
-    return {"metadata": metadata, "spec": {"source": {"path": str(folder)}}}
+    return {"metadata": metadata, "spec": {"source": {"path": str(folder)}, "parallelism": pods}}
 
 
 @contextlib.contextmanager

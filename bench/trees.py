@@ -49,7 +49,7 @@ def copy(source: Path, target: Path, megabytes: float) -> float:
 
 def change(folder: Path, share: float) -> int:
     """Add a line to a share of the files; return how many."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and ".git" not in p.relative_to(folder).parts)
     chosen = random.Random(2).sample(paths, max(1, round(len(paths) * share)))
     for path in chosen:
         with path.open("a") as file:
@@ -58,8 +58,16 @@ def change(folder: Path, share: float) -> int:
 
 
 def generated(folder: Path, files: int) -> None:
-    """Make the quickstart's repository with so many files, 30 KB each."""
+    """Make the quickstart's repository with so many files, 30 KB each, tracked by git."""
     generate(folder, file_count=files)
+    git = ["git", "-C", str(folder), "-c", "core.compression=0", "-c", "core.looseCompression=0"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+
+
+def without_git(folder: Path) -> None:
+    """Leave the files alone, so that nobody vouches for them."""
+    shutil.rmtree(folder / ".git")
 
 
 def _indexable(source: Path) -> Iterator[Path]:
