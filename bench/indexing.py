@@ -98,9 +98,8 @@ async def at_once(product: Product, folder: Path, jobs: int) -> dict[str, Any]:
     runs = await asyncio.gather(*(product.index(copy) for copy in copies))
     seconds = time.perf_counter() - began
     megabytes = sum(run.megabytes for run in runs)
-    print(
-        f"{jobs} jobs at once: {megabytes:.1f} MB in {seconds:.1f} s, {megabytes / seconds:.2f} MB/s", flush=True
-    )
+    speed = megabytes / seconds
+    print(f"{jobs} jobs at once: {megabytes:.1f} MB in {seconds:.1f} s, {speed:.2f} MB/s", flush=True)
     for copy in copies:
         await product.forget(copy)
         shutil.rmtree(copy)
