@@ -73,7 +73,13 @@ async def _answers_again(cluster: Cluster, probe: asyncpg.Connection) -> datetim
             try:
                 await probe.fetchval("SELECT 1", timeout=2)
                 await asyncio.sleep(0.02)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except (
+                OSError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,  # the server has said that it goes, and the socket is open still
+            ):
                 break
     probe.terminate()
     await cluster.database_answers()
