@@ -19,6 +19,9 @@ KEPT_WORDS: Final = 98_304
 """Words that are kept from batch to batch: about 20 MB, and 96 MB of sums beside them in the static embedder."""
 
 
+_KEPT_LETTERS: Final = 32  # for each kept word: three times what names have
+
+
 @dataclass(frozen=True)
 class Numbered:
     """Texts with the numbers of their words: those of text `i` are ``numbers[ends[i]:ends[i + 1]]``, in order."""
@@ -56,6 +59,7 @@ class Vocabulary:
         self.generation = 0
         """Raised when all words were forgotten: what was noted of their numbers is void then."""
         self._numbers = Numbers()
+        self._measured = self._letters = 0
 
     @property
     def words(self) -> Sequence[str]:
@@ -63,9 +67,15 @@ class Vocabulary:
         return self._numbers.names
 
     def make_room(self) -> None:
-        """Forget all words when they are too many. Call it between batches, when no Numbered is in use."""
-        if len(self._numbers) > self.kept_words:
+        """Forget all words when they are too many, or too long: encoded data has words of a thousand letters.
+
+        Call it between batches, when no Numbered is in use.
+        """
+        self._letters += sum(map(len, self.words[self._measured :]))
+        self._measured = len(self.words)
+        if self._measured > self.kept_words or self._letters > _KEPT_LETTERS * self.kept_words:
             self._numbers = Numbers()
+            self._measured = self._letters = 0
             self.generation += 1
 
     def number(self, texts: Sequence[str]) -> Numbered:

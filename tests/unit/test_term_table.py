@@ -47,6 +47,15 @@ def test_a_part_has_the_words_of_its_texts(batches: list[list[str]]) -> None:
             assert [named[a:b] for a, b in pairwise(ends)] == [words(t) for t in texts[begin:]]
 
 
+def test_long_words_are_forgotten_sooner() -> None:
+    vocabulary = Vocabulary(kept_words=100)
+    for begin in range(0, 50, 10):
+        vocabulary.number([" ".join(f"{n:0200}" for n in range(begin, begin + 10))])
+        vocabulary.make_room()
+    assert vocabulary.generation == 2
+    assert len(vocabulary.words) <= 20
+
+
 def test_words_are_forgotten_between_batches_when_they_are_too_many() -> None:
     vocabulary = Vocabulary(kept_words=2)
     vocabulary.number(["one two"])
