@@ -62,7 +62,7 @@ class Outcome:
     expected: bool
 
 
-_WRITE = """            ids = await _write_files(connection, writer, fresh)
+_WRITE = """            ids = await self._write_files(connection, writer, fresh)
             await _write_terms(connection, writer, batch, done, ids)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
@@ -78,8 +78,8 @@ MUTANTS = (
         (
             Change(
                 "codebase_index/store/sql/chunks.sql",
-                "    heartbeat_at = now()\nWHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')",
-                "    heartbeat_at = now()\nWHERE id = $1 AND $2::integer > 0 AND state IN ('running', 'blocked')",
+                "chunks_created + $5\nWHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')",
+                "chunks_created + $5\nWHERE id = $1 AND $2::integer > 0 AND state IN ('running', 'blocked')",
             ),
             Change(
                 "codebase_index/store/sql/work.sql", "AND jobs.attempt = $2 AND jobs.state IN", "AND jobs.state IN"
