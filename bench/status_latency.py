@@ -116,17 +116,22 @@ async def measure(url: str, jobs: Sequence[str], given: argparse.Namespace) -> t
 
 async def ask(session: aiohttp.ClientSession, url: str, era: str, job_id: str) -> str:
     """Ask for a job's status as a client of the era does; return its state, or what went wrong."""
-    params: dict[str, Any] = {"name": TOOL, "arguments": {"job_id": job_id}}
+    answer = await call(session, url, era, TOOL, job_id=job_id)
+    return str(answer.get("status") or answer)
+
+
+async def call(session: aiohttp.ClientSession, url: str, era: str, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Call a tool; return its structured answer, or the whole one if it has none."""
+    params: dict[str, Any] = {"name": tool, "arguments": arguments}
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": VERSIONS[era]}
     if era == "modern":
-        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": TOOL}
+        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": tool}
         prefix = "io.modelcontextprotocol/"
         params["_meta"] = {f"{prefix}protocolVersion": VERSIONS[era], f"{prefix}clientCapabilities": {}}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     async with session.post(f"{url}/mcp", json=body, headers=headers) as response:
-        answer = await response.json()
-    result = answer.get("result") or {}
-    return str((result.get("structuredContent") or {}).get("status") or answer)
+        answer: dict[str, Any] = await response.json()
+    return (answer.get("result") or {}).get("structuredContent") or answer
 
 
 async def jobs_of(url: str) -> list[str]:
@@ -232,13 +237,13 @@ def start_server(dsn: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     return subprocess.Popen(command, env=environment), f"http://127.0.0.1:{port}"
 
 
-async def until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers, and jobs run."""
+async def until_ready(url: str, process: subprocess.Popen[bytes], jobs: int = 1) -> None:
+    """Wait until the server answers, and so many jobs run at least."""
     async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             assert process.poll() is None, "the server ended while it started"
             with contextlib.suppress(httpx.TransportError):
-                if (await client.get(f"{url}/healthz")).json()["active_jobs"]:
+                if (await client.get(f"{url}/healthz")).json()["active_jobs"] >= jobs:
                     return
             await asyncio.sleep(0.2)
 
