@@ -152,5 +152,8 @@ async def _together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
-            task.cancel()
+            # Not twice: that would end its wait for a statement which the database still carries out, such as a
+            # claim that is about to be given back.
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
