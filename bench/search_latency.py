@@ -110,7 +110,8 @@ async def repeat(database: Database, number: int) -> None:
             " SELECT id, nextval('files_id_seq') AS new"
                                  " FROM files WHERE path NOT LIKE 'copy-%'")  # fmt: skip
         await connection.execute(
-            "INSERT INTO files OVERRIDING SYSTEM VALUE SELECT o.new, index_id, $1 || path, language, blob,"
+            "INSERT INTO files (id, index_id, path, language, blob, size, fingerprint, chunks, job_id)"
+            " OVERRIDING SYSTEM VALUE SELECT o.new, index_id, $1 || path, language, blob, size,"
             " fingerprint, chunks, job_id FROM files f JOIN old o USING (id)", prefix)  # fmt: skip
         await connection.execute(
             "INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text)"

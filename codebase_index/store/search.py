@@ -47,8 +47,15 @@ class Search:
             scope = await Scope.of(connection, index_ids, filters)
             found = await nearest(connection, scope, model, query, limit)
             scores = await lexical.scores(connection, scope, terms)
-            found |= await lexical.best(connection, scope, scores, limit)
+            if scope.filters:
+                found |= await lexical.best(connection, scope, scores, limit)
+            else:
+                found |= (best := set(scores.best(limit)))
             records = await connection.fetch(SQL["candidates"], list(found), query, model)
+            if not scope.filters and not best <= (there := {record["id"] for record in records}):
+                # Some were removed since their words were packed: others take their places.
+                further = await lexical.best(connection, scope, scores, limit) - there
+                records += await connection.fetch(SQL["candidates"], list(further), query, model)
         of_chunk = scores.of([record["id"] for record in records])
         return [
             Candidate(**dict(record), lexical_score=score) for record, score in zip(records, of_chunk, strict=True)
