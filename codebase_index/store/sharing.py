@@ -26,6 +26,8 @@ LEAST_FILES: Final = 20
 MOST_DONORS: Final = 4
 """Indexes that one job copies from, the one with the most files first."""
 
+_NO_IDS: Final = np.empty(0, np.int64)
+
 _SLICE_FILES: Final = 500
 _SECONDS: Final = 120.0
 
@@ -56,6 +58,9 @@ class Sharing:
         """
         wanted = [(e.path, e.blob, e.size) for e in entries if e.blob is not None and e.skip_reason is None]
         copied: list[Copied] = []
+        async with self._db.connection() as connection:
+            if 2 * await connection.fetchval(SQL["own_files"], writer.index_id) > len(wanted):
+                return copied  # an index that is kept up to date: looking would cost more than it finds
         while len(wanted) >= LEAST_FILES and len(copied) < MOST_DONORS:
             async with self._db.transaction() as connection:
                 one = await self._copy(connection, writer, wanted, told)
@@ -106,6 +111,3 @@ class Sharing:
         await connection.execute(SQL["copy_chunks"], writer.index_id, former, new, owners, timeout=_SECONDS)
         await connection.execute(SQL["copy_vectors"], writer.index_id, former, new, timeout=_SECONDS)
         return np.array(former, np.int64), np.array(new, np.int64)
-
-
-_NO_IDS = np.empty(0, np.int64)

@@ -1,3 +1,7 @@
+-- name: own_files
+-- How many files an index has.
+SELECT count(*) FROM files WHERE index_id = $1;
+
 -- name: make_wanted
 -- What a scan found, until the transaction ends.
 CREATE TEMPORARY TABLE wanted (path text, blob bytea, size bigint) ON COMMIT DROP;
