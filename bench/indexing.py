@@ -144,13 +144,14 @@ async def measure(options: argparse.Namespace, dsn: str, scratch: Path) -> dict[
         "trees": {}, "stages_megabytes_per_second": {},
     }  # fmt: skip
     print(HEAD, flush=True)
-    for name, source in trees.sources(options.folder).items() if options.rounds else ():
+    sources = trees.sources(options.folder) if options.rounds else {}
+    for number, (name, source) in enumerate(sources.items()):
         folder = scratch / name
         trees.copy(source, folder, options.megabytes)
         results["trees"][name] = await compare(product, folder, options.rounds, options.workers)
         results["stages_megabytes_per_second"][name] = stages(folder)
         await product.forget(folder)
-        if name == next(iter(trees.sources(options.folder))):
+        if number == 0:
             results["pods"] = await by_pods(product, folder, options.pods)
             results["at_once"] = await at_once(product, folder, options.jobs) if options.jobs else None
     for other in ("semble", "semble_parallel") if options.rounds else ():

@@ -184,7 +184,7 @@ class Product:
             "CODEBASE_WORKERS": str(max(1, self._workers // pods)),
             "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]),
-            "CODEBASE_LOG_LEVEL": os.environ.get("BENCH_LOG_LEVEL", "WARNING"),
+            "CODEBASE_LOG_LEVEL": "WARNING",
         }
 
 

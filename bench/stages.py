@@ -12,7 +12,6 @@ from codebase_index import postings
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.batch import Chunk, FileResult, Indexed, pack
 from codebase_index.term_table import TermTable
-from codebase_index.vocabulary import Vocabulary
 from codebase_indexer import chunker, files, texts
 from codebase_indexer.languages import detect
 from codebase_indexer.scan import scan
@@ -28,8 +27,8 @@ def stages(folder: Path) -> dict[str, float]:
     entries = [e for e in scan(folder, boundary=folder) if e.skip_reason is None]
     random.Random(1).shuffle(entries)
     times: dict[str, float] = {}
-    vocabulary, total = Vocabulary(), 0
-    embedder, terms = StaticEmbedder.load(vocabulary=vocabulary), TermTable(vocabulary)
+    embedder, total = StaticEmbedder.load(), 0
+    vocabulary, terms = embedder.vocabulary, TermTable(embedder.vocabulary)
 
     @contextlib.contextmanager
     def timed(stage: str) -> Iterator[None]:

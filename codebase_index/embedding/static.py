@@ -71,10 +71,8 @@ class StaticEmbedder:
         self._punctuation_sums = self._sum_tokens([self._pieces.tokens(chr(c)) for c in _PUNCTUATION])
 
     @classmethod
-    def load(cls, folder: Path | None = None, vocabulary: Vocabulary | None = None) -> Self:
+    def load(cls, folder: Path | None = None) -> Self:
         """Open the shipped model, or the one in `folder`, in a fraction of a second.
-
-        Without a `vocabulary` it has one of its own.
 
         Raises OSError when one of the model's three files is missing or cannot be read.
         """
@@ -82,7 +80,7 @@ class StaticEmbedder:
         name = static_name(folder)
         tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-        return cls(name, vectors, tokenizer, vocabulary or Vocabulary())
+        return cls(name, vectors, tokenizer, Vocabulary())
 
     @property
     def dimension(self) -> int:

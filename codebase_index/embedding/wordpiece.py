@@ -11,7 +11,7 @@ MAX_WORD_LENGTH = 100
 """Characters above which BERT's tokenizer calls a word unknown without looking at it."""
 
 _HEAD = 3  # characters by which the pieces that may fit are told from the rest
-_SHORT = tuple(range(_HEAD - 1, 0, -1))  # lengths of the pieces that are no longer than that
+_SHORT = tuple(range(_HEAD - 1, 0, -1))  # lengths of the pieces that are shorter than that
 _CONTINUATION = "##"  # how pieces after the first are written in the vocabulary
 
 

@@ -25,7 +25,7 @@ SELECT id FROM indexes WHERE id = $1 AND target IS NOT NULL FOR NO KEY UPDATE;
 
 -- name: hold_files
 -- Nor does anybody write these files anew.
-SELECT f.id, f.chunks FROM files f
+SELECT f.id FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2
 ORDER BY f.path FOR SHARE OF f;
