@@ -20,8 +20,8 @@ DEAD = 0
 class Runs:
     """Chunk ids in the order of their documents: `lengths[i]` consecutive ones from `firsts[i]` on."""
 
-    firsts: Sequence[int]
-    lengths: Sequence[int]
+    firsts: Sequence[int] | Ids
+    lengths: Sequence[int] | Ids
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "Runs":
@@ -50,8 +50,8 @@ class Numbering:
     """Numbers the documents of several parts one after another, and finds chunks among them."""
 
     def __init__(self, parts: Sequence[Runs]) -> None:
-        firsts = np.asarray([f for runs in parts for f in runs.firsts], np.int64)
-        lengths = np.asarray([n for runs in parts for n in runs.lengths], np.int64)
+        firsts = _joined([runs.firsts for runs in parts])
+        lengths = _joined([runs.lengths for runs in parts])
         self._firsts, self._lengths = firsts, lengths
         self._begins = np.cumsum(lengths) - lengths
         self._by_id = np.argsort(firsts, kind="stable")
@@ -73,3 +73,7 @@ class Numbering:
         within = ids - self._firsts[run]
         found: Ids = np.where((within >= 0) & (within < self._lengths[run]), self._begins[run] + within, -1)
         return found
+
+
+def _joined(several: Sequence[Sequence[int] | Ids]) -> Ids:
+    return np.concatenate([np.asarray(numbers, np.int64) for numbers in several] or [np.empty(0, np.int64)])

@@ -36,6 +36,9 @@ B: Final = 0.75
 IMPACT_SCALE: Final = 100
 """Impacts of one term: 250 is BM25's limit for endless repetition, K1 + 1, times this."""
 
+_DENSE: Final = 8
+"""A term that is in more than one of so many documents is added up faster over all of them than one by one."""
+
 _MAX_IMPACT: Final = round(IMPACT_SCALE * (K1 + 1))
 _SEPARATOR: Final = "\n"  # occurs in no term: terms are letters, digits, marks and underscores
 _HEADER: Final = struct.Struct("<III")
@@ -98,6 +101,45 @@ class Block:
     first_term: str
     terms: str
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where a term is in a segment, ready to be added up.
+
+    `impacts` has one for each of `documents`; for a term in many of them one for every document of the segment, 0
+    where the term is not, and `documents` is None.
+    """
+
+    count: int
+    documents: Array | None
+    impacts: Array
+
+    @classmethod
+    def of(cls, documents: Array, impacts: Array, size: int) -> "Held":
+        """Take what a block says of a term, in a segment of `size` documents."""
+        if len(documents) * _DENSE < size:
+            return cls(len(documents), documents.copy(), impacts.copy())  # without the rest of the block
+        every = np.zeros(size, np.uint8)
+        every[documents] = impacts
+        return cls(len(documents), None, every)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers."""
+        return self.impacts.nbytes + (0 if self.documents is None else self.documents.nbytes)
+
+    def add_to(self, scores: Array, weight: float) -> None:
+        """Add the impacts, times a weight, to the scores of the segment's documents."""
+        added = np.float32(weight) * self.impacts
+        if self.documents is None:
+            scores += added
+        else:
+            # As wide as pointers: numpy would widen them anyhow, in a slower way.
+            scores[self.documents.astype(np.intp)] += added
+
+
+NOWHERE: Final = Held(0, np.empty(0, "<u2"), np.empty(0, np.uint8))
 
 
 def encode(occurrences: Occurrences) -> Encoded:

@@ -1,8 +1,7 @@
 """The lexical side of a search: BM25 over the segments and the pending batches of some indexes."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 
 from codebase_index import postings
 from codebase_index.documents import Ids, Numbering, Runs
+from codebase_index.postings import Held
 from codebase_index.stemming import stem
 from codebase_index.store import queries
 from codebase_index.store.scope import Scope
+from codebase_index.store.segment_cache import Segment, SegmentCache
 
 SQL = queries.load("search")
 
@@ -29,13 +30,17 @@ LOOKED_UP_CHUNKS = 4_000
 """Chunks that are looked up before more than LISTED_CHUNKS are listed, at ten to twenty microseconds each."""
 
 
+_GROUPS = 256
+"""Groups of chunks of which only the best one is looked at first; more of them than results are wanted."""
+
+
 @dataclass(frozen=True)
 class _Read:
-    """What the database holds of some terms. `pending` and `blocks` are in the order of the parts of `runs`."""
+    """What the database holds of some terms: `held` says where each of them is in each of the segments."""
 
-    segments: Sequence[Any]
+    segments: Sequence[Segment]
+    held: Mapping[str, Sequence[Held]]
     pending: Sequence[Any]
-    blocks: Sequence[Any]
 
 
 class Scores:
@@ -72,21 +77,29 @@ class Scores:
     @staticmethod
     def _threshold(scores: NDArray[np.float32], limit: int) -> float:
         """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
-        above = scores[scores > 0]
+        # First a bound that is quickly found: if `limit` groups each have one as high, so many chunks are as high.
+        grouped = scores[: len(scores) // _GROUPS * _GROUPS].reshape(-1, _GROUPS)
+        bound = _highest(grouped.max(axis=0), limit) if len(grouped) and limit <= _GROUPS else 0
+        above = scores[scores >= bound] if bound > 0 else scores[scores > 0]
         if len(above) <= limit:
             return float(above.min()) if len(above) else np.inf
-        return float(np.partition(above, len(above) - limit)[len(above) - limit])
+        return _highest(above, limit)
 
 
-async def scores(connection: asyncpg.Connection, scope: Scope, terms: Sequence[str]) -> Scores:
+def _highest(scores: NDArray[np.float32], rank: int) -> float:
+    return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
+
+
+async def scores(
+    connection: asyncpg.Connection, scope: Scope, terms: Sequence[str], cache: SegmentCache
+) -> Scores:
     """Score every chunk of the searched indexes for the terms of a query; filters change no score."""
     asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
-    ids = scope.index_ids
-    segments = await connection.fetch(SQL["segments"], ids)
-    pending = await connection.fetch(SQL["pending"], ids)
-    blocks = await connection.fetch(SQL["blocks"], [s["id"] for s in segments], asked) if asked else []
+    segments = await cache.segments(connection, scope.index_ids)
+    pending = await connection.fetch(SQL["pending"], scope.index_ids)
+    held = await cache.postings(connection, segments, asked)
     # In a thread: some milliseconds for a large index, in which other requests need the loop.
-    return await asyncio.to_thread(_scored, _Read(segments, pending, blocks), asked)
+    return await asyncio.to_thread(_scored, _Read(segments, held, pending))
 
 
 async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
@@ -110,42 +123,40 @@ async def _further_down(connection: asyncpg.Connection, scope: Scope, scores: Sc
     return found
 
 
-def _scored(read: _Read, terms: Sequence[str]) -> Scores:
-    parts = [*read.segments, *read.pending]
-    numbering = Numbering([Runs(part["first_ids"], part["run_lengths"]) for part in parts])
-    begins = [0, *accumulate(part["chunks"] for part in parts)]
-    length = sum(part["total_length"] for part in parts) / max(1, numbering.total)
-    found: dict[str, list[tuple[int, postings.Array, postings.Array]]] = defaultdict(list)
-    begin_of = {segment["id"]: begin for segment, begin in zip(read.segments, begins, strict=False)}
-    for row in read.blocks:
-        held, weights = postings.find(postings.read_block(row["terms"], row["payload"]), row["term"])
-        found[row["term"]].append((begin_of[row["segment_id"]], held, weights))
+def _scored(read: _Read) -> Scores:
+    runs = [segment.runs for segment in read.segments]
+    numbering = Numbering([*runs, *(Runs(row["first_ids"], row["run_lengths"]) for row in read.pending)])
+    sizes = [part.chunks for part in read.segments] + [row["chunks"] for row in read.pending]
+    begins = [0, *accumulate(sizes)]
+    length = sum(part.total_length for part in read.segments) + sum(row["total_length"] for row in read.pending)
     waiting = [
         (begin, postings.decode(row["vocabulary"], row["payload"]))
         for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False)
     ]
-    for term in terms if waiting else ():
-        found[term].append(_pending(waiting, term, length))
     scores = np.zeros(numbering.total, np.float32)
-    for of_term in found.values():
-        weight = postings.idf(numbering.total, sum(len(held) for _, held, _ in of_term)) / postings.IMPACT_SCALE
-        for begin, held, weights in of_term:
-            scores[begin:][held] += np.float32(weight) * weights
+    for term, of_term in read.held.items():
+        documents, impacts = _pending(waiting, term, length / max(1, numbering.total))
+        having = len(documents) + sum(held.count for held in of_term)
+        weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
+        for held, begin, size in zip(of_term, begins, sizes, strict=False):
+            if held.count:
+                held.add_to(scores[begin : begin + size], weight)
+        scores[documents] += np.float32(weight) * impacts
     return Scores(numbering, scores)
 
 
 def _pending(
     waiting: Sequence[tuple[int, postings.Part]], term: str, average_length: float
-) -> tuple[int, postings.Array, postings.Array]:
-    """Return where a term is in the pending batches, numbered from 0 on, and its impacts there."""
-    documents, frequencies, lengths = [], [], []
+) -> tuple[postings.Array, postings.Array]:
+    """Return where a term is in the pending batches, and its impacts there."""
+    documents, frequencies, lengths = [np.empty(0, np.int64)], [np.empty(0, np.uint8)], [np.empty(0, "<u4")]
     for begin, part in waiting:
         held, weights = postings.find(part.postings, term)
         documents.append(held.astype(np.int64) + begin)
         frequencies.append(weights)
         lengths.append(part.lengths[held])
     impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
-    return 0, np.concatenate(documents), impacts
+    return np.concatenate(documents), impacts
 
 
 def _ordered(ids: Ids, scores: NDArray[np.float32], limit: int) -> list[int]:

@@ -15,6 +15,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.nearest import nearest
 from codebase_index.store.scope import Filters as Filters  # this one too
 from codebase_index.store.scope import Scope
+from codebase_index.store.segment_cache import SegmentCache
 
 SQL = queries.load("search")
 
@@ -22,10 +23,11 @@ _EVERYTHING = Filters()
 
 
 class Search:
-    """Reads the index. Every method may raise StoreUnavailable."""
+    """Reads the index. Every method may raise StoreUnavailable. `segments` is what was read of them before."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, segments: SegmentCache | None = None) -> None:
         self._db = database
+        self._segments = segments or SegmentCache()
 
     async def candidates(
         self,
@@ -46,7 +48,7 @@ class Search:
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
             scope = await Scope.of(connection, index_ids, filters)
             found = await nearest(connection, scope, model, query, limit)
-            scores = await lexical.scores(connection, scope, terms)
+            scores = await lexical.scores(connection, scope, terms, self._segments)
             if scope.filters:
                 found |= await lexical.best(connection, scope, scores, limit)
             else:

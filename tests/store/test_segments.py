@@ -18,7 +18,9 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.removal import Removal
+from codebase_index.store.search import SQL as SEARCH_SQL
 from codebase_index.store.search import Filters, Search
+from codebase_index.store.segment_cache import SegmentCache
 from codebase_index.store.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size, plan
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import count, custom_resource, started, writer_for
@@ -27,6 +29,10 @@ from tests.terms import encode
 MODEL = "static/test"
 FILES = 24
 CHUNKS_OF_A_FILE = 5
+
+KEPT = SegmentCache(max_bytes=40_000)
+"""Of all searches in this file: each test makes its database anew, so that ids come again, with other contents. It
+has room for some of what is read, so that much is read again."""
 
 
 def terms_of(file: int, chunk: int) -> dict[str, int]:
@@ -77,7 +83,7 @@ async def scores(
     database: Database, writer: Writer, *terms: str, limit: int = 999
 ) -> dict[tuple[str, int], float]:
     """Lexical scores by place, of the chunks that the query finds."""
-    found = await Search(database).candidates(
+    found = await Search(database, KEPT).candidates(
         [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms, limit=limit
     )
     return {(c.path, c.start_line): round(c.lexical_score, 4) for c in found}
@@ -96,6 +102,27 @@ async def test_a_built_segment_answers_like_the_batches_that_it_was_built_from(d
     assert await count(database, "pending_terms") == 0
     assert await all_scores(database, writer) == before
     assert await Segments(database).build(writer) == 0
+
+
+async def test_a_search_reads_of_segments_only_what_none_did_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await indexed(database)
+    await Segments(database).build(writer)
+    search = Search(database)
+
+    async def found(*terms: str) -> dict[int, float]:
+        candidates = await search.candidates(
+            [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms
+        )
+        return {c.id: c.lexical_score for c in candidates}
+
+    first = await found("every", "file3", "missing")
+    monkeypatch.setitem(SEARCH_SQL, "read_segments", "SELECT 1 / 0")
+    assert await found("every", "only3x2", "file3")
+    monkeypatch.setitem(SEARCH_SQL, "blocks", "SELECT 1 / 0")
+    assert await found("every", "file3", "missing") == first
+    assert await found("only3x2")
 
 
 async def test_segments_and_pending_batches_are_searched_together(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codebase_index import postings
 from codebase_index.documents import DEAD, Numbering, Runs
-from codebase_index.postings import Inverted, Part
+from codebase_index.postings import Held, Inverted, Part
 from codebase_index.stemming import stem
 from tests.terms import encode
 
@@ -119,6 +119,21 @@ def test_a_rarer_term_weighs_more_and_none_weighs_less_than_nothing() -> None:
     weights = [postings.idf(1000, having) for having in (0, 1, 10, 500, 1000)]
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] > 0
+
+
+@given(st.integers(1, 100).flatmap(lambda size: st.dictionaries(st.integers(0, size - 1), st.integers(1, 250)).map(
+    lambda impacts: (size, dict(sorted(impacts.items()))))), st.floats(0.001, 0.2))  # fmt: skip
+def test_a_term_adds_its_impacts_where_it_is_and_nothing_elsewhere(
+    held: tuple[int, dict[int, int]], weight: float
+) -> None:
+    size, impacts = held
+    scores = np.ones(size, np.float32)
+    of_term = Held.of(np.array(list(impacts), "<u2"), np.array(list(impacts.values()), np.uint8), size)
+    of_term.add_to(scores, weight)
+    added = np.float32(weight) * np.array([impacts.get(n, 0) for n in range(size)], np.uint8)
+    assert scores.tolist() == (1 + added).tolist()
+    assert of_term.count == len(impacts)
+    assert of_term.nbytes <= max(size, 3 * len(impacts))
 
 
 def test_the_largest_part_is_numbered_and_a_larger_one_refused() -> None:

@@ -31,8 +31,12 @@ LIMIT $4;
 SELECT set_config('hnsw.ef_search', $1::text, true);
 
 -- name: segments
--- The segments of some indexes: which chunks they hold, in order.
-SELECT id, chunks, total_length, first_ids, run_lengths FROM segments WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+-- The segments of some indexes, and under which stamp a search may have kept each.
+SELECT id, stamp FROM segments WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+
+-- name: read_segments
+-- Which chunks some segments hold, in order.
+SELECT id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
 
 -- name: pending
 -- The batches that are in no segment yet, whole: there are few.
@@ -40,14 +44,13 @@ SELECT chunks, total_length, first_ids, run_lengths, vocabulary, payload
 FROM pending_terms WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: blocks
--- The blocks that hold some terms: one descent of the primary key for each term and segment. Blocks that would have
--- the term and do not are left here, which saves most of the traffic where many small indexes are searched.
-SELECT s.id AS segment_id, t.term, b.terms, b.payload
-FROM unnest($1::bigint[]) AS s (id)
-CROSS JOIN unnest($2::text[]) AS t (term)
+-- The block of a segment that holds a term, for each of some pairs: one descent of the primary key. Blocks that would
+-- have the term and do not are left here, which saves most of the traffic where many small indexes are searched.
+SELECT t.segment_id, t.term, b.terms, b.payload
+FROM unnest($1::bigint[], $2::text[]) AS t (segment_id, term)
 CROSS JOIN LATERAL (
     SELECT p.terms, p.payload FROM postings p
-    WHERE p.segment_id = s.id AND p.first_term <= t.term COLLATE "C"
+    WHERE p.segment_id = t.segment_id AND p.first_term <= t.term COLLATE "C"
     ORDER BY p.first_term DESC LIMIT 1) b
 WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 
