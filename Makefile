@@ -97,8 +97,8 @@ test-large: venv up images ## The quickstart's scenarios on the 15,000-file repo
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
 
 .PHONY: chaos
-chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NODES=2] [ONLY=names] [ROUNDS=4]
-	@$(PY) -m tests.chaos matrix --rounds $(or $(ROUNDS),4) $(if $(ONLY),--only $(ONLY))
+chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NODES=2] [ONLY=names] [BEGIN=name] [ROUNDS=4]
+	@$(PY) -m tests.chaos matrix --rounds $(or $(ROUNDS),4) $(if $(ONLY),--only $(ONLY)) $(if $(BEGIN),--begin $(BEGIN))
 
 .PHONY: soak
 soak: venv up images ## Random faults over a queue that never runs dry: make soak [MINUTES=60] [NODES=2]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
+import httpx2  # what the SDK's client speaks HTTP with
 from mcp import Client
 
 from demo.deploy import NAMESPACE
@@ -60,13 +61,19 @@ def port_forward(port: int = 0) -> Iterator[str]:
 
 @asynccontextmanager
 async def connect(base_url: str) -> AsyncIterator[Tools]:
-    """Open an MCP session over streamable HTTP; errors of the block leave it as they are."""
+    """Open an MCP session over streamable HTTP; errors of the block leave it as they are.
+
+    Raises ConnectionError when the server cannot be reached any more.
+    """
     try:
         async with Client(f"{base_url}/mcp") as client:
             yield Tools(client)
-    except BaseExceptionGroup as group:
+    except (BaseExceptionGroup, httpx2.HTTPError) as raised:
         # The client's task groups wrap whatever is raised inside them.
-        raise _first(group) from None
+        error = _first(raised)
+        if isinstance(error, httpx2.HTTPError):
+            raise ConnectionError(f"the MCP server at {base_url}: {type(error).__name__} {error}") from error
+        raise error from None
 
 
 def _first(error: BaseException) -> BaseException:

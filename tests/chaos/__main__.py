@@ -5,12 +5,16 @@ import asyncio
 import random
 import signal
 import sys
+import traceback
+from typing import Any
 
 from demo.deploy import deploy
 from local_cluster.paths import own_state
 from tests.chaos import machines, soak, table
 from tests.chaos.catalog import chosen, run
-from tests.chaos.rounds import Bench
+from tests.chaos.faults import Fault
+from tests.chaos.rounds import JOBS, Bench, Outcome, over_all
+from tests.chaos.stops import Stop
 from tests.cluster import REPOSITORIES
 
 
@@ -24,6 +28,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     matrix = commands.add_parser("matrix", help="each fault in several rounds of three jobs")
     matrix.add_argument("--only", metavar="NAMES", help="comma-separated names of faults")
+    matrix.add_argument("--begin", metavar="NAME", help="at this row; those before it stay as they were saved")
     matrix.add_argument("--rounds", type=int, default=4, help="of three jobs each (4)")
     long = commands.add_parser("soak", help="random faults over many jobs for a given time")
     long.add_argument("--minutes", type=float, default=60.0)
@@ -39,18 +44,36 @@ def main() -> int:
 
 async def run_matrix(given: argparse.Namespace) -> int:
     """Run the matrix; print each row as it is known, all of them at the end."""
-    rows = []
     async with Bench.open(random.Random(given.seed)) as bench:
         nodes = bench.cluster.nodes
-        for fault in chosen(given.only, nodes):
-            outcomes = [outcome for _ in range(given.rounds) for outcome in await run(bench, fault)]
-            rows.append(table.row_of(fault, outcomes))
+        results = table.RESULTS / f"chaos-{nodes}-node.json"
+        faults = chosen(given.only, nodes)
+        begin = [fault.name for fault in faults].index(given.begin) if given.begin else 0
+        before = {fault.name for fault in faults[:begin]}
+        rows = [row for row in table.saved(results) if row["fault"] in before]
+        for fault in faults[begin:]:
+            rows.append(await run_row(bench, fault, given.rounds))
             print(table.line(rows[-1]), flush=True)
             if not given.only:  # after each row: what was measured in an hour survives what ends the next one
-                table.save(table.RESULTS / f"chaos-{nodes}-node.json", rows, seed=given.seed, nodes=nodes)
+                table.save(results, rows, seed=given.seed, nodes=nodes)
     print()
     table.show(rows)
     return 0 if all(row["passed"] for row in rows) else 1
+
+
+async def run_row(bench: Bench, fault: Fault | Stop, rounds: int) -> dict[str, Any]:
+    """Run the rounds of a row. One that comes to no end breaks the row, and not the matrix."""
+    outcomes: list[Outcome] = []
+    try:
+        for _ in range(rounds):
+            outcomes += await run(bench, fault)
+    except Exception as error:
+        traceback.print_exc()
+        await over_all(bench)
+        return table.row_of(
+            fault, outcomes, [f"round {len(outcomes) // JOBS + 1}: {type(error).__name__}: {error}"]
+        )
+    return table.row_of(fault, outcomes)
 
 
 async def run_soak(given: argparse.Namespace) -> int:

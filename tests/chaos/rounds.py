@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 
 from codebase_index.job import FINAL, JobState
 from demo.connection import ToolFailed
@@ -149,7 +148,7 @@ async def _start(cluster: Cluster, folder: Path) -> UUID:
         try:
             async with asyncio.timeout(10), cluster.tools() as tools:
                 return UUID((await tools.call("start_indexing_background", repo_path=str(folder)))["job_id"])
-        except (ToolFailed, OSError, httpx.HTTPError, TimeoutError, RuntimeError):
+        except (ToolFailed, OSError, TimeoutError, RuntimeError):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.5)

