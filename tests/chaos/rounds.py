@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-
 from codebase_index.job import FINAL, JobState
 from demo.connection import ToolFailed
 from tests.chaos import truth

@@ -36,7 +36,7 @@ SELECT vector_dims(embedding) FROM embeddings WHERE index_id = $1 AND model = $2
 -- Build the vector index of one index beside everything else. Unit vectors: the inner product is the cosine.
 SELECT format(
     'CREATE INDEX CONCURRENTLY %I ON embeddings USING hnsw ((embedding::halfvec(%s)) halfvec_ip_ops) '
-    'WITH (m = 8, ef_construction = 32) WHERE index_id = %s AND model = %L',
+    'WITH (m = 12, ef_construction = 64) WHERE index_id = %s AND model = %L',
     $1::text, $2::integer, $3::bigint, $4::text);
 
 -- name: comment_statement
