@@ -23,15 +23,14 @@ SQL = queries.load("search")
 MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
 
-LISTED_CHUNKS = 100_000
-"""Chunks whose ids are listed to see which fit the filters, at half a microsecond each."""
+LOOK_UP = 5
+"""Looking up one chunk costs as much as listing so many: 2 us and 0.4 us."""
 
-LOOKED_UP_CHUNKS = 4_000
-"""Chunks that are looked up before more than LISTED_CHUNKS are listed, at ten to twenty microseconds each."""
+LOOKED_UP_CHUNKS = 10_000
+"""Chunks that are looked up before those that the filters leave are listed: they may be the worst ones."""
 
-
-_GROUPS = 256
-"""Groups of chunks of which only the best one is looked at first; more of them than results are wanted."""
+_GROUPS_A_RESULT = 4
+"""Groups of chunks of which only the best one is looked at first, for each result."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,9 @@ class Scores:
     def _threshold(scores: NDArray[np.float32], limit: int) -> float:
         """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
         # First a bound that is quickly found: if `limit` groups each have one as high, so many chunks are as high.
-        grouped = scores[: len(scores) // _GROUPS * _GROUPS].reshape(-1, _GROUPS)
-        bound = _highest(grouped.max(axis=0), limit) if len(grouped) and limit <= _GROUPS else 0
+        groups = _GROUPS_A_RESULT * limit
+        grouped = scores[: len(scores) // groups * groups].reshape(-1, groups)
+        bound = _highest(grouped.max(axis=0), limit) if len(grouped) else 0
         above = scores[scores >= bound] if bound > 0 else scores[scores > 0]
         if len(above) <= limit:
             return float(above.min()) if len(above) else np.inf
@@ -104,17 +104,21 @@ async def scores(
 
 async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
     """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
-    listed = bool(scope.filters) and scope.matching <= LISTED_CHUNKS
-    found = [] if listed else await _further_down(connection, scope, scores, limit)
+    # To find enough by looking up the best, as many more are looked at as the filters leave fewer.
+    each = max(1, scores.total // max(1, scope.matching)) if scope.filters else 1
+    listed = bool(scope.filters) and scope.matching <= LOOK_UP * limit * each
+    found = [] if listed else await _further_down(connection, scope, scores, limit, each)
     if scope.filters and len(found) < limit:
         found = scores.best_of(await scope.all(connection), limit)
     return set(found[:limit])
 
 
-async def _further_down(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> list[int]:
+async def _further_down(
+    connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, each: int
+) -> list[int]:
     """Take chunks from the best on, ever more of them, until enough there still are; with filters not for long."""
     found: list[int] = []
-    told, wanted = 0, 2 * limit
+    told, wanted = 0, 2 * limit * each
     while len(found) < limit and (chunk_ids := scores.best(told + wanted)[told:]):
         found += await scope.those(connection, chunk_ids)
         told, wanted = told + len(chunk_ids), 4 * wanted

@@ -210,7 +210,7 @@ async def test_dead_chunks_take_no_places_of_living_ones(database: Database) -> 
 
 @pytest.mark.parametrize("few", [0, 100_000], ids=["by looking further down", "by looking at the allowed ones"])
 async def test_filters_cost_no_recall(database: Database, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr("codebase_index.store.lexical.LISTED_CHUNKS", few)
+    monkeypatch.setattr("codebase_index.store.lexical.LOOK_UP", few)
     writer = await indexed(database)
     await Segments(database).build(writer)
     everything = await scores(database, writer, "every", "größe")

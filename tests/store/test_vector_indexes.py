@@ -173,7 +173,7 @@ async def test_a_job_may_add_a_little(database: Database, index_id: int) -> None
     assert await VectorIndexes(database).bearable(index_id + 1) == 1
 
 
-LARGE, MIDDLE, SMALL = Sized(1, "m", 400_000, False), Sized(2, "m", 30_000, False), Sized(3, "m", 9_000, False)
+LARGE, MIDDLE, SMALL = Sized(1, "m", 400_000, False), Sized(2, "m", 12_000, False), Sized(3, "m", 7_000, False)
 
 
 def graph(size: Sized, *, valid: bool = True, model: str | None = "m") -> Graph:
@@ -185,7 +185,7 @@ def graph(size: Sized, *, valid: bool = True, model: str | None = "m") -> Graph:
     [
         ([MIDDLE], [], Plan([], [])),
         ([LARGE, MIDDLE, SMALL], [], Plan([], [LARGE])),
-        ([MIDDLE, Sized(4, "m", 29_000, False)], [], Plan([], [MIDDLE])),
+        ([MIDDLE, Sized(4, "m", 11_000, False)], [], Plan([], [MIDDLE])),
         ([Sized(n, "m", 9_000, False) for n in range(100)], [], Plan([], [])),
         ([LARGE], [graph(LARGE)], Plan([], [])),
         ([LARGE], [graph(LARGE, valid=False)], Plan([name_of(1)], [LARGE])),

@@ -26,9 +26,10 @@ WHERE e.index_id = $1 AND e.model = $2
 ORDER BY e.embedding::halfvec({dimension}) <#> $3
 LIMIT $4;
 
--- name: search_width
--- How many candidates a walk through a graph keeps.
-SELECT set_config('hnsw.ef_search', $1::text, true);
+-- name: walk
+-- How many candidates a walk through a graph keeps; whether it goes on when these are used up, and how far.
+SELECT set_config('hnsw.ef_search', $1::text, true), set_config('hnsw.iterative_scan', $2::text, true),
+       set_config('hnsw.max_scan_tuples', $3::text, true);
 
 -- name: segments
 -- The segments of some indexes, and under which stamp a search may have kept each.
