@@ -24,10 +24,8 @@ MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
 
 LOOK_UP = 5
-"""Looking up one chunk costs as much as listing so many: 2 us and 0.4 us."""
-
-LOOKED_UP_CHUNKS = 10_000
-"""Chunks that are looked up before those that the filters leave are listed: they may be the worst ones."""
+"""Looking up one chunk costs as much as listing so many: 2 us and 0.4 us. Neither is done for long where the other
+costs less: the chunks that the filters leave may be the worst ones."""
 
 _GROUPS_A_RESULT = 4
 """Groups of chunks of which only the best one is looked at first, for each result."""
@@ -35,8 +33,11 @@ _GROUPS_A_RESULT = 4
 
 @dataclass(frozen=True)
 class _Read:
-    """What the database holds of some terms: `held` says where each of them is in each of the segments."""
+    """What the database holds of some terms: `held` says where each of them is in each of the segments. The chunks
+    of other indexes than `asked` count for the words' rarity alone.
+    """
 
+    asked: frozenset[int]
     segments: Sequence[Segment]
     held: Mapping[str, Sequence[Held]]
     pending: Sequence[Any]
@@ -45,9 +46,11 @@ class _Read:
 class Scores:
     """The score of every chunk of the searched indexes; 0 where none of the query's terms occurs."""
 
-    def __init__(self, numbering: Numbering, scores: NDArray[np.float32]) -> None:
+    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], scored: int | None = None) -> None:
         self._numbering = numbering
         self._scores = scores
+        self.scored = numbering.total if scored is None else scored
+        """How many chunks of them are of indexes that may answer."""
 
     @property
     def total(self) -> int:
@@ -93,37 +96,39 @@ def _highest(scores: NDArray[np.float32], rank: int) -> float:
 async def scores(
     connection: asyncpg.Connection, scope: Scope, terms: Sequence[str], cache: SegmentCache
 ) -> Scores:
-    """Score every chunk of the searched indexes for the terms of a query; filters change no score."""
+    """Score every chunk of the searched indexes for the terms of a query.
+
+    Filters change no score, except that chunks of indexes of which they leave nothing have none.
+    """
     asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
     segments = await cache.segments(connection, scope.index_ids)
     pending = await connection.fetch(SQL["pending"], scope.index_ids)
     held = await cache.postings(connection, segments, asked)
     # In a thread: some milliseconds for a large index, in which other requests need the loop.
-    return await asyncio.to_thread(_scored, _Read(segments, held, pending))
+    return await asyncio.to_thread(_scored, _Read(frozenset(scope.asked), segments, held, pending))
 
 
 async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
     """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
     # To find enough by looking up the best, as many more are looked at as the filters leave fewer.
-    each = max(1, scores.total // max(1, scope.matching)) if scope.filters else 1
+    each = max(1, scores.scored // max(1, scope.matching)) if scope.filters else 1
     listed = bool(scope.filters) and scope.matching <= LOOK_UP * limit * each
-    found = [] if listed else await _further_down(connection, scope, scores, limit, each)
+    most = scope.matching // LOOK_UP if scope.filters else scores.total
+    found = [] if listed else await _further_down(connection, scope, scores, limit, 2 * limit * each, most)
     if scope.filters and len(found) < limit:
         found = scores.best_of(await scope.all(connection), limit)
     return set(found[:limit])
 
 
 async def _further_down(
-    connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, each: int
+    connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, wanted: int, most: int
 ) -> list[int]:
-    """Take chunks from the best on, ever more of them, until enough there still are; with filters not for long."""
+    """Take chunks from the best on, ever more of them, until enough there still are, or `most` were looked at."""
     found: list[int] = []
-    told, wanted = 0, 2 * limit * each
-    while len(found) < limit and (chunk_ids := scores.best(told + wanted)[told:]):
+    told = 0
+    while len(found) < limit and (chunk_ids := scores.best(min(told + wanted, most))[told:]):
         found += await scope.those(connection, chunk_ids)
-        told, wanted = told + len(chunk_ids), 4 * wanted
-        if scope.filters and told > LOOKED_UP_CHUNKS:
-            break
+        told, wanted = told + len(chunk_ids), 3 * wanted
     return found
 
 
@@ -142,11 +147,16 @@ def _scored(read: _Read) -> Scores:
         documents, impacts = _pending(waiting, term, length / max(1, numbering.total))
         having = len(documents) + sum(held.count for held in of_term)
         weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
-        for held, begin, size in zip(of_term, begins, sizes, strict=False):
-            if held.count:
-                held.add_to(scores[begin : begin + size], weight)
+        for segment, held, begin in zip(read.segments, of_term, begins, strict=False):
+            if held.count and segment.index_id in read.asked:
+                held.add_to(scores[begin : begin + segment.chunks], weight)
         scores[documents] += np.float32(weight) * impacts
-    return Scores(numbering, scores)
+    for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False):
+        if row["index_id"] not in read.asked:
+            scores[begin : begin + row["chunks"]] = 0
+    scored = sum(segment.chunks for segment in read.segments if segment.index_id in read.asked)
+    scored += sum(row["chunks"] for row in read.pending if row["index_id"] in read.asked)
+    return Scores(numbering, scores, scored)
 
 
 def _pending(

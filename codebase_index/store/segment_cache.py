@@ -36,6 +36,7 @@ class Segment:
     """A segment without its postings: how many chunks it has, removed ones too, and which."""
 
     id: int
+    index_id: int
     stamp: UUID
     chunks: int
     total_length: int
@@ -65,7 +66,7 @@ class SegmentCache:
             for row in await connection.fetch(SQL["read_segments"], missing):
                 runs = Runs(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
                 stamp = stamps[row["id"]]
-                segment = Segment(row["id"], stamp, row["chunks"], row["total_length"], runs)
+                segment = Segment(row["id"], row["index_id"], stamp, row["chunks"], row["total_length"], runs)
                 found[stamp] = segment
                 self._segments.put(stamp, segment, segment.nbytes)
         return [segment for segment in found.values() if segment is not None]

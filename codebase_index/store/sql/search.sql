@@ -37,11 +37,11 @@ SELECT id, stamp FROM segments WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: read_segments
 -- Which chunks some segments hold, in order.
-SELECT id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
+SELECT id, index_id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
 
 -- name: pending
 -- The batches that are in no segment yet, whole: there are few.
-SELECT chunks, total_length, first_ids, run_lengths, vocabulary, payload
+SELECT index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
 FROM pending_terms WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: blocks
