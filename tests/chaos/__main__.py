@@ -48,17 +48,20 @@ async def run_matrix(given: argparse.Namespace) -> int:
         nodes = bench.cluster.nodes
         results = table.RESULTS / f"chaos-{nodes}-node.json"
         faults = chosen(given.only, nodes)
-        begin = [fault.name for fault in faults].index(given.begin) if given.begin else 0
-        before = {fault.name for fault in faults[:begin]}
-        rows = [row for row in table.saved(results) if row["fault"] in before]
-        for fault in faults[begin:]:
-            rows.append(await run_row(bench, fault, given.rounds))
-            print(table.line(rows[-1]), flush=True)
-            if not given.only:  # after each row: what was measured in an hour survives what ends the next one
-                table.save(results, rows, seed=given.seed, nodes=nodes)
+        if given.begin:
+            faults = faults[[fault.name for fault in faults].index(given.begin) :]
+        # A part of the matrix replaces the same rows of what was saved.
+        rows = {row["fault"]: row for row in table.saved(results)} if given.only or given.begin else {}
+        measured = [fault.name for fault in faults]
+        for fault in faults:
+            rows[fault.name] = {**await run_row(bench, fault, given.rounds), "seed": given.seed, "at": table.now()}
+            print(table.line(rows[fault.name]), flush=True)
+            # After each row: what was measured in an hour survives what ends the next one.
+            in_order = [rows[fault.name] for fault in chosen(None, nodes) if fault.name in rows]
+            table.save(results, in_order, nodes=nodes)
     print()
-    table.show(rows)
-    return 0 if all(row["passed"] for row in rows) else 1
+    table.show([rows[name] for name in measured])
+    return 0 if all(rows[name]["passed"] for name in measured) else 1
 
 
 async def run_row(bench: Bench, fault: Fault | Stop, rounds: int) -> dict[str, Any]:

@@ -84,8 +84,13 @@ def machine() -> dict[str, Any]:
         "cores": cpu_count(),
         "memory_gib": round(sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES") / 2**30),
         "kernel": platform.release(),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
     }
+
+
+def now() -> str:
+    """Return the time as results note it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _seconds(value: float | None) -> str:
