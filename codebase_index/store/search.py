@@ -5,6 +5,7 @@ Ranking them is the server's business (`codebase_mcp.ranking`); nothing here dec
 
 from collections.abc import Sequence
 
+import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
@@ -12,12 +13,19 @@ from pgvector import HalfVector
 from codebase_index.store import lexical, queries
 from codebase_index.store.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.database import Database
+from codebase_index.store.lexical import Scores
 from codebase_index.store.nearest import nearest
 from codebase_index.store.scope import Filters as Filters  # this one too
 from codebase_index.store.scope import Scope
 from codebase_index.store.segment_cache import SegmentCache
 
 SQL = queries.load("search")
+
+DEFINITIONS = 20
+"""Chunks that come for what they define, those with the best words first."""
+
+MOST_DEFINITIONS = 1_000
+"""Of which they are chosen: a name that is defined more often says little."""
 
 _EVERYTHING = Filters()
 
@@ -36,13 +44,15 @@ class Search:
         model: str,
         vector: NDArray[np.float32],
         terms: Sequence[str],
+        names: Sequence[str] = (),
         filters: Filters = _EVERYTHING,
         limit: int = 100,
     ) -> list[Candidate]:
         """Return up to `limit` chunks of each arm, in no order, with both scores for each.
 
         `vector` is the query's unit vector, `terms` what `codebase_index.text` makes of the query. Chunks
-        whose vectors are of another model are found by the lexical arm alone.
+        whose vectors are of another model are found by the lexical arm alone. Up to DEFINITIONS more are
+        those that define one of `names`, given in lower case.
         """
         query = HalfVector(vector)
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
@@ -53,6 +63,7 @@ class Search:
                 found |= await lexical.best(connection, scope, scores, limit)
             else:
                 found |= (best := set(scores.best(limit)))
+            found |= await self._defining(connection, scope, names, scores)
             records = await connection.fetch(SQL["candidates"], list(found), query, model)
             if not scope.filters and not best <= (there := {record["id"] for record in records}):
                 # Some were removed since their words were packed: others take their places.
@@ -62,6 +73,18 @@ class Search:
         return [
             Candidate(**dict(record), lexical_score=score) for record, score in zip(records, of_chunk, strict=True)
         ]
+
+    async def _defining(
+        self, connection: asyncpg.Connection, scope: Scope, names: Sequence[str], scores: Scores
+    ) -> set[int]:
+        """Return the best of the chunks that define some names: both arms miss a name that is used all over."""
+        if not names:
+            return set()
+        records = await connection.fetch(SQL["defining"], scope.asked, list(names), MOST_DEFINITIONS)
+        ids = [record["id"] for record in records]
+        if scope.filters:
+            ids = await scope.those(connection, ids)
+        return set(scores.best_of(np.asarray(ids, np.int64), DEFINITIONS))
 
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Return the texts before and after each chunk in its file; None at the file's ends."""

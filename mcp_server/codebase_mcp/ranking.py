@@ -59,8 +59,8 @@ def read(query: str, candidates: Collection[Candidate]) -> Read:
         found=found,
         names=[names_of(c.path, c.text, c.symbol) for c in found],
         bags=bags,
-        rare=signals.rarity(asked.stems, bags),
-        rare_in_paths=signals.rarity(frozenset().union(*paths), paths),
+        rare=signals.Rarity(asked.stems, bags),
+        rare_in_paths=signals.Rarity(frozenset().union(*paths), paths),
     )
 
 

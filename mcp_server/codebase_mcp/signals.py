@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TypeAlias
 
 from codebase_index.text import spaced, terms
 from codebase_mcp.defined import Names
@@ -19,8 +18,27 @@ from codebase_mcp.query import Query
 from codebase_mcp.roots import root
 from codebase_mcp.weights import Weights
 
-Rarity: TypeAlias = Mapping[str, float]
-"""Stems and how rare they are."""
+
+class Rarity:
+    """How rare stems are among bags of them: BM25's inverse document frequency, always above 0."""
+
+    def __init__(self, stems: Collection[str], bags: Collection[Collection[str]]) -> None:
+        holding = Counter(chain.from_iterable(bags))
+        self._of = {
+            stem: math.log(1 + (len(bags) - holding[stem] + 0.5) / (holding[stem] + 0.5)) for stem in stems
+        }
+        self._sums: dict[frozenset[str], float] = {}  # of the few different sets that a ranking asks for
+
+    def share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+        """Return which share of stems, each counted by its rarity, is among others; 0 of nothing."""
+        total = self._sum(stems)
+        return self._sum(stems & among) / total if total else 0.0
+
+    def _sum(self, stems: frozenset[str]) -> float:
+        if stems not in self._sums:
+            # fsum: sets come in another order in each process, and plain sums would differ in their last bits.
+            self._sums[stems] = math.fsum(self._of[stem] for stem in stems)
+        return self._sums[stems]
 
 
 def bags_of(asked: Query, texts: Sequence[str]) -> list[frozenset[str]]:
@@ -60,37 +78,29 @@ class _Held(dict[str, frozenset[str]]):
         return held
 
 
-def rarity(stems: Collection[str], bags: Collection[Collection[str]]) -> dict[str, float]:
-    """Return how rare each stem is among bags of stems: BM25's inverse document frequency, always above 0."""
-    holding = Counter(chain.from_iterable(bags))
-    return {stem: math.log(1 + (len(bags) - holding[stem] + 0.5) / (holding[stem] + 0.5)) for stem in stems}
-
-
 def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> float:
     """Points for names that the query spells out, and for those that consist of its words."""
-    exact = max(
-        factor * points * bool(wanted & found)
-        for wanted, factor in ((asked.code_names, 1.0), (asked.plain_words, weights.plain_word))
-        for found, points in (
-            (names.types, weights.type_defined),
-            (names.others, weights.name_defined),
-            (names.reexported, weights.reexported),
-        )
-    )
-    return exact + weights.partly_defined * _weighed_share(asked.stems, stems_of(names.defined), rare)
+    exact = 0.0
+    for wanted, factor in ((asked.code_names, 1.0), (asked.plain_words, weights.plain_word)):
+        if not wanted.isdisjoint(names.types):
+            exact = max(exact, factor * weights.type_defined)
+        if not wanted.isdisjoint(names.others):
+            exact = max(exact, factor * weights.name_defined)
+        if not wanted.isdisjoint(names.reexported):
+            exact = max(exact, factor * weights.reexported)
+    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
 
 
-def coverage(asked: Query, bag: Collection[str], rare: Rarity, weights: Weights) -> float:
+def coverage(asked: Query, bag: frozenset[str], rare: Rarity, weights: Weights) -> float:
     """Points for how many of the query's different terms a chunk holds."""
-    return weights.coverage * _weighed_share(asked.stems, bag, rare)
+    return weights.coverage * rare.share(asked.stems, bag)
 
 
 def location(asked: Query, path: str, rare: Rarity, weights: Weights) -> float:
     """Points for the names of a file and its folders. `rare` is about paths: `src` is in all of them."""
     folders, name = _divided(path)
-    return weights.file_name * _weighed_share(
-        stems_of([name]), asked.stems, rare
-    ) + weights.folder * _weighed_share(stems_of(folders), asked.stems, rare)
+    of_name = rare.share(stems_of([name]), asked.stems)
+    return weights.file_name * of_name + weights.folder * rare.share(stems_of(folders), asked.stems)
 
 
 def importance(asked: Query, path: str, weights: Weights) -> float:
@@ -124,10 +134,3 @@ def _divided(path: str) -> tuple[list[str], str]:
 @lru_cache(maxsize=100_000)
 def _stems_of(name: str) -> frozenset[str]:
     return frozenset(map(root, terms(name)))
-
-
-def _weighed_share(stems: Collection[str], among: Collection[str], rare: Rarity) -> float:
-    """Return which share of stems, each counted by its rarity, is among others; 0 of nothing."""
-    # fsum: sets come in another order in each process, and plain sums would differ in their last bits.
-    total = math.fsum(rare[stem] for stem in stems)
-    return math.fsum(rare[stem] for stem in stems if stem in among) / total if total else 0.0

@@ -9,10 +9,12 @@ from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.search import Filters, Search
 from codebase_index.store.work import Entry, Work
+from codebase_index.symbols import Kind, Symbol
 from tests.store.test_jobs import custom_resource, started, writer_for
 from tests.terms import encode
 
 MODEL = "static/test"
+DEFINES = {"src/tax.go": [Symbol("tax.Rate", "Rate", Kind.FUNCTION)]}
 
 
 def unit(place: int) -> NDArray[np.float32]:
@@ -32,9 +34,10 @@ async def index(database: Database) -> int:
     items = await Work(database).claim(job_id, 1, "p1", 9)
     writer = await writer_for(database, job_id, 1)
     results = [
-        Indexed(i.seq, i.path, files[i.path][0], bytes(20), [Chunk(1, 9, "s", files[i.path][1])], unit(i.seq))
+        Indexed(i.seq, i.path, files[i.path][0], bytes(20),
+                [Chunk(1, 9, "s", files[i.path][1], None, DEFINES.get(i.path, []))], unit(i.seq))
         for i in items
-    ]
+    ]  # fmt: skip
     terms = encode([files[i.path][2] for i in items])
     await Chunks(database).commit_batch(writer, Processed(results, [terms]))
     await Chunks(database).complete(writer, "Complete")
@@ -52,6 +55,16 @@ async def test_the_vector_arm_finds_the_nearest_chunk(database: Database, index:
 
 async def test_the_lexical_arm_finds_a_term_that_the_vector_misses(database: Database, index: int) -> None:
     assert "src/tax.go" in await paths(database, index, vector=unit(0)[0], terms=["float64"])
+
+
+async def test_a_definition_is_found_where_others_fit_the_words_better(database: Database, index: int) -> None:
+    asked = {"vector": unit(0)[0], "terms": ["item", "rate"]}
+    assert await paths(database, index, **asked) == ["src/cart.py"]
+    assert await paths(database, index, **asked, names=["rate"]) == ["src/cart.py", "src/tax.go"]
+    go, python = Filters(language="go"), Filters(language="python")
+    assert await paths(database, index, **asked, names=["rate"], filters=go) == ["src/tax.go"]
+    assert await paths(database, index, **asked, names=["rate"], filters=python) == ["src/cart.py"]
+    assert await paths(database, index + 1, **asked, names=["rate"]) == []
 
 
 @pytest.mark.parametrize(

@@ -126,12 +126,12 @@ def test_equal_candidates_come_by_path_and_line() -> None:
 # --- signals -----------------------------------------------------------------------------------------
 
 
-class _AllAlike(dict[str, float]):
-    def __missing__(self, stem: str) -> float:
-        return 1.0
+class _AllAlike(signals.Rarity):
+    def share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+        return len(stems & among) / len(stems) if stems else 0.0
 
 
-ALIKE = _AllAlike()
+ALIKE = _AllAlike([], [])
 
 
 def definitions(query: str, text: str, symbol: str | None = None, path: str = "a.py") -> float:
@@ -204,8 +204,9 @@ def test_each_term_once_is_better_than_one_term_often() -> None:
 
 
 def test_a_term_that_few_candidates_hold_tells_more() -> None:
-    rare = signals.rarity({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
-    assert rare["cookie"] > rare["request"] > 0
+    rare = signals.Rarity({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
+    asked = frozenset({"request", "cookie"})
+    assert rare.share(asked, frozenset({"cookie"})) > rare.share(asked, frozenset({"request"})) > 0
 
 
 @pytest.mark.parametrize(

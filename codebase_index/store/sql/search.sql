@@ -55,6 +55,10 @@ CROSS JOIN LATERAL (
     ORDER BY p.first_term DESC LIMIT 1) b
 WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 
+-- name: defining
+-- Chunks in which a definition of one of some names begins.
+SELECT id FROM chunks WHERE index_id = ANY ($1::bigint[]) AND names && $2::text[] LIMIT $3;
+
 -- name: matching
 -- How many chunks of each index the filters leave; an index of which they leave nothing is not listed.
 SELECT index_id, sum(chunks)::bigint AS chunks FROM files
