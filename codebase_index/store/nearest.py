@@ -42,9 +42,10 @@ async def nearest(
         width = min(SEARCH_WIDTH, max(LEAST_WIDTH, WIDTH_OF_ALL // len(graphs)))
         order = "relaxed_order" if scope.filters else "off"
         await connection.execute(SQL["walk"], str(width), order, str(FARTHEST))
-    walk = _within_filters if scope.filters else _approximate
-    for index_id in graphs:
-        found += await walk(connection, scope, index_id, model, query, limit)
+    if not scope.filters:
+        found += await _approximate(connection, graphs, model, query, limit)
+    for index_id in graphs if scope.filters else ():
+        found += await _within_filters(connection, scope, index_id, model, query, limit)
     return {chunk_id for _, chunk_id in sorted(found)[:limit]}
 
 
@@ -73,9 +74,11 @@ async def _exact(
 
 
 async def _approximate(
-    connection: asyncpg.Connection, scope: Scope, index_id: int, model: str, query: HalfVector, limit: int
+    connection: asyncpg.Connection, index_ids: Sequence[int], model: str, query: HalfVector, limit: int
 ) -> Found:
-    records = await connection.fetch(_statement(query), index_id, model, query, limit)
+    if not index_ids:
+        return []
+    records = await connection.fetch(statement(query, len(index_ids)), model, query, limit, *index_ids)
     return [(record["distance"], record["chunk_id"]) for record in records]
 
 
@@ -83,7 +86,7 @@ async def _within_filters(
     connection: asyncpg.Connection, scope: Scope, index_id: int, model: str, query: HalfVector, limit: int
 ) -> Found:
     """Walk on until enough of what is near fits the filters."""
-    cursor = await connection.cursor(_statement(query), index_id, model, query, FARTHEST)
+    cursor = await connection.cursor(statement(query), model, query, FARTHEST, index_id)
     found: Found = []
     seen, wanted = 0, 2 * limit
     while len(found) < limit and (records := await cursor.fetch(wanted)):
@@ -96,5 +99,7 @@ async def _within_filters(
     return found
 
 
-def _statement(query: HalfVector) -> str:
-    return SQL["approximate"].replace("{dimension}", str(query.dimensions()))
+def statement(query: HalfVector, graphs: int = 1) -> str:
+    """Return the text that walks through the graphs of so many indexes: of model $1, for vector $2, $3 of each."""
+    walk = SQL["approximate"].replace("{dimension}", str(query.dimensions()))
+    return "\nUNION ALL\n".join(walk.replace("{index}", f"${4 + n}") for n in range(graphs))

@@ -4,12 +4,14 @@ import asyncio
 
 import numpy as np
 import pytest
+from pgvector import HalfVector
 
 from codebase_index.store import vector_indexes as module
 from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
 from codebase_index.store.errors import RowLocked
 from codebase_index.store.jobs import Jobs
+from codebase_index.store.nearest import statement
 from codebase_index.store.removal import Removal
 from codebase_index.store.search import Filters, Search
 from codebase_index.store.vector_indexes import Graph, Plan, Sized, VectorIndexes, name_of, plan
@@ -69,13 +71,11 @@ async def test_one_is_built_and_finds_what_the_scan_finds(database: Database, in
 
 async def test_the_query_of_a_search_uses_it(database: Database, index_id: int) -> None:
     await VectorIndexes(database).maintain()
-    from codebase_index.store.nearest import SQL
-
-    statement = SQL["approximate"].replace("{dimension}", "256").rpartition("\n")
+    query = HalfVector(np.ones(256, np.float32))
     async with database.transaction() as connection:
         await connection.execute("SET LOCAL enable_sort = off")  # a few rows are sorted more cheaply
         plan_lines = await connection.fetch(
-            "EXPLAIN " + "".join(statement), index_id, await model_of(database), np.ones(256, np.float32), 5
+            f"EXPLAIN {statement(query, 2)}", await model_of(database), query, 5, index_id, index_id + 1
         )
     assert any(name_of(index_id) in line[0] for line in plan_lines), plan_lines
 

@@ -19,12 +19,13 @@ LIMIT $4;
 
 -- name: approximate
 -- The nearest chunks of one index by its graph. The cast to the vectors' dimension, put in by the store, and the
--- plain conditions are what the graph's expression and predicate are made of: without them it is not used.
-SELECT e.chunk_id, e.embedding::halfvec({dimension}) <#> $3 AS distance
+-- plain conditions are what the graph's expression and predicate are made of: without them it is not used. The store
+-- puts one of these for each index together.
+(SELECT e.chunk_id, e.embedding::halfvec({dimension}) <#> $2 AS distance
 FROM embeddings e
-WHERE e.index_id = $1 AND e.model = $2
-ORDER BY e.embedding::halfvec({dimension}) <#> $3
-LIMIT $4;
+WHERE e.index_id = {index} AND e.model = $1
+ORDER BY e.embedding::halfvec({dimension}) <#> $2
+LIMIT $3)
 
 -- name: walk
 -- How many candidates a walk through a graph keeps; whether it goes on when these are used up, and how far.
