@@ -4,6 +4,7 @@ Tokens cannot be counted without knowing the model that reads them. They are est
 as a small vocabulary gives, which splits longer words and joins no punctuation.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -22,6 +23,9 @@ _BESIDE_RESULTS_TOKENS: Final = 1_200
 
 _LEAST_SHARE_TOKENS: Final = 30
 """Of code for each result: two or three lines, by which it is recognised."""
+
+_TEXT_KEY_TOKENS: Final = 5
+"""Of `"text":` and the comma after it."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]")
 
@@ -48,13 +52,13 @@ def shares(results: Sequence[SearchResult]) -> list[int]:
     """
     if not results:
         return []
-    beside = [tokens(result.model_copy(update={"text": ""}).model_dump_json()) for result in results]
+    beside = [tokens(result.model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results]
     left = len(results) * RESULT_TOKENS - sum(beside)
     weights = [1 / (rank + 3) for rank in range(len(results))]
     rooms = []
     for rank, result in enumerate(results):
         share = max(round(left * weights[rank] / sum(weights[rank:])), _LEAST_SHARE_TOKENS)
-        cost = tokens(result.model_dump_json()) - beside[rank]
+        cost = tokens(json.dumps(result.text, ensure_ascii=False))
         left -= min(share, cost)  # what a short text does not need is for those after it
         rooms.append(share * len(result.text) // max(cost, 1))
     return rooms

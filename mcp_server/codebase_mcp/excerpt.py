@@ -17,7 +17,7 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
     """
     room = min(room, MAX_CHARACTERS)
     lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
-    found = [len(set(terms(line)) & set(asked)) for line in lines]
+    found = [_held(line, asked) for line in lines]
     best, best_hits = (0, _end(lines, 0, room)), -1
     for first in range(len(lines)):
         end = _end(lines, first, room)
@@ -28,6 +28,15 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
             break
     first, end = best
     return first, "\n".join(lines[first:end])[:room]
+
+
+def _held(line: str, asked: Collection[str]) -> int:
+    """Return how many of the query's terms a line holds."""
+    lowered = line.casefold()
+    # Most lines hold the letters of none. Other scripts have other forms of the same letters.
+    if line.isascii() and not any(term in lowered for term in asked):
+        return 0
+    return len(set(terms(line)).intersection(asked))
 
 
 def head(text: str, room: int) -> str:
