@@ -3,8 +3,9 @@
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
 The server runs as it ships, in a process of its own. The clients share another, and the machine's processors with
-it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. With
---writers the same once more while so many jobs index repositories beside it.
+it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. The questions
+are names that the code defines, sentences of its comments, and some that are nasty; before the first is measured,
+others warm the server and the database up. With --writers the same once more while so many jobs index repositories.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import aiohttp
 import psutil
 
 from bench.postgres import postgres
-from bench.search_latency import NASTY, QUESTIONS, symbols
+from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
 from bench.status_latency import call, start_server, start_worker, until_ready
 from codebase_index.store.database import Database
 
@@ -50,12 +51,13 @@ async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[
     database = await Database.open(dsn, name="bench", size=2, timeout=120)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
-    asked = [*await symbols(database), *QUESTIONS * 3, *NASTY]
+    before = [*await symbols(database, 100, part=1), *await sentences(database, 100, part=1), *QUESTIONS, *NASTY]
+    asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
     server, url = start_server(dsn, scratch)
     figures: dict[str, Any] = {"chunks": chunks, "latency_ms": {}}
     try:
         await until_ready(url, server, jobs=0)
-        await rounds(url, server.pid, asked, 1, 10)  # warms up
+        await rounds(url, server.pid, before, 2, 200)  # warms up, with other questions
         for clients in options.clients:
             figures["latency_ms"][str(clients)] = await rounds(url, server.pid, asked, clients, options.queries)
         if options.writers:
@@ -95,8 +97,9 @@ async def rounds(url: str, server: int, asked: Sequence[str], clients: int, quer
 
     async def client(number: int) -> None:
         # One connection a client. Not the SDK's client, which costs about as much as the server that it asks.
+        chosen = random.Random(number).sample(asked, k=queries)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-            for query in random.Random(number).choices(asked, k=queries):
+            for query in chosen:
                 asked_at = time.perf_counter()
                 answer = await call(session, url, "modern", "search_code", query=query)
                 assert "results" in answer, answer

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,8 @@ NASTY = [
     "if return self not the and", "the of a to in is it for on with as", "func error nil string return if",
     "import from def class return None", "get set new type value name", "self",
 ]  # fmt: skip
+_SENTENCE = re.compile(r"^\s*(?://|#|\*|/\*\*?)\s+([A-Z][a-z]+ [a-z][^.:;(){}\n]{30,120})\.$", re.MULTILINE)
+
 NOISE = 0.02  # of each component of a repeated vector, about 1/16 in size: cosine 0.95 to the original
 CANDIDATES = 100
 
@@ -228,13 +231,21 @@ async def recall(database: Database, ids: list[int], model: str, vectors: list[V
     return figures | took
 
 
-async def symbols(database: Database) -> list[str]:
-    """Some names that are defined in the index, the same ones in each run."""
+async def symbols(database: Database, count: int = 30, part: int = 0) -> list[str]:
+    """Some names that are defined in the index, the same ones in each run, and others in each part."""
     async with database.connection() as connection:
         rows = await connection.fetch(
-            "SELECT DISTINCT symbol FROM chunks WHERE symbol IS NOT NULL AND id % 997 = 0"
+            "SELECT DISTINCT symbol FROM chunks WHERE symbol IS NOT NULL AND id % 997 = $1", part
         )
-    return random.Random(1).sample(sorted(row["symbol"].rsplit(".", 1)[-1] for row in rows), 30)
+    return random.Random(1).sample(sorted(row["symbol"].rsplit(".", 1)[-1] for row in rows), count)
+
+
+async def sentences(database: Database, count: int, part: int = 0) -> list[str]:
+    """Some sentences of comments, which ask for what they say, in the same way."""
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT text FROM chunks WHERE id % 97 = $1", part)
+    found = {match[1] for row in rows for match in _SENTENCE.finditer(row["text"])}
+    return random.Random(1).sample(sorted(found), count)
 
 
 async def size(database: Database) -> dict[str, float]:

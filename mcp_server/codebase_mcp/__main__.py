@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import uvloop
 from kubernetes.aio.config import ConfigException
 
 from codebase_index import embedding, logs
@@ -77,11 +76,7 @@ def main() -> int:
         settings = Settings.from_env()
         logs.configure("mcp-server", settings.log_level)
         logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
-        import os
-
-        lf = None if os.environ.get("NOUV") else uvloop.new_event_loop
-        with asyncio.Runner(loop_factory=lf) as runner:
-            runner.run(serve(settings, over_http))
+        asyncio.run(serve(settings, over_http))
     except SettingsError as error:
         return _misconfigured(str(error))
     except ConfigException as error:

@@ -98,9 +98,8 @@ def coverage(asked: Query, bag: frozenset[str], rare: Rarity, weights: Weights) 
 
 def location(asked: Query, path: str, rare: Rarity, weights: Weights) -> float:
     """Points for the names of a file and its folders. `rare` is about paths: `src` is in all of them."""
-    folders, name = _divided(path)
-    of_name = rare.share(stems_of([name]), asked.stems)
-    return weights.file_name * of_name + weights.folder * rare.share(stems_of(folders), asked.stems)
+    folders, name = _stems_of_path(path)
+    return weights.file_name * rare.share(name, asked.stems) + weights.folder * rare.share(folders, asked.stems)
 
 
 def importance(asked: Query, path: str, weights: Weights) -> float:
@@ -113,13 +112,19 @@ def importance(asked: Query, path: str, weights: Weights) -> float:
 
 def path_stems(path: str) -> frozenset[str]:
     """Return the stems of a file's and its folders' names."""
-    folders, name = _divided(path)
-    return stems_of([*folders, name])
+    folders, name = _stems_of_path(path)
+    return folders | name
 
 
 def stems_of(names: Iterable[str]) -> frozenset[str]:
     """Return the stems of the terms that names consist of."""
     return frozenset().union(*map(_stems_of, names))
+
+
+@lru_cache(maxsize=50_000)
+def _stems_of_path(path: str) -> tuple[frozenset[str], frozenset[str]]:
+    folders, name = _divided(path)
+    return stems_of(folders), stems_of([name])
 
 
 def _divided(path: str) -> tuple[list[str], str]:
