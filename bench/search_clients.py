@@ -3,9 +3,9 @@
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
 The server runs as it ships, in a process of its own. The clients share another, and the machine's processors with
-it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. The questions
-are names that the code defines, sentences of its comments, and some that are nasty; before the first is measured,
-others warm the server and the database up. With --writers the same once more while so many jobs index repositories.
+it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. The
+questions are names that the code defines, sentences of its comments, and some that are nasty; before the first is
+measured, others warm the server and the database up. With --writers the same once more while so many jobs index.
 """
 
 import argparse

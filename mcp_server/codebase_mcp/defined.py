@@ -6,7 +6,6 @@ Pure. A parser would need the whole file; for the order of a few hundred candida
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from codebase_index.text import words
@@ -58,7 +57,6 @@ class Names:
         return self.types | self.others
 
 
-@lru_cache(maxsize=8_192)  # queries about one repository meet the same chunks: some 20 MB
 def names_of(path: str, text: str, symbol: str | None) -> Names:
     """Return the names of a chunk. `symbol` is what the index calls it: outermost first, with dots."""
     types: set[str] = set()
