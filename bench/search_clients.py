@@ -47,26 +47,28 @@ async def main() -> None:
 
 
 async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the latencies by number of clients, without and with writing jobs."""
+    """Return the latencies: of the first questions after a start of the server and the database, and by number of
+    clients, without and with writing jobs.
+    """
     database = await Database.open(dsn, name="bench", size=2, timeout=120)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
     before = [*await symbols(database, 100, part=1), *await sentences(database, 100, part=1), *QUESTIONS, *NASTY]
     asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
     server, url = start_server(dsn, scratch)
-    figures: dict[str, Any] = {"chunks": chunks, "latency_ms": {}}
+    figures: dict[str, Any] = {"chunks": chunks}
+
+    async def by_clients() -> dict[str, dict[str, float]]:
+        return {str(n): await rounds(url, server.pid, asked, n, options.queries) for n in options.clients}
+
     try:
         await until_ready(url, server, jobs=0)
-        await rounds(url, server.pid, before, 2, 200)  # warms up, with other questions
-        for clients in options.clients:
-            figures["latency_ms"][str(clients)] = await rounds(url, server.pid, asked, clients, options.queries)
+        figures["latency_ms_cold"] = await rounds(url, server.pid, before, 1, 40)
+        await rounds(url, server.pid, before, 2, len(before))  # warms up, with other questions
+        figures["latency_ms"] = await by_clients()
         if options.writers:
-            figures["latency_ms_while_writing"] = {}
             async with writing(database, dsn, scratch, options.writers):
-                for clients in options.clients:
-                    figures["latency_ms_while_writing"][str(clients)] = await rounds(
-                        url, server.pid, asked, clients, options.queries
-                    )
+                figures["latency_ms_while_writing"] = await by_clients()
     finally:
         server.kill()
         server.wait()

@@ -1,11 +1,12 @@
 """Latency of the store's search on a large index: p50 and p95 by kind of query, bytes a chunk, recall.
 
-    .venv/bin/python -m bench.search_latency FOLDER... --data /tmp/latency [--chunks 400000]
+    .venv/bin/python -m bench.search_latency [FOLDER...] --data /tmp/latency [--chunks 400000]
 
-The folders hold real code. Each is indexed by the indexer as it ships, into a Postgres that stays in --data for
-the next run. Where that gives fewer chunks than asked for, the files are repeated under other paths, with vectors
-that are a little off, so that the nearest neighbours of a query are no ties. Others may use the machine meanwhile:
-beside the latencies stands the CPU time that this process and its Postgres took, which they change little.
+The folders hold real code; without any, what this machine has is copied beside --data. Each is indexed by the
+indexer as it ships, into a Postgres that stays in --data for the next run. Where that gives far fewer chunks than
+asked for, the files are repeated under other paths, with vectors that are a little off, so that the nearest
+neighbours of a query are no ties. Others may use the machine meanwhile: beside the latencies stands the CPU time that
+this process and its Postgres took, which they change little.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pgvector import HalfVector
 
 from bench.postgres import postgres
 from bench.search import index
+from bench.trees import copy, real_code
 from codebase_index.embedding import Vectors, factory
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
@@ -57,17 +59,17 @@ CANDIDATES = 100
 async def main() -> None:
     """Prepare, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench.search_latency")
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--chunks", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--graphs", action="store_true", help="build the vector indexes first")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="merge the figures into this file")
     arguments = parser.parse_args()
     with postgres(arguments.data) as dsn:
         database = await Database.open(dsn, name="bench", size=1, timeout=600)
         await database.migrate()
-        await prepare(database, dsn, arguments.folders, arguments.chunks)
+        await prepare(database, dsn, arguments.folders or code_beside(arguments.data), arguments.chunks)
         began = time.perf_counter()
         while arguments.graphs and await VectorIndexes(database).maintain():
             print(f"built a vector index in {time.perf_counter() - began:.0f} s", flush=True)
@@ -75,8 +77,18 @@ async def main() -> None:
         await database.close()
     print(json.dumps(figures, indent=2))
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+        arguments.json.write_text(json.dumps(before | {"store": figures}, indent=2) + "\n")
+
+
+def code_beside(data: Path) -> list[Path]:
+    """Copy what real code there is, unless that is done, and return the folders."""
+    folders = []
+    for name, (source, megabytes) in real_code().items():
+        folders.append(data.with_name(f"{data.name}-code") / name)
+        if not folders[-1].exists():
+            copy(source, folders[-1], megabytes)
+    return folders
 
 
 async def prepare(database: Database, dsn: str, folders: list[Path], chunks: int) -> None:
@@ -91,7 +103,7 @@ async def prepare(database: Database, dsn: str, folders: list[Path], chunks: int
         there = await connection.fetchval("SELECT count(*) FROM chunks")
         base = there // (1 + await connection.fetchval("SELECT count(DISTINCT split_part(path, '/', 1)) FROM files"
                                                        " WHERE path LIKE 'copy-%'"))  # fmt: skip
-    for number in range(there // base, -(-chunks // base)):
+    for number in range(there // base, round(chunks / base)):  # as near as whole copies come
         await repeat(database, number)
 
 
