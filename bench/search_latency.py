@@ -5,8 +5,8 @@
 The folders hold real code; without any, what this machine has is copied beside --data. Each is indexed by the
 indexer as it ships, into a Postgres that stays in --data for the next run. Where that gives far fewer chunks than
 asked for, the files are repeated under other paths, with vectors that are a little off, so that the nearest
-neighbours of a query are no ties. Others may use the machine meanwhile: beside the latencies stands the CPU time that
-this process and its Postgres took, which they change little.
+neighbours of a query are no ties. Others may use the machine meanwhile: beside the latencies stands the CPU time
+that this process and its Postgres took, which they change little.
 """
 
 import argparse
