@@ -4,19 +4,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
 from codebase_index import postings
-from codebase_index.documents import Ids, Numbering, Runs
+from codebase_index.documents import Ids, Numbering
 from codebase_index.postings import Held
 from codebase_index.stemming import stem
 from codebase_index.store import queries
+from codebase_index.store.lexical_cache import Batch, LexicalCache, Segment
 from codebase_index.store.scope import Scope
-from codebase_index.store.segment_cache import Segment, SegmentCache
 
 SQL = queries.load("search")
 
@@ -40,7 +39,7 @@ class _Read:
     asked: frozenset[int]
     segments: Sequence[Segment]
     held: Mapping[str, Sequence[Held]]
-    pending: Sequence[Any]
+    pending: Sequence[Batch]
 
 
 class Scores:
@@ -94,15 +93,14 @@ def _highest(scores: NDArray[np.float32], rank: int) -> float:
 
 
 async def scores(
-    connection: asyncpg.Connection, scope: Scope, terms: Sequence[str], cache: SegmentCache
+    connection: asyncpg.Connection, scope: Scope, terms: Sequence[str], cache: LexicalCache
 ) -> Scores:
     """Score every chunk of the searched indexes for the terms of a query.
 
     Filters change no score, except that chunks of indexes of which they leave nothing have none.
     """
     asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
-    segments = await cache.segments(connection, scope.index_ids)
-    pending = await connection.fetch(SQL["pending"], scope.index_ids)
+    segments, pending = await cache.parts(connection, scope.index_ids)
     held = await cache.postings(connection, segments, asked)
     # In a thread: some milliseconds for a large index, in which other requests need the loop.
     return await asyncio.to_thread(_scored, _Read(frozenset(scope.asked), segments, held, pending))
@@ -133,42 +131,37 @@ async def _further_down(
 
 
 def _scored(read: _Read) -> Scores:
-    runs = [segment.runs for segment in read.segments]
-    numbering = Numbering([*runs, *(Runs(row["first_ids"], row["run_lengths"]) for row in read.pending)])
-    sizes = [part.chunks for part in read.segments] + [row["chunks"] for row in read.pending]
-    begins = [0, *accumulate(sizes)]
-    length = sum(part.total_length for part in read.segments) + sum(row["total_length"] for row in read.pending)
-    waiting = [
-        (begin, postings.decode(row["vocabulary"], row["payload"]))
-        for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False)
-    ]
+    parts: list[Segment | Batch] = [*read.segments, *read.pending]
+    numbering = Numbering([part.runs for part in parts])
+    begins = [0, *accumulate(part.chunks for part in parts)]
+    waiting = list(zip(begins[len(read.segments) :], read.pending, strict=False))
+    length = sum(part.total_length for part in parts) / max(1, numbering.total)
     scores = np.zeros(numbering.total, np.float32)
     for term, of_term in read.held.items():
-        documents, impacts = _pending(waiting, term, length / max(1, numbering.total))
+        documents, impacts = _pending(waiting, term, length)
         having = len(documents) + sum(held.count for held in of_term)
         weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
         for segment, held, begin in zip(read.segments, of_term, begins, strict=False):
             if held.count and segment.index_id in read.asked:
                 held.add_to(scores[begin : begin + segment.chunks], weight)
         scores[documents] += np.float32(weight) * impacts
-    for row, begin in zip(read.pending, begins[len(read.segments) :], strict=False):
-        if row["index_id"] not in read.asked:
-            scores[begin : begin + row["chunks"]] = 0
-    scored = sum(segment.chunks for segment in read.segments if segment.index_id in read.asked)
-    scored += sum(row["chunks"] for row in read.pending if row["index_id"] in read.asked)
-    return Scores(numbering, scores, scored)
+    for begin, batch in waiting:
+        if batch.index_id not in read.asked:
+            scores[begin : begin + batch.chunks] = 0
+    return Scores(numbering, scores, sum(part.chunks for part in parts if part.index_id in read.asked))
 
 
 def _pending(
-    waiting: Sequence[tuple[int, postings.Part]], term: str, average_length: float
+    waiting: Sequence[tuple[int, Batch]], term: str, average_length: float
 ) -> tuple[postings.Array, postings.Array]:
     """Return where a term is in the pending batches, and its impacts there."""
     documents, frequencies, lengths = [np.empty(0, np.int64)], [np.empty(0, np.uint8)], [np.empty(0, "<u4")]
-    for begin, part in waiting:
-        held, weights = postings.find(part.postings, term)
-        documents.append(held.astype(np.int64) + begin)
-        frequencies.append(weights)
-        lengths.append(part.lengths[held])
+    for begin, batch in waiting:
+        held, weights = postings.find(batch.part.postings, term)
+        if len(held):
+            documents.append(held.astype(np.int64) + begin)
+            frequencies.append(weights)
+            lengths.append(batch.part.lengths[held])
     impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
     return np.concatenate(documents), impacts
 

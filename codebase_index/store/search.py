@@ -14,10 +14,10 @@ from codebase_index.store import lexical, queries
 from codebase_index.store.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.database import Database
 from codebase_index.store.lexical import Scores
+from codebase_index.store.lexical_cache import LexicalCache
 from codebase_index.store.nearest import nearest
 from codebase_index.store.scope import Filters as Filters  # this one too
 from codebase_index.store.scope import Scope
-from codebase_index.store.segment_cache import SegmentCache
 
 SQL = queries.load("search")
 
@@ -31,11 +31,11 @@ _EVERYTHING = Filters()
 
 
 class Search:
-    """Reads the index. Every method may raise StoreUnavailable. `segments` is what was read of them before."""
+    """Reads the index. Every method may raise StoreUnavailable. `kept` is what was read before."""
 
-    def __init__(self, database: Database, segments: SegmentCache | None = None) -> None:
+    def __init__(self, database: Database, kept: LexicalCache | None = None) -> None:
         self._db = database
-        self._segments = segments or SegmentCache()
+        self._kept = kept or LexicalCache()
 
     async def candidates(
         self,
@@ -58,7 +58,7 @@ class Search:
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
             scope = await Scope.of(connection, index_ids, filters)
             found = await nearest(connection, scope, model, query, limit)
-            scores = await lexical.scores(connection, scope, terms, self._segments)
+            scores = await lexical.scores(connection, scope, terms, self._kept)
             if scope.filters:
                 found |= await lexical.best(connection, scope, scores, limit)
             else:

@@ -17,10 +17,10 @@ from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.jobs import Jobs
+from codebase_index.store.lexical_cache import LexicalCache
 from codebase_index.store.removal import Removal
 from codebase_index.store.search import SQL as SEARCH_SQL
 from codebase_index.store.search import Filters, Search
-from codebase_index.store.segment_cache import SegmentCache
 from codebase_index.store.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size, plan
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import count, custom_resource, started, writer_for
@@ -30,7 +30,7 @@ MODEL = "static/test"
 FILES = 24
 CHUNKS_OF_A_FILE = 5
 
-KEPT = SegmentCache(max_bytes=40_000)
+KEPT = LexicalCache(max_bytes=80_000)
 """Of all searches in this file: each test makes its database anew, so that ids come again, with other contents. It
 has room for some of what is read, so that much is read again."""
 
@@ -104,11 +104,12 @@ async def test_a_built_segment_answers_like_the_batches_that_it_was_built_from(d
     assert await Segments(database).build(writer) == 0
 
 
-async def test_a_search_reads_of_segments_only_what_none_did_before(
+async def test_a_search_reads_only_what_none_did_before(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 2 * CHUNKS_OF_A_FILE * 4)
     writer = await indexed(database)
-    await Segments(database).build(writer)
+    await Segments(database).build(writer)  # of a part
     search = Search(database)
 
     async def found(*terms: str) -> dict[int, float]:
@@ -119,6 +120,7 @@ async def test_a_search_reads_of_segments_only_what_none_did_before(
 
     first = await found("every", "file3", "missing")
     monkeypatch.setitem(SEARCH_SQL, "read_segments", "SELECT 1 / 0")
+    monkeypatch.setitem(SEARCH_SQL, "read_pending", "SELECT 1 / 0")
     assert await found("every", "only3x2", "file3")
     monkeypatch.setitem(SEARCH_SQL, "blocks", "SELECT 1 / 0")
     assert await found("every", "file3", "missing") == first

@@ -206,6 +206,8 @@ CREATE TRIGGER forget_vectors AFTER DELETE ON chunks
 -- transaction. codebase_index.postings says what vocabulary and payload hold.
 CREATE TABLE pending_terms (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- What searches keep in memory is kept under this: ids come again when a database is restored or made anew.
+    stamp        uuid NOT NULL DEFAULT gen_random_uuid(),
     index_id     bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
     chunks       integer NOT NULL,
     total_length bigint NOT NULL,      -- sum of all term frequencies
@@ -219,8 +221,7 @@ CREATE INDEX pending_terms_of_index ON pending_terms (index_id, id);
 -- Up to 65,536 chunks, numbered from 0, whose postings are packed. Never changed, only replaced.
 CREATE TABLE segments (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- What searches keep in memory is kept under this: ids come again when a database is restored or made anew.
-    stamp        uuid NOT NULL DEFAULT gen_random_uuid(),
+    stamp        uuid NOT NULL DEFAULT gen_random_uuid(),  -- as in pending_terms
     index_id     bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
     chunks       integer NOT NULL,     -- also those that were removed since
     total_length bigint NOT NULL,

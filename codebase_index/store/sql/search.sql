@@ -32,18 +32,20 @@ LIMIT $3)
 SELECT set_config('hnsw.ef_search', $1::text, true), set_config('hnsw.iterative_scan', $2::text, true),
        set_config('hnsw.max_scan_tuples', $3::text, true);
 
--- name: segments
--- The segments of some indexes, and under which stamp a search may have kept each.
-SELECT id, stamp FROM segments WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+-- name: parts
+-- The segments and the pending batches of some indexes, and under which stamp a search may have kept each.
+SELECT id, stamp, false AS pending FROM segments WHERE index_id = ANY ($1::bigint[])
+UNION ALL SELECT id, stamp, true FROM pending_terms WHERE index_id = ANY ($1::bigint[])
+ORDER BY pending, id;
 
 -- name: read_segments
 -- Which chunks some segments hold, in order.
-SELECT id, index_id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
+SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
 
--- name: pending
--- The batches that are in no segment yet, whole: there are few.
-SELECT index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
-FROM pending_terms WHERE index_id = ANY ($1::bigint[]) ORDER BY id;
+-- name: read_pending
+-- Pending batches, whole.
+SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
+FROM pending_terms WHERE id = ANY ($1::bigint[]);
 
 -- name: blocks
 -- The block of a segment that holds a term, for each of some pairs: one descent of the primary key. Blocks that would

@@ -1,13 +1,14 @@
-"""What searches have read of segments, kept in memory: a segment is never changed, only replaced by another.
+"""What searches have read of the lexical index, kept in memory.
 
-So nothing here can be out of date. Which segments an index has is asked anew by every search; what a common word
-has in them, a megabyte in a large index, comes from Postgres once and not for each question that holds `how`.
+Its parts are never changed, only replaced by others, so nothing here can be out of date. Which segments and
+pending batches an index has is asked anew by every search; what they hold comes from Postgres once, and not for
+each question: a common word is a megabyte in a large index, and the batches of a job that writes are several.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,12 +24,18 @@ SQL = queries.load("search")
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-MAX_BYTES: Final = 128 << 20
-"""Of what is kept; a quarter of the MCP server's memory in the chart. Of 400,000 chunks the words that are in more
-than one of eight take 0.4 MB each."""
+MAX_BYTES: Final = 160 << 20
+"""Of what is kept; a sixth of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
+one of eight takes 0.4 MB."""
+
+_SHARES: Final = {"segments": 1, "batches": 5, "postings": 10}
+"""Of MAX_BYTES. Three jobs have some 40 MB of batches that are in no segment yet."""
 
 _OVERHEAD_BYTES: Final = 400
 """What an entry costs beside its numbers, about."""
+
+_BYTES_OF_A_WORD: Final = 60
+"""What a string costs beside its letters."""
 
 
 @dataclass(frozen=True)
@@ -42,34 +49,64 @@ class Segment:
     total_length: int
     runs: Runs
 
+    @classmethod
+    def of(cls, row: Any) -> "Segment":
+        """Read a row of `segments`."""
+        return cls(row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _runs(row))
+
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers."""
-        return 8 * (len(self.runs.firsts) + len(self.runs.lengths))
+        """Bytes in memory, about."""
+        return 16 * len(self.runs.firsts)
 
 
-class SegmentCache:
-    """Reads segments and their postings, and keeps the most recently used ones, up to `max_bytes`.
+@dataclass(frozen=True)
+class Batch:
+    """A pending batch, with all of its postings."""
+
+    index_id: int
+    chunks: int
+    total_length: int
+    runs: Runs
+    part: postings.Part
+    nbytes: int
+
+    @classmethod
+    def of(cls, row: Any) -> "Batch":
+        """Read a row of `pending_terms`."""
+        part = postings.decode(row["vocabulary"], row["payload"])
+        nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
+        return cls(row["index_id"], row["chunks"], row["total_length"], _runs(row), part, nbytes)
+
+
+class LexicalCache:
+    """Reads segments, their postings and pending batches, and keeps what was used last, up to `max_bytes`.
 
     Methods read in the transaction of the connection that they are given, and may raise what asyncpg does.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._segments = _Recent[UUID, Segment](max_bytes // 8)
-        self._postings = _Recent[tuple[UUID, str], Held](max_bytes - max_bytes // 8)
+        room = {name: max_bytes * share // sum(_SHARES.values()) for name, share in _SHARES.items()}
+        self._segments = _Recent[UUID, Segment](room["segments"])
+        self._batches = _Recent[UUID, Batch](room["batches"])
+        self._postings = _Recent[tuple[UUID, str], Held](room["postings"])
 
-    async def segments(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> list[Segment]:
-        """Return the segments of some indexes, by id."""
-        stamps = {r["id"]: r["stamp"] for r in await connection.fetch(SQL["segments"], index_ids)}
-        found = {stamp: self._segments.get(stamp) for stamp in stamps.values()}
-        if missing := [number for number, stamp in stamps.items() if found[stamp] is None]:
+    async def parts(
+        self, connection: asyncpg.Connection, index_ids: Sequence[int]
+    ) -> tuple[list[Segment], list[Batch]]:
+        """Return the segments and the pending batches of some indexes, each by id."""
+        rows = await connection.fetch(SQL["parts"], index_ids)
+        segments = {row["id"]: self._segments.get(row["stamp"]) for row in rows if not row["pending"]}
+        batches = {row["id"]: self._batches.get(row["stamp"]) for row in rows if row["pending"]}
+        if missing := [number for number, segment in segments.items() if segment is None]:
             for row in await connection.fetch(SQL["read_segments"], missing):
-                runs = Runs(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
-                stamp = stamps[row["id"]]
-                segment = Segment(row["id"], row["index_id"], stamp, row["chunks"], row["total_length"], runs)
-                found[stamp] = segment
-                self._segments.put(stamp, segment, segment.nbytes)
-        return [segment for segment in found.values() if segment is not None]
+                segments[row["id"]] = segment = Segment.of(row)
+                self._segments.put(row["stamp"], segment, segment.nbytes)
+        if missing := [number for number, batch in batches.items() if batch is None]:
+            for row in await connection.fetch(SQL["read_pending"], missing):
+                batches[row["id"]] = batch = Batch.of(row)
+                self._batches.put(row["stamp"], batch, batch.nbytes)
+        return [s for s in segments.values() if s is not None], [b for b in batches.values() if b is not None]
 
     async def postings(
         self, connection: asyncpg.Connection, segments: Sequence[Segment], terms: Sequence[str]
@@ -102,6 +139,10 @@ class SegmentCache:
             read[segment.stamp, term] = held
             self._postings.put((segment.stamp, term), held, held.nbytes)
         return read
+
+
+def _runs(row: Any) -> Runs:
+    return Runs(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
 
 
 class _Recent(Generic[_K, _V]):
