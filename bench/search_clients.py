@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,22 @@ async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
     before = [*await symbols(database, 100, part=1), *await sentences(database, 100, part=1), *QUESTIONS, *NASTY]
     asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
-    server, url = start_server(dsn, scratch)
+    process, url = start_server(dsn, scratch)
+    server = Server(database, url, process.pid)
     figures: dict[str, Any] = {"chunks": chunks}
-
-    async def by_clients() -> dict[str, dict[str, float]]:
-        return {str(n): await rounds(url, server.pid, asked, n, options.queries) for n in options.clients}
-
     try:
-        await until_ready(url, server, jobs=0)
-        figures["latency_ms_cold"] = await rounds(url, server.pid, before, 1, 40)
-        await rounds(url, server.pid, before, 2, len(before))  # warms up, with other questions
-        figures["latency_ms"] = await by_clients()
+        await until_ready(url, process, jobs=0)
+        figures["latency_ms_cold"] = await server.ask(before, 1, 40)
+        await server.ask(before, 2, len(before))  # warms up, with other questions
+        figures["latency_ms"] = {str(n): await server.ask(asked, n, options.queries) for n in options.clients}
         if options.writers:
             async with writing(database, dsn, scratch, options.writers):
-                figures["latency_ms_while_writing"] = await by_clients()
+                figures["latency_ms_while_writing"] = {
+                    str(n): await server.ask(asked, n, options.queries) for n in options.clients
+                }
     finally:
-        server.kill()
-        server.wait()
+        process.kill()
+        process.wait()
         await database.close()
     return figures
 
@@ -93,41 +93,53 @@ async def writing(database: Database, dsn: str, scratch: Path, jobs: int) -> Asy
             await connection.execute("DELETE FROM indexes WHERE source LIKE $1", f"{scratch}/%", timeout=600)
 
 
-async def rounds(url: str, server: int, asked: Sequence[str], clients: int, queries: int) -> dict[str, float]:
-    """Let so many clients ask so many questions each; return the percentiles and the processor time of a query."""
-    answers: list[float] = []
+@dataclass(frozen=True)
+class Server:
+    """The server that is asked, and the database that it asks."""
 
-    async def client(number: int) -> None:
-        # One connection a client. Not the SDK's client, which costs about as much as the server that it asks.
-        chosen = random.Random(number).sample(asked, k=queries)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-            for query in chosen:
-                asked_at = time.perf_counter()
-                answer = await call(session, url, "modern", "search_code", query=query)
-                assert "results" in answer, answer
-                answers.append(1000 * (time.perf_counter() - asked_at))
+    database: Database
+    url: str
+    pid: int
 
-    used, began = cpu(server), time.perf_counter()
-    await asyncio.gather(*(client(number) for number in range(clients)))
-    seconds = time.perf_counter() - began
-    answers.sort()
-    found = {
-        "p50": statistics.median(answers), "p95": answers[int(0.95 * len(answers))],
-        "p99": answers[int(0.99 * len(answers))], "queries_per_second": len(answers) / seconds,
-    }  # fmt: skip
-    found |= {part: 1000 * (after - used[part]) / len(answers) for part, after in cpu(server).items()}
-    print(clients, "clients:", {name: round(value, 1) for name, value in found.items()}, flush=True)
-    return {name: round(value, 1) for name, value in found.items()}
+    async def ask(self, queries: Sequence[str], clients: int, each: int) -> dict[str, float]:
+        """Let clients ask so many questions each; return percentiles, and the processor time of a question."""
+        answers: list[float] = []
+        refused = 0
 
+        async def client(number: int) -> None:
+            nonlocal refused
+            # One connection a client. Not the SDK's client, which costs about as much as the server that it asks.
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+                for query in random.Random(number).sample(queries, k=each):
+                    asked_at = time.perf_counter()
+                    answer = await call(session, self.url, "modern", "search_code", query=query)
+                    answers.append(1000 * (time.perf_counter() - asked_at))
+                    refused += "results" not in answer  # too busy, as the answer says
 
-def cpu(server: int) -> dict[str, float]:
-    """Return the processor seconds of the server, of these clients, and of all server processes of Postgres."""
-    postgres = [p for p in psutil.process_iter(["name", "cpu_times"]) if p.info["name"] == "postgres"]
-    return {
-        "cpu_server": sum(psutil.Process(server).cpu_times()[:2]),
-        "cpu_clients": time.process_time(),
-        "cpu_postgres": sum(sum(p.info["cpu_times"][:2]) for p in postgres),
-    }
+        used, began = await self._cpu(), time.perf_counter()
+        await asyncio.gather(*(client(number) for number in range(clients)))
+        seconds, after = time.perf_counter() - began, await self._cpu()
+        answers.sort()
+        found = {
+            "p50": statistics.median(answers), "p95": answers[int(0.95 * len(answers))],
+            "p99": answers[int(0.99 * len(answers))], "refused": refused,
+            "queries_per_second": len(answers) / seconds,
+            **{part: 1000 * (after[part] - used[part]) / len(answers) for part in after},
+        }  # fmt: skip
+        rounded = {name: round(value, 1) for name, value in found.items()}
+        print(clients, "clients:", rounded, flush=True)
+        return rounded
+
+    async def _cpu(self) -> dict[str, float]:
+        """Return the processor seconds of the server, of these clients, and of the server's connections."""
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'codebase-mcp-server'"
+        async with self.database.connection() as connection:
+            backends = [row["pid"] for row in await connection.fetch(query)]
+        return {
+            "cpu_server": sum(psutil.Process(self.pid).cpu_times()[:2]),
+            "cpu_clients": time.process_time(),
+            "cpu_postgres": sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in backends),
+        }
 
 
 if __name__ == "__main__":
