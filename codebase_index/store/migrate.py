@@ -5,6 +5,11 @@ from importlib.resources import files
 
 import asyncpg
 
+from codebase_index.store.errors import StoreUnavailable
+
+LEAST_PGVECTOR = (0, 8)
+"""From it on a graph is walked as far as a search's filters make it necessary."""
+
 _LOCK_KEY = 0x636F6465  # "code": every program that migrates takes this advisory lock
 
 
@@ -18,7 +23,10 @@ def migrations() -> list[tuple[int, str, str]]:
 
 
 async def migrate(connection: asyncpg.Connection) -> list[str]:
-    """Apply what is missing; safe to call from several programs at once. Return the names applied."""
+    """Apply what is missing; safe to call from several programs at once. Return the names applied.
+
+    Raises StoreUnavailable, with nothing applied, when the database's pgvector is too old.
+    """
     applied = []
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
@@ -34,4 +42,15 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
                     "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)", number, name
                 )
                 applied.append(name)
+        await _check_pgvector(connection)
     return applied
+
+
+async def _check_pgvector(connection: asyncpg.Connection) -> None:
+    version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    if tuple(map(int, version.split(".")[:2])) < LEAST_PGVECTOR:
+        least = ".".join(map(str, LEAST_PGVECTOR))
+        raise StoreUnavailable(
+            f"the database has pgvector {version}, and search needs {least} or later; install it on the database's "
+            "server, then run there, in this database: ALTER EXTENSION vector UPDATE"
+        )

@@ -292,6 +292,14 @@ async def test_a_database_without_schema_is_unavailable_and_says_who_makes_it(po
     await database.close()
 
 
+async def test_an_old_pgvector_is_named_with_what_to_do(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codebase_index.store.migrate.LEAST_PGVECTOR", (99, 1))
+    with pytest.raises(StoreUnavailable, match=r"needs 99\.1 or later.*ALTER EXTENSION vector UPDATE"):
+        await database.migrate()
+
+
 async def test_migrating_again_changes_nothing(database: Database) -> None:
     assert await database.migrate() == []
 
