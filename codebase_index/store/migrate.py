@@ -51,6 +51,6 @@ async def _check_pgvector(connection: asyncpg.Connection) -> None:
     if tuple(map(int, version.split(".")[:2])) < LEAST_PGVECTOR:
         least = ".".join(map(str, LEAST_PGVECTOR))
         raise StoreUnavailable(
-            f"the database has pgvector {version}, and search needs {least} or later; install it on the database's "
-            "server, then run there, in this database: ALTER EXTENSION vector UPDATE"
+            f"the database has pgvector {version}, and search needs {least} or later; install it on the database's"
+            " server, then run in this database: ALTER EXTENSION vector UPDATE"
         )
