@@ -42,7 +42,7 @@ _WRITE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Size:
-    """A segment: how many chunks it has, and how many of them there still are."""
+    """A segment: how many chunks it has, and how many of them there still are, at most."""
 
     id: int
     chunks: int
@@ -110,10 +110,16 @@ class Segments:
         return replaced
 
     async def _sizes(self, index_id: int) -> list[Size]:
+        """Return the sizes of an index's segments; one that can not have too many dead chunks counts as alive."""
         sizes = []
         async with self._db.connection() as connection:
-            for row in await connection.fetch(SQL["list_segments"], index_id):
-                alive = await connection.fetchval(SQL["count_alive"], row["id"])
+            rows = await connection.fetch(SQL["list_segments"], index_id)
+            # Counting takes a third of a second for 400,000 chunks, and mostly there is nothing to find.
+            dead = await connection.fetchval(SQL["dead_chunks"], index_id)
+            for row in rows:
+                alive = row["chunks"]
+                if dead > MAX_DEAD_SHARE * alive:
+                    alive = await connection.fetchval(SQL["count_alive"], row["id"])
                 sizes.append(Size(row["id"], row["chunks"], alive))
         return sizes
 

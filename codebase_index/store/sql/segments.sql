@@ -35,6 +35,12 @@ INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) VA
 -- The segments of an index, without their postings.
 SELECT id, chunks FROM segments WHERE index_id = $1 ORDER BY id;
 
+-- name: dead_chunks
+-- How many chunks an index has in its lexical part, beyond those that its files have.
+SELECT ((SELECT COALESCE(sum(chunks), 0) FROM segments WHERE index_id = $1)
+      + (SELECT COALESCE(sum(chunks), 0) FROM pending_terms WHERE index_id = $1)
+      - (SELECT COALESCE(sum(chunks), 0) FROM files WHERE index_id = $1))::bigint;
+
 -- name: count_alive
 -- How many chunks of a segment there still are. Run by run: joined, each chunk was compared with every run.
 SELECT COALESCE(sum(run.alive), 0)::bigint FROM segments s
