@@ -103,7 +103,7 @@ class Block:
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """Where a term is in a segment, ready to be added up.
 

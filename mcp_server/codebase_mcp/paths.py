@@ -46,7 +46,7 @@ ASKED_BY: Final = {
 """Words of a query that ask for files of a kind."""
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def kinds(path: str) -> frozenset[Kind]:
     """Say of which kinds a file is; ordinary code is of none."""
     *folders, name = path.split("/")

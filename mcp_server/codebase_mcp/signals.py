@@ -121,7 +121,7 @@ def stems_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*map(_stems_of, names))
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def _stems_of_path(path: str) -> tuple[frozenset[str], frozenset[str]]:
     folders, name = _divided(path)
     return stems_of(folders), stems_of([name])
