@@ -25,6 +25,10 @@ _SERVER_SETTINGS = {
     "jit": "off",
 }
 
+_CONNECT_SECONDS = 4.0
+"""For a connection. A Postgres that was moved leaves an address behind that does not even refuse: whoever is just
+connecting to it has to give up and try again well within the 10 s in which a job has to go on."""
+
 
 @dataclass
 class Database:
@@ -38,7 +42,8 @@ class Database:
     ) -> "Database":
         """Make a pool of at most `size` connections; none is opened before it is needed.
 
-        `dsn` defaults to CODEBASE_DATABASE_URL. `timeout` bounds connecting and each statement, in seconds.
+        `dsn` defaults to CODEBASE_DATABASE_URL. `timeout` bounds each statement, in seconds, and connecting,
+        which has _CONNECT_SECONDS at most.
         `plans_anew`: a generic plan knows nothing of how large the asked-for index is: a search by one read the
         vectors of every index (0.9 s) where this one's would do (0.04 s). An indexer, which looks up keys all the
         time, does without and saves a tenth of what Postgres does for it.
@@ -47,7 +52,7 @@ class Database:
             dsn or os.environ["CODEBASE_DATABASE_URL"],
             min_size=0,
             max_size=size,
-            timeout=timeout,
+            timeout=min(timeout, _CONNECT_SECONDS),
             command_timeout=timeout,
             max_inactive_connection_lifetime=60,
             server_settings={
