@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -146,7 +147,10 @@ class Soak:
     async def look(self) -> None:
         """Note the jobs that have ended, and check the index of each that completed while nobody rewrites it."""
         for job in self.active:
-            found = await row(self.bench.facts, job.job_id)
+            try:
+                found = await row(self.bench.facts, job.job_id)
+            except LookupError:
+                continue  # started while the database was away: the operator writes its row when it is back
             state = JobState(found["state"])
             if state not in FINAL:
                 continue
@@ -184,9 +188,9 @@ class Soak:
         """Return the running jobs whose pods are there."""
         victims = []
         for job in self.active:
-            found = await row(self.bench.facts, job.job_id)
-            if found["state"] == JobState.RUNNING.value and found["pod"]:
-                with contextlib.suppress(ApiRefused, httpx.HTTPError):
+            with contextlib.suppress(LookupError, ApiRefused, httpx.HTTPError):
+                found = await row(self.bench.facts, job.job_id)
+                if found["state"] == JobState.RUNNING.value and found["pod"]:
                     pod = await self.bench.cluster.pod(found["pod"])
                     victims.append(Victim(job.job_id, found["cr_name"], found["attempt"], pod))
         return victims
@@ -200,9 +204,10 @@ class Soak:
         else:
             chosen = list(victims) if fault.hits_all else [self.bench.rng.choice(victims)]
         async with self.shared if fault.hits_all else contextlib.nullcontext():
-            for step in (fault.inject(self.bench.cluster, chosen), fault.settle(self.bench.cluster)):
+            cluster = self.bench.cluster
+            for step in (partial(fault.inject, cluster, chosen), partial(fault.settle, cluster)):
                 try:
-                    await step
+                    await step()
                 except (AssertionError, LookupError, ApiRefused, TimeoutError, OSError, httpx.HTTPError) as error:
                     # The victim ended by itself meanwhile, or an earlier fault holds: no fault then.
                     self.result.not_done.append(f"{fault.name}: {type(error).__name__}: {error}"[:200])
