@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bench import ladder, retrieval
+from bench.figures import merge
 from bench.postgres import postgres
 from codebase_index.embedding import Embedder, factory
 from codebase_index.resource import IndexingJob
@@ -29,6 +30,7 @@ from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.search import Search
 from codebase_index.text import terms
+from codebase_mcp.query import Query
 from codebase_mcp.ranked_pages import CANDIDATES_OF_EACH_ARM
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.search import SearchService
@@ -55,9 +57,7 @@ async def main() -> int:
         written |= {"leave_one_out": round(ladder.leave_one_out(cases), 4), "ladder": ladder.ladder(cases)}
     print(json.dumps(written, indent=2))
     if arguments.json:
-        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(before | written, indent=2) + "\n")
+        merge(arguments.json, written)
     if arguments.markdown and not arguments.quick:
         arguments.markdown.write_text(ladder.markdown(written["ladder"]) + "\n")
     return 0
@@ -102,7 +102,8 @@ async def _case(database: Database, corpus: retrieval.Corpus, question: retrieva
     assert row.model is not None
     candidates = await Search(database).candidates(
         [row.id], model=row.model, vector=_embedder(row.model).embed_query(question.text),
-        terms=list(dict.fromkeys(terms(question.text))), limit=CANDIDATES_OF_EACH_ARM,
+        terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).sought,
+        limit=CANDIDATES_OF_EACH_ARM,
     )  # fmt: skip
     return ladder.Case.of(corpus.name, question, candidates)
 

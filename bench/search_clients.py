@@ -24,6 +24,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from bench.figures import merge
 from bench.postgres import postgres
 from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
 from bench.status_latency import call, start_server, start_worker, until_ready
@@ -43,8 +44,7 @@ async def main() -> None:
         figures = await measure(dsn, Path(scratch), options)
     print(json.dumps(figures, indent=2))
     if options.json:
-        before = json.loads(options.json.read_text()) if options.json.exists() else {}
-        options.json.write_text(json.dumps(before | figures, indent=2) + "\n")
+        merge(options.json, figures)
 
 
 async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:

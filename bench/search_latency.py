@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 from pgvector import HalfVector
 
+from bench.figures import merge
 from bench.postgres import postgres
 from bench.search import index
 from bench.trees import copy, real_code
@@ -77,8 +78,7 @@ async def main() -> None:
         await database.close()
     print(json.dumps(figures, indent=2))
     if arguments.json:
-        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-        arguments.json.write_text(json.dumps(before | {"store": figures}, indent=2) + "\n")
+        merge(arguments.json, {"store": figures})
 
 
 def code_beside(data: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import retrieval
+from bench.figures import merge
 from bench.postgres import postgres
 from bench.search import index, summary
 from codebase_index.embedding import factory
@@ -39,8 +40,7 @@ async def main() -> None:
         figures = await measure(corpora, mixed, dsn)
     print(json.dumps(figures, indent=2))
     if options.json:
-        before = json.loads(options.json.read_text()) if options.json.exists() else {}
-        options.json.write_text(json.dumps(before | {"among_others": figures}, indent=2) + "\n")
+        merge(options.json, {"among_others": figures})
 
 
 async def measure(corpora: list[retrieval.Corpus], mixed: Path, dsn: str) -> dict[str, Any]:

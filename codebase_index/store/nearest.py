@@ -42,10 +42,11 @@ async def nearest(
         width = min(SEARCH_WIDTH, max(LEAST_WIDTH, WIDTH_OF_ALL // len(graphs)))
         order = "relaxed_order" if scope.filters else "off"
         await connection.execute(SQL["walk"], str(width), order, str(FARTHEST))
-    if not scope.filters:
-        found += await _approximate(connection, graphs, model, query, limit)
-    for index_id in graphs if scope.filters else ():
-        found += await _within_filters(connection, scope, index_id, model, query, limit)
+        if scope.filters:
+            for index_id in graphs:
+                found += await _within_filters(connection, scope, index_id, model, query, limit)
+        else:
+            found += await _approximate(connection, graphs, model, query, limit)
     return {chunk_id for _, chunk_id in sorted(found)[:limit]}
 
 
@@ -76,8 +77,6 @@ async def _exact(
 async def _approximate(
     connection: asyncpg.Connection, index_ids: Sequence[int], model: str, query: HalfVector, limit: int
 ) -> Found:
-    if not index_ids:
-        return []
     records = await connection.fetch(statement(query, len(index_ids)), model, query, limit, *index_ids)
     return [(record["distance"], record["chunk_id"]) for record in records]
 

@@ -28,6 +28,11 @@ class Query:
     wants: frozenset[paths.Kind]
     """Kinds of files that count less, except when the query asks for them."""
 
+    @property
+    def sought(self) -> list[str]:
+        """The names whose definitions the query asks for, in lower case: its own, when it is a single name."""
+        return sorted(name.lower() for name in self.code_names) if self.is_one_name else []
+
     @classmethod
     def of(cls, text: str) -> "Query":
         """Read a query."""

@@ -61,8 +61,7 @@ class RankedPages:
                 of_model[index.model].append(index.id)
         found: list[Candidate] = []
         asked = list(dict.fromkeys(terms(request.query)))
-        query = Query.of(request.query)
-        names = sorted(name.lower() for name in query.code_names) if query.is_one_name else []
+        names = Query.of(request.query).sought
         for model, ids in of_model.items():
             found += await self._search.candidates(
                 ids, model=model, vector=await self._embed(model, request.query), terms=asked,

@@ -80,14 +80,15 @@ class _Held(dict[str, frozenset[str]]):
 
 def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> float:
     """Points for names that the query spells out, and for those that consist of its words."""
-    exact = 0.0
-    for wanted, factor in ((asked.code_names, 1.0), (asked.plain_words, weights.plain_word)):
-        if not wanted.isdisjoint(names.types):
-            exact = max(exact, factor * weights.type_defined)
-        if not wanted.isdisjoint(names.others):
-            exact = max(exact, factor * weights.name_defined)
-        if not wanted.isdisjoint(names.reexported):
-            exact = max(exact, factor * weights.reexported)
+    exact = max(
+        factor * points * (not wanted.isdisjoint(found))
+        for wanted, factor in ((asked.code_names, 1.0), (asked.plain_words, weights.plain_word))
+        for found, points in (
+            (names.types, weights.type_defined),
+            (names.others, weights.name_defined),
+            (names.reexported, weights.reexported),
+        )
+    )
     return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
 
 
