@@ -93,8 +93,9 @@ test-cluster: venv up images ## Everything that needs the cluster: wiring and th
 	@$(PY) -m pytest -q -m "cluster and not large" tests
 
 .PHONY: test-large
-test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository
+test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, and a job killed ten times
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
+	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m large tests/chaos
 
 .PHONY: chaos
 chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NODES=2] [ONLY=names] [BEGIN=name] [ROUNDS=4]
@@ -103,6 +104,10 @@ chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NO
 .PHONY: soak
 soak: venv up images ## Random faults over a queue that never runs dry: make soak [MINUTES=60] [NODES=2]
 	@$(PY) -m tests.chaos soak --minutes $(or $(MINUTES),60)
+
+.PHONY: chaos-mutants
+chaos-mutants: venv up images ## Run broken products on the cluster, and see that its harness notices: NODES=2
+	@$(PY) -m tests.chaos.mutants
 
 # --- measuring ---------------------------------------------------------------------------------------
 

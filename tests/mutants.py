@@ -1,4 +1,4 @@
-"""Break the product on purpose and see the model test fail: `make mutants`.
+"""Break the product on purpose and see the model test fail: `make mutants`. On the cluster: `tests.chaos.mutants`.
 
 Each mutant is a small change of the sources in a copy of the tree. The table names the invariant that broke. Exit
 code 1 when a mutant survives, when its change no longer applies, or when the sources as they are do not pass.
@@ -45,10 +45,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken product."""
+    """A broken product. `key` names it for a machine, `name` for people."""
 
+    key: str
     name: str
     changes: tuple[Change, ...]
+
+    def apply(self, tree: Path) -> None:
+        """Break the sources below a folder. Raises Stale."""
+        for change in self.changes:
+            change.apply(tree)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ _SWEEP = "\n    async def sweep"
 
 MUTANTS = (
     Mutant(
+        "fence",
         "fence check removed: batches and claims of replaced attempts",
         (
             Change(
@@ -87,6 +94,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "batch",
         "batch marked done and counted before its chunks are written",
         (
             Change("codebase_index/store/chunks.py", _WRITE, ""),
@@ -98,6 +106,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "limit",
         "limit counts admitted jobs only, not those whose pod is terminating",
         (
             Change(
@@ -141,8 +150,7 @@ def outcome_of(mutant: Mutant) -> Outcome:
         tree = Path(folder)
         copy_tree(tree)
         try:
-            for change in mutant.changes:
-                change.apply(tree)
+            mutant.apply(tree)
         except Stale as error:
             return Outcome(mutant.name, None, f"STALE: {error}", 0, False)
         passed, output = judge(tree)
@@ -170,7 +178,9 @@ def report(outcomes: Iterable[Outcome]) -> bool:
 
 def main() -> int:
     """Judge the sources as they are, then every mutant."""
-    return 0 if report(outcome_of(m) for m in (Mutant("none: the sources as they are", ()), *MUTANTS)) else 1
+    return (
+        0 if report(outcome_of(m) for m in (Mutant("none", "none: the sources as they are", ()), *MUTANTS)) else 1
+    )
 
 
 if __name__ == "__main__":

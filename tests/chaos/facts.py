@@ -10,6 +10,9 @@ import asyncpg
 from tests.chaos.cluster import Cluster
 
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError)
+_BROKEN = (asyncpg.InternalClientError,)
+"""A query that was cancelled while the database was away can leave a connection that is good for nothing."""
+
 _ENDED = (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.QueryCanceledError)
 _PATIENCE_SECONDS = 120.0
 
@@ -41,7 +44,7 @@ class Facts:
                         self._connection = await self._cluster.connect()
                     rows: Sequence[Any] = await self._connection.fetch(query, *arguments)
                     return rows
-                except (*_AWAY, *_ENDED, TimeoutError):
+                except (*_AWAY, *_BROKEN, *_ENDED, TimeoutError):
                     self._drop()
                     await asyncio.sleep(0.1)
 
@@ -52,12 +55,21 @@ class Facts:
         raise LookupError(f"no row: {query}")
 
     async def script(self, statements: str) -> None:
-        """Run several statements, in a transaction of their own."""
-        connection = await self._cluster.connect()
-        try:
-            await connection.execute(statements)
-        finally:
-            connection.terminate()
+        """Run several statements, in a transaction of their own; again after a deadlock with jobs that write.
+
+        Raises TimeoutError after two minutes.
+        """
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                try:
+                    connection = await self._cluster.connect()
+                    try:
+                        await connection.execute(statements)
+                    finally:
+                        connection.terminate()
+                    return
+                except (*_AWAY, *_ENDED, asyncpg.DeadlockDetectedError, TimeoutError):
+                    await asyncio.sleep(0.5)
 
     def _drop(self) -> None:
         if self._connection is not None:

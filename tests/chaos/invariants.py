@@ -30,7 +30,8 @@ _CHUNKS_WITH_TERMS = """
 _ORPHANS = {
     "chunks without a file": "FROM chunks c WHERE NOT EXISTS (SELECT FROM files WHERE id = c.file_id)",
     "vectors without a chunk": "FROM embeddings e WHERE NOT EXISTS (SELECT FROM chunks WHERE id = e.chunk_id)",
-    "chunks without terms": f"FROM chunks WHERE id NOT IN (SELECT id FROM ({_CHUNKS_WITH_TERMS}) held)",
+    "chunks without terms": f"""
+        FROM chunks WHERE NOT EXISTS (SELECT FROM ({_CHUNKS_WITH_TERMS}) held WHERE held.id = chunks.id)""",
     "chunks with their terms in two places": f"""
         FROM (SELECT id FROM ({_CHUNKS_WITH_TERMS}) held GROUP BY id HAVING count(*) > 1) twice""",
     "work rows of no job": "FROM work w WHERE NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id)",

@@ -131,13 +131,17 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     return outcomes
 
 
-async def start(bench: Bench) -> list[UUID]:
-    """Start a job for each repository through the MCP server, on no index at all; what was noted is forgotten."""
+async def start(bench: Bench, folders: Sequence[Path] = ()) -> list[UUID]:
+    """Start a job for each folder through the MCP server, on no index at all; what was noted is forgotten.
+
+    Without folders those of the bench.
+    """
+    folders = folders or bench.repositories
     await bench.facts.fetch("TRUNCATE chaos.changes, chaos.writes")
-    await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)])
+    await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, folders)])
     active = [job["id"] for job in await _jobs(bench) if JobState(job["state"]) not in FINAL]
     assert not active, f"jobs of an earlier round are still active: {active}"
-    return [await _start(bench.cluster, folder) for folder in bench.repositories]
+    return [await _start(bench.cluster, folder) for folder in folders]
 
 
 async def _start(cluster: Cluster, folder: Path) -> UUID:

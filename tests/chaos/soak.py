@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +40,9 @@ LAST_SECONDS = 600.0
 
 FAILED_LIMIT = 0.02
 
+MOST_STUMBLES = 10
+"""Of the harness, over faults of its own making that it does not expect; more mean that it is broken."""
+
 
 @dataclass
 class Started:
@@ -61,6 +65,8 @@ class Result:
     failures: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     not_done: list[str] = field(default_factory=list)
+    stumbles: list[str] = field(default_factory=list)
+    """Errors of the harness itself."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result for a file."""
@@ -93,6 +99,18 @@ class Soak:
     def active(self) -> list[Started]:
         """Jobs that were not over when they were last looked at."""
         return [job for job_id, job in self.jobs.items() if job_id not in self.ended]
+
+    async def lasting(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a part of the soak to its end, and again when it stumbles: what that was is told at the end."""
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                traceback.print_exc()
+                self.result.stumbles.append(f"{work.__name__}: {type(error).__name__}: {error}"[:200])
+                if len(self.result.stumbles) > MOST_STUMBLES:
+                    raise
+                await asyncio.sleep(1)
 
     async def feed(self) -> None:
         """Keep the queue full."""
@@ -217,9 +235,9 @@ async def run(bench: Bench, seconds: float) -> Result:
     """Run for so long, let the last jobs end, and check everything over all of it."""
     began, since = time.monotonic(), datetime.now(UTC)
     soak = Soak(bench, await asyncio.to_thread(_truths), time.monotonic() + seconds)
-    strikes = asyncio.create_task(soak.strike())
-    others = [asyncio.create_task(work()) for work in (soak.feed, soak.meddle, soak.report)]
-    # Until the last fault is over, or a bug of the harness ends one of them.
+    strikes = asyncio.create_task(soak.lasting(soak.strike))
+    others = [asyncio.create_task(soak.lasting(work)) for work in (soak.feed, soak.meddle, soak.report)]
+    # Until the last fault is over, or bugs of the harness end one of them.
     await asyncio.wait([strikes, *others], return_when=asyncio.FIRST_COMPLETED)
     for task in (strikes, *others):
         task.cancel()
@@ -247,6 +265,8 @@ def show(result: Result) -> None:
         print(f"  failed: {failure}")
     for error in result.not_done:
         print(f"  not done: {error}")
+    for error in result.stumbles:
+        print(f"  the harness stumbled: {error}")
     print(f"{len(result.broken)} broken invariants")
     for problem in result.broken:
         print(f"  {problem}")

@@ -1,19 +1,27 @@
-"""The fault matrix in small: one round each of the faults that together touch every part of the product."""
+"""The fault matrix in small: one round each of the faults that together touch every part of the product. And one
+large job that is killed ten times, for `make test-large`.
+"""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
 
 from demo.deploy import deploy
 from local_cluster.paths import own_state
-from tests.chaos import machines
+from tests.chaos import machines, truth
 from tests.chaos.catalog import chosen, run
-from tests.chaos.rounds import Bench
-from tests.cluster import REPOSITORIES
+from tests.chaos.invariants import Expected, check
+from tests.chaos.process_faults import kill_first, kill_worker
+from tests.chaos.rounds import Bench, over, repository, row, start, victim_at
+from tests.cluster import FILE_COUNT, REPOSITORIES
 
 pytestmark = pytest.mark.cluster
+
+KILLS = 10
 
 SUBSET = ("worker-killed", "pod-deleted", "postgres-killed", "operator-and-worker-killed", "cancel-worker-hangs")
 
@@ -32,4 +40,28 @@ async def test_nothing_is_lost(bench: Bench, name: str) -> None:
     (row,) = chosen(name, nodes=1)
     outcomes = await run(bench, row)
     problems = [problem for outcome in outcomes for problem in outcome.problems]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.large
+async def test_a_large_job_survives_ten_kills(bench: Bench) -> None:
+    """SIGKILL at ten random moments, of the worker and of PID 1 in turn: each repeats less than 1 % of it."""
+    folder = repository(f"killed-{FILE_COUNT}", FILE_COUNT)
+    expected = await asyncio.to_thread(truth.compute, folder)
+    since = datetime.now(UTC)
+    (job_id,) = await start(bench, [folder])
+    moments = sorted(bench.rng.uniform(0.02, 0.95) for _ in range(KILLS))
+    for number, share in enumerate(moments):
+        kill = kill_first if number % 2 else kill_worker
+        await kill(bench.cluster, [await victim_at(bench, job_id, share)])
+    await over(bench, job_id)
+
+    limit = KILLS * 0.01
+    problems = await check(
+        bench.cluster, bench.facts, bench.pods, [Expected(job_id, expected, repeated_limit=limit)], since
+    )
+    job = await row(bench.facts, job_id)
+    repeated = job["files_repeated"] / job["files_total"]
+    print(f"\n{KILLS} kills at {[round(share, 2) for share in moments]}: {repeated:.2%} of the files repeated, "
+          f"{job['attempt']} attempts, {job['failures']} failures")  # fmt: skip
     assert not problems, "\n".join(problems)

@@ -11,6 +11,9 @@ from codebase_index.store.batch import Indexed, Item
 from codebase_indexer.files import Processor
 from tests.chaos.facts import Facts
 
+_AT_ONCE = 200
+"""Files whose chunks and vectors are in memory: some 10 MB."""
+
 Digests = dict[str, str]
 """Path relative to the repository, to a digest over its chunks: lines, symbol, text and vector."""
 
@@ -36,8 +39,11 @@ def compute(folder: Path) -> Digests:
     processor = Processor("", StaticEmbedder.load())
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     items = [Item(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)]
-    results = processor.process(folder, items, {}).results
-    return {file.path: _digest(file) for file in results if isinstance(file, Indexed)}
+    digests = {}
+    for begin in range(0, len(items), _AT_ONCE):
+        results = processor.process(folder, items[begin : begin + _AT_ONCE], {}).results
+        digests |= {file.path: _digest(file) for file in results if isinstance(file, Indexed)}
+    return digests
 
 
 async def stored(facts: Facts, job_id: UUID) -> Digests:
