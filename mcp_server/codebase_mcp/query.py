@@ -43,7 +43,7 @@ class Query:
         code |= {name for name in names[1:] if _LOOKS_LIKE_CODE.search(name)}
         return cls(
             code_names=frozenset(code),
-            plain_words=frozenset(names) - code - _STOP_WORDS,
+            plain_words=frozenset(names) - code,
             stems=frozenset(map(root, asked - _STOP_WORDS)),
             is_one_name=one,
             wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),
