@@ -3,9 +3,11 @@
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
 The server runs as it ships, in a process of its own. The clients share another, and the machine's processors with
-it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. The
-questions are names that the code defines, sentences of its comments, and some that are nasty; before the first is
-measured, others warm the server and the database up. With --writers the same once more while so many jobs index.
+it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. Then once
+more with a second server (`server.replicas: 2`), and with clients that think for a second before each question,
+as agents do. The questions are names that the code defines, sentences of its comments, and some that are nasty;
+before the first is measured, others warm the servers and the database up. With --writers the same once more while
+so many jobs index.
 """
 
 import argparse
@@ -30,6 +32,9 @@ from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
 from bench.status_latency import call, start_server, start_worker, until_ready
 from codebase_index.store.database import Database
 
+THINKS_SECONDS = 1.0
+"""Of an agent between two questions, at the least."""
+
 
 async def main() -> None:
     """Start everything, measure, print."""
@@ -49,29 +54,31 @@ async def main() -> None:
 
 async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the latencies: of the first questions after a start of the server and the database, and by number of
-    clients, without and with writing jobs.
+    clients, without and with writing jobs, and from two servers.
     """
     database = await Database.open(dsn, name="bench", size=2, timeout=120)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
     before = [*await symbols(database, 100, part=1), *await sentences(database, 100, part=1), *QUESTIONS, *NASTY]
     asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
-    process, url = start_server(dsn, scratch)
-    server = Server(database, url, process.pid)
     figures: dict[str, Any] = {"chunks": chunks}
+
+    async def ask(servers: Servers, clients: Sequence[int], pause: float = 0.0) -> dict[str, dict[str, float]]:
+        return {str(n): await servers.ask(asked, n, options.queries, pause) for n in clients}
+
     try:
-        await until_ready(url, process, jobs=0)
-        figures["latency_ms_cold"] = await server.ask(before, 1, 40)
-        await server.ask(before, 2, len(before))  # warms up, with other questions
-        figures["latency_ms"] = {str(n): await server.ask(asked, n, options.queries) for n in options.clients}
-        if options.writers:
-            async with writing(database, dsn, scratch, options.writers):
-                figures["latency_ms_while_writing"] = {
-                    str(n): await server.ask(asked, n, options.queries) for n in options.clients
-                }
+        async with started(database, dsn, scratch, 1) as one:
+            figures["latency_ms_cold"] = await one.ask(before, 1, 40)
+            await one.ask(before, 2, len(before))  # warms up, with other questions
+            figures["latency_ms"] = await ask(one, options.clients)
+            figures["latency_ms_with_pauses"] = await ask(one, [10], THINKS_SECONDS)
+            if options.writers:
+                async with writing(database, dsn, scratch, options.writers):
+                    figures["latency_ms_while_writing"] = await ask(one, options.clients)
+        async with started(database, dsn, scratch, 2) as two:
+            await two.ask(before, 2, len(before))
+            figures["latency_ms_two_servers"] = await ask(two, options.clients)
     finally:
-        process.kill()
-        process.wait()
         await database.close()
     return figures
 
@@ -93,16 +100,33 @@ async def writing(database: Database, dsn: str, scratch: Path, jobs: int) -> Asy
             await connection.execute("DELETE FROM indexes WHERE source LIKE $1", f"{scratch}/%", timeout=600)
 
 
+@contextlib.asynccontextmanager
+async def started(database: Database, dsn: str, scratch: Path, count: int) -> AsyncIterator["Servers"]:
+    """Lend so many fresh servers."""
+    processes = [start_server(dsn, scratch) for _ in range(count)]
+    try:
+        for process, url in processes:
+            await until_ready(url, process, jobs=0)
+        yield Servers(database, [url for _, url in processes], [process.pid for process, _ in processes])
+    finally:
+        for process, _ in processes:
+            process.kill()
+            process.wait()
+
+
 @dataclass(frozen=True)
-class Server:
-    """The server that is asked, and the database that it asks."""
+class Servers:
+    """The servers that are asked, each by its share of the clients, and the database that they ask."""
 
     database: Database
-    url: str
-    pid: int
+    urls: Sequence[str]
+    pids: Sequence[int]
 
-    async def ask(self, queries: Sequence[str], clients: int, each: int) -> dict[str, float]:
-        """Let clients ask so many questions each; return percentiles, and the processor time of a question."""
+    async def ask(self, queries: Sequence[str], clients: int, each: int, pause: float = 0.0) -> dict[str, float]:
+        """Let clients ask so many questions each, after so many seconds' thought on average.
+
+        Return percentiles, and the processor time of a question.
+        """
         answers: list[float] = []
         refused = 0
 
@@ -110,9 +134,11 @@ class Server:
             nonlocal refused
             # One connection a client. Not the SDK's client, which costs about as much as the server that it asks.
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-                for query in random.Random(number).sample(queries, k=each):
+                rng, url = random.Random(number), self.urls[number % len(self.urls)]
+                for query in rng.sample(queries, k=each):
+                    await asyncio.sleep(rng.uniform(0, 2 * pause))
                     asked_at = time.perf_counter()
-                    answer = await call(session, self.url, "modern", "search_code", query=query)
+                    answer = await call(session, url, "modern", "search_code", query=query)
                     answers.append(1000 * (time.perf_counter() - asked_at))
                     refused += "results" not in answer  # too busy, as the answer says
 
@@ -127,16 +153,17 @@ class Server:
             **{part: 1000 * (after[part] - used[part]) / len(answers) for part in after},
         }  # fmt: skip
         rounded = {name: round(value, 1) for name, value in found.items()}
-        print(clients, "clients:", rounded, flush=True)
+        thinking = f" that think for {pause:g} s" if pause else ""
+        print(f"{clients} clients{thinking}, {len(self.urls)} servers: {rounded}", flush=True)
         return rounded
 
     async def _cpu(self) -> dict[str, float]:
-        """Return the processor seconds of the server, of these clients, and of the server's connections."""
+        """Return the processor seconds of the servers, of these clients, and of the servers' connections."""
         query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'codebase-mcp-server'"
         async with self.database.connection() as connection:
             backends = [row["pid"] for row in await connection.fetch(query)]
         return {
-            "cpu_server": sum(psutil.Process(self.pid).cpu_times()[:2]),
+            "cpu_server": sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in self.pids),
             "cpu_clients": time.process_time(),
             "cpu_postgres": sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in backends),
         }
