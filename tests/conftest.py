@@ -9,10 +9,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from codebase_index.store.database import Database
 
 pytest_plugins = ["tests.cluster"]
+
+# How long an example takes says how busy the machine is. The rest stays as it is: in CI the same in every run.
+settings.register_profile("any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def rank(job_: Job) -> tuple[int, float]:
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_plan_never_admits_above_the_limit_nor_two_jobs_of_one_repository(world: Simulation) -> None:
     snapshot = world.snapshot()
     admitted = [a.job for a in plan(snapshot) if isinstance(a, do.Admit)]
@@ -95,7 +95,7 @@ def test_a_plan_never_admits_above_the_limit_nor_two_jobs_of_one_repository(worl
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nobody_is_admitted_before_somebody_who_was_first(world: Simulation) -> None:
     snapshot = world.snapshot()
     admitted = [a.job for a in plan(snapshot) if isinstance(a, do.Admit)]
@@ -109,7 +109,7 @@ def test_nobody_is_admitted_before_somebody_who_was_first(world: Simulation) -> 
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_was_carried_out_is_not_planned_again(world: Simulation) -> None:
     done: list[do.Action] = []
     for _ in range(8):
@@ -125,7 +125,7 @@ def test_what_was_carried_out_is_not_planned_again(world: Simulation) -> None:
 
 
 @given(worlds())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_from_any_state_every_job_comes_to_its_end(world: Simulation) -> None:
     world.settle()
     for job_ in list(world.jobs.values()):

@@ -285,7 +285,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+TestLife.settings = settings(max_examples=80, stateful_step_count=25)
 
 
 def test_first_in_first_out_within_a_priority() -> None:
