@@ -38,8 +38,11 @@ def tokens(text: str) -> int:
 def fitting(results: Sequence[SearchResult]) -> int:
     """Return how many of the first results fit an answer, at least one."""
     room = MAX_ANSWER_TOKENS - _BESIDE_RESULTS_TOKENS
-    for kept, result in enumerate(results):
-        room -= tokens(result.model_dump_json())
+    written = [result.model_dump_json() for result in results]
+    if sum(map(len, written)) <= room:  # no token is less than a character
+        return len(results)
+    for kept, text in enumerate(written):
+        room -= tokens(text)
         if room < 0:
             return max(kept, 1)
     return len(results)

@@ -1,6 +1,7 @@
 """The best part of a chunk: pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 
 from codebase_index.text import terms
 
@@ -17,38 +18,49 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
     """
     room = min(room, MAX_CHARACTERS)
     lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
-    found = [_held(line, asked) for line in lines]
-    best, best_hits = (0, _end(lines, 0, room)), -1
-    for first in range(len(lines)):
-        end = _end(lines, first, room)
-        hits = sum(found[first:end])
-        if hits > best_hits:
-            best, best_hits = (first, end), hits
-        if end == len(lines):
-            break
-    first, end = best
+    found = _held(lines, asked)
+    hits = list(accumulate(found, initial=0))
+    # max() keeps the first of equals.
+    first, end = max(_windows(lines, room), key=lambda window: hits[window[1]] - hits[window[0]])
     return first, "\n".join(lines[first:end])[:room]
 
 
-def _held(line: str, asked: Collection[str]) -> int:
-    """Return how many of the query's terms a line holds."""
-    lowered = line.casefold()
+def _held(lines: Sequence[str], asked: Collection[str]) -> list[int]:
+    """Return how many of the query's terms each line holds."""
     # Most lines hold the letters of none. Other scripts have other forms of the same letters.
-    if line.isascii() and not any(term in lowered for term in asked):
-        return 0
-    return len(set(terms(line)).intersection(asked))
+    text = "\n".join(lines).casefold()
+    letters = [term for term in asked if term in text]
+    found = []
+    for line in lines:
+        lowered = line.casefold()
+        for term in letters:
+            if term in lowered:
+                break
+        else:
+            if line.isascii():
+                found.append(0)
+                continue
+        found.append(len(set(terms(line)).intersection(asked)))
+    return found
 
 
 def head(text: str, room: int) -> str:
     """Return the first lines that fit `room` characters; at least one, cut if it is longer."""
     lines = text.split("\n")
-    return "\n".join(lines[: _end(lines, 0, min(room, MAX_CHARACTERS))])[:room]
+    _, end = next(_windows(lines, min(room, MAX_CHARACTERS)))
+    return "\n".join(lines[:end])[:room]
 
 
-def _end(lines: list[str], first: int, room: int) -> int:
-    """Return the line after the window that starts at `first`: as many lines as fit, at least one."""
-    size, end = len(lines[first]), first + 1
-    while end < len(lines) and end - first < MAX_LINES and size + 1 + len(lines[end]) <= room:
-        size += 1 + len(lines[end])
-        end += 1
-    return end
+def _windows(lines: Sequence[str], room: int) -> Iterator[tuple[int, int]]:
+    """Yield as many lines as fit from each line on, at least one, up to the first window that reaches the end."""
+    end, size = 0, -1  # the characters of lines[first:end] with a newline between them
+    for first in range(len(lines)):
+        while end < len(lines) and (
+            end == first or (end - first < MAX_LINES and size + 1 + len(lines[end]) <= room)
+        ):
+            size += 1 + len(lines[end])
+            end += 1
+        yield first, end
+        if end == len(lines):
+            return
+        size -= len(lines[first]) + 1

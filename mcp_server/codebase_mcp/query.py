@@ -23,7 +23,12 @@ class Query:
 
     code_names: frozenset[str]
     plain_words: frozenset[str]
+    terms: frozenset[str]
+    """What the lexical index would look for, less the words that stand everywhere, unless there are no others."""
+
     stems: frozenset[str]
+    """The same by their roots; none where all words stand everywhere."""
+
     is_one_name: bool
     wants: frozenset[paths.Kind]
     """Kinds of files that count less, except when the query asks for them."""
@@ -44,6 +49,7 @@ class Query:
         return cls(
             code_names=frozenset(code),
             plain_words=frozenset(names) - code,
+            terms=asked - _STOP_WORDS or asked,
             stems=frozenset(map(root, asked - _STOP_WORDS)),
             is_one_name=one,
             wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),

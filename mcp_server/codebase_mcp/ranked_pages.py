@@ -46,7 +46,7 @@ class RankedPages:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         found = await self._candidates(request, searched)
         ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
-        results = _results(ranked, sources_of(searched), frozenset(terms(request.query)))
+        results = _results(ranked, sources_of(searched), Query.of(request.query).terms)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)

@@ -81,15 +81,22 @@ class _Held(dict[str, frozenset[str]]):
 def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> float:
     """Points for names that the query spells out, and for those that consist of its words."""
     exact = max(
-        factor * points * (not wanted.isdisjoint(found))
-        for wanted, factor in ((asked.code_names, 1.0), (asked.plain_words, weights.plain_word))
-        for found, points in (
-            (names.types, weights.type_defined),
-            (names.others, weights.name_defined),
-            (names.reexported, weights.reexported),
-        )
+        _points(asked.code_names, names, weights), weights.plain_word * _points(asked.plain_words, names, weights)
     )
-    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
+    defined = names.defined
+    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(defined)) if defined else exact
+
+
+def _points(wanted: frozenset[str], names: Names, weights: Weights) -> float:
+    """Points for the best that a chunk does with a name: define it as a type, define it at all, pass it on."""
+    points = 0.0
+    if not wanted.isdisjoint(names.types):
+        points = weights.type_defined
+    if not wanted.isdisjoint(names.others):
+        points = max(points, weights.name_defined)
+    if not wanted.isdisjoint(names.reexported):
+        points = max(points, weights.reexported)
+    return points
 
 
 def coverage(asked: Query, bag: frozenset[str], rare: Rarity, weights: Weights) -> float:
