@@ -18,8 +18,6 @@ with warnings.catch_warnings():
 PARSE_SECONDS = 5.0
 """A file of the largest size indexed parses in 0.2 s; one that takes this long defeats the parser."""
 
-_READ_BYTES = 65_536
-
 
 @dataclass(frozen=True)
 class Grammar:
@@ -44,18 +42,25 @@ class Grammar:
         """Return the syntax tree, or None when parsing takes longer than PARSE_SECONDS."""
         deadline = time.monotonic() + PARSE_SECONDS
 
-        def read(offset: int, _point: object) -> bytes:
-            return data[offset : offset + _READ_BYTES]
-
         def late(_offset: int, _has_error: bool) -> bool:
             return time.monotonic() > deadline
 
+        # tree-sitter 0.26 never lets go of what it was given to read. A view that is released holds no data.
+        views: list[memoryview] = []
+
+        def read(offset: int, _point: object) -> memoryview:
+            views.append(memoryview(data)[offset:])
+            return views[-1]
+
         try:
             # The callback of progress works only together with the one that reads.
-            return self.parser.parse(read, progress_callback=late)
+            return self.parser.parse(read, progress_callback=late)  # type: ignore[arg-type]
         except ValueError:
             self.parser.reset()  # else the next file would continue this one
             return None
+        finally:
+            for view in views:
+                view.release()
 
     def name(self, node: Node, data: bytes) -> names.Named | None:
         """Return name and kind of a definition in a file's `data`; None if it has no name or is none after all."""
