@@ -54,7 +54,7 @@ class Grammar:
 
         try:
             # The callback of progress works only together with the one that reads.
-            return self.parser.parse(read, progress_callback=late)  # type: ignore[arg-type]
+            return self.parser.parse(read, progress_callback=late)
         except ValueError:
             self.parser.reset()  # else the next file would continue this one
             return None
