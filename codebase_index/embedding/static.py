@@ -16,11 +16,11 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from codebase_index.embedding.protocol import Traits, Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER, static_name
+from codebase_index.embedding.sparse import sum_rows
 from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import WordPiece
 from codebase_index.vocabulary import Numbered, Vocabulary
@@ -128,9 +128,9 @@ class StaticEmbedder:
     def _sum_numbered(self, numbered: Numbered) -> Vectors:
         kept = numbered.numbers < self._summed
         if kept.all():
-            return _sum_rows(numbered.numbers, numbered.ends, self._word_sums[: self._summed])
+            return sum_rows(numbered.numbers, numbered.ends, self._word_sums[: self._summed])
         ends = np.append(0, np.cumsum(kept))[numbered.ends]
-        sums = _sum_rows(numbered.numbers[kept], ends, self._word_sums[: self._summed])
+        sums = sum_rows(numbered.numbers[kept], ends, self._word_sums[: self._summed])
         # More words than are kept: those of one huge list of words, and then of each batch until there is room.
         ends = numbered.ends - ends
         rest = [self.vocabulary.words[number] for number in numbered.numbers[~kept].tolist()]
@@ -165,7 +165,7 @@ class StaticEmbedder:
         ends = np.cumsum([0, *map(len, texts)])
         tokens = np.fromiter(chain.from_iterable(texts), np.int32, ends[-1])
         distinct, rows = np.unique(tokens, return_inverse=True)
-        return _sum_rows(rows, ends, self._vectors[distinct].astype(np.float32))
+        return sum_rows(rows, ends, self._vectors[distinct].astype(np.float32))
 
 
 class _Tokens(dict[str, list[int]]):
@@ -178,13 +178,6 @@ class _Tokens(dict[str, list[int]]):
     def __missing__(self, word: str) -> list[int]:
         self[word] = tokens = self._pieces.tokens(word)
         return tokens
-
-
-def _sum_rows(rows: NDArray[np.integer], ends: NDArray[np.int64], table: Vectors) -> Vectors:
-    """Return sums of rows of the table: sum `i` is of ``rows[ends[i]:ends[i + 1]]``, with repetition."""
-    counts = csr_array((np.ones(len(rows), np.float32), rows, ends), shape=(len(ends) - 1, len(table)))
-    sums: Vectors = counts @ table
-    return sums
 
 
 def _divide(text: str) -> tuple[str, str | None]:
