@@ -8,8 +8,10 @@ dense table of word sums. The order of tokens does not matter to a sum, so the r
 equal up to rounding.
 """
 
+import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Self
@@ -50,18 +52,18 @@ class StaticEmbedder:
         self,
         name: str,
         vectors: NDArray[np.float16],
-        tokenizer: Tokenizer,
+        tokenizer: str,
         vocabulary: Vocabulary,
     ) -> None:
-        """Take a token table of shape (tokens, dimension) and the tokenizer whose ids are its rows.
+        """Take a token table of shape (tokens, dimension) and the tokenizer, as JSON, whose ids are its rows.
 
         The sums of as many words as the vocabulary keeps are kept, too: 1 KB each.
         """
         self.name = name
         self.traits = Traits(batch_texts=_BATCH_TEXTS)
         self._vectors = vectors
-        self._tokenizer = tokenizer
-        self._pieces = WordPiece(tokenizer.get_vocab())
+        self._tokenizer_json = tokenizer
+        self._pieces = WordPiece(json.loads(tokenizer)["model"]["vocab"])
         self._tokens = _Tokens(self._pieces)
         self.vocabulary = vocabulary
         # Pages of an empty array cost no memory until they are written: the table grows with the vocabulary.
@@ -78,9 +80,14 @@ class StaticEmbedder:
         """
         folder = folder or STATIC_FOLDER
         name = static_name(folder)
-        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(name, vectors, tokenizer, Vocabulary())
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The real tokenizer, opened when a text first needs it: most never do."""
+        return Tokenizer.from_str(self._tokenizer_json)
 
     @property
     def dimension(self) -> int:
@@ -158,7 +165,7 @@ class StaticEmbedder:
     def _sum_odd(self, texts: Sequence[str]) -> Vectors:
         """Sum by the real tokenizer: right for every script, and slow."""
         # One by one, because the batch call starts threads, and a process with threads must not fork.
-        encodings = [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        encodings = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return self._sum_tokens([encoding.ids for encoding in encodings])
 
     def _sum_tokens(self, texts: Sequence[Sequence[int]]) -> Vectors:

@@ -45,7 +45,7 @@ def test_a_batch_gives_what_single_texts_give(embedder: StaticEmbedder, golden: 
 
 @pytest.mark.parametrize("kept_words", [0, 1, 40, 120], ids=["none fits", "one fits", "some fit", "most fit"])
 def test_a_small_vocabulary_changes_nothing(embedder: StaticEmbedder, golden: Vectors, kept_words: int) -> None:
-    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer, Vocabulary(kept_words))
+    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer_json, Vocabulary(kept_words))
     for text, vector in zip(TEXTS, golden, strict=True):
         assert small.embed_query(text) @ vector > EQUAL
     assert (np.sum(small.embed_documents(TEXTS) * golden, axis=1) > EQUAL).all()
@@ -67,7 +67,7 @@ def test_every_text_gets_a_unit_vector(embedder: StaticEmbedder, text: str) -> N
 
 @given(text=st.text(st.characters(max_codepoint=0x2FF)))
 def test_the_fast_way_equals_the_real_tokenizer(embedder: StaticEmbedder, text: str) -> None:
-    ids = embedder._tokenizer.encode(text, add_special_tokens=False).ids
+    ids = embedder.tokenizer.encode(text, add_special_tokens=False).ids
     expected = embedder._vectors[ids].astype(np.float32).sum(axis=0)
     length = float(np.linalg.norm(expected))
     if length > 0.0:
@@ -77,8 +77,8 @@ def test_the_fast_way_equals_the_real_tokenizer(embedder: StaticEmbedder, text: 
 @settings(deadline=None)
 @given(word=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=120))
 def test_wordpiece_equals_the_real_tokenizer(embedder: StaticEmbedder, word: str) -> None:
-    unknown = embedder._tokenizer.token_to_id("[UNK]")
-    ids = embedder._tokenizer.encode(word, add_special_tokens=False).ids
+    unknown = embedder.tokenizer.token_to_id("[UNK]")
+    ids = embedder.tokenizer.encode(word, add_special_tokens=False).ids
     assert embedder._pieces.tokens(word) == [i for i in ids if i != unknown]
 
 
