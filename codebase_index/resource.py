@@ -69,7 +69,7 @@ class Resources(_Model):
     cpu: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?m?$")
     """Cores, such as 2 or 1500m: one process for each."""
     memory: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(Mi|Gi)$")
-    """Memory, such as 4Gi: up to 700 MB for each process."""
+    """Memory, such as 4Gi: up to 300 MB for each process, and 250 MB."""
 
 
 class IndexingJobSpec(_Model):
