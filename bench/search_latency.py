@@ -121,8 +121,10 @@ async def repeat(database: Database, number: int) -> None:
             " OVERRIDING SYSTEM VALUE SELECT o.new, index_id, $1 || path, language, blob, size,"
             " fingerprint, chunks, job_id FROM files f JOIN old o USING (id)", prefix)  # fmt: skip
         await connection.execute(
-            "INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text)"
-            " SELECT c.id + $1, index_id, o.new, start_line, end_line, symbol, text FROM chunks c"
+            "INSERT INTO chunks"
+            " (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)"
+            " SELECT c.id + $1, index_id, o.new, start_line, end_line, symbol, text, kind, defines, names, kinds"
+            " FROM chunks c"
             " JOIN old o ON o.id = c.file_id", shift)  # fmt: skip
         rows = await connection.fetch(
             "SELECT chunk_id, e.index_id, model, embedding FROM embeddings e JOIN chunks c ON c.id = chunk_id"
