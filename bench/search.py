@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.search import Search
 from codebase_index.text import terms
+from codebase_mcp.models import SearchResult
 from codebase_mcp.query import Query
 from codebase_mcp.ranked_pages import CANDIDATES_OF_EACH_ARM
 from codebase_mcp.request import SearchRequest
@@ -76,20 +78,33 @@ async def evaluate(corpora: list[retrieval.Corpus], dsn: str) -> tuple[retrieval
     """Return the figures of the server's answers, and every query's candidates."""
     database = await Database.open(dsn, name="bench")
     await database.migrate()
-    service = SearchService.over(database, factory.by_name)
-    scores, cases = [], []
     for corpus in corpora:
         await index(database, dsn, corpus.folder)
-        for question in corpus.questions:
-            answer = await service.search(
-                SearchRequest(question.text, repos=(str(corpus.folder),), limit=retrieval.TOP)
-            )
-            results = [(r.path, r.start_line, r.end_line) for r in answer.results]
-            scores.append((corpus.name, question.category, retrieval.ndcg(results, question.targets)))
-            cases.append(await _case(database, corpus, question))
+    service = SearchService.over(database, factory.by_name)
+    figures = await judge(
+        service, corpora,
+        lambda corpus, text: SearchRequest(text, repos=(str(corpus.folder),), limit=retrieval.TOP),
+    )  # fmt: skip
+    cases = [await _case(database, corpus, question) for corpus in corpora for question in corpus.questions]
     service.close()
     await database.close()
-    return retrieval.Figures.of(scores), cases
+    return figures, cases
+
+
+async def judge(
+    service: SearchService,
+    corpora: Sequence[retrieval.Corpus],
+    request_of: Callable[[retrieval.Corpus, str], SearchRequest],
+    path_of: Callable[[retrieval.Corpus, SearchResult], str] = lambda corpus, result: result.path,
+) -> retrieval.Figures:
+    """Ask every question of every corpus and judge the answers. `path_of` gives a result's path in its corpus."""
+    scores = []
+    for corpus in corpora:
+        for question in corpus.questions:
+            answer = await service.search(request_of(corpus, question.text))
+            found = [(path_of(corpus, r), r.start_line, r.end_line) for r in answer.results]
+            scores.append((corpus.name, question.category, retrieval.ndcg(found, question.targets)))
+    return retrieval.Figures.of(scores)
 
 
 @lru_cache

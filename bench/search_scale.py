@@ -11,17 +11,20 @@ import argparse
 import asyncio
 import json
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import retrieval
 from bench.figures import merge
 from bench.postgres import postgres
-from bench.search import index, summary
+from bench.search import index, judge, summary
 from codebase_index.embedding import factory
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.vector_indexes import VectorIndexes
+from codebase_mcp.models import SearchResult
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.search import SearchService
 
@@ -60,27 +63,22 @@ async def measure(corpora: list[retrieval.Corpus], mixed: Path, dsn: str) -> dic
         ("everything, filtered", (), True),
         ("everything", (), False),
     ):
-        scores = []
-        for corpus in corpora:
-            for question in corpus.questions:
-                path = f"{corpus.name}/" if filtered else None
-                answer = await service.search(
-                    SearchRequest(question.text, repos=repos, path=path, limit=retrieval.TOP)
-                )
-                found = [
-                    (
-                        r.path.removeprefix(f"{corpus.name}/") if r.repository in (None, str(mixed)) else "",
-                        r.start_line,
-                        r.end_line,
-                    )
-                    for r in answer.results
-                ]
-                scores.append((corpus.name, question.category, retrieval.ndcg(found, question.targets)))
-        figures[name] = summary(retrieval.Figures.of(scores))
+        asked = await judge(service, corpora, partial(_request, repos, filtered), partial(_path, str(mixed)))
+        figures[name] = summary(asked)
         print(name, figures[name], flush=True)
     service.close()
     await database.close()
     return figures
+
+
+def _request(repos: Sequence[str], filtered: bool, corpus: retrieval.Corpus, text: str) -> SearchRequest:
+    path = f"{corpus.name}/" if filtered else None
+    return SearchRequest(text, repos=tuple(repos), path=path, limit=retrieval.TOP)
+
+
+def _path(mixed: str, corpus: retrieval.Corpus, result: SearchResult) -> str:
+    """Return a result's path in its corpus; empty for those of other repositories, which count as wrong."""
+    return result.path.removeprefix(f"{corpus.name}/") if result.repository in (None, mixed) else ""
 
 
 if __name__ == "__main__":
