@@ -1,7 +1,7 @@
 """Sums of rows of a table, by the one compiled kernel of SciPy that this takes.
 
 The kernel is loaded by itself: `import scipy.sparse` also imports all of NumPy, its testing tools and its Fortran
-compiler included, which is a third of the start of each worker process, and 40 MB of it.
+compiler included, which is a third of the start of each worker process, and 15 MB of it.
 """
 
 import importlib.util

@@ -33,14 +33,8 @@ def _held(lines: Sequence[str], asked: Collection[str]) -> list[int]:
     found = []
     for line in lines:
         lowered = line.casefold()
-        for term in letters:
-            if term in lowered:
-                break
-        else:
-            if line.isascii():
-                found.append(0)
-                continue
-        found.append(len(set(terms(line)).intersection(asked)))
+        may_hold = not line.isascii() or any(term in lowered for term in letters)
+        found.append(len(set(terms(line)).intersection(asked)) if may_hold else 0)
     return found
 
 
