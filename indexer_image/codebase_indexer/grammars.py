@@ -76,7 +76,7 @@ class Grammar:
 @cache
 def load(name: str) -> Grammar:
     """Return the grammar of this name; it is compiled into an installed package, nothing is downloaded."""
-    language = get_language(name)  # type: ignore[arg-type]
+    language = get_language(name)  # type: ignore[arg-type]  # the pack lists its names as literals
     continued = syntax.CONTINUED if name in syntax.HIDDEN_BODIES else ""
     definitions = _definitions(language, syntax.DEFINITIONS[syntax.SAME_AS.get(name, name)])
     wrappers = frozenset(_ids(language, syntax.WRAPPERS))

@@ -44,9 +44,10 @@ class RankedPages:
 
     async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
-        found = await self._candidates(request, searched)
+        query = Query.of(request.query)
+        found = await self._candidates(request, query, searched)
         ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
-        results = _results(ranked, sources_of(searched), Query.of(request.query).terms)
+        results = _results(ranked, sources_of(searched), query.terms)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
@@ -54,18 +55,19 @@ class RankedPages:
         more = hits and cursor.offset + len(hits) < len(found)
         return Page(hits, hits[-1].after if more else None)
 
-    async def _candidates(self, request: SearchRequest, searched: Sequence[IndexRow]) -> list[Candidate]:
+    async def _candidates(
+        self, request: SearchRequest, query: Query, searched: Sequence[IndexRow]
+    ) -> list[Candidate]:
         of_model: dict[str, list[int]] = defaultdict(list)
         for index in searched:
             if index.model is not None:  # else nothing is stored in it yet
                 of_model[index.model].append(index.id)
         found: list[Candidate] = []
         asked = list(dict.fromkeys(terms(request.query)))
-        names = Query.of(request.query).sought
         for model, ids in of_model.items():
             found += await self._search.candidates(
                 ids, model=model, vector=await self._embed(model, request.query), terms=asked,
-                names=names, filters=request.filters, limit=CANDIDATES_OF_EACH_ARM,
+                names=query.sought, filters=request.filters, limit=CANDIDATES_OF_EACH_ARM,
             )  # fmt: skip
         return found
 

@@ -139,7 +139,7 @@ async def start(bench: Bench, folders: Sequence[Path] = ()) -> list[UUID]:
     folders = folders or bench.repositories
     await bench.facts.fetch("TRUNCATE chaos.changes, chaos.writes")
     await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, folders)])
-    active = [job["id"] for job in await _jobs(bench) if JobState(job["state"]) not in FINAL]
+    active = [job["id"] for job in await _jobs(bench, folders) if JobState(job["state"]) not in FINAL]
     assert not active, f"jobs of an earlier round are still active: {active}"
     return [await _start(bench.cluster, folder) for folder in folders]
 
@@ -199,13 +199,11 @@ async def _all(*strikes: Awaitable[Strike]) -> list[Strike]:
 
 async def over_all(bench: Bench) -> None:
     """Wait until no job of the bench's repositories is active."""
-    await asyncio.gather(*(over(bench, job["id"]) for job in await _jobs(bench)))
+    await asyncio.gather(*(over(bench, job["id"]) for job in await _jobs(bench, bench.repositories)))
 
 
-async def _jobs(bench: Bench) -> Sequence[Any]:
-    return await bench.facts.fetch(
-        "SELECT * FROM jobs WHERE source = ANY ($1::text[])", [*map(str, bench.repositories)]
-    )
+async def _jobs(bench: Bench, folders: Sequence[Path]) -> Sequence[Any]:
+    return await bench.facts.fetch("SELECT * FROM jobs WHERE source = ANY ($1::text[])", [*map(str, folders)])
 
 
 async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Strike:
