@@ -191,15 +191,17 @@ def pod_watch() -> Iterator[Callable[[], PodHistory]]:
     pods = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={selector}"
     listed = json.loads(kubectl("get", "--raw", pods))
     path = f"{pods}&watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
-    with tempfile.TemporaryFile("w+") as stream:
+    # Read through a file of its own: one that is shared with kubectl shares its place too, and seeking
+    # to the start would make kubectl write there.
+    with tempfile.NamedTemporaryFile("w") as stream:
         watch = subprocess.Popen([tool_path("kubectl"), "get", "--raw", path], stdout=stream, env=environment())
 
         def history() -> PodHistory:
             time.sleep(1)  # what has happened is on its way
             assert watch.poll() is None, "the watch has ended early"
-            stream.seek(0)
             before = [{"type": "BEFORE", "object": pod} for pod in listed["items"]]
-            return PodHistory(before + [json.loads(line) for line in stream if line.endswith("\n")])
+            with open(stream.name) as told:
+                return PodHistory(before + [json.loads(line) for line in told if line.endswith("\n")])
 
         try:
             yield history
