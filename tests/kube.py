@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from codebase_index.job import GROUP, KIND, LABEL_COMPONENT, LABEL_JOB_ID, VERSION
@@ -200,7 +201,7 @@ def pod_watch() -> Iterator[Callable[[], PodHistory]]:
             time.sleep(1)  # what has happened is on its way
             assert watch.poll() is None, "the watch has ended early"
             before = [{"type": "BEFORE", "object": pod} for pod in listed["items"]]
-            with open(stream.name) as told:
+            with Path(stream.name).open() as told:
                 return PodHistory(before + [json.loads(line) for line in told if line.endswith("\n")])
 
         try:

@@ -87,6 +87,12 @@ class Work:
             count: int = await connection.fetchval(SQL["todo"], job_id)
         return count
 
+    async def repeated(self, job_id: UUID, attempt: int) -> int:
+        """Count the files that were or will be started again: lost in flight when pods, or workers, ended."""
+        async with self._db.connection() as connection:
+            count: int = await connection.fetchval(SQL["repeated"], job_id, attempt)
+        return count
+
     async def skipped(self, job_id: UUID, limit: int) -> list[tuple[str, str]]:
         """Return the first skipped files as (path, reason)."""
         async with self._db.connection() as connection:

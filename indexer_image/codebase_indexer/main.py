@@ -178,7 +178,7 @@ class Attempt:
 
     async def _run(self, spec: IndexingJobSpec, checkout: Checkout, writer: Writer, packer: Packer) -> None:
         """Index what is left of the list. Only now are a model and processes needed."""
-        embedding = spec.embedding
+        embedding, attempt = spec.embedding, self.settings.attempt
         local = embedding.provider == "static"
         slow = None if local else await self._slow(spec, writer)
         model = (embedding.provider, embedding.model) if local else None
@@ -191,7 +191,8 @@ class Attempt:
         try:
             await until_available("release", pipeline.release)  # what a crashed worker of this pod held
             job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
-            flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism)
+            repeated = await until_available("count what was lost", lambda: self.work.repeated(job.id, attempt))
+            flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism, repeated)
             log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
             await pipeline.run(flight)
         except asyncio.CancelledError:

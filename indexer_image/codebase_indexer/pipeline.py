@@ -1,8 +1,9 @@
 """The way of a batch: claim, process, embed, commit; several of them side by side.
 
 What is claimed and not committed is the only work that a crash repeats, so that is kept under 1 % of the
-files. Nothing waits in queues: a lane holds one batch from its claim to its commit, which also bounds memory,
-and there is a lane more than processes, so that one lane's commit overlaps with the others' parsing.
+files, and the more a job has repeated the smaller. Nothing waits in queues: a lane holds one batch from its
+claim to its commit, which also bounds memory, and there is a lane more than processes, so that one lane's
+commit overlaps with the others' parsing.
 """
 
 import asyncio
@@ -47,14 +48,18 @@ class Flight:
     batch_files: int
 
 
-def plan_flight(files_total: int, workers: int, pods: int = 1) -> Flight:
+def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0) -> Flight:
     """Return what keeps the processes busy with less than 1 % of the files in flight, all pods together.
 
-    A small repository has one file in flight, which costs it little.
+    A small repository has one file in flight, which costs it little. `repeated` files were lost in flight before:
+    crashes share that one percent. Each may take a third of what those before it left, so that there is some for
+    the next; when nothing is left, a file for each lane.
     """
-    budget = max(1, (files_total - 1) // 100 // pods)
+    one_percent = (files_total - 1) // 100
+    budget = max(1, one_percent // pods)
+    left = (one_percent - repeated) // 3 // pods if repeated else budget
     wanted = workers + SPARE_LANES
-    batch_files = min(MAX_BATCH_FILES, max(1, budget // wanted))
+    batch_files = min(MAX_BATCH_FILES, max(1, left // wanted))
     return Flight(lanes=min(wanted, budget // batch_files), batch_files=batch_files)
 
 

@@ -156,7 +156,7 @@ async def test_a_worker_killed_again_and_again_repeats_next_to_nothing(bench: Be
     assert await asyncio.wait_for(supervisor.wait(), 120) == 0
     row = await bench.row(job)
     assert (row.state, row.files_indexed) == (JobState.COMPLETED, 500)
-    assert row.files_repeated / kills < 0.01 * 500
+    assert row.files_repeated < 0.01 * 500 + kills
     assert await bench.index_of(job) == expected
     assert row.chunks_created == len(expected)
 

@@ -202,8 +202,11 @@ async def test_a_restarted_worker_gets_back_what_its_predecessor_held(database: 
     await work.freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
     await work.claim(job_id, 1, "p1", 1)
     assert [i.path for i in await work.claim(job_id, 1, "p1", 5)] == ["b.py"]
+    assert await work.repeated(job_id, 1) == 0
     await work.release(job_id, 1, "p1")
+    assert await work.repeated(job_id, 1) == 2  # they will be
     assert [i.path for i in await work.claim(job_id, 1, "p1", 5)] == ["a.py", "b.py"]
+    assert await work.repeated(job_id, 1) == 2
 
 
 async def test_a_new_attempt_claims_what_the_old_one_held(database: Database) -> None:
@@ -212,6 +215,7 @@ async def test_a_new_attempt_claims_what_the_old_one_held(database: Database) ->
     await work.claim(job_id, 1, "p1", 1)
     await Jobs(database).fence(job_id, 2, failed=False, message="")
     await Jobs(database).claim(job_id, 2, "p2")
+    assert await work.repeated(job_id, 2) == 1
     assert [i.path for i in await work.claim(job_id, 2, "p2", 5)] == ["a.py"]
 
 

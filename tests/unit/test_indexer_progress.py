@@ -13,7 +13,7 @@ from codebase_index.store.batch import Item
 from codebase_index.store.rows import JobRow
 from codebase_indexer import progress
 from codebase_indexer.board import Board
-from codebase_indexer.pipeline import MAX_BATCH_FILES, by_bytes, plan_flight
+from codebase_indexer.pipeline import MAX_BATCH_FILES, Flight, by_bytes, plan_flight
 from codebase_indexer.progress import Pace
 
 JOB = JobRow(
@@ -76,18 +76,32 @@ def test_each_phase_keeps_to_its_part_of_the_scale(total: int, indexed: int, ski
     assert 90 <= progress.writing(0.5, "x").percent < 100
 
 
-@given(st.integers(0, 200_000), st.integers(1, 64), st.integers(1, 16))
-def test_what_is_in_flight_stays_under_one_percent(files: int, workers: int, pods: int) -> None:
-    flight = plan_flight(files, workers, pods)
+FILES, WORKERS, PODS = st.integers(0, 200_000), st.integers(1, 64), st.integers(1, 16)
+
+
+@given(FILES, WORKERS, PODS, st.integers(0, 3_000))
+def test_what_is_in_flight_stays_under_one_percent(files: int, workers: int, pods: int, repeated: int) -> None:
+    flight = plan_flight(files, workers, pods, repeated)
     assert flight.lanes >= 1
     assert 1 <= flight.batch_files <= MAX_BATCH_FILES
     in_flight = flight.lanes * flight.batch_files
     assert in_flight == 1 or in_flight * pods < files / 100
 
 
+@given(FILES, WORKERS, PODS, st.integers(1, 40))
+def test_crashes_share_one_percent(files: int, workers: int, pods: int, crashes: int) -> None:
+    repeated = 0
+    for _ in range(crashes):
+        flight = plan_flight(files, workers, pods, repeated)
+        repeated += flight.lanes * flight.batch_files * pods  # all of it is lost, in all pods
+    assert repeated <= max(0, files - 1) // 100 + crashes * flight.lanes * pods
+
+
 def test_a_large_repository_keeps_every_process_busy() -> None:
     flight = plan_flight(15_000, workers=2)
     assert (flight.lanes, flight.batch_files) == (3, 32)
+    assert plan_flight(15_000, workers=2, repeated=80).batch_files == 7
+    assert plan_flight(15_000, workers=2, repeated=1_000) == Flight(lanes=3, batch_files=1)
 
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=60))

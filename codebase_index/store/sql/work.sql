@@ -51,6 +51,13 @@ SELECT seq, path, size FROM claimed ORDER BY seq;
 -- How many files are not finished, whoever holds them.
 SELECT count(*) FROM work WHERE job_id = $1 AND state = 'todo';
 
+-- name: repeated
+-- How many files were started more than once, or were started and are held by nobody of this attempt.
+SELECT files_repeated + (
+    SELECT count(*) FROM work
+    WHERE job_id = $1 AND state = 'todo' AND starts = 1 AND (attempt IS NULL OR attempt < $2))
+FROM jobs WHERE id = $1;
+
 -- name: skipped
 -- The first skipped files with their reasons.
 SELECT path, skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' ORDER BY seq LIMIT $2;
