@@ -41,6 +41,13 @@ class Client:
         """Return when the first answer after the moment came."""
         return next((at for at, _ in self.answers[job_id] if at > moment), None)
 
+    async def until_answered(self, moment: datetime, patience: float) -> None:
+        """Wait until every job's status was told after the moment, or for so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not all(self.answered_after(job_id, moment) for job_id in self.answers):
+                    await asyncio.sleep(0.1)
+
     def wrong(self, job_id: UUID) -> list[str]:
         """Say where progress fell. Answers marked as stale come from the mirror, which may lag behind."""
         fresh = [status for _, status in self.answers[job_id] if not status.get("stale")]

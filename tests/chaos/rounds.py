@@ -116,6 +116,8 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
         else:
             strikes = await _all(*(_strike(bench, fault, [job_id]) for job_id in job_ids))
         await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
+        if fault.kills_server:  # small jobs may be over before it is back
+            await client.until_answered(strikes[0].moment, fault.limit_seconds)
     expected = [
         Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
         for job_id in job_ids
