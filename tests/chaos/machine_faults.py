@@ -12,8 +12,9 @@ from demo.deploy import NAMESPACE
 from demo.tools import kubectl
 from tests.chaos import machines
 from tests.chaos.cluster import JOBS, PODS, Cluster, Victim
-from tests.chaos.faults import Fault, nothing
+from tests.chaos.faults import Fault
 from tests.chaos.machines import CRITICAL, LOST_NODE, NODES, until
+from tests.chaos.service_faults import renew
 from tests.chaos.stops import Stop, by_mcp
 
 _NODE = f"node{LOST_NODE}"
@@ -305,6 +306,13 @@ async def undo_all(cluster: Cluster) -> None:
 
 STOPS = (Stop("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
 
+
+async def renew_all(cluster: Cluster) -> None:
+    """Replace the pods that started again: else the kubelet waits longer before the next time."""
+    for component in ("postgres", "operator", "server"):
+        await renew(component, cluster)
+
+
 FAULTS = (
     Fault(
         "node-cut-off", "node lost (network cut; comes back)", cut_node_off, reconnected, nodes=2, hits_all=True
@@ -327,7 +335,7 @@ FAULTS = (
         hits_all=True, counted_from="room is free again",
     ),
     Fault(
-        "cluster-stopped", "whole cluster stopped and started", stop_everything, nothing,
+        "cluster-stopped", "whole cluster stopped and started", stop_everything, renew_all,
         hits_all=True, counted_from="Postgres answers",
     ),
 )  # fmt: skip
