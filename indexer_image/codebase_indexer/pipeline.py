@@ -52,12 +52,12 @@ def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0
     """Return what keeps the processes busy with less than 1 % of the files in flight, all pods together.
 
     A small repository has one file in flight, which costs it little. `repeated` files were lost in flight before:
-    crashes share that one percent. Each may take a third of what those before it left, so that there is some for
+    crashes share that one percent. Each may take a quarter of what those before it left, so that there is some for
     the next; when nothing is left, a file for each lane.
     """
     one_percent = (files_total - 1) // 100
     budget = max(1, one_percent // pods)
-    left = (one_percent - repeated) // 3 // pods if repeated else budget
+    left = (one_percent - repeated) // 4 // pods if repeated else budget
     wanted = workers + SPARE_LANES
     batch_files = min(MAX_BATCH_FILES, max(1, left // wanted))
     return Flight(lanes=min(wanted, budget // batch_files), batch_files=batch_files)

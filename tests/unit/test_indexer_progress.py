@@ -100,7 +100,7 @@ def test_crashes_share_one_percent(files: int, workers: int, pods: int, crashes:
 def test_a_large_repository_keeps_every_process_busy() -> None:
     flight = plan_flight(15_000, workers=2)
     assert (flight.lanes, flight.batch_files) == (3, 32)
-    assert plan_flight(15_000, workers=2, repeated=80).batch_files == 7
+    assert plan_flight(15_000, workers=2, repeated=80).batch_files == 5
     assert plan_flight(15_000, workers=2, repeated=1_000) == Flight(lanes=3, batch_files=1)
 
 
