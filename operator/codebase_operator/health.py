@@ -65,20 +65,24 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
     crash_loop = pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff"
-    if pod.finished or crash_loop or _stays_down(pod, now, database_since):
+    if pod.finished or crash_loop or _stays_down(pod, row, now, database_since):
         return _ended(pod, now)
     if pod.running_since is not None:
         return _running(pod, row, now, database_since)
     return _starting(pod)
 
 
-def _stays_down(pod: Pod, now: datetime, database_since: datetime) -> bool:
+def _stays_down(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:
     """Whether the kubelet puts the next start of the container off: it says so 10 s later only.
 
-    Not counted from before `database_since`: when all of the cluster was down, so was the kubelet.
+    Not counted from before `database_since`: when all of the cluster was down, so was the kubelet. And when that
+    comes back, it tells seconds later than the heartbeat that the container runs again.
     """
     ended = pod.ending.at if pod.down and pod.ending else None
-    return ended is not None and now - max(ended, database_since) > RESTART_GRACE
+    if ended is None:
+        return False
+    alive = row.heartbeat_at if row.pod == pod.name and row.heartbeat_at else ended
+    return now - max(ended, alive, database_since) > RESTART_GRACE
 
 
 def _ended(pod: Pod, now: datetime) -> Diagnosis:
