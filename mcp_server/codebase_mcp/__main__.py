@@ -15,6 +15,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import KubernetesCluster
+from codebase_mcp.collector import collecting
 from codebase_mcp.health import Health
 from codebase_mcp.http import build_app, serve_http
 from codebase_mcp.jobs import JobService
@@ -59,7 +60,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client or a signal ends it."""
-    async with open_services(settings) as services:
+    async with open_services(settings) as services, collecting():
         server = build_server(services.jobs, services.search)
         if over_http:
             await serve_http(build_app(server, services.health, settings), settings)

@@ -24,6 +24,10 @@ from codebase_mcp.text_pages import TextPages
 SEARCH_PATIENCE_SECONDS = 8.0
 """Bound of a whole search, well below the shortest limit of any client (30 s)."""
 
+SEARCHES_AT_ONCE: Final = 4
+"""Further ones wait their turn, first come, first served: side by side, each would take as long as all of them.
+Half of the database's connections, so that the other tools find one."""
+
 CONTEXT_CHARACTERS: Final = 800
 
 
@@ -47,6 +51,7 @@ class SearchService:
     ) -> None:
         self._indexes = indexes
         self._search = search
+        self._turns = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._ranked = RankedPages(search, embedder_of)
         lines = TextPages(text)
         self._pages: dict[Mode, Pages] = {
@@ -65,12 +70,13 @@ class SearchService:
     async def search(self, request: SearchRequest) -> SearchAnswer:
         """Return the best places for a query, and which state of the code they are from."""
         try:
-            async with asyncio.timeout(SEARCH_PATIENCE_SECONDS):
+            async with asyncio.timeout(SEARCH_PATIENCE_SECONDS), self._turns:
                 return await self._answer(request)
         except TimeoutError as error:
             raise UserError(
                 f"unavailable: the search did not end within {SEARCH_PATIENCE_SECONDS:g} s; the database may be "
-                "busy with indexing; try again in a minute, or narrow it with repo, path or language"
+                "busy with indexing, or many search at once; try again in a minute, or narrow it with repo, path "
+                "or language"
             ) from error
 
     async def _answer(self, request: SearchRequest) -> SearchAnswer:
