@@ -25,9 +25,7 @@ async def test_what_is_kept_is_looked_at_once_and_cycles_go(monkeypatch: pytest.
         assert kept > 1000
         assert gc.get_threshold()[:2] == before[:2]
         assert gc.get_threshold()[2] > 1000 * before[2]
-        gone = weakref.ref(Node())
-        await asyncio.sleep(0.1)
-        assert gone() is None
+        await _gone(weakref.ref(Node()))
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
 
@@ -42,5 +40,13 @@ async def test_a_cycle_that_was_in_use_goes_when_all_is_looked_at(monkeypatch: p
         del node
         gc.collect()
         assert seen() is not None
-        await asyncio.sleep(1)
-        assert seen() is None
+        await _gone(seen)
+
+
+async def _gone(seen: "weakref.ref[Node]") -> None:
+    """Wait until it is; a busy machine may take its time."""
+    for _ in range(6_000):
+        if seen() is None:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the cycle is still there")
