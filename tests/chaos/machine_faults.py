@@ -296,6 +296,12 @@ async def stop_everything(cluster: Cluster, _: Sequence[Victim]) -> datetime:
     return moment
 
 
+async def renew_all(cluster: Cluster) -> None:
+    """Replace the pods that started again: else the kubelet waits longer before the next time."""
+    for component in ("postgres", "operator", "server"):
+        await renew(component, cluster)
+
+
 async def undo_all(cluster: Cluster) -> None:
     """Undo whatever any of these faults may have left, because it was interrupted."""
     await reconnected(cluster)
@@ -305,13 +311,6 @@ async def undo_all(cluster: Cluster) -> None:
 
 
 STOPS = (Stop("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
-
-
-async def renew_all(cluster: Cluster) -> None:
-    """Replace the pods that started again: else the kubelet waits longer before the next time."""
-    for component in ("postgres", "operator", "server"):
-        await renew(component, cluster)
-
 
 FAULTS = (
     Fault(

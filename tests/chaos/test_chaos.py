@@ -55,7 +55,7 @@ async def test_a_large_job_survives_ten_kills(bench: Bench) -> None:
     (job_id,) = await start(bench, [folder])
     moments = sorted(bench.rng.uniform(0.02, 0.95) for _ in range(KILLS))
     for number, share in enumerate(moments):
-        await _strike(bench, job_id, share, kill_first if number % 2 else kill_worker)
+        await _kill_at(bench, job_id, share, kill_first if number % 2 else kill_worker)
     await over(bench, job_id)
 
     problems = await check(bench.cluster, bench.facts, bench.pods, [Expected(job_id, expected)], since)
@@ -66,7 +66,7 @@ async def test_a_large_job_survives_ten_kills(bench: Bench) -> None:
     assert not problems, "\n".join(problems)
 
 
-async def _strike(bench: Bench, job_id: UUID, share: float, kill: Inject) -> None:
+async def _kill_at(bench: Bench, job_id: UUID, share: float, kill: Inject) -> None:
     """Kill what is to be killed when so much is done; after the last kill it may not be there again yet."""
     deadline = time.monotonic() + 60
     while True:
