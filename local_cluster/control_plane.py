@@ -106,6 +106,9 @@ def scheduler(state: State, hyperkube: Path) -> Program:
     flags: Flags = {
         "kubeconfig": state.folder / "scheduler.kubeconfig",
         "leader-elect": "false",
+        # A pod whose claim is bound at the very moment of its scheduling may miss that, and then waits for so
+        # long: by default five minutes, as long as an installation has.
+        "pod-max-in-unschedulable-pods-duration": "20s",
         "profiling": "false",
     }
     return _kubernetes("kube-scheduler", hyperkube, flags)
