@@ -53,14 +53,14 @@ def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0
 
     A small repository has one file in flight, which costs it little. `repeated` files were lost in flight before:
     crashes share that one percent. Each may take a quarter of what those before it left, so that there is some for
-    the next; when nothing is left, a file for each lane.
+    the next, or else a file for each lane; when less is left than there are lanes, fewer work, at last one.
     """
     one_percent = (files_total - 1) // 100
-    budget = max(1, one_percent // pods)
-    left = (one_percent - repeated) // 4 // pods if repeated else budget
+    left = max(1, (one_percent - repeated) // pods)
+    share = left // 4 if repeated else left
     wanted = workers + SPARE_LANES
-    batch_files = min(MAX_BATCH_FILES, max(1, left // wanted))
-    return Flight(lanes=min(wanted, budget // batch_files), batch_files=batch_files)
+    batch_files = min(MAX_BATCH_FILES, max(1, share // wanted))
+    return Flight(lanes=min(wanted, left // batch_files), batch_files=batch_files)
 
 
 def by_bytes(items: Sequence[Item], limit: int = MAX_BATCH_BYTES) -> Iterator[list[Item]]:

@@ -94,14 +94,15 @@ def test_crashes_share_one_percent(files: int, workers: int, pods: int, crashes:
     for _ in range(crashes):
         flight = plan_flight(files, workers, pods, repeated)
         repeated += flight.lanes * flight.batch_files * pods  # all of it is lost, in all pods
-    assert repeated <= max(0, files - 1) // 100 + crashes * flight.lanes * pods
+    # When nothing is left of it, a crash costs each pod one file.
+    assert repeated <= max(0, files - 1) // 100 + crashes * pods
 
 
 def test_a_large_repository_keeps_every_process_busy() -> None:
     flight = plan_flight(15_000, workers=2)
     assert (flight.lanes, flight.batch_files) == (3, 32)
     assert plan_flight(15_000, workers=2, repeated=80).batch_files == 5
-    assert plan_flight(15_000, workers=2, repeated=1_000) == Flight(lanes=3, batch_files=1)
+    assert plan_flight(15_000, workers=2, repeated=148) == Flight(lanes=1, batch_files=1)
 
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=60))
