@@ -71,9 +71,10 @@ class _Judge:
     def entry(self, raw: bytes) -> Entry:
         """Return the entry of a listed path."""
         name = raw.rstrip(b"/")
-        path = name.decode(errors="backslashreplace")
-        if name.decode(errors="ignore").encode() != name:
-            return Entry(path, 0, Skip.BAD_PATH)
+        try:
+            path = name.decode()
+        except UnicodeDecodeError:
+            return Entry(name.decode(errors="backslashreplace"), 0, Skip.BAD_PATH)
         if len(name) > MAX_PATH_BYTES:
             return Entry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
         if not self._is_plain(name.rpartition(b"/")[0]):

@@ -27,6 +27,7 @@ _UNCHECKED = 0x8000 | 1 << 29 | 1 << 30
 
 _SECOND = 1_000_000_000
 _32_BITS = 0xFFFF_FFFF  # what an index entry keeps of seconds and inode
+_ERA = _SECOND << 32  # after which its times, in ns, begin again
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Vouched:
 
     def blob_of(self, found: os.stat_result) -> bytes | None:
         """Return the blob if the file is unmodified by its stat data, else None: then only reading it tells."""
-        now = (_wrapped(found.st_mtime_ns), _wrapped(found.st_ctime_ns), found.st_ino & _32_BITS, found.st_size)
+        now = (found.st_mtime_ns % _ERA, found.st_ctime_ns % _ERA, found.st_ino & _32_BITS, found.st_size)
         return self.blob if now == self.stat else None
 
 
@@ -74,8 +75,3 @@ def _before(modified_ns: int, written_ns: int) -> bool:
     if written_ns % _SECOND == 0:
         return modified_ns // _SECOND < written_ns // _SECOND
     return modified_ns < written_ns
-
-
-def _wrapped(time_ns: int) -> int:
-    seconds, rest = divmod(time_ns, _SECOND)
-    return (seconds & _32_BITS) * _SECOND + rest
