@@ -87,7 +87,7 @@ def load(name: str) -> Grammar:
         definitions=definitions,
         wrappers=wrappers,
         outermost=outermost,
-        inside=outermost.difference(minor, _ids(language, syntax.TOP_WRAPPERS)),
+        inside=outermost.difference(minor, _ids(language, syntax.TOP_ONLY)),
         scopes=frozenset(_ids(language, syntax.SCOPES)),
         bodiless=frozenset(_ids(language, syntax.BODILESS)),
         sticky=frozenset(_ids(language, syntax.STICKY)),

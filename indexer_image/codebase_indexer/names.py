@@ -21,6 +21,8 @@ _FUNCTIONS = frozenset(
     ["arrow_function", "function_expression", "function", "generator_function", "class", "class_body"]
 )
 
+_EXPORTS = re.compile(r"^(?:this\.|(?:module\.)?exports(?:\.|$))")
+
 
 def text_of(node: Node | None, data: bytes) -> str | None:
     """Return a name's text on one line, None if it is too long to be one.
@@ -87,6 +89,32 @@ def _javascript(node: Node, data: bytes) -> Named | None:
         kind = Kind.CONSTANT
     text = text_of(name, data)
     return (text, kind) if text else None
+
+
+def _assigned(node: Node, data: bytes) -> Named | None:
+    """``app.use = function () {}`` is `app.use`, and ``Mux.prototype.run = ...`` `Mux.run`.
+
+    What it is exported by is no part of its name: ``module.exports = function use () {}`` is `use`.
+    """
+    target, value = node.child_by_field_name("left"), node.child_by_field_name("right")
+    if target is None or target.type not in ("identifier", "member_expression"):
+        return None
+    if value is None or value.type not in _FUNCTIONS:
+        return None
+    name = _EXPORTS.sub("", (text_of(target, data) or "").replace(".prototype.", "."))
+    name = name or text_of(value.child_by_field_name("name"), data) or ""
+    kind = Kind.CLASS if value.type == "class" else Kind.METHOD if "." in name else Kind.FUNCTION
+    return (name, kind) if name else None
+
+
+def _member(node: Node, data: bytes) -> Named | None:
+    """``run = () => {}`` in a class and ``run: function () {}`` in an object are methods."""
+    value = node.child_by_field_name("value")
+    if value is None or value.type not in _FUNCTIONS:
+        return None
+    name = next(filter(None, map(node.child_by_field_name, ("name", "property", "key"))), None)
+    text = text_of(name, data) if name is not None and name.type != "computed_property_name" else None
+    return (text.removeprefix("#"), Kind.METHOD) if text else None
 
 
 def _go(node: Node, data: bytes) -> Named | None:
@@ -242,8 +270,8 @@ def _lisp(node: Node, data: bytes) -> Named | None:
 
 
 RULES: Mapping[str, Callable[[Node, bytes], Named | None]] = {
-    "javascript": _javascript, "go": _go, "kotlin": _kotlin, "swift": _swift, "init": _init, "lua": _lua,
-    "elixir": _elixir, "zig": _zig, "dockerfile": _dockerfile, "kubernetes": _kubernetes, "toml": _toml,
-    "terraform": _terraform, "r": _r, "julia": _julia, "lisp": _lisp,
+    "javascript": _javascript, "assigned": _assigned, "member": _member, "go": _go, "kotlin": _kotlin,
+    "swift": _swift, "init": _init, "lua": _lua, "elixir": _elixir, "zig": _zig, "dockerfile": _dockerfile,
+    "kubernetes": _kubernetes, "toml": _toml, "terraform": _terraform, "r": _r, "julia": _julia, "lisp": _lisp,
 }  # fmt: skip
 """The rules that `syntax` calls by name."""

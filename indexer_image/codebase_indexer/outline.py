@@ -197,7 +197,7 @@ class _Walk:
         last = node.named_children[-3:]
         if not last or any(child.kind_id in self._grammar.outermost for child in last):
             return node
-        return last[-1]
+        return last[-1].child_by_field_name("body") or last[-1]  # a class that is a value
 
     def _find(self, node: Node, place: Place) -> list[tuple[Node, Named]]:
         """Return the definitions that a wrapper (decorator, export, template) holds, through further ones."""

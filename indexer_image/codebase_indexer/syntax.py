@@ -16,17 +16,18 @@ DEFINITIONS: Mapping[str, str] = {
     """,
     "javascript": """
         function function_declaration generator_function_declaration variable_declarator=@javascript
+        function assignment_expression=@assigned
         class class_declaration
-        method method_definition
+        method method_definition field_definition=@member pair=@member
     """,
     "typescript": """
         function function_declaration generator_function_declaration function_signature
-        function variable_declarator=@javascript
+        function variable_declarator=@javascript assignment_expression=@assigned
         class class_declaration abstract_class_declaration
         interface interface_declaration
         type type_alias_declaration
         enum enum_declaration
-        method method_definition abstract_method_signature
+        method method_definition abstract_method_signature public_field_definition=@member pair=@member
         module internal_module module
     """,
     "go": """
@@ -356,16 +357,16 @@ WRAPPERS = (
     "declarations body document definition type_system_definition type_system_extension type_extension "
     "type_definition block_node block_mapping object preproc_ifdef preproc_if preproc_else method_signature "
     "static_final_declaration_list implementation_definition statement_list executable_definition binding_set "
-    "declaration_expression attrset_expression structure signature object_expression internal_procedures "
-    "VarDecl ErrorUnionExpr SuffixExpr ContainerDecl"
+    "assignment_expression pair declaration_expression attrset_expression structure signature object_expression "
+    "internal_procedures VarDecl ErrorUnionExpr SuffixExpr ContainerDecl"
 )
 """Kinds of nodes around definitions: decorators, `export`, `template<...>`, `const f =`, sections of a file.
 
 One with a single definition inside begins and ends with it.
 """
 
-TOP_WRAPPERS = "expression_statement const_declaration var_declaration static_final_declaration_list"
-"""Those of them that are looked through at the top level only: inside of a function they hold statements."""
+TOP_ONLY = "expression_statement const_declaration var_declaration static_final_declaration_list pair"
+"""Kinds of nodes that are looked at at the top level only: inside of a function they are statements and values."""
 
 SCOPES = "impl_item"
 """Kinds of nodes, beside modules, that are only a place for others: a chunk that opens one is named after them."""

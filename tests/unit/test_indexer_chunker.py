@@ -91,6 +91,26 @@ def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: 
     assert [(s.name, s.plain) for s in piece.defines] == [(name, plain)]
 
 
+@pytest.mark.parametrize("grammar", ["javascript", "typescript"])
+@pytest.mark.parametrize(
+    ("source", "defined"),
+    [
+        ("app.use = function use(fn) {};", ["method app.use"]),
+        ("Mux.prototype.run = async () => {};", ["method Mux.run"]),
+        ("exports.parse = function () {};", ["function parse"]),
+        ("module.exports = function serve(root) {};", ["function serve"]),
+        ("module.exports = class Queue { push(x) {} };", ["class Queue", "method Queue.push"]),
+        ("module.exports = { parse: function () {}, stop() {}, limit: 3 };", ["method parse", "method stop"]),
+        ("class A { go = () => {}; size = 2; #own = () => {}; }", ["class A", "method A.go", "method A.own"]),
+        ("function load() { $.ajax({ success: function () {} }); this.x = () => {}; }", ["function load"]),
+        ("app.get('/', function () {}); a[0] = function () {}; total = a + b;", []),
+    ],
+)  # fmt: skip
+def test_functions_are_known_by_what_they_are_assigned_to(grammar: str, source: str, defined: list[str]) -> None:
+    (piece,) = chunk(source.encode(), grammar)
+    assert [f"{symbol.kind} {symbol.name}" for symbol in piece.defines] == defined
+
+
 def test_a_heading_is_named_by_its_path_and_not_looked_for_in_code() -> None:
     text = "Guide\n=====\n\n## Install\n\n```sh\n# not a heading\n```\n\n### Linux\n\n## Use\n"
     (piece,) = chunk(text.encode(), "markdown")
