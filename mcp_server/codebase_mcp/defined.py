@@ -6,6 +6,7 @@ Pure. A parser would need the whole file; for the order of a few hundred candida
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from codebase_index.text import words
@@ -31,6 +32,10 @@ _NAME_KEYWORDS: Final = frozenset(
     ]
 )
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
+_REMEMBERED: Final = 10_000
+"""Chunks whose names are kept, about 25 MB. Of the queries about one repository three in four candidates came before;
+finding their names is a sixth of what a search costs the server."""
+
 _RECEIVER_WORDS: Final = 4
 """Most words of what stands between `func` and the name in Go: `(m *Mux)`."""
 
@@ -57,6 +62,7 @@ class Names:
         return self.types | self.others
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def names_of(path: str, text: str, symbol: str | None) -> Names:
     """Return the names of a chunk. `symbol` is what the index calls it: outermost first, with dots."""
     types: set[str] = set()
