@@ -99,13 +99,15 @@ class VectorIndexes:
     async def drop(self, index_id: int) -> None:
         """Drop the vector index of an index that is about to be written anew, if there is one.
 
-        Raises RowLocked when a build or a vacuum holds the table: try again later.
+        If it is just being built, that is given up: it would go on for minutes, for vectors that are replaced.
+        Raises RowLocked when another build or a vacuum holds the table: try again later.
         """
         name = name_of(index_id)
         async with self._db.session() as connection:
             if name not in [graph.name for graph in await _graphs(connection)]:
                 return
             await connection.execute("SET lock_timeout = '1s'")
+            await connection.execute(SQL["give_up"], name)
             await _drop(connection, name)
 
 

@@ -33,8 +33,8 @@ _NAME_KEYWORDS: Final = frozenset(
 )
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
 _REMEMBERED: Final = 10_000
-"""Chunks whose names are kept, about 25 MB. Of the queries about one repository three in four candidates came before;
-finding their names is a sixth of what a search costs the server."""
+"""Chunks whose names are kept, about 25 MB. Of the candidates for queries about one repository three in four came
+before; finding their names is a sixth of what a search costs the server."""
 
 _RECEIVER_WORDS: Final = 4
 """Most words of what stands between `func` and the name in Go: `(m *Mux)`."""

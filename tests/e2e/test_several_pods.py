@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -68,6 +69,19 @@ def test_two_pods_make_the_index_of_one(server_url: str, repository: str) -> Non
     assert (row["attempt"], row["files_repeated"]) == (1, 0)
     assert contents(repository) == expected
     wait_for(lambda: pod_phases(job_id) == ["Succeeded", "Succeeded"], "both pods ended by themselves")
+
+
+@pytest.mark.large
+def test_two_pods_share_a_large_repository(server_url: str, large_repository: str) -> None:
+    """The figures of docs/performance.md: each pod has one processor, so that a second pod has one of its own."""
+    seconds, found = [], set()
+    for pods in (1, 2):
+        row = completed(run(large_repository, parallelism=pods, resources={"cpu": "1"}))
+        begin, end = (datetime.fromisoformat(str(row[f"{moment}_at"])) for moment in ("started", "completed"))
+        seconds.append((end - begin).total_seconds())
+        found.add(contents(large_repository))
+    print(f"\n{row['files_total']} files: one pod {seconds[0]:.1f} s, two pods {seconds[1]:.1f} s")
+    assert len(found) == 1, "two pods made another index than one"
 
 
 def test_a_lost_helper_costs_its_batches_alone(server_url: str, repository: str) -> None:

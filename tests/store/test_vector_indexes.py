@@ -9,7 +9,7 @@ from pgvector import HalfVector
 from codebase_index.store import vector_indexes as module
 from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
-from codebase_index.store.errors import RowLocked
+from codebase_index.store.errors import RowLocked, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.nearest import statement
 from codebase_index.store.removal import Removal
@@ -134,6 +134,32 @@ async def test_a_table_in_use_is_no_reason_to_wait(dsn: str, database: Database,
         await Chunks(database).analyze()
     await other.close()
     assert await built(database) == [name_of(index_id)]
+
+
+async def until_building(database: Database) -> None:
+    """Wait until a vector index is being built."""
+    building = 0
+    while not building:
+        await asyncio.sleep(0.01)
+        async with database.connection() as connection:  # in one transaction it would see the same again and again
+            building = await connection.fetchval("SELECT count(index_relid) FROM pg_stat_progress_create_index")
+
+
+async def test_a_job_that_writes_much_ends_the_build(dsn: str, database: Database, index_id: int) -> None:
+    writing = await Database.open(dsn, name="writing")
+    async with writing.transaction() as connection:
+        await connection.execute("LOCK TABLE embeddings IN ROW EXCLUSIVE MODE")  # a build waits for such as these
+        build = asyncio.create_task(VectorIndexes(database).maintain())
+        async with asyncio.timeout(60):
+            await until_building(writing)
+        with pytest.raises(RowLocked):  # the drop itself waits for writers, too
+            await VectorIndexes(database).drop(index_id)
+        with pytest.raises(StoreUnavailable, match="QueryCanceled"):
+            await build
+    await VectorIndexes(database).drop(index_id)
+    async with writing.connection() as connection:
+        assert await connection.fetch(module.SQL["built"]) == []
+    await writing.close()
 
 
 async def session(database: Database) -> tuple[str, str, int]:

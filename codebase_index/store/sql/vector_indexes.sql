@@ -46,3 +46,7 @@ SELECT format('COMMENT ON INDEX %I IS %L', $1::text, $2::text);
 -- name: drop_statement
 -- Remove a vector index without keeping anybody waiting.
 SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I', $1::text);
+
+-- name: give_up
+-- End the build of a vector index.
+SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index WHERE index_relid = to_regclass($1);
