@@ -22,6 +22,9 @@ _FUNCTIONS = frozenset(
 )
 
 _EXPORTS = re.compile(r"^(?:this\.|(?:module\.)?exports(?:\.|$))")
+"""What stands before the name of something that a module exports, or an object has."""
+
+_DOTTED = re.compile(r"[\w$.]*")
 
 
 def text_of(node: Node | None, data: bytes) -> str | None:
@@ -102,6 +105,8 @@ def _assigned(node: Node, data: bytes) -> Named | None:
     if value is None or value.type not in _FUNCTIONS:
         return None
     name = _EXPORTS.sub("", (text_of(target, data) or "").replace(".prototype.", "."))
+    if not _DOTTED.fullmatch(name):  # ``load().use = ...``
+        name = text_of(target.child_by_field_name("property"), data) or ""
     name = name or text_of(value.child_by_field_name("name"), data) or ""
     kind = Kind.CLASS if value.type == "class" else Kind.METHOD if "." in name else Kind.FUNCTION
     return (name, kind) if name else None

@@ -98,6 +98,7 @@ def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: 
         ("app.use = function use(fn) {};", ["method app.use"]),
         ("Mux.prototype.run = async () => {};", ["method Mux.run"]),
         ("exports.parse = function () {};", ["function parse"]),
+        ("load('x').use = function () {};", ["function use"]),
         ("module.exports = function serve(root) {};", ["function serve"]),
         ("module.exports = class Queue { push(x) {} };", ["class Queue", "method Queue.push"]),
         ("module.exports = { parse: function () {}, stop() {}, limit: 3 };", ["method parse", "method stop"]),
