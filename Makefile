@@ -93,9 +93,9 @@ test-cluster: venv up images ## Everything that needs the cluster: wiring and th
 	@$(PY) -m pytest -q -m "cluster and not large" tests
 
 .PHONY: test-large
-test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, and a job killed ten times
+test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, two pods for it, ten kills of a job
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
-	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m large tests/chaos
+	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m large tests/e2e tests/chaos
 
 .PHONY: chaos
 chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NODES=2] [ONLY=names] [BEGIN=name] [ROUNDS=4]
