@@ -15,7 +15,15 @@ def root(term: str) -> str:
     """
     if not (term.isascii() and term.isalpha()):
         return term
-    while (shorter := _SUFFIX.sub("", term)) != term and len(shorter) >= _SHORTEST:
+    while (shorter := _shorter(term)) != term:
         term = shorter
+    return term
+
+
+def _shorter(term: str) -> str:
+    """Cut one suffix, or else a letter that it doubled."""
+    without = _SUFFIX.sub("", term)
+    if without != term and len(without) >= _SHORTEST:
+        return without
     doubled = len(term) > _SHORTEST and term[-1] == term[-2]
     return term[:-1] if doubled else term

@@ -2,7 +2,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codebase_index.store.candidate import Candidate
@@ -255,6 +255,7 @@ def test_code_is_not_taken_for_an_aside(path: str) -> None:
 
 
 @given(st.text(max_size=30))
+@example("AAAERR")
 def test_stems_are_stable_and_no_longer_than_the_word(word: str) -> None:
     for term in terms(word):
         assert root(root(term)) == root(term) or not term.isascii()
