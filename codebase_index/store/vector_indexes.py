@@ -87,8 +87,7 @@ class VectorIndexes:
                 await _drop(connection, name)
             if not todo.build:
                 return 0
-            await _build(connection, todo.build[0])
-            return 1
+            return int(await _build(connection, todo.build[0]))
 
     async def bearable(self, index_id: int) -> int:
         """Return how many chunks a job may add to an index before the upkeep of its graph is worth dropping it."""
@@ -144,17 +143,23 @@ async def _graphs(connection: asyncpg.Connection) -> list[Graph]:
     return [Graph(r["name"], r["valid"], r["model"]) for r in await connection.fetch(SQL["built"])]
 
 
-async def _build(connection: asyncpg.Connection, size: Sized) -> None:
+async def _build(connection: asyncpg.Connection, size: Sized) -> bool:
+    """Build one; False: its vectors are not there yet, or a job has ended the build."""
     dimension = await connection.fetchval(SQL["dimension"], size.id, size.model)
-    if dimension is None:  # its vectors are not there yet
-        return
+    if dimension is None:
+        return False
     name = name_of(size.id)
     log.info("building a vector index", extra={"index": size.id, "chunks": size.chunks})
     await connection.execute(f"SET maintenance_work_mem = '{_MEMORY}'; SET max_parallel_maintenance_workers = 0")
     create = await connection.fetchval(SQL["create_statement"], name, dimension, size.id, size.model)
-    await connection.execute(create, timeout=_BUILD_SECONDS)
+    try:
+        await connection.execute(create, timeout=_BUILD_SECONDS)
+    except asyncpg.QueryCanceledError:
+        log.info("gave up a vector index: a job writes its chunks anew", extra={"index": size.id})
+        return False
     await connection.execute(await connection.fetchval(SQL["comment_statement"], name, size.model))
     log.info("built a vector index", extra={"index": size.id, "chunks": size.chunks})
+    return True
 
 
 async def _drop(connection: asyncpg.Connection, name: str) -> None:

@@ -9,7 +9,7 @@ from pgvector import HalfVector
 from codebase_index.store import vector_indexes as module
 from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
-from codebase_index.store.errors import RowLocked, StoreUnavailable
+from codebase_index.store.errors import RowLocked
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.nearest import statement
 from codebase_index.store.removal import Removal
@@ -154,8 +154,7 @@ async def test_a_job_that_writes_much_ends_the_build(dsn: str, database: Databas
             await until_building(writing)
         with pytest.raises(RowLocked):  # the drop itself waits for writers, too
             await VectorIndexes(database).drop(index_id)
-        with pytest.raises(StoreUnavailable, match="QueryCanceled"):
-            await build
+        assert await build == 0
     await VectorIndexes(database).drop(index_id)
     async with writing.connection() as connection:
         assert await connection.fetch(module.SQL["built"]) == []
