@@ -25,7 +25,8 @@ _CHUNKS_WITH_TERMS = """
     SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
                       UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
     CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
-    JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length AND c.index_id = parts.index_id"""
+    CROSS JOIN LATERAL generate_series(run.first, run.first + run.length - 1) AS document
+    JOIN chunks c ON c.id = document AND c.index_id = parts.index_id"""
 
 _ORPHANS = {
     "chunks without a file": "FROM chunks c WHERE NOT EXISTS (SELECT FROM files WHERE id = c.file_id)",
