@@ -120,7 +120,7 @@ bench-index: venv ## Speed of indexing, beside semble's: make bench-index [FOLDE
 bench-search: venv ## Search: quality on a set of queries with known answers, latency at 400,000 chunks: make bench-search SET=path [DATA=folder]
 	@test -n "$(SET)" || { echo "bench-search: no development set given; make bench-search SET=path, or make bench-retrieval for our own"; exit 2; }
 	@$(PY) -m bench.search $(SET) --json bench/results/search.json
-	@$(PY) -m bench.search_latency --data $(or $(DATA),/tmp/codebase-latency) --graphs --json bench/results/search.json
+	@$(PY) -m bench.search_latency --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 	@$(PY) -m bench.search_clients --data $(or $(DATA),/tmp/codebase-latency) --writers 3 --json bench/results/search.json
 	@$(PY) -m bench.search_scale $(SET) --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 

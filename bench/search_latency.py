@@ -17,6 +17,7 @@ import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ from bench.figures import merge
 from bench.postgres import postgres
 from bench.search import index
 from bench.trees import copy, real_code
+from codebase_index import codes
+from codebase_index.documents import Runs
 from codebase_index.embedding import Vectors, factory
+from codebase_index.embedding.centre import SNIPPETS, middle_of
 from codebase_index.store.database import Database
+from codebase_index.store.index_cache import IndexCache
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.nearest import SQL, nearest
+from codebase_index.store.nearest import nearest
 from codebase_index.store.scope import Scope
 from codebase_index.store.search import Filters, Search
-from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_index.text import terms
 
 QUESTIONS = [
@@ -64,16 +68,12 @@ async def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--chunks", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--graphs", action="store_true", help="build the vector indexes first")
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     arguments = parser.parse_args()
     with postgres(arguments.data) as dsn:
         database = await Database.open(dsn, name="bench", size=1, timeout=600)
         await database.migrate()
         await prepare(database, dsn, arguments.folders or code_beside(arguments.data), arguments.chunks)
-        began = time.perf_counter()
-        while arguments.graphs and await VectorIndexes(database).maintain():
-            print(f"built a vector index in {time.perf_counter() - began:.0f} s", flush=True)
         figures = await measure(database, arguments.rounds)
         await database.close()
     print(json.dumps(figures, indent=2))
@@ -127,27 +127,32 @@ async def repeat(database: Database, number: int) -> None:
             " FROM chunks c"
             " JOIN old o ON o.id = c.file_id", shift)  # fmt: skip
         rows = await connection.fetch(
-            "SELECT chunk_id, e.index_id, model, embedding FROM embeddings e JOIN chunks c ON c.id = chunk_id"
+            "SELECT chunk_id, model, embedding FROM embeddings e JOIN chunks c ON c.id = chunk_id"
             " JOIN old o ON o.id = c.file_id")  # fmt: skip
         vectors = np.stack([row["embedding"].to_numpy() for row in rows]).astype(np.float32)
         vectors += np.random.default_rng(number).normal(0, NOISE, vectors.shape)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         await connection.copy_records_to_table(
-            "embeddings", columns=["chunk_id", "index_id", "model", "embedding"],
-            records=((row["chunk_id"] + shift, row["index_id"], row["model"], HalfVector(vector))
+            "embeddings", columns=["chunk_id", "model", "embedding"],
+            records=((row["chunk_id"] + shift, row["model"], HalfVector(vector))
                      for row, vector in zip(rows, vectors, strict=True)))  # fmt: skip
+        order = np.argsort(numbers := np.array([row["chunk_id"] for row in rows]))
+        centre = middle_of(factory.by_name(rows[0]["model"]).embed_documents(SNIPPETS))
         # Every index keeps the segments of its first files: the postings of the copy are theirs, block by block.
         segments = await connection.fetch(
-            "SELECT id, chunks FROM segments WHERE (SELECT min(f) FROM unnest(first_ids) f) <="
+            "SELECT id, first_ids, run_lengths FROM segments WHERE (SELECT min(f) FROM unnest(first_ids) f) <="
             " (SELECT max(c.id) FROM chunks c JOIN old o ON o.id = c.file_id)")  # fmt: skip
         for segment in segments:
+            ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
+            encoded = codes.encode(vectors[order[np.searchsorted(numbers[order], ids)]], centre)
             await connection.execute(
-                "WITH new AS (INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths)"
+                "WITH new AS (INSERT INTO segments"
+                " (index_id, chunks, total_length, first_ids, run_lengths, model, codes)"
                 " SELECT index_id, chunks, total_length,"
-                " ARRAY(SELECT f + $2 FROM unnest(first_ids) WITH ORDINALITY AS x (f, n) ORDER BY n), run_lengths"
-                " FROM segments WHERE id = $1 RETURNING id)"
+                " ARRAY(SELECT f + $2 FROM unnest(first_ids) WITH ORDINALITY AS x (f, n) ORDER BY n), run_lengths,"
+                " model, $3 FROM segments WHERE id = $1 RETURNING id)"
                 " INSERT INTO postings SELECT new.id, first_term, terms, payload FROM postings, new"
-                " WHERE segment_id = $1", segment["id"], shift)  # fmt: skip
+                " WHERE segment_id = $1", segment["id"], shift, codes.to_bytes(encoded))  # fmt: skip
     async with database.connection() as connection:
         for table in ("files", "chunks", "embeddings", "segments", "postings"):
             await connection.execute(f"VACUUM (ANALYZE) {table}")
@@ -216,33 +221,29 @@ async def timed(
     }
 
 
-async def recall(database: Database, ids: list[int], model: str, vectors: list[Vectors]) -> dict[str, float]:
-    """Return the share of the nearest chunks that the vector arm finds, and its time, with graphs and without."""
-    figures: dict[str, Any] = {}
-    exact: list[set[int]] = []
+async def recall(database: Database, ids: list[int], model: str, vectors: list[Vectors]) -> dict[str, Any]:
+    """Return the share of the nearest chunks that the vector arm finds, and the time of each way."""
+    cache, scope = IndexCache(), Scope(ids, Filters(), {})
 
-    async def arm(graphs: bool, vector: Vectors) -> set[int]:
+    async def exact(vector: Vectors) -> set[int]:
         async with database.snapshot() as connection:
-            scope = Scope(ids, Filters(), {})
-            query = HalfVector(vector)
-            if not graphs:
-                rows = await connection.fetch(SQL["exact"], ids, model, query, CANDIDATES)
-                return {row["chunk_id"] for row in rows}
-            return await nearest(connection, scope, model, query, CANDIDATES)
+            rows = await connection.fetch(
+                "SELECT chunk_id FROM embeddings WHERE model = $1 ORDER BY embedding <#> $2, chunk_id LIMIT $3",
+                model, HalfVector(vector), CANDIDATES,
+            )  # fmt: skip
+        return {row["chunk_id"] for row in rows}
 
-    exact = [await arm(False, vector) for vector in vectors]
+    async def by_codes(vector: Vectors) -> set[int]:
+        async with database.snapshot() as connection:
+            parts = await cache.parts(connection, ids)
+            return await nearest(connection, scope, parts, model, vector, CANDIDATES)
+
+    ways = {"exact": exact, "codes": by_codes}
     took = await timed(
-        database,
-        {
-            "exact": [lambda v=v: arm(False, v) for v in vectors],
-            "graphs": [lambda v=v: arm(True, v) for v in vectors],
-        },
-        1,
+        database, {name: [partial(way, vector) for vector in vectors] for name, way in ways.items()}, 1
     )
-    found = [await arm(True, vector) for vector in vectors]
-    shares = [len(a & b) / len(a) for a, b in zip(exact, found, strict=True)]
-    figures["recall_at_100"] = round(statistics.mean(shares), 3)
-    return figures | took
+    shares = [len(await exact(vector) & await by_codes(vector)) / CANDIDATES for vector in vectors]
+    return {"recall_at_100": round(statistics.mean(shares), 3), **took}
 
 
 async def symbols(database: Database, count: int = 30, part: int = 0) -> list[str]:
@@ -267,7 +268,7 @@ async def size(database: Database) -> dict[str, float]:
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
         figures = {"count": chunks, "segments": await connection.fetchval("SELECT count(*) FROM segments")}
-        for table in ("chunks", "embeddings", "postings", "pending_terms"):
+        for table in ("chunks", "embeddings", "postings", "pending_batches"):
             used = await connection.fetchval("SELECT pg_total_relation_size($1::text::regclass)", table)
             figures[f"bytes_of_{table}"] = round(used / chunks)
     return figures

@@ -23,7 +23,6 @@ from bench.search import index, judge, summary
 from codebase_index.embedding import factory
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_mcp.models import SearchResult
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.search import SearchService
@@ -51,8 +50,6 @@ async def measure(corpora: list[retrieval.Corpus], mixed: Path, dsn: str) -> dic
     database = await Database.open(dsn, name="bench", timeout=600)
     if str(mixed) not in {row.source for row in await Indexes(database).list()}:
         await index(database, dsn, mixed)
-        while await VectorIndexes(database).maintain():
-            pass
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
     service = SearchService.over(database, factory.by_name)

@@ -3,11 +3,13 @@ worker processes know these values, and no database.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codebase_index import codes
 from codebase_index.postings import Encoded
 from codebase_index.store import copying
 from codebase_index.symbols import Kind, Symbol
@@ -95,13 +97,15 @@ FileResult = Indexed | Packed | Unchanged | Skipped
 
 @dataclass(frozen=True)
 class Processed:
-    """What became of the files of a batch, and the search terms of their chunks.
+    """What became of the files of a batch, and what their chunks are searched by.
 
-    `terms` covers the chunks of all Indexed results in order, in one part or several.
+    `terms` covers the chunks of all Indexed results in order, in one part or several. `codes` has the codes of the
+    vectors of each part, as `codebase_index.codes` writes them; none before the batch is packed.
     """
 
     results: Sequence[FileResult]
     terms: Sequence[Encoded] = ()
+    codes: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,22 @@ class KnownFile:
     chunks: int
 
 
-def pack(file: Indexed) -> Packed:
-    """Encode the chunks of a file, which is the larger part of what a batch's commit asks of a processor."""
+def pack(batch: Processed, centre: NDArray[np.float32] | None = None) -> Processed:
+    """Return a batch as it is written: encoding is the larger part of what its commit asks of a processor.
+
+    `centre` is the middle of the model's vectors, shape (dimension,); None: 0.
+    """
+    vectors = [r.vectors for r in batch.results if isinstance(r, Indexed) and r.count]
+    encoded: Sequence[bytes] = ()
+    if vectors:
+        known = codes.encode(np.concatenate(vectors), centre)
+        ends = accumulate((part.chunks for part in batch.terms), initial=0)
+        encoded = [codes.to_bytes(known.of(slice(begin, end))) for begin, end in pairwise(ends)]
+    results = [_packed(r) if isinstance(r, Indexed) else r for r in batch.results]
+    return replace(batch, results=results, codes=encoded)
+
+
+def _packed(file: Indexed) -> Packed:
     rows = [
         copying.chunk_row(
             (c.start_line, c.end_line),

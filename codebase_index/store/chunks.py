@@ -80,10 +80,11 @@ class Chunks:
         Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
         they are. Raises FenceLost, InsufficientStorage.
         """
+        if any(isinstance(r, Indexed) for r in batch.results):
+            batch = pack(batch)
         async with self._db.transaction() as connection:
             done = await self._mark(connection, writer, batch.results)
-            indexed = [r for r in batch.results if isinstance(r, Indexed | Packed) and r.seq in done]
-            fresh = [pack(r) if isinstance(r, Indexed) else r for r in indexed]
+            fresh = [r for r in batch.results if isinstance(r, Packed) and r.seq in done]
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
             skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
             ids = await self._write_files(connection, writer, fresh)
@@ -111,10 +112,7 @@ class Chunks:
                 return swept
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on.
-
-        A vector index that is being built would hold it up for minutes.
-        """
+        """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on."""
         async with self._db.connection() as connection:
             for table in ("chunks", "embeddings", "files", "postings"):
                 await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)
@@ -161,7 +159,7 @@ class Chunks:
         await connection.copy_to_table(
             "embeddings",
             columns=copying.VECTOR_COLUMNS,
-            source=copying.vectors((f.rows for f in files), writer.index_id, writer.model, ids),
+            source=copying.vectors((f.rows for f in files), writer.model, ids),
             format="binary",
         )
         return ids
@@ -189,21 +187,21 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
 async def _write_terms(
     connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: NDArray[np.int64]
 ) -> None:
-    """Write the terms of a batch, one row for each part. A file that was done already has no ids here."""
+    """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""
     if not len(ids):
         return
     left = iter(ids.tolist())
     of_chunks = [
         next(left) if result.seq in done else DEAD
         for result in batch.results
-        if isinstance(result, Indexed | Packed)
+        if isinstance(result, Packed)
         for _ in range(result.count)
     ]
     begin = 0
-    for part in batch.terms:
+    for part, codes in zip(batch.terms, batch.codes, strict=True):
         runs = Runs.of(of_chunks[begin : begin + part.chunks])
         begin += part.chunks
         await connection.execute(
             SQL["add_pending"], writer.index_id, part.chunks, part.total_length, runs.firsts, runs.lengths,
-            part.vocabulary, part.payload,
+            part.vocabulary, part.payload, writer.model, codes,
         )  # fmt: skip

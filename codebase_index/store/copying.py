@@ -33,7 +33,7 @@ _CHUNK_KEYS = np.dtype(
 )  # fmt: skip
 _OPEN_KEYS = bytes(_CHUNK_KEYS.itemsize)
 
-VECTOR_COLUMNS = ("chunk_id", "index_id", "model", "embedding")
+VECTOR_COLUMNS = ("chunk_id", "model", "embedding")
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,18 @@ def chunks(files: Sequence[tuple[int, Rows]], index_id: int, ids: NDArray[np.int
     return data
 
 
-def vectors(files: Iterable[Rows], index_id: int, model: str, ids: NDArray[np.int64]) -> bytearray:
+def vectors(files: Iterable[Rows], model: str, ids: NDArray[np.int64]) -> bytearray:
     """Return what COPY takes for the vectors of files; `ids` are the chunks' own."""
     halves = np.frombuffer(b"".join(rows.vectors for rows in files), np.uint8).reshape(len(ids), -1)
     size, name = halves.shape[1], model.encode()
     row = np.dtype(
-        [("fields", ">i2"), ("id_length", ">i4"), ("id", ">i8"), ("index_length", ">i4"), ("index", ">i8"),
-         ("model_length", ">i4"), ("model", f"V{len(name)}"), ("length", ">i4"), ("dimension", ">i2"),
-         ("unused", ">i2"), ("vector", "u1", (size,))]
+        [("fields", ">i2"), ("id_length", ">i4"), ("id", ">i8"),
+         ("model_length", ">i4"), ("model", f"V{len(name)}"),
+         ("length", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("vector", "u1", (size,))]
     )  # fmt: skip
     table = np.empty(len(ids), row)
     table["fields"] = len(VECTOR_COLUMNS)
-    table["id_length"] = table["index_length"] = _BIGINT_BYTES
-    table["id"], table["index"] = ids, index_id
+    table["id_length"], table["id"] = _BIGINT_BYTES, ids
     table["model_length"], table["model"] = len(name), np.void(name)
     table["length"], table["dimension"], table["unused"] = 4 + size, size // 2, 0
     table["vector"] = halves

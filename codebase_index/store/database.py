@@ -88,19 +88,6 @@ class Database:
         ):
             yield connection
 
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection for work that sets something for its session, or takes a lock that is held by it.
-
-        Both end with the block. Elsewhere nothing may: `_keep` returns connections as they are.
-        """
-        async with self.connection() as connection:
-            try:
-                yield connection
-            finally:
-                if not connection.is_closed():
-                    await connection.reset()
-
     async def migrate(self) -> list[str]:
         """Bring the schema up to date. Return the names of the migrations applied."""
         with translated():
@@ -125,8 +112,8 @@ def _migration_arguments(pool: asyncpg.Pool) -> dict[str, object]:
 async def _keep(_: asyncpg.Connection) -> None:
     """Return a connection as it is; the pool itself ends a transaction that is still open.
 
-    Outside `Database.session` nothing is set for a session and no lock is taken for longer than a transaction, so
-    the four statements by which the pool makes sure of that would only be one more round trip after each use.
+    Nothing is set for a session and no lock is taken for longer than a transaction, so the four statements by
+    which the pool makes sure of that would only be one more round trip after each use.
     """
 
 

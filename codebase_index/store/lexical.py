@@ -3,31 +3,22 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import asyncpg
 import numpy as np
-from numpy.typing import NDArray
 
 from codebase_index import postings
-from codebase_index.documents import Ids, Numbering
 from codebase_index.postings import Held
 from codebase_index.stemming import stem
 from codebase_index.store import queries
-from codebase_index.store.lexical_cache import Batch, LexicalCache, Segment
+from codebase_index.store.index_cache import Batch, IndexCache, Parts
 from codebase_index.store.scope import Scope
+from codebase_index.store.scores import Scores
 
 SQL = queries.load("search")
 
 MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
-
-LOOK_UP = 5
-"""Looking up one chunk costs as much as listing so many: 2 us and 0.4 us. Neither is done for long where the other
-costs less: the chunks that the filters leave may be the worst ones."""
-
-_GROUPS_A_RESULT = 4
-"""Groups of chunks of which only the best one is looked at first, for each result."""
 
 
 @dataclass(frozen=True)
@@ -37,118 +28,42 @@ class _Read:
     """
 
     asked: frozenset[int]
-    segments: Sequence[Segment]
+    parts: Parts
     held: Mapping[str, Sequence[Held]]
-    pending: Sequence[Batch]
-
-
-class Scores:
-    """The score of every chunk of the searched indexes; 0 where none of the query's terms occurs."""
-
-    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], scored: int | None = None) -> None:
-        self._numbering = numbering
-        self._scores = scores
-        self.scored = numbering.total if scored is None else scored
-        """How many chunks of them are of indexes that may answer."""
-
-    @property
-    def total(self) -> int:
-        """How many chunks there are, with those that were removed and still are in a segment."""
-        return self._numbering.total
-
-    def of(self, ids: Sequence[int]) -> list[float]:
-        """Return the scores of chunks; 0 for those that were not written yet."""
-        if not self.total:
-            return [0.0] * len(ids)
-        documents = self._numbering.documents(np.asarray(ids, np.int64))
-        found: list[float] = np.where(documents >= 0, self._scores[documents], 0).tolist()
-        return found
-
-    def best(self, limit: int) -> list[int]:
-        """Return the chunks with the highest scores above 0, best first; ties by id."""
-        documents = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
-        return _ordered(self._numbering.ids(documents), self._scores[documents], limit)
-
-    def best_of(self, ids: Ids, limit: int) -> list[int]:
-        """Return the same of these chunks alone."""
-        scores = np.asarray(self.of(ids.tolist()), np.float32)
-        chosen = scores >= self._threshold(scores, limit)
-        return _ordered(ids[chosen], scores[chosen], limit)
-
-    @staticmethod
-    def _threshold(scores: NDArray[np.float32], limit: int) -> float:
-        """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
-        # First a bound that is quickly found: if `limit` groups each have one as high, so many chunks are as high.
-        groups = _GROUPS_A_RESULT * limit
-        grouped = scores[: len(scores) // groups * groups].reshape(-1, groups)
-        bound = _highest(grouped.max(axis=0), limit) if len(grouped) else 0
-        above = scores[scores >= bound] if bound > 0 else scores[scores > 0]
-        if len(above) <= limit:
-            return float(above.min()) if len(above) else np.inf
-        return _highest(above, limit)
-
-
-def _highest(scores: NDArray[np.float32], rank: int) -> float:
-    return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
 
 
 async def scores(
-    connection: asyncpg.Connection, scope: Scope, terms: Sequence[str], cache: LexicalCache
+    connection: asyncpg.Connection, scope: Scope, parts: Parts, terms: Sequence[str], cache: IndexCache
 ) -> Scores:
     """Score every chunk of the searched indexes for the terms of a query.
 
     Filters change no score, except that chunks of indexes of which they leave nothing have none.
     """
     asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
-    segments, pending = await cache.parts(connection, scope.index_ids)
-    held = await cache.postings(connection, segments, asked)
+    held = await cache.postings(connection, parts.segments, asked)
     # In a thread: some milliseconds for a large index, in which other requests need the loop.
-    return await asyncio.to_thread(_scored, _Read(frozenset(scope.asked), segments, held, pending))
-
-
-async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
-    """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
-    # To find enough by looking up the best, as many more are looked at as the filters leave fewer.
-    each = max(1, scores.scored // max(1, scope.matching)) if scope.filters else 1
-    listed = bool(scope.filters) and scope.matching <= LOOK_UP * limit * each
-    most = scope.matching // LOOK_UP if scope.filters else scores.total
-    found = [] if listed else await _further_down(connection, scope, scores, limit, 2 * limit * each, most)
-    if scope.filters and len(found) < limit:
-        found = scores.best_of(await scope.all(connection), limit)
-    return set(found[:limit])
-
-
-async def _further_down(
-    connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, wanted: int, most: int
-) -> list[int]:
-    """Take chunks from the best on, ever more of them, until enough there still are, or `most` were looked at."""
-    found: list[int] = []
-    told = 0
-    while len(found) < limit and (chunk_ids := scores.best(min(told + wanted, most))[told:]):
-        found += await scope.those(connection, chunk_ids)
-        told, wanted = told + len(chunk_ids), 3 * wanted
-    return found
+    return await asyncio.to_thread(_scored, _Read(frozenset(scope.asked), parts, held))
 
 
 def _scored(read: _Read) -> Scores:
-    parts: list[Segment | Batch] = [*read.segments, *read.pending]
-    numbering = Numbering([part.runs for part in parts])
-    begins = [0, *accumulate(part.chunks for part in parts)]
-    waiting = list(zip(begins[len(read.segments) :], read.pending, strict=False))
-    length = sum(part.total_length for part in parts) / max(1, numbering.total)
+    numbering, parts = read.parts.numbering, read.parts.numbered
+    begins = [begin for begin, _ in parts]
+    segments = list(zip(begins, read.parts.segments, strict=False))
+    waiting = list(zip(begins[len(segments) :], read.parts.pending, strict=True))
+    length = sum(part.total_length for _, part in parts) / max(1, numbering.total)
     scores = np.zeros(numbering.total, np.float32)
     for term, of_term in read.held.items():
         documents, impacts = _pending(waiting, term, length)
         having = len(documents) + sum(held.count for held in of_term)
         weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
-        for segment, held, begin in zip(read.segments, of_term, begins, strict=False):
+        for (begin, segment), held in zip(segments, of_term, strict=True):
             if held.count and segment.index_id in read.asked:
                 held.add_to(scores[begin : begin + segment.chunks], weight)
         scores[documents] += np.float32(weight) * impacts
     for begin, batch in waiting:
         if batch.index_id not in read.asked:
             scores[begin : begin + batch.chunks] = 0
-    return Scores(numbering, scores, sum(part.chunks for part in parts if part.index_id in read.asked))
+    return Scores(numbering, scores, sum(part.chunks for _, part in parts if part.index_id in read.asked))
 
 
 def _pending(
@@ -164,8 +79,3 @@ def _pending(
             lengths.append(batch.part.lengths[held])
     impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
     return np.concatenate(documents), impacts
-
-
-def _ordered(ids: Ids, scores: NDArray[np.float32], limit: int) -> list[int]:
-    ordered: list[int] = ids[np.lexsort((ids, -scores))][:limit].tolist()
-    return ordered

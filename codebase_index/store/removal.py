@@ -5,7 +5,6 @@ after it no search finds the index, and a job for the same repository makes itse
 garbage that nobody reads, so it can be removed in small transactions, by anybody, as often as it takes.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +15,7 @@ import asyncpg
 from codebase_index.job import JobState
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.errors import IndexInUse, RowLocked
-from codebase_index.store.vector_indexes import VectorIndexes
+from codebase_index.store.errors import IndexInUse
 
 SQL = queries.load("removal")
 
@@ -87,9 +85,6 @@ class Removal:
 
         May be interrupted at any point and called again, also by two at once.
         """
-        if await self._left(index_id):
-            with contextlib.suppress(RowLocked):  # one is being built: then the operator drops this one later
-                await VectorIndexes(self._db).drop(index_id)
         while await self._left(index_id):
             async with self._db.connection() as connection:
                 removed = await connection.fetch(
@@ -105,7 +100,7 @@ class Removal:
 
         Blocks nobody. The files keep their size on the disk: Postgres fills them again.
         """
-        for table in ("embeddings", "chunks", "files", "pending_terms", "segments", "postings"):
+        for table in ("embeddings", "chunks", "files", "pending_batches", "segments", "postings"):
             async with self._db.connection() as connection:
                 await connection.execute(f"VACUUM (ANALYZE) {table}", timeout=_VACUUM_SECONDS)
 
@@ -116,6 +111,6 @@ class Removal:
 
 
 async def _remove_terms(connection: asyncpg.Connection, index_id: int) -> bool:
-    """Remove some of what the lexical index has of it; return whether there was anything."""
+    """Remove some of its segments and pending batches; return whether there was anything."""
     pending = await connection.fetch(SQL["remove_pending"], index_id, _BATCH_PENDING, timeout=_BATCH_SECONDS)
     return bool(pending or await connection.fetch(SQL["remove_segment"], index_id, timeout=_BATCH_SECONDS))

@@ -11,9 +11,6 @@ from codebase_index.store import queries
 
 SQL = queries.load("search")
 
-FEW_CHUNKS = 5_000
-"""Chunks whose vectors are looked up one by one, 5 us each; with more, a walk through a graph is quicker."""
-
 
 @dataclass(frozen=True)
 class Filters:
@@ -56,11 +53,6 @@ class Scope:
     def asked(self) -> list[int]:
         """The indexes of which the filters leave anything."""
         return [i for i in self.index_ids if i in self.left] if self.filters else self.index_ids
-
-    @property
-    def large(self) -> list[int]:
-        """Those of them of which so much is left that it is not looked at one by one."""
-        return [i for i in self.asked if self.left[i] > FEW_CHUNKS] if self.filters else self.index_ids
 
     async def all(self, connection: asyncpg.Connection) -> Ids:
         """Return every chunk that the filters leave, in no order."""

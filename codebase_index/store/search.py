@@ -13,11 +13,12 @@ from pgvector import HalfVector
 from codebase_index.store import lexical, queries
 from codebase_index.store.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.database import Database
-from codebase_index.store.lexical import Scores
-from codebase_index.store.lexical_cache import LexicalCache
+from codebase_index.store.index_cache import IndexCache
 from codebase_index.store.nearest import nearest
 from codebase_index.store.scope import Filters as Filters  # this one too
 from codebase_index.store.scope import Scope
+from codebase_index.store.scores import Scores
+from codebase_index.store.scores import best as best_within
 
 SQL = queries.load("search")
 
@@ -33,9 +34,9 @@ _EVERYTHING = Filters()
 class Search:
     """Reads the index. Every method may raise StoreUnavailable. `kept` is what was read before."""
 
-    def __init__(self, database: Database, kept: LexicalCache | None = None) -> None:
+    def __init__(self, database: Database, kept: IndexCache | None = None) -> None:
         self._db = database
-        self._kept = kept or LexicalCache()
+        self._kept = kept or IndexCache()
 
     async def candidates(
         self,
@@ -57,17 +58,18 @@ class Search:
         query = HalfVector(vector)
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
             scope = await Scope.of(connection, index_ids, filters)
-            found = await nearest(connection, scope, model, query, limit)
-            scores = await lexical.scores(connection, scope, terms, self._kept)
+            parts = await self._kept.parts(connection, scope.index_ids)
+            found = await nearest(connection, scope, parts, model, vector, limit)
+            scores = await lexical.scores(connection, scope, parts, terms, self._kept)
             if scope.filters:
-                found |= await lexical.best(connection, scope, scores, limit)
+                found |= await best_within(connection, scope, scores, limit)
             else:
                 found |= (best := set(scores.best(limit)))
             found |= await self._defining(connection, scope, names, scores)
             records = await connection.fetch(SQL["candidates"], list(found), query, model)
             if not scope.filters and not best <= (there := {record["id"] for record in records}):
                 # Some were removed since their words were packed: others take their places.
-                further = await lexical.best(connection, scope, scores, limit) - there
+                further = await best_within(connection, scope, scores, limit) - there
                 records += await connection.fetch(SQL["candidates"], list(further), query, model)
         of_chunk = scores.of([record["id"] for record in records])
         return [

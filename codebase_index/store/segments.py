@@ -8,13 +8,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import log
+from operator import itemgetter
 from typing import Any, Final
 
 import asyncpg
 import numpy as np
+from numpy.typing import NDArray
 
-from codebase_index import postings
+from codebase_index import codes, postings
+from codebase_index.codes import Codes
 from codebase_index.documents import Ids, Runs
 from codebase_index.postings import Block, Inverted
 from codebase_index.store import queries
@@ -42,11 +46,12 @@ _WRITE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Size:
-    """A segment: how many chunks it has, and how many of them there still are, at most."""
+    """A segment: how many chunks it has, how many of them there still are, at most, and the vectors' model."""
 
     id: int
     chunks: int
     alive: int
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,11 @@ class _New:
     total_length: int
     runs: Runs
     blocks: Sequence[Block]
+    model: str
+    codes: bytes
 
 
-_NOTHING: Final = _New(0, 0, Runs([], []), [])
+_NOTHING: Final = _New(0, 0, Runs([], []), [], "", b"")
 
 
 class Segments:
@@ -92,7 +99,7 @@ class Segments:
         """Merge small segments when there are many, whatever of them is dead. Return how many were replaced."""
         async with self._db.connection() as connection:
             rows = await connection.fetch(SQL["list_segments"], writer.index_id)
-        groups = plan([Size(row["id"], row["chunks"], row["chunks"]) for row in rows])
+        groups = plan([Size(row["id"], row["chunks"], row["chunks"], row["model"]) for row in rows])
         return sum([await self._merge(writer, group) for group in groups])
 
     async def tidy(self, writer: Writer, told: Callable[[float], None] = lambda share: None) -> int:
@@ -120,7 +127,7 @@ class Segments:
                 alive = row["chunks"]
                 if dead > MAX_DEAD_SHARE * alive:
                     alive = await connection.fetchval(SQL["count_alive"], row["id"])
-                sizes.append(Size(row["id"], row["chunks"], alive))
+                sizes.append(Size(row["id"], row["chunks"], alive, row["model"]))
         return sizes
 
     async def _merge(self, writer: Writer, ids: Sequence[int]) -> int:
@@ -154,15 +161,15 @@ class _Overtaken(Exception):
     """Another process replaced some of the rows: what was dropped here comes back with the rollback."""
 
 
-async def copy_terms(connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids) -> None:
-    """Write the terms of chunks that were copied from another index: those of `former` under the ids `new`.
+async def copy(connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids) -> None:
+    """Write the terms and codes of chunks that were copied from another index: those of `former` as `new`.
 
     The transaction holds the donor's row, so that its segments stay, and the files of the chunks.
     """
     order = np.argsort(former)
     copies = _Copies(former[order], new[order])
     for row in await connection.fetch(SQL["list_segments"], donor):
-        segment = await connection.fetchrow(SQL["read_runs"], row["id"])
+        segment = await connection.fetchrow(SQL["read_codes"], row["id"])
         if copies.any_of(Runs(segment["first_ids"], segment["run_lengths"])):
             read = await connection.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
             await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
@@ -175,16 +182,16 @@ async def copy_terms(connection: asyncpg.Connection, donor: int, index_id: int, 
 
 
 def _few(pending: Sequence[Any]) -> Iterator[list[int]]:
-    """Divide batches into lists of SEGMENT_CHUNKS chunks at most, or of one batch."""
-    ids: list[int] = []
-    room = SEGMENT_CHUNKS
-    for row in pending:
-        if ids and row["chunks"] > room:
-            yield ids
-            ids, room = [], SEGMENT_CHUNKS
-        ids.append(row["id"])
-        room -= row["chunks"]
-    if ids:
+    """Divide batches into lists of one model and SEGMENT_CHUNKS chunks at most, or of one batch."""
+    for _, of_model in groupby(pending, key=itemgetter("model")):
+        ids: list[int] = []
+        room = SEGMENT_CHUNKS
+        for row in of_model:
+            if ids and row["chunks"] > room:
+                yield ids
+                ids, room = [], SEGMENT_CHUNKS
+            ids.append(row["id"])
+            room -= row["chunks"]
         yield ids
 
 
@@ -202,34 +209,32 @@ class _Copies:
     def of_segment(self, segment: Any, rows: Sequence[Any]) -> _New:
         """Return what a segment says of the chunks that were copied."""
         held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
-        part, runs, share = self._chosen(held, Runs(segment["first_ids"], segment["run_lengths"]))
-        return _new([part], [runs], round(segment["total_length"] * share))
+        part, share = self._chosen(held, segment)
+        return _new([part], round(segment["total_length"] * share), segment["model"])
 
     def of_batches(self, rows: Sequence[Any], average_length: float) -> _New:
         """Return what pending batches say of them, as a segment."""
-        parts, runs, length = [], [], 0.0
+        parts, length = [], 0.0
         for row in rows:
-            part = postings.decode(row["vocabulary"], row["payload"])
-            held = postings.impacts(part, average_length)
-            chosen, of_copies, share = self._chosen(held, Runs(row["first_ids"], row["run_lengths"]))
-            parts.append(chosen)
-            runs.append(of_copies)
+            held = postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length)
+            part, share = self._chosen(held, row)
+            parts.append(part)
             length += row["total_length"] * share
-        return _new(parts, runs, round(length))
+        return _new(parts, round(length), rows[0]["model"])
 
-    def _chosen(self, held: Inverted, runs: Runs) -> tuple[Inverted, Runs, float]:
-        ids = runs.ids
+    def _chosen(self, held: Inverted, row: Any) -> tuple["_Part", float]:
+        """Return what a row says of the chunks that were copied, and which share of its chunks they are."""
+        ids = Runs(row["first_ids"], row["run_lengths"]).ids
         chosen = np.isin(ids, self.former)
         copies = self.new[np.searchsorted(self.former, ids[chosen])]
-        part = held if chosen.all() else postings.without(held, chosen)
-        return part, Runs.of(copies.tolist()), float(chosen.mean())
+        return _Part.of(held, row, chosen, copies), float(chosen.mean())
 
 
 def plan(sizes: Sequence[Size]) -> list[list[int]]:
-    """Return which segments become one: full tiers, and each segment with too many dead chunks."""
-    tiers: dict[int, list[Size]] = defaultdict(list)
+    """Return which segments become one: full tiers of one model, and each segment with too many dead chunks."""
+    tiers: dict[tuple[str, int], list[Size]] = defaultdict(list)
     for size in sorted(sizes, key=lambda s: (s.alive, s.id)):
-        tiers[max(0, int(log(max(size.alive, 1) / FEW_CHUNKS, FANOUT)))].append(size)
+        tiers[size.model, max(0, int(log(max(size.alive, 1) / FEW_CHUNKS, FANOUT)))].append(size)
     groups = [group for tier in tiers.values() if len(tier) >= FANOUT for group in _packed(tier) if len(group) > 1]
     grouped = {size.id for group in groups for size in group}
     dying = [s for s in sizes if s.id not in grouped and s.chunks - s.alive > MAX_DEAD_SHARE * s.chunks]
@@ -250,37 +255,61 @@ def _packed(tier: Sequence[Size]) -> list[list[Size]]:
     return groups
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What a segment is made of: the postings of some chunks, which these are, and the codes of their vectors."""
+
+    held: Inverted
+    runs: Runs
+    codes: Codes
+
+    @classmethod
+    def of(cls, held: Inverted, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_Part":
+        """Return what a row has of some of its chunks, which have these ids from now on."""
+        known = codes.from_bytes(row["codes"], row["chunks"])
+        if chosen.all():
+            return cls(held, Runs.of(ids.tolist()), known)
+        return cls(postings.without(held, chosen), Runs.of(ids.tolist()), known.of(chosen))
+
+
 def _built(rows: Sequence[Any], average_length: float) -> _New:
-    parts = [postings.decode(row["vocabulary"], row["payload"]) for row in rows]
-    return _new(
-        [postings.impacts(part, average_length) for part in parts],
-        [Runs(row["first_ids"], row["run_lengths"]) for row in rows],
-        sum(row["total_length"] for row in rows),
-    )
+    parts = [
+        _Part(
+            postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length),
+            Runs(row["first_ids"], row["run_lengths"]),
+            codes.from_bytes(row["codes"], row["chunks"]),
+        )
+        for row in rows
+    ]
+    return _new(parts, sum(row["total_length"] for row in rows), rows[0]["model"])
 
 
 def _merged(read: Sequence[tuple[Any, Sequence[Any]]]) -> _New:
-    parts, runs, length = [], [], 0.0
+    parts, length = [], 0.0
     for segment, rows in read:
         ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
         alive = np.isin(ids, np.frombuffer(segment["alive"], ">i8"))
         held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
-        parts.append(held if alive.all() else postings.without(held, alive))
-        runs.append(Runs.of(ids[alive].tolist()))
+        parts.append(_Part.of(held, segment, alive, ids[alive]))
         length += segment["total_length"] * float(alive.mean())
-    return _new(parts, runs, round(length))
+    return _new(parts, round(length), read[0][0]["model"])
 
 
-def _new(parts: Sequence[Inverted], runs: Sequence[Runs], total_length: int) -> _New:
-    sizes = [sum(r.lengths) for r in runs]
-    merged = parts[0] if len(parts) == 1 else postings.merge(parts, sizes)
-    return _New(sum(sizes), total_length, Runs.joined(runs), list(postings.blocks(merged)))
+def _new(parts: Sequence[_Part], total_length: int, model: str) -> _New:
+    sizes = [len(part.codes) for part in parts]
+    held = [part.held for part in parts]
+    merged = held[0] if len(held) == 1 else postings.merge(held, sizes)
+    return _New(
+        sum(sizes), total_length, Runs.joined([part.runs for part in parts]), list(postings.blocks(merged)),
+        model, codes.to_bytes(codes.join([part.codes for part in parts])),
+    )  # fmt: skip
 
 
 async def _write(connection: asyncpg.Connection, index_id: int, new: _New) -> None:
     segment_id = await connection.fetchval(
-        SQL["add_segment"], index_id, new.chunks, new.total_length, new.runs.firsts, new.runs.lengths
-    )
+        SQL["add_segment"], index_id, new.chunks, new.total_length, new.runs.firsts, new.runs.lengths,
+        new.model, new.codes,
+    )  # fmt: skip
     await connection.copy_records_to_table(
         "postings",
         columns=["segment_id", "first_term", "terms", "payload"],

@@ -94,9 +94,7 @@ class Sharing:
             pairs = await self._copy_files(connection, writer, files[begin : begin + _SLICE_FILES])
             former.append(pairs[0])
             new.append(pairs[1])
-        await segments.copy_terms(
-            connection, donor["id"], writer.index_id, np.concatenate(former), np.concatenate(new)
-        )
+        await segments.copy(connection, donor["id"], writer.index_id, np.concatenate(former), np.concatenate(new))
         return Copied(donor["source"], donor["ref"], len(files))
 
     async def _copy_files(
@@ -109,5 +107,5 @@ class Sharing:
         new = (await self._ids.take(connection, len(rows))).tolist()
         owners = [row["file_id"] for row in rows]
         await connection.execute(SQL["copy_chunks"], writer.index_id, former, new, owners, timeout=_SECONDS)
-        await connection.execute(SQL["copy_vectors"], writer.index_id, former, new, timeout=_SECONDS)
+        await connection.execute(SQL["copy_vectors"], former, new, timeout=_SECONDS)
         return np.array(former, np.int64), np.array(new, np.int64)

@@ -28,7 +28,6 @@ from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
 from codebase_index.store.sharing import Sharing
-from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_index.store.vectors import VectorCache
 from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
@@ -85,7 +84,6 @@ class Attempt:
     indexes: Indexes
     helpers: Helpers
     segments: Segments
-    graphs: VectorIndexes
     vectors: VectorCache
     sharing: Sharing
     board: Board
@@ -104,7 +102,7 @@ class Attempt:
         checkout = await self._open(job, spec)
         with self.laps.lap("scanning"):
             writer = await self._scan(job, spec, checkout)
-        packer = Packer(self.segments, self.graphs, writer)
+        packer = Packer(self.segments, writer)
         with self.laps.lap("chunking and embedding"):
             self.board.indexing()
             await until_available("report", self.heart.beat)
@@ -289,7 +287,7 @@ async def run(settings: Settings) -> int:
     heart = _heart(settings, heart_database, board)
     attempt = Attempt(
         settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
-        Segments(database), VectorIndexes(database), VectorCache(database), Sharing(database), board, heart,
+        Segments(database), VectorCache(database), Sharing(database), board, heart,
     )  # fmt: skip
     try:
         await attempt.run()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codebase_index.store.batch import Item, KnownFile
+from codebase_index.store.batch import Item, KnownFile, pack
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
@@ -138,7 +138,7 @@ class Pipeline:
         counts = Counts()
         if self.slow is not None:
             results, counts = await self.slow.embed(processed.results)
-            processed = replace(processed, results=results)
+            processed = pack(replace(processed, results=results), self.slow.centre)
         await until_available("commit", lambda: self.chunks.commit_batch(self.writer, processed))
         if self.slow is not None:
             await self.slow.count(counts)

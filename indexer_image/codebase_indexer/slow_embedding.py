@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder
+from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder, Vectors
+from codebase_index.embedding.centre import SNIPPETS, middle_of
 from codebase_index.store.batch import FileResult
 from codebase_index.store.chunks import Writer
 from codebase_index.store.errors import StoreUnavailable
@@ -47,6 +48,8 @@ class SlowEmbedding:
     board: Board
     reports: bool = True
     """Whether this pod tells the job's state: a helper leaves that to the pod that holds the attempt."""
+    centre: Vectors | None = field(default=None, init=False)
+    """The middle of the model's vectors, known when it is ready."""
     _blocked_since: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -65,12 +68,19 @@ class SlowEmbedding:
                 f"{length_in_index}: the model behind this name was exchanged; bring the former one back, or name "
                 "the new one otherwise, or delete the index (codebase-index delete) and start the job again"
             )
+        vectors, _ = await self._vectors(SNIPPETS)
+        self.centre = middle_of(vectors)
 
     async def embed(self, results: Sequence[FileResult]) -> tuple[list[FileResult], Counts]:
         """Return the results with vectors, and what that took. Raises EmbeddingRefused."""
         texts = documents(results)
         if not texts:
             return list(results), Counts()
+        vectors, counts = await self._vectors(texts)
+        return with_vectors(results, vectors), counts
+
+    async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, Counts]:
+        """Return the vectors of texts, those that are kept and those that are made now."""
         prefix = self.embedder.traits.document_prefix
         digests = [digest_of(prefix + text) for text in texts]
         missing = dict(zip(digests, texts, strict=True))
@@ -87,7 +97,7 @@ class SlowEmbedding:
         calls = [self._embed(dict(todo[i : i + size]), counts) for i in range(0, len(todo), size)]
         for made in await _all(calls):
             vectors |= made
-        return with_vectors(results, np.stack([vectors[digest] for digest in digests])), counts
+        return np.stack([vectors[digest] for digest in digests]), counts
 
     async def count(self, counts: Counts) -> None:
         """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""

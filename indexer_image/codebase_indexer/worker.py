@@ -3,13 +3,13 @@
 import contextlib
 import os
 import signal
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from codebase_index import logs
 from codebase_index.embedding import factory
+from codebase_index.embedding.centre import SNIPPETS, middle_of
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.store.batch import Indexed, Processed, pack
+from codebase_index.store.batch import pack
 from codebase_indexer.files import Processor
 from codebase_indexer.pool import READY, Batch
 
@@ -20,15 +20,12 @@ def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | No
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     embedder = factory.create(*model) if model else None
     assert embedder is None or isinstance(embedder, StaticEmbedder)  # the others are the main process's
+    centre = middle_of(embedder.embed_documents(SNIPPETS)) if embedder else None
     processor = Processor(fingerprint, embedder)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
         while True:
             batch: Batch = pipe.recv()
             processed = processor.process(batch.folder, batch.items, batch.known)
-            pipe.send(_packed(processed) if embedder else processed)
-
-
-def _packed(batch: Processed) -> Processed:
-    """Return a batch as it is written. Not one without vectors: they are made elsewhere, from the texts."""
-    return replace(batch, results=[pack(r) if isinstance(r, Indexed) else r for r in batch.results])
+            # Not without vectors: they are made elsewhere, from the texts.
+            pipe.send(pack(processed, centre) if embedder else processed)

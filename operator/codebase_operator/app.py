@@ -15,12 +15,10 @@ import kopf
 from codebase_index.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.vector_indexes import VectorIndexes
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import Api
 from codebase_operator.lease import Leader
 from codebase_operator.loop import Loop
-from codebase_operator.maintenance import Maintenance
 from codebase_operator.metrics import Metrics
 from codebase_operator.pods import COMPONENT
 from codebase_operator.settings import Settings
@@ -44,7 +42,7 @@ class Operator:
     """What lives from startup to cleanup."""
 
     api: Api
-    databases: list[Database]
+    database: Database
     world: World
     loop: Loop
     leader: Leader | None
@@ -66,15 +64,10 @@ class Operator:
             helper_limit=settings.helper_limit, leads=leads, metrics=metrics,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
-        aside = await Maintenance.open()
-        maintenance = Maintenance(VectorIndexes(aside), leads)
-        tasks = [
-            asyncio.create_task(loop.run(), name="reconcile"),
-            asyncio.create_task(maintenance.run(), name="maintain"),
-        ]
+        tasks = [asyncio.create_task(loop.run(), name="reconcile")]
         if leader:
             tasks.append(asyncio.create_task(leader.run(loop.wake), name="lead"))
-        return cls(api, [database, aside], world, loop, leader, tasks, stop_metrics)
+        return cls(api, database, world, loop, leader, tasks, stop_metrics)
 
     async def stop(self) -> None:
         """Stop the loop, then release the lease, so that the next operator starts only when this one has ended."""
@@ -84,8 +77,7 @@ class Operator:
         if self.leader:
             await self.leader.release()
         self.stop_metrics()
-        for database in self.databases:
-            await database.close()
+        await self.database.close()
         await self.api.close()
 
 

@@ -23,7 +23,7 @@ _RELEASE_SECONDS = 20.0
 
 _CHUNKS_WITH_TERMS = """
     SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
-                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
+                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_batches) parts
     CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
     CROSS JOIN LATERAL generate_series(run.first, run.first + run.length - 1) AS document
     JOIN chunks c ON c.id = document AND c.index_id = parts.index_id"""
@@ -35,6 +35,12 @@ _ORPHANS = {
         FROM chunks WHERE NOT EXISTS (SELECT FROM ({_CHUNKS_WITH_TERMS}) held WHERE held.id = chunks.id)""",
     "chunks with their terms in two places": f"""
         FROM (SELECT id FROM ({_CHUNKS_WITH_TERMS}) held GROUP BY id HAVING count(*) > 1) twice""",
+    "parts without a code for each chunk": """
+        FROM (SELECT chunks, model, codes FROM segments
+              UNION ALL SELECT chunks, model, codes FROM pending_batches) part
+        CROSS JOIN LATERAL (SELECT vector_dims(embedding) AS numbers FROM embeddings e
+                            WHERE e.model = part.model LIMIT 1) of_model
+        WHERE octet_length(codes) <> chunks * (2 + 8 * ceil(numbers / 64.0))""",
     "work rows of no job": "FROM work w WHERE NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id)",
     "work rows left by completed jobs": """
         FROM work w JOIN jobs j ON j.id = w.job_id WHERE j.state = 'completed' AND w.state <> 'skipped'""",

@@ -166,15 +166,16 @@ async def test_a_damaged_index_differs_from_the_truth(facts: Facts, job_id: UUID
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        ("DELETE FROM pending_terms", "2 chunks without terms"),
+        ("DELETE FROM pending_batches", "2 chunks without terms"),
         (
-            "INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) "
-            "SELECT index_id, chunks, total_length, first_ids, run_lengths FROM pending_terms",
+            "INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths, model, codes) "
+            "SELECT index_id, chunks, total_length, first_ids, run_lengths, model, codes FROM pending_batches",
             "2 chunks with their terms in two places",
         ),
+        ("UPDATE pending_batches SET codes = substr(codes, 3)", "1 parts without a code for each chunk"),
     ],
 )
-async def test_chunks_without_terms_or_with_twice_as_many_are_seen(
+async def test_chunks_without_terms_or_codes_or_with_twice_as_many_are_seen(
     facts: Facts, job_id: UUID, damage: str, found: str
 ) -> None:
     await facts.script(damage)
@@ -191,7 +192,7 @@ async def test_chunks_written_outside_the_fence_are_seen(facts: Facts, job_id: U
 async def test_orphans_are_seen(facts: Facts, job_id: UUID) -> None:
     await facts.script(
         "ALTER TABLE work DROP CONSTRAINT work_job_id_fkey;"
-        "INSERT INTO embeddings SELECT -1, index_id, model, embedding FROM embeddings LIMIT 1;"
+        "INSERT INTO embeddings SELECT -1, model, embedding FROM embeddings LIMIT 1;"
         "UPDATE files SET job_id = gen_random_uuid();"
         "INSERT INTO work (job_id, seq, path, size) VALUES (gen_random_uuid(), 0, 'x', 1)"
     )

@@ -42,13 +42,13 @@ SELECT i.target, f.path, f.chunks AS counted,
        count(e.chunk_id) AS vectors
 FROM indexes i JOIN files f ON f.index_id = i.id
 LEFT JOIN chunks c ON c.file_id = f.id AND c.index_id = i.id
-LEFT JOIN embeddings e ON e.chunk_id = c.id AND e.index_id = i.id AND e.model = $1
+LEFT JOIN embeddings e ON e.chunk_id = c.id AND e.model = $1
 GROUP BY i.target, f.id
 """
 _TERMS = """
 WITH held AS (
     SELECT c.id FROM (SELECT index_id, first_ids, run_lengths FROM segments
-                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_terms) parts
+                      UNION ALL SELECT index_id, first_ids, run_lengths FROM pending_batches) parts
     CROSS JOIN LATERAL unnest(parts.first_ids, parts.run_lengths) AS run (first, length)
     JOIN chunks c ON c.id >= run.first AND c.id < run.first + run.length AND c.index_id = parts.index_id)
 SELECT (SELECT count(*) FROM chunks WHERE id NOT IN (SELECT id FROM held))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pgvector import HalfVector
 
 from codebase_index.store import copying
-from codebase_index.store.batch import Chunk, Indexed, pack
+from codebase_index.store.batch import Chunk, Indexed, Packed, Processed, pack
 from codebase_index.store.database import Database
 from codebase_index.symbols import Kind, Symbol
+from tests.terms import encode
 
 MODEL = "static/mödel"
 INDEX = 2**40 + 7
@@ -39,13 +40,17 @@ async def test_copied_rows_are_the_rows_of_the_driver(
     ids = iter(range(2**33, 2**34))
     for file_id, chunks in files:
         vectors = np.array([a_vector(rng, dimension) for _ in chunks], np.float32).reshape(-1, dimension)
-        packed.append((file_id, pack(Indexed(0, "a.py", None, b"", chunks, vectors)).rows))
+        file = pack(
+            Processed([Indexed(0, "a.py", None, b"", chunks, vectors)], [encode([{}] * len(chunks))])
+        ).results[0]
+        assert isinstance(file, Packed)
+        packed.append((file_id, file.rows))
         for chunk, vector in zip(chunks, vectors, strict=True):
             id_ = next(ids)
             names = [s.name for s in chunk.defines], [s.plain.lower() for s in chunk.defines]
             told = (chunk.symbol, chunk.text, chunk.kind, *names, [s.kind for s in chunk.defines])
             expected_chunks.append((id_, INDEX, file_id, chunk.start_line, chunk.end_line, *told))
-            expected_vectors.append((id_, INDEX, MODEL, HalfVector(vector).to_binary()))
+            expected_vectors.append((id_, MODEL, HalfVector(vector).to_binary()))
     if not expected_chunks:
         return
     numbers = np.array([row[0] for row in expected_chunks])
@@ -60,11 +65,11 @@ async def test_copied_rows_are_the_rows_of_the_driver(
         )  # fmt: skip
         await connection.copy_to_table(
             "embeddings", columns=copying.VECTOR_COLUMNS, format="binary",
-            source=copying.vectors([rows for _, rows in packed], INDEX, MODEL, numbers),
+            source=copying.vectors([rows for _, rows in packed], MODEL, numbers),
         )  # fmt: skip
         found = await connection.fetch(f"SELECT {', '.join(copying.CHUNK_COLUMNS)} FROM chunks ORDER BY id")
         vectors_found = await connection.fetch(
-            "SELECT chunk_id, index_id, model, halfvec_send(embedding) FROM embeddings ORDER BY chunk_id"
+            "SELECT chunk_id, model, halfvec_send(embedding) FROM embeddings ORDER BY chunk_id"
         )
         await transaction.rollback()
     assert [tuple(row) for row in found] == expected_chunks

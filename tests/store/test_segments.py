@@ -16,13 +16,14 @@ from codebase_index.store.batch import Chunk, Indexed, Processed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
+from codebase_index.store.index_cache import IndexCache
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.lexical_cache import LexicalCache
 from codebase_index.store.removal import Removal
 from codebase_index.store.search import SQL as SEARCH_SQL
 from codebase_index.store.search import Filters, Search
 from codebase_index.store.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size, plan
 from codebase_index.store.work import Entry, Work
+from tests.store.stored_codes import wrong_codes
 from tests.store.test_jobs import count, custom_resource, started, writer_for
 from tests.terms import encode
 
@@ -30,7 +31,7 @@ MODEL = "static/test"
 FILES = 24
 CHUNKS_OF_A_FILE = 5
 
-KEPT = LexicalCache(max_bytes=80_000)
+KEPT = IndexCache(max_bytes=80_000)
 """Of all searches in this file: each test makes its database anew, so that ids come again, with other contents. It
 has room for some of what is read, so that much is read again."""
 
@@ -90,6 +91,7 @@ async def scores(
 
 
 async def all_scores(database: Database, writer: Writer) -> list[dict[tuple[str, int], float]]:
+    assert await wrong_codes(database) == []
     queries = [("every",), ("mod1", "file4"), ("größe", "only3x2", "missing"), ("file23", "every", "mod2")]
     return [await scores(database, writer, *query) for query in queries]
 
@@ -99,7 +101,7 @@ async def test_a_built_segment_answers_like_the_batches_that_it_was_built_from(d
     before = await all_scores(database, writer)
     assert len(before[0]) == FILES * CHUNKS_OF_A_FILE
     assert await Segments(database).build(writer) == FILES * CHUNKS_OF_A_FILE
-    assert await count(database, "pending_terms") == 0
+    assert await count(database, "pending_batches") == 0
     assert await all_scores(database, writer) == before
     assert await Segments(database).build(writer) == 0
 
@@ -212,7 +214,7 @@ async def test_dead_chunks_take_no_places_of_living_ones(database: Database) -> 
 
 @pytest.mark.parametrize("look_up", [1, 100_000], ids=["by looking further down", "by listing them"])
 async def test_filters_cost_no_recall(database: Database, monkeypatch: pytest.MonkeyPatch, look_up: int) -> None:
-    monkeypatch.setattr("codebase_index.store.lexical.LOOK_UP", look_up)
+    monkeypatch.setattr("codebase_index.store.scores.LOOK_UP", look_up)
     writer = await indexed(database)
     await Segments(database).build(writer)
     everything = await scores(database, writer, "every", "größe")
@@ -247,7 +249,7 @@ async def test_a_batch_that_is_committed_twice_has_its_terms_once(database: Data
     writer = await running(database)
     await commit(database, writer, [0, 1])
     await commit(database, writer, [0, 1])
-    assert await count(database, "pending_terms") == 1
+    assert await count(database, "pending_batches") == 1
     await commit(database, writer, [1, 2])  # the worker's batch holds a file that is done already
     assert len(await scores(database, writer, "every")) == 3 * CHUNKS_OF_A_FILE
     await Segments(database).build(writer)
@@ -268,7 +270,7 @@ async def test_a_fenced_attempt_builds_and_merges_nothing(
         await segments.build(writer)
     with pytest.raises(FenceLost):
         await segments.tidy(writer)
-    assert (await count(database, "segments"), await count(database, "pending_terms")) == (4, 2)
+    assert (await count(database, "segments"), await count(database, "pending_batches")) == (4, 2)
     assert await all_scores(database, writer) == before
 
 
@@ -307,13 +309,13 @@ async def test_nothing_of_a_removed_index_is_left_in_the_lexical_one(
     writer = await indexed(database)
     await Segments(database).build(writer)
     await Segments(database).build(writer)
-    assert (await count(database, "segments"), await count(database, "pending_terms")) == (2, 2)
+    assert (await count(database, "segments"), await count(database, "pending_batches")) == (2, 2)
     await Chunks(database).complete(writer, "Complete")
     await Jobs(database).release_slot(writer.job_id)
     removal = Removal(database)
     await removal.take_out(writer.index_id)
     await removal.empty(writer.index_id, lambda files, chunks: None)
-    for table in ("indexes", "segments", "postings", "pending_terms"):
+    for table in ("indexes", "segments", "postings", "pending_batches"):
         assert await count(database, table) == 0
 
 

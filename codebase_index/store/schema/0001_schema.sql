@@ -173,15 +173,13 @@ CREATE INDEX chunks_of_file ON chunks (file_id, id);
 -- Two or three short names a chunk: its upkeep is about a fiftieth of a full-text index's.
 CREATE INDEX chunks_names ON chunks USING gin (names);
 
--- Vectors beside the chunks: a scan of all vectors must not read the texts.
+-- Vectors beside the chunks: comparing many of them must not read the texts.
 CREATE TABLE embeddings (
     chunk_id  bigint PRIMARY KEY,   -- of chunks: see forget_vectors
-    index_id  bigint NOT NULL,
     model     text NOT NULL,
-    embedding halfvec NOT NULL
+    embedding halfvec NOT NULL      -- unit length
 );
 ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN, ALTER COLUMN embedding SET STATISTICS 0;
-CREATE INDEX embeddings_of_index ON embeddings (index_id, model);
 
 -- Chunks go with their file and vectors with their chunk, as by ON DELETE CASCADE. Not by foreign keys, which test
 -- each row that is inserted: a fifth of all that Postgres does for a job. A batch holds the rows of its files, which
@@ -202,9 +200,10 @@ END $$;
 CREATE TRIGGER forget_vectors AFTER DELETE ON chunks
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_vectors();
 
--- The lexical index: packed postings with BM25 impacts (docs/decisions/0007). First a batch's terms, written in its
--- transaction. codebase_index.postings says what vocabulary and payload hold.
-CREATE TABLE pending_terms (
+-- What a search reads of every chunk: packed postings with BM25 impacts (docs/decisions/0007), and the codes of the
+-- vectors (docs/decisions/0008). First a batch's, written in its transaction. codebase_index.postings says what
+-- vocabulary and payload hold, codebase_index.codes what codes do.
+CREATE TABLE pending_batches (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- What searches keep in memory is kept under this: ids come again when a database is restored or made anew.
     stamp        uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -214,19 +213,23 @@ CREATE TABLE pending_terms (
     first_ids    bigint[] NOT NULL,    -- the chunks in order: runs of consecutive ids, and how long each is
     run_lengths  integer[] NOT NULL,
     vocabulary   text NOT NULL,        -- a term a line
-    payload      bytea NOT NULL
+    payload      bytea NOT NULL,
+    model        text NOT NULL,        -- of the vectors, as in embeddings.model
+    codes        bytea NOT NULL
 );
-CREATE INDEX pending_terms_of_index ON pending_terms (index_id, id);
+CREATE INDEX pending_batches_of_index ON pending_batches (index_id, id);
 
 -- Up to 65,536 chunks, numbered from 0, whose postings are packed. Never changed, only replaced.
 CREATE TABLE segments (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    stamp        uuid NOT NULL DEFAULT gen_random_uuid(),  -- as in pending_terms
+    stamp        uuid NOT NULL DEFAULT gen_random_uuid(),  -- as in pending_batches
     index_id     bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
     chunks       integer NOT NULL,     -- also those that were removed since
     total_length bigint NOT NULL,
     first_ids    bigint[] NOT NULL,
-    run_lengths  integer[] NOT NULL
+    run_lengths  integer[] NOT NULL,
+    model        text NOT NULL,        -- the same for all of them
+    codes        bytea NOT NULL
 );
 CREATE INDEX segments_of_index ON segments (index_id);
 
@@ -239,7 +242,9 @@ CREATE TABLE postings (
     PRIMARY KEY (segment_id, first_term)
 ) WITH (toast_tuple_target = 8160);    -- keep blocks in their row: they are read whole
 -- Packed already: compression costs more than it saves.
-ALTER TABLE pending_terms ALTER COLUMN vocabulary SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE pending_batches ALTER COLUMN vocabulary SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL,
+    ALTER COLUMN codes SET STORAGE EXTERNAL;
+ALTER TABLE segments ALTER COLUMN codes SET STORAGE EXTERNAL;
 ALTER TABLE postings ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN payload SET STORAGE EXTERNAL,
     ALTER COLUMN terms SET STATISTICS 0, ALTER COLUMN payload SET STATISTICS 0;
 

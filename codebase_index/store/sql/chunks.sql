@@ -26,9 +26,9 @@ UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 SELECT nextval('chunk_ids') AS first FROM generate_series(1, $1);
 
 -- name: add_pending
--- The terms of a batch, searched as they are until they are built into a segment.
-INSERT INTO pending_terms (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
+-- What a batch is searched by, until it is built into a segment.
+INSERT INTO pending_batches (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: count_batch
 -- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds

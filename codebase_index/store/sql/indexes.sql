@@ -6,7 +6,9 @@ RETURNING id;
 
 -- name: dimension
 -- How long an index's vectors of a model are.
-SELECT vector_dims(embedding) FROM embeddings WHERE index_id = $1 AND model = $2 LIMIT 1;
+SELECT vector_dims(e.embedding)
+FROM files f JOIN chunks c ON c.file_id = f.id JOIN embeddings e ON e.chunk_id = c.id
+WHERE f.index_id = $1 AND e.model = $2 LIMIT 1;
 
 -- name: list
 -- Every index with the state of its newest job. One without a target is being removed: nobody finds it any more.

@@ -8,7 +8,7 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS files, COALESCE(sum(chunks), 0)::bigint AS chunks FROM files WHERE index_id = i.id) held
 CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
-    FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_terms', 'segments', 'postings']::regclass[]) t) disk
+    FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
     SELECT cr_name, state FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) newest ON true
 ORDER BY i.source, i.ref NULLS FIRST, i.id;
@@ -39,8 +39,8 @@ RETURNING chunks;
 
 -- name: remove_pending
 -- Some pending batches of an index that was taken out.
-DELETE FROM pending_terms WHERE id IN (
-    SELECT p.id FROM pending_terms p JOIN indexes i ON i.id = p.index_id
+DELETE FROM pending_batches WHERE id IN (
+    SELECT p.id FROM pending_batches p JOIN indexes i ON i.id = p.index_id
     WHERE i.id = $1 AND i.target IS NULL ORDER BY p.id LIMIT $2)
 RETURNING id;
 
@@ -56,7 +56,7 @@ RETURNING id;
 DELETE FROM indexes i
 WHERE id = $1 AND target IS NULL
   AND NOT EXISTS (SELECT FROM files WHERE index_id = i.id)
-  AND NOT EXISTS (SELECT FROM pending_terms WHERE index_id = i.id)
+  AND NOT EXISTS (SELECT FROM pending_batches WHERE index_id = i.id)
   AND NOT EXISTS (SELECT FROM segments WHERE index_id = i.id)
 RETURNING id;
 

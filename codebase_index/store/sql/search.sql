@@ -1,51 +1,34 @@
--- name: exact
--- The nearest chunks, exactly: unit vectors, so the negative inner product orders like the cosine distance.
-SELECT e.chunk_id, e.embedding <#> $3 AS distance
-FROM embeddings e
-WHERE e.index_id = ANY ($1::bigint[]) AND e.model = $2
-ORDER BY distance
-LIMIT $4;
+-- name: nearest_of
+-- The nearest of some chunks: unit vectors, so the negative inner product orders like the cosine distance.
+SELECT chunk_id FROM embeddings
+WHERE chunk_id = ANY ($1::bigint[]) AND model = $2
+ORDER BY embedding <#> $3, chunk_id LIMIT $4;
 
--- name: exact_filtered
--- The same within some files: the filter comes first, so it costs no recall.
-SELECT e.chunk_id, e.embedding <#> $3 AS distance
+-- name: nearest_within
+-- The same of all chunks of some files.
+SELECT e.chunk_id
 FROM files f
 JOIN chunks c ON c.file_id = f.id
 JOIN embeddings e ON e.chunk_id = c.id AND e.model = $2
 WHERE f.index_id = ANY ($1::bigint[])
   AND ($5::text IS NULL OR starts_with(f.path, $5)) AND ($6::text IS NULL OR f.language = $6)
-ORDER BY distance
-LIMIT $4;
-
--- name: approximate
--- The nearest chunks of one index by its graph. The cast to the vectors' dimension, put in by the store, and the
--- plain conditions are what the graph's expression and predicate are made of: without them it is not used. The store
--- puts one of these for each index together.
-(SELECT e.chunk_id, e.embedding::halfvec({dimension}) <#> $2 AS distance
-FROM embeddings e
-WHERE e.index_id = {index} AND e.model = $1
-ORDER BY e.embedding::halfvec({dimension}) <#> $2
-LIMIT $3)
-
--- name: walk
--- How many candidates a walk through a graph keeps; whether it goes on when these are used up, and how far.
-SELECT set_config('hnsw.ef_search', $1::text, true), set_config('hnsw.iterative_scan', $2::text, true),
-       set_config('hnsw.max_scan_tuples', $3::text, true);
+ORDER BY e.embedding <#> $3, e.chunk_id LIMIT $4;
 
 -- name: parts
 -- The segments and the pending batches of some indexes, and under which stamp a search may have kept each.
 SELECT id, stamp, false AS pending FROM segments WHERE index_id = ANY ($1::bigint[])
-UNION ALL SELECT id, stamp, true FROM pending_terms WHERE index_id = ANY ($1::bigint[])
+UNION ALL SELECT id, stamp, true FROM pending_batches WHERE index_id = ANY ($1::bigint[])
 ORDER BY pending, id;
 
 -- name: read_segments
--- Which chunks some segments hold, in order.
-SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths FROM segments WHERE id = ANY ($1::bigint[]);
+-- Which chunks some segments hold, in order, and the codes of these.
+SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, model, codes
+FROM segments WHERE id = ANY ($1::bigint[]);
 
 -- name: read_pending
 -- Pending batches, whole.
-SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
-FROM pending_terms WHERE id = ANY ($1::bigint[]);
+SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes
+FROM pending_batches WHERE id = ANY ($1::bigint[]);
 
 -- name: blocks
 -- The block of a segment that holds a term, for each of some pairs: one descent of the primary key. Blocks that would

@@ -1,18 +1,21 @@
 -- name: pending_chunks
 -- How many chunks of an index are in no segment yet.
-SELECT COALESCE(sum(chunks), 0)::bigint FROM pending_terms WHERE index_id = $1;
+SELECT COALESCE(sum(chunks), 0)::bigint FROM pending_batches WHERE index_id = $1;
 
 -- name: take_pending
--- The oldest pending batches, up to $2 chunks together, or one.
-SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
-FROM (SELECT p.*, sum(chunks) OVER (ORDER BY id) AS until FROM pending_terms p WHERE index_id = $1) counted
+-- The oldest pending batches and those of the same model, up to $2 chunks together, or one.
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes
+FROM (
+    SELECT p.*, sum(chunks) OVER (ORDER BY id) AS until FROM pending_batches p
+    WHERE index_id = $1
+      AND model = (SELECT model FROM pending_batches WHERE index_id = $1 ORDER BY id LIMIT 1)) counted
 WHERE until <= $2 OR until = chunks
 ORDER BY id;
 
 -- name: average_length
 -- Of the chunks of an index: what their impacts are normalised by.
 SELECT COALESCE(sum(total_length)::float8 / NULLIF(sum(chunks), 0), 1)
-FROM (SELECT chunks, total_length FROM pending_terms WHERE index_id = $1
+FROM (SELECT chunks, total_length FROM pending_batches WHERE index_id = $1
       UNION ALL SELECT chunks, total_length FROM segments WHERE index_id = $1) parts;
 
 -- name: hold_index
@@ -21,7 +24,7 @@ SELECT id FROM indexes WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: drop_pending
 -- The batches that a segment was built from; fewer than asked for means that somebody else was quicker.
-DELETE FROM pending_terms WHERE id = ANY ($1::bigint[]) RETURNING id;
+DELETE FROM pending_batches WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: drop_segments
 -- The segments that another one replaces, with their postings.
@@ -29,16 +32,17 @@ DELETE FROM segments WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: add_segment
 -- A segment; its blocks follow in the same transaction.
-INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths) VALUES ($1, $2, $3, $4, $5) RETURNING id;
+INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths, model, codes)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id;
 
 -- name: list_segments
--- The segments of an index, without their postings.
-SELECT id, chunks FROM segments WHERE index_id = $1 ORDER BY id;
+-- The segments of an index, without their postings and codes.
+SELECT id, chunks, model FROM segments WHERE index_id = $1 ORDER BY id;
 
 -- name: dead_chunks
--- How many chunks an index has in its lexical part, beyond those that its files have.
+-- How many chunks an index has in segments and pending batches, beyond those that its files have.
 SELECT ((SELECT COALESCE(sum(chunks), 0) FROM segments WHERE index_id = $1)
-      + (SELECT COALESCE(sum(chunks), 0) FROM pending_terms WHERE index_id = $1)
+      + (SELECT COALESCE(sum(chunks), 0) FROM pending_batches WHERE index_id = $1)
       - (SELECT COALESCE(sum(chunks), 0) FROM files WHERE index_id = $1))::bigint;
 
 -- name: count_alive
@@ -51,7 +55,7 @@ WHERE s.id = $1;
 
 -- name: read_segment
 -- A segment and which of its chunks there still are, as eight bytes each.
-SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, (
+SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, (
     SELECT COALESCE(string_agg(of_run.alive, ''), '')
     FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)
     CROSS JOIN LATERAL (
@@ -59,18 +63,18 @@ SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, (
         FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) of_run) AS alive
 FROM segments s WHERE s.id = $1;
 
--- name: read_runs
--- Which chunks a segment has.
-SELECT total_length, first_ids, run_lengths FROM segments WHERE id = $1;
+-- name: read_codes
+-- Which chunks a segment has, and their codes.
+SELECT chunks, total_length, first_ids, run_lengths, model, codes FROM segments WHERE id = $1;
 
 -- name: list_pending
--- The pending batches of an index, without their terms.
-SELECT id, chunks FROM pending_terms WHERE index_id = $1 ORDER BY id;
+-- The pending batches of an index, without their terms and codes.
+SELECT id, chunks, model FROM pending_batches WHERE index_id = $1 ORDER BY id;
 
 -- name: read_pending
 -- Some pending batches.
-SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload
-FROM pending_terms WHERE id = ANY ($1::bigint[]) ORDER BY id;
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes
+FROM pending_batches WHERE id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: read_postings
 -- The blocks of a segment in order.

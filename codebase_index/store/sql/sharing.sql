@@ -52,6 +52,6 @@ FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS m (former, id, file_id)
 
 -- name: copy_vectors
 -- Their vectors.
-INSERT INTO embeddings (chunk_id, index_id, model, embedding)
-SELECT m.id, $1, model, embedding
-FROM unnest($2::bigint[], $3::bigint[]) AS m (former, id) JOIN embeddings e ON e.chunk_id = m.former;
+INSERT INTO embeddings (chunk_id, model, embedding)
+SELECT m.id, model, embedding
+FROM unnest($1::bigint[], $2::bigint[]) AS m (former, id) JOIN embeddings e ON e.chunk_id = m.former;

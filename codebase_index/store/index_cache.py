@@ -1,4 +1,4 @@
-"""What searches have read of the lexical index, kept in memory.
+"""What searches have read of the indexes, kept in memory: postings and codes.
 
 Its parts are never changed, only replaced by others, so nothing here can be out of date. Which segments and
 pending batches an index has is asked anew by every search; what they hold comes from Postgres once, and not for
@@ -8,14 +8,17 @@ each question: a common word is a megabyte in a large index, and the batches of 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 
-from codebase_index import postings
-from codebase_index.documents import Runs
+from codebase_index import codes, postings
+from codebase_index.codes import Codes
+from codebase_index.documents import Numbering, Runs
 from codebase_index.postings import Held
 from codebase_index.store import queries
 
@@ -24,12 +27,13 @@ SQL = queries.load("search")
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-MAX_BYTES: Final = 160 << 20
-"""Of what is kept; a sixth of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
-one of eight takes 0.4 MB."""
+MAX_BYTES: Final = 336 << 20
+"""Of what is kept; a third of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
+one of eight takes 0.4 MB, and the codes of 256 dimensions 14 MB."""
 
-_SHARES: Final = {"segments": 1, "batches": 5, "postings": 10}
-"""Of MAX_BYTES. Three jobs have some 40 MB of batches that are in no segment yet."""
+_SHARES: Final = {"segments": 4, "batches": 1, "postings": 2}
+"""Of MAX_BYTES. Segments have the codes: there is room for those of five million chunks. Three jobs have some
+40 MB of batches that are in no segment yet."""
 
 _OVERHEAD_BYTES: Final = 900
 """What an entry costs beside its numbers, about."""
@@ -40,7 +44,7 @@ _BYTES_OF_A_WORD: Final = 60
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment without its postings: how many chunks it has, removed ones too, and which."""
+    """A segment without its postings: how many chunks it has, removed ones too, which, and their codes."""
 
     id: int
     index_id: int
@@ -48,38 +52,72 @@ class Segment:
     chunks: int
     total_length: int
     runs: Runs
+    model: str
+    codes: Codes
 
     @classmethod
     def of(cls, row: Any) -> "Segment":
         """Read a row of `segments`."""
-        return cls(row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _runs(row))
+        known = codes.from_bytes(row["codes"], row["chunks"])
+        return cls(
+            row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _runs(row), row["model"],
+            known,
+        )  # fmt: skip
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory, about."""
-        return 16 * len(self.runs.firsts)
+        return 16 * len(self.runs.firsts) + self.codes.nbytes
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A pending batch, with all of its postings."""
+    """A pending batch, with all of its postings and codes."""
 
     index_id: int
     chunks: int
     total_length: int
     runs: Runs
     part: postings.Part
+    model: str
+    codes: Codes
     nbytes: int
 
     @classmethod
     def of(cls, row: Any) -> "Batch":
-        """Read a row of `pending_terms`."""
+        """Read a row of `pending_batches`."""
         part = postings.decode(row["vocabulary"], row["payload"])
+        known = codes.from_bytes(row["codes"], row["chunks"])
         nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
-        return cls(row["index_id"], row["chunks"], row["total_length"], _runs(row), part, nbytes)
+        nbytes += known.nbytes
+        return cls(
+            row["index_id"], row["chunks"], row["total_length"], _runs(row), part, row["model"], known, nbytes
+        )
 
 
-class LexicalCache:
+Part: TypeAlias = Segment | Batch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What some indexes are made of: segments and pending batches, each by id."""
+
+    segments: Sequence[Segment]
+    pending: Sequence[Batch]
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """Numbers the chunks of all parts one after another, those of segments first."""
+        return Numbering([part.runs for _, part in self.numbered])
+
+    @cached_property
+    def numbered(self) -> list[tuple[int, Part]]:
+        """All parts in this order, each with the number of its first chunk."""
+        parts: list[Part] = [*self.segments, *self.pending]
+        return list(zip(accumulate((part.chunks for part in parts), initial=0), parts, strict=False))
+
+
+class IndexCache:
     """Reads segments, their postings and pending batches, and keeps what was used last, up to `max_bytes`.
 
     Methods read in the transaction of the connection that they are given, and may raise what asyncpg does.
@@ -91,10 +129,8 @@ class LexicalCache:
         self._batches = _Recent[UUID, Batch](room["batches"])
         self._postings = _Recent[tuple[UUID, str], Held](room["postings"])
 
-    async def parts(
-        self, connection: asyncpg.Connection, index_ids: Sequence[int]
-    ) -> tuple[list[Segment], list[Batch]]:
-        """Return the segments and the pending batches of some indexes, each by id."""
+    async def parts(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> Parts:
+        """Return what some indexes are made of."""
         rows = await connection.fetch(SQL["parts"], index_ids)
         segments = {row["id"]: self._segments.get(row["stamp"]) for row in rows if not row["pending"]}
         batches = {row["id"]: self._batches.get(row["stamp"]) for row in rows if row["pending"]}
@@ -106,7 +142,10 @@ class LexicalCache:
             for row in await connection.fetch(SQL["read_pending"], missing):
                 batches[row["id"]] = batch = Batch.of(row)
                 self._batches.put(row["stamp"], batch, batch.nbytes)
-        return [s for s in segments.values() if s is not None], [b for b in batches.values() if b is not None]
+        return Parts(
+            [segment for segment in segments.values() if segment is not None],
+            [batch for batch in batches.values() if batch is not None],
+        )
 
     async def postings(
         self, connection: asyncpg.Connection, segments: Sequence[Segment], terms: Sequence[str]

@@ -1,0 +1,40 @@
+"""What the parts of indexes say of each chunk's vector, against the vector itself."""
+
+import numpy as np
+
+from codebase_index import codes
+from codebase_index.codes import Codes
+from codebase_index.documents import Runs
+from codebase_index.store.database import Database
+
+_PARTS = """
+SELECT chunks, first_ids, run_lengths, model, codes FROM segments
+UNION ALL SELECT chunks, first_ids, run_lengths, model, codes FROM pending_batches
+"""
+_ROUNDED_BITS = 4
+
+
+async def wrong_codes(database: Database) -> list[int]:
+    """Return the chunks whose code, about 0, is not that of their vector, or is there twice or not at all."""
+    async with database.connection() as connection:
+        parts = await connection.fetch(_PARTS)
+        rows = await connection.fetch("SELECT chunk_id, model, embedding FROM embeddings")
+    stored: dict[int, list[tuple[str, Codes]]] = {row["chunk_id"]: [] for row in rows}
+    for part in parts:
+        held = codes.from_bytes(part["codes"], part["chunks"])
+        for place, chunk_id in enumerate(Runs(part["first_ids"], part["run_lengths"]).ids.tolist()):
+            if chunk_id in stored:
+                stored[chunk_id].append((part["model"], held.of(slice(place, place + 1))))
+    wrong = []
+    for row in rows:
+        vector = np.asarray(row["embedding"].to_numpy(), np.float32)
+        found = stored[row["chunk_id"]]
+        if [model for model, _ in found] != [row["model"]] or not _alike(found[0][1], codes.encode(vector[None])):
+            wrong.append(row["chunk_id"])
+    return wrong
+
+
+def _alike(found: Codes, expected: Codes) -> bool:
+    """Whether codes are of one vector, before and after it was rounded: a few numbers near 0 change their sign."""
+    differing = int(np.bitwise_count(found.words ^ expected.words).sum())
+    return differing <= _ROUNDED_BITS and bool(np.allclose(found.scales, expected.scales, rtol=0.02))

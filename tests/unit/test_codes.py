@@ -1,0 +1,77 @@
+"""Codes of vectors: what they cost, what they estimate, and that they survive being stored and put together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codebase_index import codes
+from codebase_index.codes import ABOVE_ZERO, Asked
+
+
+def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0) -> np.ndarray:
+    """Unit vectors in all directions, or about one of them."""
+    found = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    found[:, 0] += about
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def estimates(query: np.ndarray, of: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
+    return Asked(query).estimates([codes.encode(of, centre)], all_of_them=True)[0]
+
+
+def test_a_code_is_a_bit_a_dimension_and_two_bytes() -> None:
+    assert len(codes.to_bytes(codes.encode(vectors(10)))) == 10 * (256 // 8 + 2)
+    assert len(codes.to_bytes(codes.encode(vectors(10, 65)))) == 10 * (128 // 8 + 2)
+
+
+@given(st.integers(1, 9), st.integers(1, 200), st.integers(0, 5), st.data())
+def test_codes_survive_being_stored_chosen_and_joined(
+    count: int, dimension: int, seed: int, data: st.DataObject
+) -> None:
+    all_of_them = codes.encode(vectors(count, dimension, seed))
+    stored = codes.from_bytes(codes.to_bytes(all_of_them), count)
+    cut = data.draw(st.integers(0, count))
+    joined = codes.join([stored.of(slice(0, cut)), stored.of(np.arange(count) >= cut)])
+    assert codes.to_bytes(joined) == codes.to_bytes(all_of_them)
+
+
+@pytest.mark.parametrize("dimension", [256, 100, 768])
+@pytest.mark.parametrize("about", [0.0, 1.0])
+def test_estimates_are_the_inner_products_up_to_a_constant(dimension: int, about: float) -> None:
+    known, query = vectors(2_000, dimension, about=about), vectors(1, dimension, seed=7, about=about)[0]
+    centre = known.mean(axis=0)
+    off = estimates(query, known, centre) - ABOVE_ZERO - (known - centre) @ query
+    # The error of RaBitQ falls with the root of the dimension: theorem 3.2 of its paper.
+    assert np.sqrt((off**2).mean()) < 1 / np.sqrt(dimension)
+
+
+def test_without_their_centre_vectors_that_point_one_way_are_told_apart_less_well() -> None:
+    known, query = vectors(2_000, about=1.5), vectors(1, seed=7, about=1.5)[0]
+    products = known @ query
+
+    def correlation(centre: np.ndarray | None) -> float:
+        return float(np.corrcoef(estimates(query, known, centre), products)[0, 1])
+
+    assert correlation(known.mean(axis=0)) > correlation(None) + 0.05
+
+
+def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
+    known, query = vectors(60_000), vectors(1, seed=7)[0]
+    encoded = codes.encode(known)
+    parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
+    found = np.concatenate(Asked(query).estimates(parts))
+    assert codes.LEAST_CHOSEN <= np.count_nonzero(found) < 2 * codes.LEAST_CHOSEN
+    everything = np.concatenate(Asked(query).estimates(parts, all_of_them=True))
+    assert np.array_equal(found[found > 0], everything[found > 0])
+    nearest = np.argsort(-(known @ query))[:70]
+    assert np.count_nonzero(found[nearest]) >= 65
+
+
+def test_vectors_without_direction_are_far_from_nothing() -> None:
+    """The centre itself has no signs, and a query may have the same number everywhere."""
+    known = vectors(3)
+    assert np.isfinite(estimates(known[0], np.concatenate([known, known[:1]]), known[0])).all()
+    assert np.isfinite(estimates(np.full(256, 1 / 16, np.float32), known)).all()
+    assert Asked(known[0]).estimates([]) == []
