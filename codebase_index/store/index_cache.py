@@ -27,11 +27,11 @@ SQL = queries.load("search")
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-MAX_BYTES: Final = 336 << 20
-"""Of what is kept; a third of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
-one of eight takes 0.4 MB, and the codes of 256 dimensions 14 MB."""
+MAX_BYTES: Final = 480 << 20
+"""Of what is kept; half of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
+one of eight takes 0.4 MB, and the codes of 256 dimensions 27 MB."""
 
-_SHARES: Final = {"segments": 4, "batches": 1, "postings": 2}
+_SHARES: Final = {"segments": 7, "batches": 1, "postings": 2}
 """Of MAX_BYTES. Segments have the codes: there is room for those of five million chunks. Three jobs have some
 40 MB of batches that are in no segment yet."""
 

@@ -40,7 +40,7 @@ _ORPHANS = {
               UNION ALL SELECT chunks, model, codes FROM pending_batches) part
         CROSS JOIN LATERAL (SELECT vector_dims(embedding) AS numbers FROM embeddings e
                             WHERE e.model = part.model LIMIT 1) of_model
-        WHERE octet_length(codes) <> chunks * (2 + 8 * ceil(numbers / 64.0))""",
+        WHERE octet_length(codes) <> chunks * (2 + 16 * ceil(numbers / 64.0))""",
     "work rows of no job": "FROM work w WHERE NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id)",
     "work rows left by completed jobs": """
         FROM work w JOIN jobs j ON j.id = w.job_id WHERE j.state = 'completed' AND w.state <> 'skipped'""",

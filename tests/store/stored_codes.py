@@ -11,7 +11,7 @@ _PARTS = """
 SELECT chunks, first_ids, run_lengths, model, codes FROM segments
 UNION ALL SELECT chunks, first_ids, run_lengths, model, codes FROM pending_batches
 """
-_ROUNDED_BITS = 4
+_ROUNDED_BITS = 6
 
 
 async def wrong_codes(database: Database) -> list[int]:
@@ -36,5 +36,8 @@ async def wrong_codes(database: Database) -> list[int]:
 
 def _alike(found: Codes, expected: Codes) -> bool:
     """Whether codes are of one vector, before and after it was rounded: a few numbers near 0 change their sign."""
-    differing = int(np.bitwise_count(found.words ^ expected.words).sum())
+    differing = sum(
+        int(np.bitwise_count(a ^ b).sum())
+        for a, b in ((found.signs, expected.signs), (found.large, expected.large))
+    )
     return differing <= _ROUNDED_BITS and bool(np.allclose(found.scales, expected.scales, rtol=0.02))

@@ -18,12 +18,12 @@ def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0)
 
 
 def estimates(query: np.ndarray, of: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
-    return Asked(query).estimates([codes.encode(of, centre)], all_of_them=True)[0]
+    return Asked(query).estimates([codes.encode(of, centre)], 0)[0]
 
 
-def test_a_code_is_a_bit_a_dimension_and_two_bytes() -> None:
-    assert len(codes.to_bytes(codes.encode(vectors(10)))) == 10 * (256 // 8 + 2)
-    assert len(codes.to_bytes(codes.encode(vectors(10, 65)))) == 10 * (128 // 8 + 2)
+def test_a_code_is_two_bits_a_dimension_and_two_bytes() -> None:
+    assert len(codes.to_bytes(codes.encode(vectors(10)))) == 10 * (256 // 4 + 2)
+    assert len(codes.to_bytes(codes.encode(vectors(10, 65)))) == 10 * (128 // 4 + 2)
 
 
 @given(st.integers(1, 9), st.integers(1, 200), st.integers(0, 5), st.data())
@@ -43,8 +43,8 @@ def test_estimates_are_the_inner_products_up_to_a_constant(dimension: int, about
     known, query = vectors(2_000, dimension, about=about), vectors(1, dimension, seed=7, about=about)[0]
     centre = known.mean(axis=0)
     off = estimates(query, known, centre) - ABOVE_ZERO - (known - centre) @ query
-    # The error of RaBitQ falls with the root of the dimension: theorem 3.2 of its paper.
-    assert np.sqrt((off**2).mean()) < 1 / np.sqrt(dimension)
+    # The error falls with the root of the dimension (theorem 3.2 of RaBitQ's paper); the second bit halves it.
+    assert np.sqrt((off**2).mean()) < 0.5 / np.sqrt(dimension)
 
 
 def test_without_their_centre_vectors_that_point_one_way_are_told_apart_less_well() -> None:
@@ -54,7 +54,7 @@ def test_without_their_centre_vectors_that_point_one_way_are_told_apart_less_wel
     def correlation(centre: np.ndarray | None) -> float:
         return float(np.corrcoef(estimates(query, known, centre), products)[0, 1])
 
-    assert correlation(known.mean(axis=0)) > correlation(None) + 0.05
+    assert correlation(known.mean(axis=0)) > correlation(None) + 0.02
 
 
 def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
@@ -63,7 +63,7 @@ def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
     parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
     found = np.concatenate(Asked(query).estimates(parts))
     assert codes.LEAST_CHOSEN <= np.count_nonzero(found) < 2 * codes.LEAST_CHOSEN
-    everything = np.concatenate(Asked(query).estimates(parts, all_of_them=True))
+    everything = np.concatenate(Asked(query).estimates(parts, 0))
     assert np.array_equal(found[found > 0], everything[found > 0])
     nearest = np.argsort(-(known @ query))[:70]
     assert np.count_nonzero(found[nearest]) >= 65
