@@ -55,8 +55,12 @@ class Codes:
         return self.signs.nbytes + self.large.nbytes + self.scales.nbytes
 
     def of(self, chosen: Array | slice) -> "Codes":
-        """Return those of some vectors, given by a mask, by their places or by a range of these."""
+        """Return those of some vectors, given by a mask or by a range of places."""
         return Codes(self.signs[:, chosen], self.large[:, chosen], self.scales[chosen])
+
+    def at(self, places: NDArray[np.intp]) -> "Codes":
+        """Return those at some places: `take` is several times as fast as an index."""
+        return Codes(self.signs.take(places, axis=1), self.large.take(places, axis=1), self.scales.take(places))
 
 
 def encode(vectors: NDArray[np.float32], centre: NDArray[np.float32] | None = None) -> Codes:
@@ -126,7 +130,7 @@ class Asked:
         least = np.partition(sample, rank)[rank]
         near = [np.flatnonzero(of_part >= least) for of_part in rough]
         # All at once: there are few, and each of some sixty steps costs microseconds to begin.
-        estimated = self._estimated(join([part.of(places) for part, places in zip(parts, near, strict=True)]))
+        estimated = self._estimated(join([part.at(places) for part, places in zip(parts, near, strict=True)]))
         found = [np.zeros(len(part), np.float32) for part in parts]
         begin = 0
         for estimates, places in zip(found, near, strict=True):

@@ -1,8 +1,6 @@
 """The lexical side of a search: BM25 over the segments and the pending batches of some indexes."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import asyncpg
 import numpy as np
@@ -21,17 +19,6 @@ MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What the database holds of some terms: `held` says where each of them is in each of the segments. The chunks
-    of other indexes than `asked` count for the words' rarity alone.
-    """
-
-    asked: frozenset[int]
-    parts: Parts
-    held: Mapping[str, Sequence[Held]]
-
-
 async def scores(
     connection: asyncpg.Connection, scope: Scope, parts: Parts, terms: Sequence[str], cache: IndexCache
 ) -> Scores:
@@ -41,29 +28,34 @@ async def scores(
     """
     asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
     held = await cache.postings(connection, parts.segments, asked)
-    # In a thread: some milliseconds for a large index, in which other requests need the loop.
-    return await asyncio.to_thread(_scored, _Read(frozenset(scope.asked), parts, held))
+    # On the loop, a millisecond or two: a thread would wait for the interpreter after each step of numpy, which
+    # costs ten clients at once a sixth of what the server can do.
+    return _scored(frozenset(scope.asked), parts, held)
 
 
-def _scored(read: _Read) -> Scores:
-    numbering, parts = read.parts.numbering, read.parts.numbered
-    begins = [begin for begin, _ in parts]
-    segments = list(zip(begins, read.parts.segments, strict=False))
-    waiting = list(zip(begins[len(segments) :], read.parts.pending, strict=True))
-    length = sum(part.total_length for _, part in parts) / max(1, numbering.total)
+def _scored(indexes: frozenset[int], parts: Parts, of_terms: Mapping[str, Sequence[Held]]) -> Scores:
+    """Add up what each term says; `of_terms` tells where it is in each of the segments.
+
+    The chunks of other indexes than these count for the words' rarity alone.
+    """
+    numbering = parts.numbering
+    begins = [begin for begin, _ in parts.numbered]
+    segments = list(zip(begins, parts.segments, strict=False))
+    waiting = list(zip(begins[len(segments) :], parts.pending, strict=True))
+    length = sum(part.total_length for _, part in parts.numbered) / max(1, numbering.total)
     scores = np.zeros(numbering.total, np.float32)
-    for term, of_term in read.held.items():
+    for term, of_term in of_terms.items():
         documents, impacts = _pending(waiting, term, length)
         having = len(documents) + sum(held.count for held in of_term)
         weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
         for (begin, segment), held in zip(segments, of_term, strict=True):
-            if held.count and segment.index_id in read.asked:
+            if held.count and segment.index_id in indexes:
                 held.add_to(scores[begin : begin + segment.chunks], weight)
         scores[documents] += np.float32(weight) * impacts
     for begin, batch in waiting:
-        if batch.index_id not in read.asked:
+        if batch.index_id not in indexes:
             scores[begin : begin + batch.chunks] = 0
-    return Scores(numbering, scores, sum(part.chunks for _, part in parts if part.index_id in read.asked))
+    return Scores(numbering, scores, sum(part.chunks for _, part in parts.numbered if part.index_id in indexes))
 
 
 def _pending(

@@ -1,6 +1,5 @@
 """The vector arm of a search: codes in memory tell which chunks may be near, Postgres how near these are."""
 
-import asyncio
 from collections.abc import Iterable, Iterator
 
 import asyncpg
@@ -20,8 +19,9 @@ SQL = queries.load("search")
 COMPARED = 300
 """Chunks whose vectors are read, 3 us each. They hold 0.96 of the 70 nearest of 480,000, and 500 hold 0.97."""
 
-_JOINED_CHUNKS = 32_768
-"""Parts are put together up to about so many chunks: a job's pending batches would be a hundred small ones."""
+_FEW_CHUNKS = 4_096
+"""Parts of fewer are put together until they have as many: a job's pending batches would be a hundred small ones,
+and each costs microseconds to begin."""
 
 
 async def nearest(
@@ -36,12 +36,12 @@ async def nearest(
     query = HalfVector(vector)
     if scope.filters and scope.matching <= COMPARED:
         return await _exact(connection, scope, model, query, limit)
-    estimates = await asyncio.to_thread(_estimated, scope, parts, model, vector)
+    estimates = _estimated(scope, parts, model, vector)
     ids = await best(connection, scope, estimates, COMPARED) if scope.filters else set(estimates.best(COMPARED))
     found = await _compared(connection, ids, model, query, limit)
     if len(ids) < COMPARED if scope.filters else len(found) < limit and len(ids) == COMPARED:
         # Few of what is nearest of all fit the filters; or nearly all of it was removed since it was packed.
-        estimates = await asyncio.to_thread(_estimated, scope, parts, model, vector, every_one=True)
+        estimates = _estimated(scope, parts, model, vector, every_one=True)
         ids = await best(connection, scope, estimates, COMPARED)
         found = await _compared(connection, ids, model, query, limit)
     return found
@@ -88,13 +88,13 @@ def _estimated(
 
 
 def _grouped(parts: Iterable[tuple[int, Part]]) -> Iterator[list[tuple[int, Part]]]:
-    """Divide parts into groups of about _JOINED_CHUNKS chunks; a larger one is alone, and need not be copied."""
+    """Divide parts into groups of about _FEW_CHUNKS chunks; a larger one is alone, and need not be copied."""
     group: list[tuple[int, Part]] = []
-    room = _JOINED_CHUNKS
+    room = _FEW_CHUNKS
     for begin, part in parts:
         if group and part.chunks > room:
             yield group
-            group, room = [], _JOINED_CHUNKS
+            group, room = [], _FEW_CHUNKS
         group.append((begin, part))
         room -= part.chunks
     if group:

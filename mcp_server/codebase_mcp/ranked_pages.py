@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from codebase_index.embedding import Embedder, Vectors
+from codebase_index.embedding import Embedder, Vectors, is_slow
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.search import Candidate, Search
 from codebase_index.text import terms
@@ -77,6 +77,8 @@ class RankedPages:
                 self._embedders[model] = self._embedder_of(model)
             return self._embedders[model].embed_query(query)
 
+        if model in self._embedders and not is_slow(self._embedders[model]):
+            return embed()
         return await asyncio.get_running_loop().run_in_executor(self._thread, embed)
 
 

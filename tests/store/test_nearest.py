@@ -150,5 +150,5 @@ async def test_small_parts_are_put_together(
 ) -> None:
     before = await found(database, writer)
     for chunks in (1, 700, 1_200):
-        monkeypatch.setattr(module, "_JOINED_CHUNKS", chunks)
+        monkeypatch.setattr(module, "_FEW_CHUNKS", chunks)
         assert await found(database, writer) == before
