@@ -8,7 +8,7 @@ import asyncpg
 from codebase_index.store.errors import StoreUnavailable
 
 LEAST_PGVECTOR = (0, 8)
-"""From it on a graph is walked as far as a search's filters make it necessary."""
+"""The oldest that all tests run on; half vectors came with 0.7."""
 
 _LOCK_KEY = 0x636F6465  # "code": every program that migrates takes this advisory lock
 

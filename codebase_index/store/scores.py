@@ -69,22 +69,31 @@ async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, lim
     each = max(1, scores.scored // max(1, scope.matching)) if scope.filters else 1
     listed = bool(scope.filters) and scope.matching <= LOOK_UP * limit * each
     most = scope.matching // LOOK_UP if scope.filters else scores.total
-    found = [] if listed else await _further_down(connection, scope, scores, limit, 2 * limit * each, most)
-    if scope.filters and len(found) < limit:
+    found: list[int] = []
+    all_seen = False
+    if not listed:
+        found, all_seen = await _further_down(connection, scope, scores, limit, 2 * limit * each, most)
+    if scope.filters and len(found) < limit and not all_seen:
         found = scores.best_of(await scope.all(connection), limit)
     return set(found[:limit])
 
 
 async def _further_down(
     connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, wanted: int, most: int
-) -> list[int]:
-    """Take chunks from the best on, ever more of them, until enough there still are, or `most` were looked at."""
+) -> tuple[list[int], bool]:
+    """Take chunks from the best on, ever more of them, until enough there still are, or `most` were looked at.
+
+    Also tell whether these were all that have a score: a rare name may be in few chunks, none of which fits.
+    """
     found: list[int] = []
     told = 0
-    while len(found) < limit and (chunk_ids := scores.best(min(told + wanted, most))[told:]):
+    while len(found) < limit and told < most:
+        chunk_ids = scores.best(asked := min(told + wanted, most))[told:]
         found += await scope.those(connection, chunk_ids)
         told, wanted = told + len(chunk_ids), 3 * wanted
-    return found
+        if told < asked:
+            return found, True
+    return found, False
 
 
 def _highest(scores: NDArray[np.float32], rank: int) -> float:

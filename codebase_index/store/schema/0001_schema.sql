@@ -201,7 +201,7 @@ CREATE TRIGGER forget_vectors AFTER DELETE ON chunks
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_vectors();
 
 -- What a search reads of every chunk: packed postings with BM25 impacts (docs/decisions/0007), and the codes of the
--- vectors (docs/decisions/0008). First a batch's, written in its transaction. codebase_index.postings says what
+-- vectors (docs/decisions/0012). First a batch's, written in its transaction. codebase_index.postings says what
 -- vocabulary and payload hold, codebase_index.codes what codes do.
 CREATE TABLE pending_batches (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
