@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from codebase_index import postings
+from codebase_index.embedding.centre import SNIPPETS, middle_of
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.store.batch import Chunk, FileResult, Indexed, pack
+from codebase_index.store.batch import Chunk, FileResult, Indexed, Processed, pack
 from codebase_index.term_table import TermTable
 from codebase_indexer import chunker, files, texts
 from codebase_indexer.languages import detect
@@ -28,6 +29,7 @@ def stages(folder: Path) -> dict[str, float]:
     random.Random(1).shuffle(entries)
     times: dict[str, float] = {}
     embedder, total = StaticEmbedder.load(), 0
+    centre = middle_of(embedder.embed_documents(SNIPPETS))
     vocabulary, terms = embedder.vocabulary, TermTable(embedder.vocabulary)
 
     @contextlib.contextmanager
@@ -51,13 +53,11 @@ def stages(folder: Path) -> dict[str, float]:
             vocabulary.make_room()
             numbered = vocabulary.number(texts.documents(batch))
         with timed("terms"):
-            postings.encode(terms.occurrences(numbered))
+            encoded = postings.encode(terms.occurrences(numbered))
         with timed("embed"):
             batch = texts.with_vectors(batch, embedder.embed_numbered(numbered))
         with timed("encode"):
-            for result in batch:
-                if isinstance(result, Indexed):
-                    pack(result)
+            pack(Processed(batch, [encoded]), centre)
         if total > SAMPLE_BYTES:
             break
     return {stage: round(total / 1e6 / taken, 1) for stage, taken in times.items()}
