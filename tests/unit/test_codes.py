@@ -1,5 +1,7 @@
 """Codes of vectors: what they cost, what they estimate, and that they survive being stored and put together."""
 
+from hashlib import sha256
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from codebase_index import codes
 from codebase_index.codes import ABOVE_ZERO, Asked
+from codebase_index.embedding.centre import SNIPPETS
 
 
 def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0) -> np.ndarray:
@@ -67,6 +70,13 @@ def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
     assert np.array_equal(found[found > 0], everything[found > 0])
     nearest = np.argsort(-(known @ query))[:70]
     assert np.count_nonzero(found[nearest]) >= 65
+
+
+def test_codes_that_indexes_hold_stay_comparable() -> None:
+    """When one of these changes, so must CHUNKER_VERSION: what was encoded before is encoded anew then."""
+    whole = (np.arange(20 * 192) * 7 % 19 - 9).reshape(20, 192).astype(np.float32)  # no sum is rounded
+    assert sha256(codes.encode(whole).signs.tobytes()).hexdigest()[:16] == "cd4f84c8144f7672"
+    assert sha256("".join(SNIPPETS).encode()).hexdigest()[:16] == "b2f33b876fd600fc"
 
 
 def test_vectors_without_direction_are_far_from_nothing() -> None:
