@@ -88,7 +88,7 @@ class Chunks:
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
             skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
             ids = await self._write_files(connection, writer, fresh)
-            await _write_terms(connection, writer, batch, done, ids)
+            await _write_pending(connection, writer, batch, done, ids)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
@@ -184,7 +184,7 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 
-async def _write_terms(
+async def _write_pending(
     connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: NDArray[np.int64]
 ) -> None:
     """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""

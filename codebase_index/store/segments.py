@@ -51,7 +51,7 @@ class Size:
     id: int
     chunks: int
     alive: int
-    model: str = ""
+    model: str
 
 
 @dataclass(frozen=True)

@@ -334,16 +334,19 @@ async def test_nothing_of_a_removed_index_is_left_in_the_lexical_one(
         assert await count(database, table) == 0
 
 
-@given(st.lists(st.tuples(st.integers(1, 65_536), st.floats(0, 1)), max_size=60))
-def test_a_plan_fits_and_leaves_few_segments(drawn: list[tuple[int, float]]) -> None:
-    sizes = [Size(n, chunks, int(chunks * share)) for n, (chunks, share) in enumerate(drawn)]
+@given(st.lists(st.tuples(st.integers(1, 65_536), st.floats(0, 1), st.sampled_from("ab")), max_size=60))
+def test_a_plan_fits_and_leaves_few_segments(drawn: list[tuple[int, float, str]]) -> None:
+    sizes = [Size(n, chunks, int(chunks * share), model) for n, (chunks, share, model) in enumerate(drawn)]
     groups, by_id = plan(sizes), {size.id: size for size in sizes}
     ids = [segment for group in groups for segment in group]
     assert len(ids) == len(set(ids))
     for group in groups:
         assert sum(by_id[segment].chunks for segment in group) <= postings.MAX_DOCUMENTS
+        assert len({by_id[segment].model for segment in group}) == 1, "codes of two models can not be joined"
     for size in sizes:
         assert size.id in ids or size.alive >= (1 - MAX_DEAD_SHARE) * size.chunks
     # What is left alone of a tier fits no other of it, or there are few of it.
-    left = sorted(size.chunks for size in sizes if size.id not in ids and size.alive < 4 * 1024)
-    assert len(left) < FANOUT or all(a + b > postings.MAX_DOCUMENTS for a, b in pairwise(left))
+    for model in "ab":
+        alone = [s for s in sizes if s.id not in ids and s.alive < 4 * 1024 and s.model == model]
+        left = sorted(size.chunks for size in alone)
+        assert len(left) < FANOUT or all(a + b > postings.MAX_DOCUMENTS for a, b in pairwise(left))
