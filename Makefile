@@ -121,6 +121,7 @@ bench-search: venv ## Search: quality on a set of queries with known answers, la
 	@test -n "$(SET)" || { echo "bench-search: no development set given; make bench-search SET=path, or make bench-retrieval for our own"; exit 2; }
 	@$(PY) -m bench.search $(SET) --json bench/results/search.json
 	@$(PY) -m bench.search_latency --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
+	@$(PY) -m bench.codes --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 	@$(PY) -m bench.search_clients --data $(or $(DATA),/tmp/codebase-latency) --writers 3 --json bench/results/search.json
 	@$(PY) -m bench.search_scale $(SET) --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 

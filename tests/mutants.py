@@ -69,7 +69,7 @@ class Outcome:
 
 
 _WRITE = """            ids = await self._write_files(connection, writer, fresh)
-            await _write_terms(connection, writer, batch, done, ids)
+            await _write_pending(connection, writer, batch, done, ids)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
 """
