@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, create
+from codebase_index.embedding.centre import SNIPPETS
 from codebase_index.embedding.ollama import OllamaEmbedder
 from codebase_index.embedding.openai import OpenAIEmbedder
 from codebase_index.job import ExitCode, JobState
@@ -179,7 +180,7 @@ async def test_a_killed_server_blocks_the_job_and_nothing_is_lost_or_embedded_tw
     killed: list[int] = []
 
     def kill_in_the_middle(answered: int) -> None:
-        if answered > 6 and not killed:
+        if answered > len(SNIPPETS) + 6 and not killed:  # the snippets come before all documents
             killed.append(answered)
             ollama.kill()
 
