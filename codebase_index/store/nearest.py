@@ -1,6 +1,6 @@
 """The vector arm of a search: codes in memory tell which chunks may be near, Postgres how near these are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import asyncpg
 import numpy as np
@@ -9,8 +9,9 @@ from pgvector import HalfVector
 
 from codebase_index import codes
 from codebase_index.codes import Asked
+from codebase_index.grouping import grouped
 from codebase_index.store import queries
-from codebase_index.store.index_cache import Part, Parts
+from codebase_index.store.index_cache import Parts
 from codebase_index.store.scope import Scope
 from codebase_index.store.scores import Scores, best
 
@@ -74,7 +75,7 @@ def _estimated(
     ]
     scored = sum(part.chunks for _, part in chosen)
     share = scope.matching / max(1, scored) if scope.filters else 1.0
-    groups = list(_grouped(chosen))
+    groups = list(grouped(chosen, lambda numbered: numbered[1].chunks, _FEW_CHUNKS))
     found = query.estimates(
         [codes.join([part.codes for _, part in group]) for group in groups], 0.0 if every_one else min(1.0, share)
     )
@@ -85,17 +86,3 @@ def _estimated(
             scores[begin : begin + part.chunks] = of_group[at : at + part.chunks]
             at += part.chunks
     return Scores(parts.numbering, scores, scored)
-
-
-def _grouped(parts: Iterable[tuple[int, Part]]) -> Iterator[list[tuple[int, Part]]]:
-    """Divide parts into groups of about _FEW_CHUNKS chunks; a larger one is alone, and need not be copied."""
-    group: list[tuple[int, Part]] = []
-    room = _FEW_CHUNKS
-    for begin, part in parts:
-        if group and part.chunks > room:
-            yield group
-            group, room = [], _FEW_CHUNKS
-        group.append((begin, part))
-        room -= part.chunks
-    if group:
-        yield group

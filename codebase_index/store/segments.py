@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from codebase_index import codes, postings
 from codebase_index.codes import Codes
 from codebase_index.documents import Ids, Runs
+from codebase_index.grouping import grouped
 from codebase_index.postings import Block, Inverted
 from codebase_index.store import queries
 from codebase_index.store.chunks import Writer, hold_fence
@@ -184,15 +185,8 @@ async def copy(connection: asyncpg.Connection, donor: int, index_id: int, former
 def _few(pending: Sequence[Any]) -> Iterator[list[int]]:
     """Divide batches into lists of one model and SEGMENT_CHUNKS chunks at most, or of one batch."""
     for _, of_model in groupby(pending, key=itemgetter("model")):
-        ids: list[int] = []
-        room = SEGMENT_CHUNKS
-        for row in of_model:
-            if ids and row["chunks"] > room:
-                yield ids
-                ids, room = [], SEGMENT_CHUNKS
-            ids.append(row["id"])
-            room -= row["chunks"]
-        yield ids
+        for rows in grouped(of_model, itemgetter("chunks"), SEGMENT_CHUNKS):
+            yield [row["id"] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -236,23 +230,15 @@ def plan(sizes: Sequence[Size]) -> list[list[int]]:
     for size in sorted(sizes, key=lambda s: (s.alive, s.id)):
         tiers[size.model, max(0, int(log(max(size.alive, 1) / FEW_CHUNKS, FANOUT)))].append(size)
     groups = [group for tier in tiers.values() if len(tier) >= FANOUT for group in _packed(tier) if len(group) > 1]
-    grouped = {size.id for group in groups for size in group}
-    dying = [s for s in sizes if s.id not in grouped and s.chunks - s.alive > MAX_DEAD_SHARE * s.chunks]
+    merged = {size.id for group in groups for size in group}
+    dying = [s for s in sizes if s.id not in merged and s.chunks - s.alive > MAX_DEAD_SHARE * s.chunks]
     return [[size.id for size in group] for group in [*groups, *([size] for size in dying)]]
 
 
 def _packed(tier: Sequence[Size]) -> list[list[Size]]:
     """Divide segments into groups of at most MAX_DOCUMENTS chunks."""
-    groups: list[list[Size]] = []
-    room = 0
-    for size in tier:
-        # The dead are counted too: fewer may have died when it is read again, but no more come alive.
-        if size.chunks > room:
-            groups.append([])
-            room = postings.MAX_DOCUMENTS
-        groups[-1].append(size)
-        room -= size.chunks
-    return groups
+    # The dead are counted too: fewer may have died when it is read again, but no more come alive.
+    return list(grouped(tier, lambda size: size.chunks, postings.MAX_DOCUMENTS))
 
 
 @dataclass(frozen=True)

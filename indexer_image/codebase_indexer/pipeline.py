@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from codebase_index.grouping import grouped
 from codebase_index.store.batch import Item, KnownFile, pack
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.helpers import Helpers
@@ -65,16 +66,7 @@ def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0
 
 def by_bytes(items: Sequence[Item], limit: int = MAX_BATCH_BYTES) -> Iterator[list[Item]]:
     """Divide files into consecutive groups of at most `limit` bytes; a larger file is alone."""
-    group: list[Item] = []
-    size = 0
-    for item in items:
-        if group and size + item.size > limit:
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += item.size
-    if group:
-        yield group
+    return grouped(items, lambda item: item.size, limit)
 
 
 @dataclass
