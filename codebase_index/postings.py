@@ -138,6 +138,10 @@ class Held:
             # As wide as pointers: numpy would widen them anyhow, in a slower way.
             scores[self.documents.astype(np.intp)] += added
 
+    def holding(self, documents: Array) -> NDArray[np.bool_]:
+        """Say of each of some documents of the segment whether the term is in it."""
+        return self.impacts.take(documents) > 0 if self.documents is None else among(documents, self.documents)
+
 
 NOWHERE: Final = Held(0, np.empty(0, "<u2"), np.empty(0, np.uint8))
 
@@ -303,6 +307,15 @@ def find(postings: Inverted, term: str) -> tuple[Array, Array]:
     begin = int(postings.counts[:at].sum())
     end = begin + int(postings.counts[at])
     return postings.documents[begin:end], postings.weights[begin:end]
+
+
+def among(documents: Array, holding: Array) -> NDArray[np.bool_]:
+    """Say of each of some documents whether it is among those that hold a term, in ascending order."""
+    if not len(holding):
+        return np.zeros(len(documents), np.bool_)
+    asked = documents.astype(holding.dtype)  # few: else numpy would convert the many
+    found: NDArray[np.bool_] = holding.take(np.searchsorted(holding, asked), mode="clip") == asked
+    return found
 
 
 def idf(documents: int, having: int) -> float:

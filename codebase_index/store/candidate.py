@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Candidate:
     """A chunk that may answer. Lines count from 1, both ends included.
 
-    `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score.
+    `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score, `terms` those of the query
+    that it holds in any inflection.
     """
 
     id: int
@@ -20,3 +21,4 @@ class Candidate:
     text: str
     vector_score: float
     lexical_score: float
+    terms: frozenset[str]

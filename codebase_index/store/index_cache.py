@@ -111,10 +111,27 @@ class Parts:
         return Numbering([part.runs for _, part in self.numbered])
 
     @cached_property
+    def numbered_segments(self) -> list[tuple[int, Segment]]:
+        """The segments, each with the number of its first chunk."""
+        return list(zip(_begins(self.segments), self.segments, strict=True))
+
+    @cached_property
+    def numbered_pending(self) -> list[tuple[int, Batch]]:
+        """The pending batches likewise."""
+        of_segments = sum(segment.chunks for segment in self.segments)
+        return [
+            (of_segments + begin, batch) for begin, batch in zip(_begins(self.pending), self.pending, strict=True)
+        ]
+
+    @property
     def numbered(self) -> list[tuple[int, Part]]:
-        """All parts in this order, each with the number of its first chunk."""
-        parts: list[Part] = [*self.segments, *self.pending]
-        return list(zip(accumulate((part.chunks for part in parts), initial=0), parts, strict=False))
+        """Both, in the order of these numbers."""
+        return [*self.numbered_segments, *self.numbered_pending]
+
+    @property
+    def average_length(self) -> float:
+        """How many terms a chunk has, on average."""
+        return sum(part.total_length for _, part in self.numbered) / max(1, self.numbering.total)
 
 
 class IndexCache:
@@ -178,6 +195,10 @@ class IndexCache:
             read[segment.stamp, term] = held
             self._postings.put((segment.stamp, term), held, held.nbytes)
         return read
+
+
+def _begins(parts: Sequence[Part], first: int = 0) -> list[int]:
+    return list(accumulate((part.chunks for part in parts[:-1]), initial=first))[: len(parts)]
 
 
 def _runs(row: Any) -> Runs:

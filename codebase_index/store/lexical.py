@@ -1,15 +1,19 @@
 """The lexical side of a search: BM25 over the segments and the pending batches of some indexes."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import numpy as np
+from numpy.typing import NDArray
 
 from codebase_index import postings
+from codebase_index.documents import Ids
 from codebase_index.postings import Held
 from codebase_index.stemming import stem
 from codebase_index.store import queries
-from codebase_index.store.index_cache import Batch, IndexCache, Parts
+from codebase_index.store.index_cache import IndexCache, Parts
 from codebase_index.store.scope import Scope
 from codebase_index.store.scores import Scores
 
@@ -19,55 +23,102 @@ MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""
 
 
-async def scores(
+@dataclass(frozen=True)
+class Places:
+    """Where a term is: in each segment, and in which documents of the pending batches, with its impact there."""
+
+    of_segments: Sequence[Held]
+    pending: Ids
+    impacts: postings.Array
+
+    def __len__(self) -> int:
+        return len(self.pending) + sum(held.count for held in self.of_segments)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What the terms of a query say of every chunk of the searched indexes."""
+
+    scores: Scores
+    parts: Parts
+    terms: Sequence[frozenset[str]]
+    """The terms of the query, those that are one word to the index together."""
+
+    places: Sequence[Places]
+    """Where each of these words is."""
+
+    def terms_of(self, ids: Sequence[int]) -> list[frozenset[str]]:
+        """Return which terms of the query each of some chunks holds, in any inflection."""
+        documents = self.parts.numbering.documents(np.asarray(ids, np.int64))
+        masks = np.empty(len(documents), np.uint64)
+        order = np.argsort(documents)
+        masks[order] = self._masks(documents[order])
+        of_mask = {mask: self._terms_in(mask) for mask in set(masks.tolist())}  # few: most chunks hold the same
+        return [of_mask[mask] for mask in masks.tolist()]
+
+    def _masks(self, documents: Ids) -> NDArray[np.uint64]:
+        """Return for each of some documents, given in ascending order, a bit for each word that it holds."""
+        masks = np.zeros(len(documents), np.uint64)
+        bits = [np.uint64(1 << number) for number in range(len(self.places))]
+        for bit, places in zip(bits, self.places, strict=True):
+            masks |= postings.among(documents, places.pending) * bit
+        for number, (begin, segment) in enumerate(self.parts.numbered_segments):
+            low, high = np.searchsorted(documents, (begin, begin + segment.chunks))
+            within = documents[low:high] - begin
+            for bit, places in zip(bits, self.places, strict=True):
+                if len(within) and places.of_segments[number].count:
+                    masks[low:high] |= places.of_segments[number].holding(within) * bit
+        return masks
+
+    def _terms_in(self, mask: int) -> frozenset[str]:
+        return frozenset().union(*(terms for number, terms in enumerate(self.terms) if mask >> number & 1))
+
+
+async def matches(
     connection: asyncpg.Connection, scope: Scope, parts: Parts, terms: Sequence[str], cache: IndexCache
-) -> Scores:
-    """Score every chunk of the searched indexes for the terms of a query.
+) -> Matches:
+    """Look for the terms of a query in every chunk of the searched indexes.
 
     Filters change no score, except that chunks of indexes of which they leave nothing have none.
     """
-    asked = list(dict.fromkeys(map(stem, terms)))[:MAX_TERMS]
-    held = await cache.postings(connection, parts.segments, asked)
+    of_stem: dict[str, set[str]] = defaultdict(set)
+    for term in terms:
+        of_stem[stem(term)].add(term)
+    stems = list(of_stem)[:MAX_TERMS]
+    held = await cache.postings(connection, parts.segments, stems)
     # On the loop, a millisecond or two: a thread would wait for the interpreter after each step of numpy, which
     # costs ten clients at once a sixth of what the server can do.
-    return _scored(frozenset(scope.asked), parts, held)
+    places = [Places(held[stem], *_pending(parts, stem)) for stem in stems]
+    scores = _scored(frozenset(scope.asked), parts, places)
+    return Matches(scores, parts, [frozenset(of_stem[stem]) for stem in stems], places)
 
 
-def _scored(indexes: frozenset[int], parts: Parts, of_terms: Mapping[str, Sequence[Held]]) -> Scores:
-    """Add up what each term says; `of_terms` tells where it is in each of the segments.
-
-    The chunks of other indexes than these count for the words' rarity alone.
-    """
-    numbering = parts.numbering
-    begins = [begin for begin, _ in parts.numbered]
-    segments = list(zip(begins, parts.segments, strict=False))
-    waiting = list(zip(begins[len(segments) :], parts.pending, strict=True))
-    length = sum(part.total_length for _, part in parts.numbered) / max(1, numbering.total)
-    scores = np.zeros(numbering.total, np.float32)
-    for term, of_term in of_terms.items():
-        documents, impacts = _pending(waiting, term, length)
-        having = len(documents) + sum(held.count for held in of_term)
-        weight = postings.idf(numbering.total, having) / postings.IMPACT_SCALE
-        for (begin, segment), held in zip(segments, of_term, strict=True):
+def _scored(indexes: frozenset[int], parts: Parts, words: Iterable[Places]) -> Scores:
+    """Add up what each word says. The chunks of other indexes than these count for the words' rarity alone."""
+    total = parts.numbering.total
+    scores = np.zeros(total, np.float32)
+    for places in words:
+        weight = postings.idf(total, len(places)) / postings.IMPACT_SCALE
+        for (begin, segment), held in zip(parts.numbered_segments, places.of_segments, strict=True):
             if held.count and segment.index_id in indexes:
                 held.add_to(scores[begin : begin + segment.chunks], weight)
-        scores[documents] += np.float32(weight) * impacts
-    for begin, batch in waiting:
+        scores[places.pending] += np.float32(weight) * places.impacts
+    for begin, batch in parts.numbered_pending:
         if batch.index_id not in indexes:
             scores[begin : begin + batch.chunks] = 0
-    return Scores(numbering, scores, sum(part.chunks for _, part in parts.numbered if part.index_id in indexes))
+    return Scores(
+        parts.numbering, scores, sum(part.chunks for _, part in parts.numbered if part.index_id in indexes)
+    )
 
 
-def _pending(
-    waiting: Sequence[tuple[int, Batch]], term: str, average_length: float
-) -> tuple[postings.Array, postings.Array]:
-    """Return where a term is in the pending batches, and its impacts there."""
+def _pending(parts: Parts, term: str) -> tuple[Ids, postings.Array]:
+    """Return where a term is in the pending batches, ascending, and its impacts there."""
     documents, frequencies, lengths = [np.empty(0, np.int64)], [np.empty(0, np.uint8)], [np.empty(0, "<u4")]
-    for begin, batch in waiting:
+    for begin, batch in parts.numbered_pending:
         held, weights = postings.find(batch.part.postings, term)
         if len(held):
             documents.append(held.astype(np.int64) + begin)
             frequencies.append(weights)
             lengths.append(batch.part.lengths[held])
-    impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), average_length)
+    impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), parts.average_length)
     return np.concatenate(documents), impacts

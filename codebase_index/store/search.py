@@ -49,7 +49,7 @@ class Search:
         filters: Filters = _EVERYTHING,
         limit: int = 100,
     ) -> list[Candidate]:
-        """Return up to `limit` chunks of each arm, in no order, with both scores for each.
+        """Return up to `limit` chunks of each arm, in no order, with both scores for each, and the terms it holds.
 
         `vector` is the query's unit vector, `terms` what `codebase_index.text` makes of the query. Chunks
         whose vectors are of another model are found by the lexical arm alone. Up to DEFINITIONS more are
@@ -60,7 +60,8 @@ class Search:
             scope = await Scope.of(connection, index_ids, filters)
             parts = await self._kept.parts(connection, scope.index_ids)
             found = await nearest(connection, scope, parts, model, vector, limit)
-            scores = await lexical.scores(connection, scope, parts, terms, self._kept)
+            matches = await lexical.matches(connection, scope, parts, terms, self._kept)
+            scores = matches.scores
             if scope.filters:
                 found |= await best_within(connection, scope, scores, limit)
             else:
@@ -71,9 +72,10 @@ class Search:
                 # Some were removed since their words were packed: others take their places.
                 further = await best_within(connection, scope, scores, limit) - there
                 records += await connection.fetch(SQL["candidates"], list(further), query, model)
-        of_chunk = scores.of([record["id"] for record in records])
+        ids = [record["id"] for record in records]
         return [
-            Candidate(**dict(record), lexical_score=score) for record, score in zip(records, of_chunk, strict=True)
+            Candidate(**dict(record), lexical_score=score, terms=held)
+            for record, score, held in zip(records, scores.of(ids), matches.terms_of(ids), strict=True)
         ]
 
     async def _defining(

@@ -6,7 +6,7 @@ Pure. A parser would need the whole file; for the order of a few hundred candida
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from codebase_index.text import words
@@ -56,10 +56,15 @@ class Names:
     others: frozenset[str]
     reexported: frozenset[str]
 
-    @property
+    @cached_property
     def defined(self) -> frozenset[str]:
         """All that is defined here."""
         return self.types | self.others
+
+    @cached_property
+    def all(self) -> frozenset[str]:
+        """These and the names that are passed on."""
+        return self.defined | self.reexported
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -1,7 +1,9 @@
 """A query as the ranking sees it. Pure."""
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from codebase_index.text import terms, words
@@ -26,17 +28,26 @@ class Query:
     terms: frozenset[str]
     """What the lexical index would look for, less the words that stand everywhere, unless there are no others."""
 
-    stems: frozenset[str]
-    """The same by their roots; none where all words stand everywhere."""
+    roots: Mapping[str, str]
+    """The root of each; none where all words stand everywhere."""
 
     is_one_name: bool
     wants: frozenset[paths.Kind]
     """Kinds of files that count less, except when the query asks for them."""
 
+    def bag(self, terms: Collection[str]) -> frozenset[str]:
+        """Return the roots of some of its terms."""
+        return frozenset(self.roots[term] for term in terms if term in self.roots)
+
     @property
     def sought(self) -> list[str]:
         """The names whose definitions the query asks for, in lower case: its own, when it is a single name."""
         return sorted(name.lower() for name in self.code_names) if self.is_one_name else []
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """All roots."""
+        return frozenset(self.roots.values())
 
     @classmethod
     def of(cls, text: str) -> "Query":
@@ -50,7 +61,7 @@ class Query:
             code_names=frozenset(code),
             plain_words=frozenset(names) - code,
             terms=asked - _STOP_WORDS or asked,
-            stems=frozenset(map(root, asked - _STOP_WORDS)),
+            roots={term: root(term) for term in asked - _STOP_WORDS},
             is_one_name=one,
             wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),
         )

@@ -34,7 +34,7 @@ class Read:
     found: Sequence[Candidate]
     names: Sequence[Names]
     bags: Sequence[frozenset[str]]
-    """The stems of the query that each candidate holds."""
+    """The roots of the query's terms that each candidate holds."""
 
     rare: signals.Rarity
     rare_in_paths: signals.Rarity
@@ -52,7 +52,8 @@ def read(query: str, candidates: Collection[Candidate]) -> Read:
     """Read what counts: nearly all of a ranking's time."""
     asked = Query.of(query)
     found = sorted(candidates, key=_place)
-    bags = signals.bags_of(asked, [f"{c.path} {c.symbol or ''} {c.text}" for c in found])
+    bag_of = {terms: asked.bag(terms) for terms in {c.terms for c in found}}
+    bags = [bag_of[c.terms] for c in found]
     paths = [signals.path_stems(path) for path in {c.path for c in found}]
     return Read(
         asked=asked,
@@ -66,17 +67,15 @@ def read(query: str, candidates: Collection[Candidate]) -> Read:
 
 def order(known: Read, weights: Weights) -> list[Ranked]:
     """Return all candidates, best first."""
-    scores = _with_files_lifted(known.found, _scores(known, weights), weights)
-    ranked = sorted(map(Ranked, known.found, scores), key=lambda r: -r.score)
-    return sorted(_with_repeats_decayed(ranked, weights), key=lambda r: -r.score)
+    files = [(c.index_id, c.path) for c in known.found]
+    scores = _with_files_lifted(files, _scores(known, weights), weights)
+    best_first = sorted(range(len(files)), key=lambda i: -scores[i])
+    scores = _with_repeats_decayed(best_first, files, scores, weights)
+    return [Ranked(known.found[i], scores[i]) for i in sorted(best_first, key=lambda i: -scores[i])]
 
 
 def _place(candidate: Candidate) -> tuple[int, str, int, int, int]:
     return (candidate.index_id, candidate.path, candidate.start_line, candidate.end_line, candidate.id)
-
-
-def _file(candidate: Candidate) -> _File:
-    return candidate.index_id, candidate.path
 
 
 def _scores(known: Read, weights: Weights) -> list[float]:
@@ -84,15 +83,11 @@ def _scores(known: Read, weights: Weights) -> list[float]:
     asked, paths = known.asked, {c.path for c in known.found}
     place = {path: signals.location(asked, path, known.rare_in_paths, weights) for path in paths}
     factor = {path: signals.importance(asked, path, weights) for path in paths}
+    covered = {bag: signals.coverage(asked, bag, known.rare, weights) for bag in set(known.bags)}
     fused = _fused(asked, known.found, weights)
     return [
         factor[c.path]
-        * (
-            score
-            + signals.definitions(asked, names, known.rare, weights)
-            + signals.coverage(asked, bag, known.rare, weights)
-            + place[c.path]
-        )
+        * (score + signals.definitions(asked, names, known.rare, weights) + covered[bag] + place[c.path])
         for c, names, bag, score in zip(known.found, known.names, known.bags, fused, strict=True)
     ]
 
@@ -116,10 +111,10 @@ def _scaled(found: Sequence[Candidate], score: Callable[[Candidate], float]) -> 
     return [(value - lowest) / (highest - lowest) if highest > lowest else 0.0 for value in values]
 
 
-def _with_files_lifted(found: Sequence[Candidate], scores: Sequence[float], weights: Weights) -> list[float]:
+def _with_files_lifted(files: Sequence[_File], scores: Sequence[float], weights: Weights) -> list[float]:
     of_file: dict[_File, list[int]] = defaultdict(list)
-    for i, candidate in enumerate(found):
-        of_file[_file(candidate)].append(i)
+    for i, file in enumerate(files):
+        of_file[file].append(i)
     best = {
         file: sorted(chunks, key=lambda i: -scores[i])[: weights.file_lift_chunks]
         for file, chunks in of_file.items()
@@ -133,12 +128,13 @@ def _with_files_lifted(found: Sequence[Candidate], scores: Sequence[float], weig
     return lifted
 
 
-def _with_repeats_decayed(ranked: Sequence[Ranked], weights: Weights) -> list[Ranked]:
+def _with_repeats_decayed(
+    best_first: Sequence[int], files: Sequence[_File], scores: Sequence[float], weights: Weights
+) -> list[float]:
     """Lower each next chunk of a file. Within a file the order stays, since the scores fall along the list."""
     seen: dict[_File, int] = defaultdict(int)
-    decayed = []
-    for r in ranked:
-        file = _file(r.candidate)
-        decayed.append(Ranked(r.candidate, r.score * weights.repeat ** seen[file]))
-        seen[file] += 1
+    decayed = list(scores)
+    for i in best_first:
+        decayed[i] *= weights.repeat ** seen[files[i]]
+        seen[files[i]] += 1
     return decayed

@@ -7,11 +7,11 @@ over 16 repositories), and it is here already.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import chain
 
-from codebase_index.text import spaced, terms
+from codebase_index.text import terms
 from codebase_mcp.defined import Names
 from codebase_mcp.paths import ENTRY_FILES, Kind, kinds
 from codebase_mcp.query import Query
@@ -41,57 +41,20 @@ class Rarity:
         return self._sums[stems]
 
 
-def bags_of(asked: Query, texts: Sequence[str]) -> list[frozenset[str]]:
-    """Return which of the query's stems each text holds.
-
-    Nearly all words hold none. So the letters of each stem are looked for, and only the words in which they stand
-    are divided into terms; each word once, since texts of one repository share most of their words.
-    """
-    held = _Held(asked.stems)
-    return [_bag(asked.stems, text, held) for text in texts]
-
-
-def _bag(stems: frozenset[str], text: str, held: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    separated = spaced(text)
-    if not text.isascii():  # letters in folded case may not be those of the stem
-        return frozenset().union(*map(held.__getitem__, set(separated.split())))
-    lowered, bag = separated.lower(), frozenset[str]()
-    for stem in stems:
-        at = -1 if stem in bag else lowered.find(stem)
-        while at >= 0:
-            begin, end = separated.rfind(" ", 0, at) + 1, separated.find(" ", at)
-            word = separated[begin:end] if end >= 0 else separated[begin:]
-            bag |= held[word]
-            at = -1 if stem in bag or end < 0 else lowered.find(stem, end)
-    return bag
-
-
-class _Held(dict[str, frozenset[str]]):
-    """Which stems a word holds, filled as words are met."""
-
-    def __init__(self, stems: frozenset[str]) -> None:
-        super().__init__()
-        self._stems = stems
-
-    def __missing__(self, word: str) -> frozenset[str]:
-        self[word] = held = self._stems.intersection(_stems_of(word))
-        return held
-
-
 def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> float:
     """Points for names that the query spells out, and for those that consist of its words."""
     exact = max(
         _points(asked.code_names, names, weights), weights.plain_word * _points(asked.plain_words, names, weights)
     )
-    defined = names.defined
-    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(defined)) if defined else exact
+    partly = asked.stems & stems_of(names.defined)
+    return exact + weights.partly_defined * rare.share(asked.stems, partly) if partly else exact
 
 
 def _points(wanted: frozenset[str], names: Names, weights: Weights) -> float:
     """Points for the best that a chunk does with a name: define it as a type, define it at all, pass it on."""
-    points = 0.0
-    if not wanted.isdisjoint(names.types):
-        points = weights.type_defined
+    if wanted.isdisjoint(names.all):
+        return 0.0
+    points = weights.type_defined if not wanted.isdisjoint(names.types) else 0.0
     if not wanted.isdisjoint(names.others):
         points = max(points, weights.name_defined)
     if not wanted.isdisjoint(names.reexported):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from codebase_index import postings
+from codebase_index.stemming import stem
 from codebase_index.store import segments as segments_module
 from codebase_index.store.batch import Chunk, Indexed, Processed
 from codebase_index.store.chunks import Chunks, Writer
@@ -127,6 +128,22 @@ async def test_a_search_reads_only_what_none_did_before(
     monkeypatch.setitem(SEARCH_SQL, "blocks", "SELECT 1 / 0")
     assert await found("every", "file3", "missing") == first
     assert await found("only3x2")
+
+
+async def test_a_candidate_tells_which_terms_it_holds_wherever_they_are(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 2 * CHUNKS_OF_A_FILE * 4)
+    writer = await indexed(database)
+    await Segments(database).build(writer)  # of a part
+    terms = ["every", "everys", "mod1", "file4", "only23x0", "größe", "missing"]
+    found = await Search(database).candidates(
+        [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms, limit=999
+    )
+    assert len(found) == FILES * CHUNKS_OF_A_FILE
+    for chunk in found:
+        held = terms_of(int(chunk.path[5:8]), chunk.start_line - 1)
+        assert chunk.terms == {term for term in terms if stem(term) in held}
 
 
 async def test_segments_and_pending_batches_are_searched_together(

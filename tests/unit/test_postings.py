@@ -132,6 +132,7 @@ def test_a_term_adds_its_impacts_where_it_is_and_nothing_elsewhere(
     of_term.add_to(scores, weight)
     added = np.float32(weight) * np.array([impacts.get(n, 0) for n in range(size)], np.uint8)
     assert scores.tolist() == (1 + added).tolist()
+    assert of_term.holding(np.arange(size)).tolist() == [n in impacts for n in range(size)]
     assert of_term.count == len(impacts)
     assert of_term.nbytes <= max(size, 3 * len(impacts))
 
