@@ -77,7 +77,8 @@ def measure(vectors: Vectors, asked: Vectors, centre: Vectors) -> dict[str, Any]
 
 def _shares(products: Vectors, parts: list[Codes], query: Vectors) -> dict[tuple[int, int], float]:
     by_vector = np.argsort(-products)[: max(NEAREST)]
-    by_code = np.argsort(-np.concatenate(Asked(query).estimates(parts)))[: max(COMPARED)]
+    places, estimates = Asked(query).estimates(parts)
+    by_code = places[np.argsort(-estimates)][: max(COMPARED)]
     return {(k, n): float(np.isin(by_vector[:k], by_code[:n]).mean()) for k in NEAREST for n in COMPARED}
 
 

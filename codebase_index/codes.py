@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_256
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -114,29 +115,28 @@ class Asked:
         """How many words the codes have that can be compared with it."""
         return len(self._signs)
 
-    def estimates(self, parts: Sequence[Codes], share: float = 1.0) -> list[Array]:
-        """Estimate the inner product with each vector of each part, up to a constant, as numbers above 0.
+    def estimates(self, parts: Sequence[Codes], share: float = 1.0) -> tuple[NDArray[np.intp], Array]:
+        """Estimate the inner product with each vector that may be near, up to a constant, as a number above 0.
 
-        0 for those that are too far away to be among the nearest, where a `share` of all vectors may be asked for;
-        the smaller it is the fewer are left out, and none at 0.
+        As (places, estimates), the places counted through all parts, ascending. Left out are those that are too
+        far away to be among the nearest, where a `share` of all vectors may be asked for; the smaller it is the
+        fewer are left out, and none at 0.
         """
         total = sum(map(len, parts))
         most = max(LEAST_CHOSEN, total // CHOSEN_SHARE)
         if total * share <= most:
-            return [self._estimated(part) for part in parts]
+            estimated = [self._estimated(part) for part in parts]
+            return np.arange(total), np.concatenate([np.empty(0, np.float32), *estimated])
         rough = [self._rough(part) for part in parts]
         sample = np.concatenate([of_part[:: max(1, total // _SAMPLE)] for of_part in rough])
         rank = int(len(sample) * (1 - most / share / total))
         least = np.partition(sample, rank)[rank]
         near = [np.flatnonzero(of_part >= least) for of_part in rough]
         # All at once: there are few, and each of some sixty steps costs microseconds to begin.
-        estimated = self._estimated(join([part.at(places) for part, places in zip(parts, near, strict=True)]))
-        found = [np.zeros(len(part), np.float32) for part in parts]
-        begin = 0
-        for estimates, places in zip(found, near, strict=True):
-            estimates[places] = estimated[begin : begin + len(places)]
-            begin += len(places)
-        return found
+        chosen = join([part.at(places) for part, places in zip(parts, near, strict=True)])
+        begins = accumulate(map(len, parts), initial=0)
+        places = np.concatenate([begin + of_part for begin, of_part in zip(begins, near, strict=False)])
+        return places, self._estimated(chosen)
 
     def _rough(self, codes: Codes) -> Array:
         """Rank vectors by the signs that they have in common with the query."""

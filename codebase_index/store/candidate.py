@@ -1,10 +1,9 @@
 """What search finds, before it is ranked. Pure, so that the ranking is."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A chunk that may answer. Lines count from 1, both ends included.
 
     `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score, `terms` those of the query

@@ -1,6 +1,6 @@
 """The vector arm of a search: codes in memory tell which chunks may be near, Postgres how near these are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 import numpy as np
@@ -9,9 +9,10 @@ from pgvector import HalfVector
 
 from codebase_index import codes
 from codebase_index.codes import Asked
+from codebase_index.documents import Ids
 from codebase_index.grouping import grouped
 from codebase_index.store import queries
-from codebase_index.store.index_cache import Parts
+from codebase_index.store.index_cache import Part, Parts
 from codebase_index.store.scope import Scope
 from codebase_index.store.scores import Scores, best
 
@@ -75,14 +76,16 @@ def _estimated(
     ]
     scored = sum(part.chunks for _, part in chosen)
     share = scope.matching / max(1, scored) if scope.filters else 1.0
-    groups = list(grouped(chosen, lambda numbered: numbered[1].chunks, _FEW_CHUNKS))
-    found = query.estimates(
+    groups = grouped(chosen, lambda numbered: numbered[1].chunks, _FEW_CHUNKS)
+    places, estimates = query.estimates(
         [codes.join([part.codes for _, part in group]) for group in groups], 0.0 if every_one else min(1.0, share)
     )
-    scores = np.zeros(parts.numbering.total, np.float32)
-    for group, of_group in zip(groups, found, strict=True):
-        at = 0
-        for begin, part in group:
-            scores[begin : begin + part.chunks] = of_group[at : at + part.chunks]
-            at += part.chunks
-    return Scores(parts.numbering, scores, scored)
+    return Scores(parts.numbering, estimates, scored, _documents(places, chosen))
+
+
+def _documents(places: NDArray[np.intp], of: Sequence[tuple[int, Part]]) -> Ids:
+    """Turn places among the chunks of some parts, ascending, into documents."""
+    ends = np.cumsum([part.chunks for _, part in of])
+    shifts = [begin + part.chunks - end for (begin, part), end in zip(of, ends, strict=True)]
+    counts = np.diff(np.searchsorted(places, ends), prepend=0)
+    return places + np.repeat(np.array(shifts, np.int64), counts)

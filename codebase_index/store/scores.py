@@ -20,9 +20,17 @@ _GROUPS_A_RESULT = 4
 class Scores:
     """The score of every chunk of the searched indexes; 0 for those that are not found."""
 
-    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], scored: int | None = None) -> None:
+    def __init__(
+        self,
+        numbering: Numbering,
+        scores: NDArray[np.float32],
+        scored: int | None = None,
+        documents: Ids | None = None,
+    ) -> None:
+        """Take the scores of some documents, given in ascending order, or of every one."""
         self._numbering = numbering
         self._scores = scores
+        self._documents = documents
         self.scored = numbering.total if scored is None else scored
         """How many chunks of them are of indexes that may answer."""
 
@@ -33,16 +41,22 @@ class Scores:
 
     def of(self, ids: Sequence[int]) -> list[float]:
         """Return the scores of chunks; 0 for those that were not written yet."""
-        if not self.total:
+        if not len(self._scores):
             return [0.0] * len(ids)
         documents = self._numbering.documents(np.asarray(ids, np.int64))
-        found: list[float] = np.where(documents >= 0, self._scores[documents], 0).tolist()
+        if self._documents is None:
+            known, places = documents >= 0, documents
+        else:
+            places = np.minimum(np.searchsorted(self._documents, documents), len(self._documents) - 1)
+            known = self._documents[places] == documents
+        found: list[float] = np.where(known, self._scores[places], 0).tolist()
         return found
 
     def best(self, limit: int) -> list[int]:
         """Return the chunks with the highest scores above 0, best first; ties by id."""
-        documents = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
-        return _ordered(self._numbering.ids(documents), self._scores[documents], limit)
+        places = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
+        documents = places if self._documents is None else self._documents[places]
+        return _ordered(self._numbering.ids(documents), self._scores[places], limit)
 
     def best_of(self, ids: Ids, limit: int) -> list[int]:
         """Return the same of these chunks alone."""

@@ -27,6 +27,9 @@ _LEAST_SHARE_TOKENS: Final = 30
 _TEXT_KEY_TOKENS: Final = 5
 """Of `"text":` and the comma after it."""
 
+_READ_CHARACTERS: Final = 1_000
+"""Of a text, to learn how many tokens its characters are: none shows more."""
+
 _TOKEN: Final = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]")
 
 
@@ -61,7 +64,8 @@ def shares(results: Sequence[SearchResult]) -> list[int]:
     rooms = []
     for rank, result in enumerate(results):
         share = max(round(left * weights[rank] / sum(weights[rank:])), _LEAST_SHARE_TOKENS)
-        cost = tokens(json.dumps(result.text, ensure_ascii=False))
+        read = result.text[:_READ_CHARACTERS]
+        cost = max(tokens(json.dumps(read, ensure_ascii=False)), 1)
         left -= min(share, cost)  # what a short text does not need is for those after it
-        rooms.append(share * len(result.text) // max(cost, 1))
+        rooms.append(share * len(read) // cost)
     return rooms

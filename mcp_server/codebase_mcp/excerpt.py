@@ -1,6 +1,7 @@
 """The best part of a chunk: pure."""
 
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from codebase_index.text import terms
@@ -18,23 +19,34 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
     """
     room = min(room, MAX_CHARACTERS)
     lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
-    found = _held(lines, asked)
-    hits = list(accumulate(found, initial=0))
-    # max() keeps the first of equals.
-    first, end = max(_windows(lines, room), key=lambda window: hits[window[1]] - hits[window[0]])
-    return first, "\n".join(lines[first:end])[:room]
+    hits = list(accumulate(_held(lines, asked), initial=0))
+    shown, most = (0, 0), -1
+    for first, end in _windows(lines, room):
+        if hits[end] - hits[first] > most:
+            shown, most = (first, end), hits[end] - hits[first]
+    return shown[0], "\n".join(lines[slice(*shown)])[:room]
 
 
 def _held(lines: Sequence[str], asked: Collection[str]) -> list[int]:
     """Return how many of the query's terms each line holds."""
-    # Most lines hold the letters of none. Other scripts have other forms of the same letters.
-    text = "\n".join(lines).casefold()
-    letters = [term for term in asked if term in text]
-    found = []
-    for line in lines:
-        lowered = line.casefold()
-        may_hold = not line.isascii() or any(term in lowered for term in letters)
-        found.append(len(set(terms(line)).intersection(asked)) if may_hold else 0)
+    found = [0] * len(lines)
+    for number in _may_hold(lines, asked):
+        found[number] = len(set(terms(lines[number])).intersection(asked))
+    return found
+
+
+def _may_hold(lines: Sequence[str], asked: Collection[str]) -> Iterable[int]:
+    """Return the lines that hold the letters of a term, and maybe others: most lines are passed over."""
+    text = "\n".join(lines)
+    if not text.isascii():  # other scripts have other forms of the same letters, and of other lengths
+        return range(len(lines))
+    lowered, ends = text.lower(), list(accumulate(len(line) + 1 for line in lines))
+    found = set()
+    for term in asked:
+        at = lowered.find(term)
+        while at >= 0:
+            found.add(line := bisect_right(ends, at))
+            at = lowered.find(term, ends[line])
     return found
 
 

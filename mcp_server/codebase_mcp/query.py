@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 from codebase_index.text import terms, words
@@ -31,6 +30,9 @@ class Query:
     roots: Mapping[str, str]
     """The root of each; none where all words stand everywhere."""
 
+    stems: frozenset[str]
+    """These roots."""
+
     is_one_name: bool
     wants: frozenset[paths.Kind]
     """Kinds of files that count less, except when the query asks for them."""
@@ -44,11 +46,6 @@ class Query:
         """The names whose definitions the query asks for, in lower case: its own, when it is a single name."""
         return sorted(name.lower() for name in self.code_names) if self.is_one_name else []
 
-    @cached_property
-    def stems(self) -> frozenset[str]:
-        """All roots."""
-        return frozenset(self.roots.values())
-
     @classmethod
     def of(cls, text: str) -> "Query":
         """Read a query."""
@@ -57,11 +54,13 @@ class Query:
         # A sentence begins with a capital, so that of its first word says nothing.
         code = {name for name in names[:1] if one or _UNMISTAKABLE.search(name)}
         code |= {name for name in names[1:] if _LOOKS_LIKE_CODE.search(name)}
+        roots = {term: root(term) for term in asked - _STOP_WORDS}
         return cls(
             code_names=frozenset(code),
             plain_words=frozenset(names) - code,
             terms=asked - _STOP_WORDS or asked,
-            roots={term: root(term) for term in asked - _STOP_WORDS},
+            roots=roots,
+            stems=frozenset(roots.values()),
             is_one_name=one,
             wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),
         )

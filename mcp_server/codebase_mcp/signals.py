@@ -46,14 +46,13 @@ def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> f
     exact = max(
         _points(asked.code_names, names, weights), weights.plain_word * _points(asked.plain_words, names, weights)
     )
-    partly = asked.stems & stems_of(names.defined)
-    return exact + weights.partly_defined * rare.share(asked.stems, partly) if partly else exact
+    if not any(stem in names.letters for stem in asked.stems):  # no root is longer than its name
+        return exact
+    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
 
 
 def _points(wanted: frozenset[str], names: Names, weights: Weights) -> float:
     """Points for the best that a chunk does with a name: define it as a type, define it at all, pass it on."""
-    if wanted.isdisjoint(names.all):
-        return 0.0
     points = weights.type_defined if not wanted.isdisjoint(names.types) else 0.0
     if not wanted.isdisjoint(names.others):
         points = max(points, weights.name_defined)

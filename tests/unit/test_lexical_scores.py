@@ -24,6 +24,11 @@ def test_the_best_are_those_that_sorting_all_gives(
     expected = sorted(
         (chunk for chunk in ids if scores[chunk - 7] > 0), key=lambda chunk: (-scores[chunk - 7], chunk)
     )
-    found = Scores(Numbering([Runs.of(ids)]), scores)
-    assert found.best(limit) == expected[:limit]
-    assert found.best_of(np.array(ids[::2], np.int64), limit) == [c for c in expected if (c - 7) % 2 == 0][:limit]
+    numbering = Numbering([Runs.of(ids)])
+    for found in (
+        Scores(numbering, scores),
+        Scores(numbering, scores[scores > 0], documents=np.flatnonzero(scores)),
+    ):
+        assert found.best(limit) == expected[:limit]
+        assert found.best_of(np.array(ids[::2], np.int64), limit) == [c for c in expected if c % 2][:limit]
+        assert found.of([6, *ids]) == [0, *scores]
