@@ -37,7 +37,6 @@ from codebase_index.store.database import Database
 from codebase_index.store.index_cache import IndexCache
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.nearest import nearest
-from codebase_index.store.scope import Scope
 from codebase_index.store.search import Filters, Search
 from codebase_index.text import terms
 
@@ -117,9 +116,10 @@ async def repeat(database: Database, number: int) -> None:
             " SELECT id, nextval('files_id_seq') AS new"
                                  " FROM files WHERE path NOT LIKE 'copy-%'")  # fmt: skip
         await connection.execute(
-            "INSERT INTO files (id, index_id, path, language, blob, size, fingerprint, chunks, job_id)"
-            " OVERRIDING SYSTEM VALUE SELECT o.new, index_id, $1 || path, language, blob, size,"
-            " fingerprint, chunks, job_id FROM files f JOIN old o USING (id)", prefix)  # fmt: skip
+            "INSERT INTO files"
+            " (id, index_id, path, language, blob, size, fingerprint, first_chunk, chunks, job_id)"
+            " OVERRIDING SYSTEM VALUE SELECT o.new, index_id, $1 || path, language, blob, size, fingerprint,"
+            " first_chunk + $2, chunks, job_id FROM files f JOIN old o USING (id)", prefix, shift)  # fmt: skip
         await connection.execute(
             "INSERT INTO chunks"
             " (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)"
@@ -223,7 +223,7 @@ async def timed(
 
 async def recall(database: Database, ids: list[int], model: str, vectors: list[Vectors]) -> dict[str, Any]:
     """Return the share of the nearest chunks that the vector arm finds, and the time of each way."""
-    cache, scope = IndexCache(), Scope(ids, Filters(), {})
+    cache = IndexCache()
 
     async def exact(vector: Vectors) -> set[int]:
         async with database.snapshot() as connection:
@@ -236,7 +236,7 @@ async def recall(database: Database, ids: list[int], model: str, vectors: list[V
     async def by_codes(vector: Vectors) -> set[int]:
         async with database.snapshot() as connection:
             parts = await cache.parts(connection, ids)
-            return await nearest(connection, scope, parts, model, vector, CANDIDATES)
+            return await nearest(connection, parts, None, model, vector, CANDIDATES)
 
     ways = {"exact": exact, "codes": by_codes}
     took = await timed(

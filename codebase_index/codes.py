@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_256
-from itertools import accumulate
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +28,7 @@ _PLANES: Final = 4
 
 LEAST_CHOSEN: Final = 10_000
 CHOSEN_SHARE: Final = 50
-"""Vectors that the first step leaves, at least: so many, and one of so many. It loses 3 % of the nearest."""
+"""Vectors that the first step leaves, about: so many, or one of so many. It loses 3 % of the nearest."""
 
 _SAMPLE: Final = 8_192
 """Distances that are sorted to learn how near the nearest are."""
@@ -115,35 +115,41 @@ class Asked:
         """How many words the codes have that can be compared with it."""
         return len(self._signs)
 
-    def estimates(self, parts: Sequence[Codes], share: float = 1.0) -> tuple[NDArray[np.intp], Array]:
+    def estimates(
+        self, parts: Sequence[Codes], allowed: NDArray[np.bool_] | None = None, *, every_one: bool = False
+    ) -> tuple[NDArray[np.intp], Array]:
         """Estimate the inner product with each vector that may be near, up to a constant, as a number above 0.
 
-        As (places, estimates), the places counted through all parts, ascending. Left out are those that are too
-        far away to be among the nearest, where a `share` of all vectors may be asked for; the smaller it is the
-        fewer are left out, and none at 0.
+        As (places, estimates), the places counted through all parts, ascending, of vectors that are `allowed`, a
+        mask through all parts; None: all are. Left out are those that are too far away to be among the nearest,
+        except where `every_one` is asked for.
         """
-        total = sum(map(len, parts))
-        most = max(LEAST_CHOSEN, total // CHOSEN_SHARE)
-        if total * share <= most:
-            estimated = [self._estimated(part) for part in parts]
-            return np.arange(total), np.concatenate([np.empty(0, np.float32), *estimated])
-        rough = [self._rough(part) for part in parts]
-        sample = np.concatenate([of_part[:: max(1, total // _SAMPLE)] for of_part in rough])
-        rank = int(len(sample) * (1 - most / share / total))
-        least = np.partition(sample, rank)[rank]
-        near = [np.flatnonzero(of_part >= least) for of_part in rough]
-        # All at once: there are few, and each of some sixty steps costs microseconds to begin.
-        chosen = join([part.at(places) for part, places in zip(parts, near, strict=True)])
-        begins = accumulate(map(len, parts), initial=0)
-        places = np.concatenate([begin + of_part for begin, of_part in zip(begins, near, strict=False)])
-        return places, self._estimated(chosen)
+        count = sum(map(len, parts)) if allowed is None else int(np.count_nonzero(allowed))
+        most = count if every_one else max(LEAST_CHOSEN, count // CHOSEN_SHARE)
+        if count <= most:
+            places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
+        else:
+            rough = self._rough(parts)
+            if allowed is not None:
+                rough[~allowed] = -np.inf
+            sample = (rough if allowed is None else rough[allowed])[:: max(1, count // _SAMPLE)]
+            rank = int(len(sample) * (1 - most / count))
+            places = np.flatnonzero(rough >= np.partition(sample, rank)[rank])
+        if len(places) < sum(map(len, parts)):
+            return places, self._estimated(_at(parts, places))
+        return places, np.concatenate([np.empty(0, np.float32), *map(self._estimated, parts)])
 
-    def _rough(self, codes: Codes) -> Array:
+    def _rough(self, parts: Sequence[Codes]) -> Array:
         """Rank vectors by the signs that they have in common with the query."""
-        differing: Array = np.bitwise_count(codes.signs[0] ^ self._signs[0]).astype(np.int16)
-        for word, signs in zip(codes.signs[1:], self._signs[1:], strict=True):
-            differing += np.bitwise_count(word ^ signs)
-        rough: Array = codes.scales * (_WORD_BITS * len(codes.signs) - 2 * differing)
+        rough = np.empty(sum(map(len, parts)), np.float32)
+        begin = 0
+        for codes in parts:
+            differing: Array = np.bitwise_count(codes.signs[0] ^ self._signs[0]).astype(np.int16)
+            for word, signs in zip(codes.signs[1:], self._signs[1:], strict=True):
+                differing += np.bitwise_count(word ^ signs)
+            of_part = rough[begin : begin + len(codes)]
+            np.multiply(codes.scales, _WORD_BITS * len(codes.signs) - 2 * differing, out=of_part)
+            begin += len(codes)
         return rough
 
     def _estimated(self, codes: Codes) -> Array:
@@ -163,6 +169,19 @@ class Asked:
                 steps += np.bitwise_count(word & plane[i]).astype(np.int32) << bit
         sums: Array = np.float32(self._lowest) * bits + np.float32(self._step) * steps
         return sums.astype(np.float32)
+
+
+def _at(parts: Sequence[Codes], places: NDArray[np.intp]) -> Codes:
+    """Return the codes at some places, ascending, counted through all parts: together, since there are few.
+
+    Each of some sixty steps with them costs microseconds to begin.
+    """
+    ends = np.cumsum([len(part) for part in parts])
+    cuts = pairwise([0, *np.searchsorted(places, ends)])
+    return join([
+        part.at(places[low:high] - (end - len(part)))
+        for part, end, (low, high) in zip(parts, ends, cuts, strict=True)
+    ])  # fmt: skip
 
 
 def _rotated(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

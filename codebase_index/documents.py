@@ -69,10 +69,33 @@ class Numbering:
         """Return the documents of chunks; -1 for those that are in no part."""
         if not self.total:
             return np.full(len(ids), -1, np.int64)
-        run = self._by_id[np.maximum(np.searchsorted(self._sorted_firsts, ids, side="right") - 1, 0)]
-        within = ids - self._firsts[run]
+        run, within = self._places(ids)
         found: Ids = np.where((within >= 0) & (within < self._lengths[run]), self._begins[run] + within, -1)
         return found
+
+    def mask(self, files: Runs) -> NDArray[np.bool_]:
+        """Say of each document whether it is a chunk of some files, each given as a run of ids, none twice.
+
+        Several times as fast as asking for each chunk: nearly all files lie whole within a run of a part.
+        """
+        steps = np.zeros(self.total + 1, np.int8)
+        firsts, lengths = np.asarray(files.firsts, np.int64), np.asarray(files.lengths, np.int64)
+        if not self.total or not len(firsts):
+            return steps[:-1].view(np.bool_)
+        run, within = self._places(firsts)
+        whole = (within >= 0) & (within + lengths <= self._lengths[run])
+        begins = (self._begins[run] + within)[whole]
+        steps[begins] += 1
+        steps[begins + lengths[whole]] -= 1
+        mask: NDArray[np.bool_] = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
+        others = self.documents(Runs(firsts[~whole], lengths[~whole]).ids)
+        mask[others[others >= 0]] = True
+        return mask
+
+    def _places(self, ids: Ids) -> tuple[Ids, Ids]:
+        """Return for each id the run that it is in, if in any, and how far from the first one of that."""
+        run = self._by_id[np.maximum(np.searchsorted(self._sorted_firsts, ids, side="right") - 1, 0)]
+        return run, ids - self._firsts[run]
 
 
 def _joined(several: Sequence[Sequence[int] | Ids]) -> Ids:

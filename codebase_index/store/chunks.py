@@ -10,9 +10,8 @@ from uuid import UUID
 
 import asyncpg
 import numpy as np
-from numpy.typing import NDArray
 
-from codebase_index.documents import DEAD, Runs
+from codebase_index.documents import DEAD, Ids, Runs
 from codebase_index.store import copying, queries
 from codebase_index.store.batch import FileResult, Indexed, KnownFile, Packed, Processed, Skipped, Unchanged, pack
 from codebase_index.store.database import Database
@@ -22,8 +21,9 @@ from codebase_index.store.work import SQL as WORK_SQL
 
 SQL = queries.load("chunks")
 
-ID_BLOCK = 1_000
-"""Ids that are reserved together: the increment of the sequence. What a process does not use of them is lost."""
+ID_BLOCK = 65_536
+"""Ids that are reserved together: the increment of the sequence, and as many as a file may have chunks. What a
+process does not use of them is lost; there are enough for as many processes."""
 
 _SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds locks for long
 
@@ -45,20 +45,31 @@ class Writer:
 
 
 class ChunkIds:
-    """Ids for chunks, ascending within each file, taken from the database in blocks."""
+    """Ids for chunks, consecutive within each file, taken from the database in blocks."""
 
     def __init__(self) -> None:
-        self._free = _NO_IDS
+        self._next = self._end = 0
 
-    async def take(self, connection: asyncpg.Connection, count: int) -> NDArray[np.int64]:
-        """Return so many ids that nobody else gets."""
-        if len(self._free) < count:
-            # Enough for all of them: another batch may take what is free now before these arrive.
-            firsts = await connection.fetch(SQL["reserve_ids"], -(-count // ID_BLOCK))
-            blocks = [np.arange(ID_BLOCK, dtype=np.int64) + row["first"] for row in firsts]
-            self._free = np.sort(np.concatenate([self._free, *blocks]))
-        taken, self._free = self._free[:count], self._free[count:]
-        return taken
+    async def take(self, connection: asyncpg.Connection, counts: Sequence[int]) -> Ids:
+        """Return for each file the first of so many ids that nobody else gets.
+
+        Raises ValueError for more than ID_BLOCK.
+        """
+        if max(counts, default=0) > ID_BLOCK:
+            raise ValueError(f"a file of {max(counts)} chunks; at most {ID_BLOCK} can have consecutive ids")
+        firsts = []
+        for count in counts:
+            while self._end - self._next < count:  # another batch may take of a block what this one reserved
+                self._next = await connection.fetchval(SQL["reserve_ids"])
+                self._end = self._next + ID_BLOCK
+            firsts.append(self._next)
+            self._next += count
+        return np.array(firsts, np.int64)
+
+
+def ids_of(firsts: Ids, counts: Sequence[int]) -> Ids:
+    """Return the ids of the chunks of files, one after another."""
+    return Runs(firsts, np.asarray(counts, np.int64)).ids
 
 
 class Chunks:
@@ -132,24 +143,23 @@ class Chunks:
                 raise FenceLost(writer.job_id, writer.attempt)
             await connection.execute(SQL["drop_done_work"], writer.job_id)
 
-    async def _write_files(
-        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]
-    ) -> NDArray[np.int64]:
+    async def _write_files(self, connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]) -> Ids:
         """Write files with their chunks and vectors; return the chunks' ids in order."""
         if not files:
             return _NO_IDS
+        counts = [f.count for f in files]
+        firsts = await self._ids.take(connection, counts)
         rows = await connection.fetch(
             SQL["upsert_files"], writer.index_id, writer.fingerprint, writer.job_id,
             [f.path for f in files], [f.language for f in files], [f.blob for f in files],
-            [f.count for f in files], [f.size for f in files],
+            firsts.tolist(), counts, [f.size for f in files],
         )  # fmt: skip
         if former := [row["id"] for row in rows if row["existed"]]:
             await connection.execute(SQL["delete_chunks"], former)
-        total = sum(f.count for f in files)
-        if not total:
-            return _NO_IDS
+        ids = ids_of(firsts, counts)
+        if not len(ids):
+            return ids
         file_ids = {row["path"]: row["id"] for row in rows}
-        ids = await self._ids.take(connection, total)
         await connection.copy_to_table(
             "chunks",
             columns=copying.CHUNK_COLUMNS,
@@ -185,7 +195,7 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
 
 
 async def _write_pending(
-    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: NDArray[np.int64]
+    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Ids
 ) -> None:
     """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""
     if not len(ids):

@@ -14,7 +14,6 @@ from codebase_index.postings import Held
 from codebase_index.stemming import stem
 from codebase_index.store import queries
 from codebase_index.store.index_cache import IndexCache, Parts
-from codebase_index.store.scope import Scope
 from codebase_index.store.scores import Scores
 
 SQL = queries.load("search")
@@ -75,11 +74,15 @@ class Matches:
 
 
 async def matches(
-    connection: asyncpg.Connection, scope: Scope, parts: Parts, terms: Sequence[str], cache: IndexCache
+    connection: asyncpg.Connection,
+    parts: Parts,
+    allowed: NDArray[np.bool_] | None,
+    terms: Sequence[str],
+    cache: IndexCache,
 ) -> Matches:
     """Look for the terms of a query in every chunk of the searched indexes.
 
-    Filters change no score, except that chunks of indexes of which they leave nothing have none.
+    `allowed` says which documents have a score; None: all. It changes no score.
     """
     of_stem: dict[str, set[str]] = defaultdict(set)
     for term in terms:
@@ -89,26 +92,25 @@ async def matches(
     # On the loop, a millisecond or two: a thread would wait for the interpreter after each step of numpy, which
     # costs ten clients at once a sixth of what the server can do.
     places = [Places(held[stem], *_pending(parts, stem)) for stem in stems]
-    scores = _scored(frozenset(scope.asked), parts, places)
+    scores = Scores(parts.numbering, _scored(parts, allowed, places))
     return Matches(scores, parts, [frozenset(of_stem[stem]) for stem in stems], places)
 
 
-def _scored(indexes: frozenset[int], parts: Parts, words: Iterable[Places]) -> Scores:
-    """Add up what each word says. The chunks of other indexes than these count for the words' rarity alone."""
+def _scored(parts: Parts, allowed: NDArray[np.bool_] | None, words: Iterable[Places]) -> NDArray[np.float32]:
+    """Add up what each word says. Chunks that are not allowed count for the words' rarity alone."""
     total = parts.numbering.total
     scores = np.zeros(total, np.float32)
+    slices = [slice(begin, begin + segment.chunks) for begin, segment in parts.numbered_segments]
+    asked = [allowed is None or bool(allowed[of_segment].any()) for of_segment in slices]
     for places in words:
         weight = postings.idf(total, len(places)) / postings.IMPACT_SCALE
-        for (begin, segment), held in zip(parts.numbered_segments, places.of_segments, strict=True):
-            if held.count and segment.index_id in indexes:
-                held.add_to(scores[begin : begin + segment.chunks], weight)
+        for of_segment, is_asked, held in zip(slices, asked, places.of_segments, strict=True):
+            if held.count and is_asked:
+                held.add_to(scores[of_segment], weight)
         scores[places.pending] += np.float32(weight) * places.impacts
-    for begin, batch in parts.numbered_pending:
-        if batch.index_id not in indexes:
-            scores[begin : begin + batch.chunks] = 0
-    return Scores(
-        parts.numbering, scores, sum(part.chunks for _, part in parts.numbered if part.index_id in indexes)
-    )
+    if allowed is not None:
+        scores *= allowed
+    return scores
 
 
 def _pending(parts: Parts, term: str) -> tuple[Ids, postings.Array]:

@@ -13,8 +13,7 @@ from codebase_index.documents import Ids
 from codebase_index.grouping import grouped
 from codebase_index.store import queries
 from codebase_index.store.index_cache import Part, Parts
-from codebase_index.store.scope import Scope
-from codebase_index.store.scores import Scores, best
+from codebase_index.store.scores import Scores, best_alive
 
 SQL = queries.load("search")
 
@@ -28,33 +27,24 @@ and each costs microseconds to begin."""
 
 async def nearest(
     connection: asyncpg.Connection,
-    scope: Scope,
     parts: Parts,
+    allowed: NDArray[np.bool_] | None,
     model: str,
     vector: NDArray[np.float32],
     limit: int,
 ) -> set[int]:
-    """Return the `limit` chunks of this model whose vectors are nearest to a query's; by id where they tie."""
+    """Return the `limit` chunks of this model whose vectors are nearest to a query's; by id where they tie.
+
+    `allowed` says which documents may answer; None: all.
+    """
     query = HalfVector(vector)
-    if scope.filters and scope.matching <= COMPARED:
-        return await _exact(connection, scope, model, query, limit)
-    estimates = _estimated(scope, parts, model, vector)
-    ids = await best(connection, scope, estimates, COMPARED) if scope.filters else set(estimates.best(COMPARED))
+    ids = _estimated(parts, allowed, model, vector).best(COMPARED)
     found = await _compared(connection, ids, model, query, limit)
-    few = len(ids) < COMPARED if scope.filters else len(found) < limit and len(ids) == COMPARED
-    if few:  # Of what is nearest of all, the filters leave too little; or it was removed since it was packed.
-        estimates = _estimated(scope, parts, model, vector, every_one=True)
-        ids = await best(connection, scope, estimates, COMPARED)
-        found = await _compared(connection, ids, model, query, limit)
+    if allowed is None and len(found) < limit and len(ids) == COMPARED:
+        # Of what is nearest of all, so much was removed since it was packed that too little is left.
+        estimates = _estimated(parts, allowed, model, vector, every_one=True)
+        found = await _compared(connection, await best_alive(connection, estimates, COMPARED), model, query, limit)
     return found
-
-
-async def _exact(
-    connection: asyncpg.Connection, scope: Scope, model: str, query: HalfVector, limit: int
-) -> set[int]:
-    filters = (scope.filters.path_prefix, scope.filters.language)
-    rows = await connection.fetch(SQL["nearest_within"], scope.asked, model, query, limit, *filters)
-    return {row["chunk_id"] for row in rows}
 
 
 async def _compared(
@@ -65,22 +55,30 @@ async def _compared(
 
 
 def _estimated(
-    scope: Scope, parts: Parts, model: str, vector: NDArray[np.float32], *, every_one: bool = False
+    parts: Parts,
+    allowed: NDArray[np.bool_] | None,
+    model: str,
+    vector: NDArray[np.float32],
+    *,
+    every_one: bool = False,
 ) -> Scores:
     """Score the chunks of the model by how near they may be: those that may be among the nearest, or every one."""
-    query, asked = Asked(vector), frozenset(scope.asked)
+    query = Asked(vector)
     chosen = [
         (begin, part)
         for begin, part in parts.numbered
-        if part.index_id in asked and part.model == model and len(part.codes.signs) == query.words
+        if part.model == model
+        and len(part.codes.signs) == query.words
+        and (allowed is None or allowed[begin : begin + part.chunks].any())
     ]
-    scored = sum(part.chunks for _, part in chosen)
-    share = scope.matching / max(1, scored) if scope.filters else 1.0
     groups = grouped(chosen, lambda numbered: numbered[1].chunks, _FEW_CHUNKS)
-    places, estimates = query.estimates(
-        [codes.join([part.codes for _, part in group]) for group in groups], 0.0 if every_one else min(1.0, share)
-    )
-    return Scores(parts.numbering, estimates, scored, _documents(places, chosen))
+    known = [codes.join([part.codes for _, part in group]) for group in groups]
+    of_these = allowed
+    if allowed is not None:
+        slices = [allowed[begin : begin + part.chunks] for begin, part in chosen]
+        of_these = np.concatenate([np.empty(0, np.bool_), *slices])
+    places, estimates = query.estimates(known, of_these, every_one=every_one)
+    return Scores(parts.numbering, estimates, _documents(places, chosen))
 
 
 def _documents(places: NDArray[np.intp], of: Sequence[tuple[int, Part]]) -> Ids:

@@ -1,4 +1,4 @@
-"""Scores of chunks by their documents, and the best of them that there still are and that the filters leave."""
+"""Scores of chunks by their documents, and the best of them."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebase_index.documents import Ids, Numbering
-from codebase_index.store.scope import Scope
+from codebase_index.store import queries
 
-LOOK_UP = 5
-"""Looking up one chunk costs as much as listing so many: 2 us and 0.4 us. Neither is done for long where the other
-costs less: the chunks that the filters leave may be the worst ones."""
+SQL = queries.load("search")
 
 _GROUPS_A_RESULT = 4
 """Groups of chunks of which only the best one is looked at first, for each result."""
@@ -20,24 +18,11 @@ _GROUPS_A_RESULT = 4
 class Scores:
     """The score of every chunk of the searched indexes; 0 for those that are not found."""
 
-    def __init__(
-        self,
-        numbering: Numbering,
-        scores: NDArray[np.float32],
-        scored: int | None = None,
-        documents: Ids | None = None,
-    ) -> None:
+    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], documents: Ids | None = None) -> None:
         """Take the scores of some documents, given in ascending order, or of every one."""
         self._numbering = numbering
         self._scores = scores
         self._documents = documents
-        self.scored = numbering.total if scored is None else scored
-        """How many chunks of them are of indexes that may answer."""
-
-    @property
-    def total(self) -> int:
-        """How many chunks there are, with those that were removed and still are in a segment."""
-        return self._numbering.total
 
     def of(self, ids: Sequence[int]) -> list[float]:
         """Return the scores of chunks; 0 for those that were not written yet."""
@@ -77,37 +62,15 @@ class Scores:
         return _highest(above, limit)
 
 
-async def best(connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int) -> set[int]:
+async def best_alive(connection: asyncpg.Connection, scores: Scores, limit: int) -> list[int]:
     """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
-    # To find enough by looking up the best, as many more are looked at as the filters leave fewer.
-    each = max(1, scores.scored // max(1, scope.matching)) if scope.filters else 1
-    listed = bool(scope.filters) and scope.matching <= LOOK_UP * limit * each
-    most = scope.matching // LOOK_UP if scope.filters else scores.total
     found: list[int] = []
-    all_seen = False
-    if not listed:
-        found, all_seen = await _further_down(connection, scope, scores, limit, 2 * limit * each, most)
-    if scope.filters and len(found) < limit and not all_seen:
-        found = scores.best_of(await scope.all(connection), limit)
-    return set(found[:limit])
-
-
-async def _further_down(
-    connection: asyncpg.Connection, scope: Scope, scores: Scores, limit: int, wanted: int, most: int
-) -> tuple[list[int], bool]:
-    """Take chunks from the best on, ever more of them, until enough there still are, or `most` were looked at.
-
-    Also tell whether these were all that have a score: a rare name may be in few chunks, none of which fits.
-    """
-    found: list[int] = []
-    told = 0
-    while len(found) < limit and told < most:
-        chunk_ids = scores.best(asked := min(told + wanted, most))[told:]
-        found += await scope.those(connection, chunk_ids)
-        told, wanted = told + len(chunk_ids), 3 * wanted
-        if told < asked:
-            return found, True
-    return found, False
+    told, wanted = 0, 2 * limit
+    while len(found) < limit and (ids := scores.best(told + wanted)[told:]):
+        alive = {row["id"] for row in await connection.fetch(SQL["alive"], ids)}
+        found += [chunk_id for chunk_id in ids if chunk_id in alive]
+        told, wanted = told + len(ids), 3 * wanted
+    return found[:limit]
 
 
 def _highest(scores: NDArray[np.float32], rank: int) -> float:

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
+from codebase_index.store import filters as filtered
 from codebase_index.store import lexical, queries
 from codebase_index.store.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.database import Database
+from codebase_index.store.filters import Filters as Filters  # this one too
 from codebase_index.store.index_cache import IndexCache
 from codebase_index.store.nearest import nearest
-from codebase_index.store.scope import Filters as Filters  # this one too
-from codebase_index.store.scope import Scope
-from codebase_index.store.scores import Scores
-from codebase_index.store.scores import best as best_within
+from codebase_index.store.scores import best_alive
 
 SQL = queries.load("search")
 
@@ -55,40 +54,45 @@ class Search:
         whose vectors are of another model are found by the lexical arm alone. Up to DEFINITIONS more are
         those that define one of `names`, given in lower case.
         """
-        query = HalfVector(vector)
+        query, ids = HalfVector(vector), list(index_ids)
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
-            scope = await Scope.of(connection, index_ids, filters)
-            parts = await self._kept.parts(connection, scope.index_ids)
-            found = await nearest(connection, scope, parts, model, vector, limit)
-            matches = await lexical.matches(connection, scope, parts, terms, self._kept)
-            scores = matches.scores
-            if scope.filters:
-                found |= await best_within(connection, scope, scores, limit)
-            else:
-                found |= (best := set(scores.best(limit)))
-            found |= await self._defining(connection, scope, names, scores)
+            parts = await self._kept.parts(connection, ids)
+            allowed = await filtered.allowed(connection, ids, filters, parts.numbering)
+            if allowed is not None and not allowed.any():
+                return []
+            found = await nearest(connection, parts, allowed, model, vector, limit)
+            matches = await lexical.matches(connection, parts, allowed, terms, self._kept)
+            best = set(matches.scores.best(limit))
+            found |= best | await self._defining(connection, ids, names, matches, allowed)
             records = await connection.fetch(SQL["candidates"], list(found), query, model)
-            if not scope.filters and not best <= (there := {record["id"] for record in records}):
+            there = {record["id"] for record in records}
+            if not best <= there:
                 # Some were removed since their words were packed: others take their places.
-                further = await best_within(connection, scope, scores, limit) - there
+                further = set(await best_alive(connection, matches.scores, limit)) - there
                 records += await connection.fetch(SQL["candidates"], list(further), query, model)
-        ids = [record["id"] for record in records]
+        found_ids = [record["id"] for record in records]
+        scores, terms_of = matches.scores.of(found_ids), matches.terms_of(found_ids)
         return [
             Candidate._make((*record, score, held))  # by place: by name it takes four times as long
-            for record, score, held in zip(records, scores.of(ids), matches.terms_of(ids), strict=True)
+            for record, score, held in zip(records, scores, terms_of, strict=True)
         ]
 
     async def _defining(
-        self, connection: asyncpg.Connection, scope: Scope, names: Sequence[str], scores: Scores
+        self,
+        connection: asyncpg.Connection,
+        index_ids: Sequence[int],
+        names: Sequence[str],
+        matches: lexical.Matches,
+        allowed: NDArray[np.bool_] | None,
     ) -> set[int]:
         """Return the best of the chunks that define some names: both arms miss a name that is used all over."""
         if not names:
             return set()
-        records = await connection.fetch(SQL["defining"], scope.asked, list(names), MOST_DEFINITIONS)
-        ids = [record["id"] for record in records]
-        if scope.filters:
-            ids = await scope.those(connection, ids)
-        return set(scores.best_of(np.asarray(ids, np.int64), DEFINITIONS))
+        records = await connection.fetch(SQL["defining"], index_ids, list(names), MOST_DEFINITIONS)
+        ids = np.array([record["id"] for record in records], np.int64)
+        if allowed is not None:
+            ids = ids[allowed[matches.parts.numbering.documents(ids)]]
+        return set(matches.scores.best_of(ids, DEFINITIONS))
 
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Return the texts before and after each chunk in its file; None at the file's ends."""

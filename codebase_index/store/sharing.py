@@ -14,7 +14,7 @@ import numpy as np
 
 from codebase_index.documents import Ids
 from codebase_index.store import queries, segments
-from codebase_index.store.chunks import ChunkIds, Writer, hold_fence
+from codebase_index.store.chunks import ChunkIds, Writer, hold_fence, ids_of
 from codebase_index.store.database import Database
 from codebase_index.store.work import Entry
 
@@ -87,25 +87,26 @@ class Sharing:
         if await connection.fetchval(SQL["hold_donor"], donor["id"], timeout=_SECONDS) is None:
             return None  # it is being removed
         rows = await connection.fetch(SQL["hold_files"], donor["id"], writer.fingerprint, timeout=_SECONDS)
-        files = [row["id"] for row in rows]
         former, new = [_NO_IDS], [_NO_IDS]
-        for begin in range(0, len(files), _SLICE_FILES):
-            told(begin, len(files))
-            pairs = await self._copy_files(connection, writer, files[begin : begin + _SLICE_FILES])
+        for begin in range(0, len(rows), _SLICE_FILES):
+            told(begin, len(rows))
+            pairs = await self._copy_files(connection, writer, rows[begin : begin + _SLICE_FILES])
             former.append(pairs[0])
             new.append(pairs[1])
         await segments.copy(connection, donor["id"], writer.index_id, np.concatenate(former), np.concatenate(new))
-        return Copied(donor["source"], donor["ref"], len(files))
+        return Copied(donor["source"], donor["ref"], len(rows))
 
     async def _copy_files(
-        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[int]
+        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[asyncpg.Record]
     ) -> tuple[Ids, Ids]:
         """Copy files with their chunks and vectors; return the chunks' former and new ids."""
-        await connection.execute(SQL["copy_files"], writer.index_id, writer.job_id, files, timeout=_SECONDS)
-        rows = await connection.fetch(SQL["chunks_to_copy"], writer.index_id, files, timeout=_SECONDS)
-        former = [row["id"] for row in rows]
-        new = (await self._ids.take(connection, len(rows))).tolist()
-        owners = [row["file_id"] for row in rows]
-        await connection.execute(SQL["copy_chunks"], writer.index_id, former, new, owners, timeout=_SECONDS)
-        await connection.execute(SQL["copy_vectors"], former, new, timeout=_SECONDS)
-        return np.array(former, np.int64), np.array(new, np.int64)
+        ids, counts = [row["id"] for row in files], [row["chunks"] for row in files]
+        firsts = await self._ids.take(connection, counts)
+        former = ids_of(np.array([row["first_chunk"] for row in files], np.int64), counts)
+        new = ids_of(firsts, counts)
+        await connection.execute(
+            SQL["copy_files"], writer.index_id, writer.job_id, ids, firsts.tolist(), timeout=_SECONDS
+        )
+        await connection.execute(SQL["copy_chunks"], writer.index_id, ids, timeout=_SECONDS)
+        await connection.execute(SQL["copy_vectors"], former.tolist(), new.tolist(), timeout=_SECONDS)
+        return former, new

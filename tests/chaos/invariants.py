@@ -41,6 +41,10 @@ _ORPHANS = {
         CROSS JOIN LATERAL (SELECT vector_dims(embedding) AS numbers FROM embeddings e
                             WHERE e.model = part.model LIMIT 1) of_model
         WHERE octet_length(codes) <> chunks * (2 + 16 * ceil(numbers / 64.0))""",
+    "files whose chunks are not the ids from its first one on": """
+        FROM files f CROSS JOIN LATERAL (
+            SELECT count(*) AS chunks, min(id) AS low, max(id) AS high FROM chunks WHERE file_id = f.id) c
+        WHERE c.chunks <> f.chunks OR c.low <> f.first_chunk OR c.high <> f.first_chunk + f.chunks - 1""",
     "work rows of no job": "FROM work w WHERE NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id)",
     "work rows left by completed jobs": """
         FROM work w JOIN jobs j ON j.id = w.job_id WHERE j.state = 'completed' AND w.state <> 'skipped'""",

@@ -1,8 +1,8 @@
-"""Ids of chunks on a real Postgres: no two processes get one twice, and those of a file ascend."""
+"""Ids of chunks on a real Postgres: no two processes get one twice, and those of a file are consecutive."""
 
 import asyncio
 
-from codebase_index.store.chunks import ID_BLOCK, ChunkIds
+from codebase_index.store.chunks import ID_BLOCK, ChunkIds, ids_of
 from codebase_index.store.database import Database
 
 
@@ -17,16 +17,14 @@ async def test_they_are_taken_in_blocks_by_several_at_once(database: Database, d
     other = await Database.open(dsn, name="other")
     one, two = ChunkIds(), ChunkIds()
 
-    async def take(ids: ChunkIds, pool: Database, count: int) -> list[int]:
+    async def take(ids: ChunkIds, pool: Database, counts: list[int]) -> list[int]:
         async with pool.connection() as connection:
-            taken: list[int] = (await ids.take(connection, count)).tolist()
-        assert taken == sorted(taken)
-        return taken
+            return ids_of(await ids.take(connection, counts), counts).tolist()
 
-    counts = [1, 0, 999, 1_000, 1_001, 3_500]
+    batches = [[1, 0, 999], [], [40_000, 30_000], [ID_BLOCK], [ID_BLOCK - 1, 2, 0]]
     taken = await asyncio.gather(
-        *(take(ids, pool, n) for ids, pool in ((one, database), (two, other)) for n in counts)
+        *(take(ids, pool, counts) for ids, pool in ((one, database), (two, other)) for counts in batches)
     )
-    assert [len(ids) for ids in taken] == counts * 2
-    assert len({i for ids in taken for i in ids}) == 2 * sum(counts)
+    assert [len(ids) for ids in taken] == [sum(counts) for counts in batches * 2]
+    assert len({i for ids in taken for i in ids}) == 2 * sum(map(sum, batches))
     await other.close()

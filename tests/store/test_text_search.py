@@ -27,8 +27,8 @@ async def index(database: Database) -> int:
         )
         for path, text in FILES.items():
             file_id = await connection.fetchval(
-                "INSERT INTO files (index_id, path, language, blob, fingerprint, chunks, job_id) "
-                "VALUES ($1, $2, $3, '', '', 0, gen_random_uuid()) RETURNING id",
+                "INSERT INTO files (index_id, path, language, blob, fingerprint, first_chunk, chunks, job_id) "
+                "VALUES ($1, $2, $3, '', '', 0, 0, gen_random_uuid()) RETURNING id",
                 index_id, path, path.rpartition(".")[2],
             )  # fmt: skip
             lines = text.split("\n")

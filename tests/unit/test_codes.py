@@ -21,7 +21,7 @@ def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0)
 
 
 def estimates(query: np.ndarray, of: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
-    return Asked(query).estimates([codes.encode(of, centre)], 0)[1]
+    return Asked(query).estimates([codes.encode(of, centre)], every_one=True)[1]
 
 
 def test_a_code_is_two_bits_a_dimension_and_two_bytes() -> None:
@@ -65,11 +65,25 @@ def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
     encoded = codes.encode(known)
     parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
     places, found = Asked(query).estimates(parts)
-    assert codes.LEAST_CHOSEN <= len(places) < 2 * codes.LEAST_CHOSEN
-    every, everything = Asked(query).estimates(parts, 0)
+    assert 0.9 * codes.LEAST_CHOSEN < len(places) < 1.5 * codes.LEAST_CHOSEN  # a sample tells where to cut
+    every, everything = Asked(query).estimates(parts, every_one=True)
     assert np.array_equal(every, np.arange(60_000))
     assert np.array_equal(found, everything[places])
     nearest = np.argsort(-(known @ query))[:70]
+    assert len(np.intersect1d(nearest, places)) >= 65
+
+
+@pytest.mark.parametrize("few", [50, 3], ids=["few of which are left out", "of which all are estimated"])
+def test_only_those_that_are_allowed_are_estimated(few: int) -> None:
+    known, query = vectors(60_000), vectors(1, seed=7)[0]
+    encoded = codes.encode(known)
+    parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
+    allowed = np.random.default_rng(3).random(60_000) < few / 100
+    places, found = Asked(query).estimates(parts, allowed)
+    assert allowed[places].all()
+    assert len(places) == min(allowed.sum(), len(places))
+    assert np.array_equal(found, Asked(query).estimates(parts, every_one=True)[1][places])
+    nearest = np.argsort(np.where(allowed, -(known @ query), np.inf))[:70]
     assert len(np.intersect1d(nearest, places)) >= 65
 
 

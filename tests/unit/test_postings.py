@@ -165,6 +165,26 @@ def test_ids_and_documents_are_each_others_inverse(ids: list[int], dead: list[in
     assert set(numbering.documents(np.array(missing, np.int64)).tolist()) <= {-1}
 
 
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=12), st.data())
+def test_a_mask_has_the_chunks_of_the_given_files_wherever_they_are(
+    sizes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """Files one after another, with gaps between them, divided into parts at random and put in any order."""
+    first, files = 1, []
+    for size, gap in sizes:
+        if size:
+            files.append((first, size))
+        first += size + gap
+    ids = [first + n for first, size in files for n in range(size)]
+    cut = data.draw(st.integers(0, len(ids)))
+    numbering = Numbering(data.draw(st.permutations([Runs.of(ids[:cut]), Runs.of(ids[cut:])])))
+    chosen = data.draw(st.lists(st.sampled_from(files), unique=True)) if files else []
+    there = {first + n for first, size in chosen for n in range(size)}
+    gone = [(first + 10, 3)]  # of an index that was not read, or in no part yet
+    mask = numbering.mask(Runs(*map(list, zip(*chosen, *gone, strict=True))))
+    assert mask.tolist() == [chunk in there for chunk in numbering.ids(np.arange(numbering.total)).tolist()]
+
+
 def test_consecutive_ids_are_one_run() -> None:
     assert Runs.of([7, 8, 9, 3, 4]) == Runs([7, 3], [3, 2])
     assert Counter(Runs.of([]).firsts) == Counter()

@@ -132,13 +132,15 @@ CREATE TABLE helpers (
 CREATE TABLE files (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     index_id    bigint NOT NULL REFERENCES indexes ON DELETE CASCADE,
-    path        text NOT NULL,
+    path        text COLLATE "C" NOT NULL,  -- byte by byte, so that a prefix is a range of the key below
     language    text,
     blob        bytea NOT NULL,  -- git blob id of the content (20 bytes)
     -- Bytes of the content; null: unknown, so the file is read at the next job. Git knows a blob by its id, but a
     -- conversion between blob and work tree (line ends, $Id$) may have come up since: then the size differs.
     size        bigint,
     fingerprint text NOT NULL,   -- chunker and model versions; with an equal blob, nothing needs doing again
+    -- Its chunks have consecutive ids from here on, so that whoever knows the files need not ask for the chunks.
+    first_chunk bigint NOT NULL,
     chunks      integer NOT NULL,
     job_id      uuid NOT NULL,   -- job that last saw it: the others are swept when that job ends
     UNIQUE (index_id, path)
@@ -148,7 +150,7 @@ CREATE TABLE files (
 -- A chunk may hold several small definitions: all that BEGIN in it are listed, in order, in three arrays of equal
 -- length. One row for each definition in a table of its own would cost three times the bytes and a B-tree insert
 -- each; the arrays are written with the chunk and go with it.
-CREATE SEQUENCE chunk_ids INCREMENT 1000;  -- indexers take blocks of so many ids (store/chunks.py)
+CREATE SEQUENCE chunk_ids INCREMENT 65536;  -- indexers take blocks of so many ids (store/chunks.py)
 CREATE TABLE chunks (
     id         bigint PRIMARY KEY,
     index_id   bigint NOT NULL,

@@ -4,13 +4,13 @@ SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND pa
 
 -- name: upsert_files
 -- The files of a batch, in any order. A row that nobody has deleted or updated has no xmax: it is new.
-INSERT INTO files (index_id, path, language, blob, size, fingerprint, chunks, job_id)
-SELECT $1, f.path, f.language, f.blob, f.size, $2, f.chunks, $3
-FROM unnest($4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[])
-    AS f (path, language, blob, chunks, size)
+INSERT INTO files (index_id, path, language, blob, size, fingerprint, first_chunk, chunks, job_id)
+SELECT $1, f.path, f.language, f.blob, f.size, $2, f.first_chunk, f.chunks, $3
+FROM unnest($4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::integer[], $9::bigint[])
+    AS f (path, language, blob, first_chunk, chunks, size)
 ON CONFLICT (index_id, path) DO UPDATE
 SET language = EXCLUDED.language, blob = EXCLUDED.blob, size = EXCLUDED.size, fingerprint = EXCLUDED.fingerprint,
-    chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
+    first_chunk = EXCLUDED.first_chunk, chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
 RETURNING id, path, xmax <> 0 AS existed;
 
 -- name: delete_chunks
@@ -22,8 +22,8 @@ DELETE FROM chunks WHERE file_id = ANY ($1::bigint[]);
 UPDATE files SET job_id = $2 WHERE id = ANY ($1::bigint[]);
 
 -- name: reserve_ids
--- The first id of each of some blocks of ids.
-SELECT nextval('chunk_ids') AS first FROM generate_series(1, $1);
+-- The first id of a block.
+SELECT nextval('chunk_ids');
 
 -- name: add_pending
 -- What a batch is searched by, until it is built into a segment.

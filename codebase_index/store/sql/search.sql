@@ -4,16 +4,6 @@ SELECT chunk_id FROM embeddings
 WHERE chunk_id = ANY ($1::bigint[]) AND model = $2
 ORDER BY embedding <#> $3, chunk_id LIMIT $4;
 
--- name: nearest_within
--- The same of all chunks of some files.
-SELECT e.chunk_id
-FROM files f
-JOIN chunks c ON c.file_id = f.id
-JOIN embeddings e ON e.chunk_id = c.id AND e.model = $2
-WHERE f.index_id = ANY ($1::bigint[])
-  AND ($5::text IS NULL OR starts_with(f.path, $5)) AND ($6::text IS NULL OR f.language = $6)
-ORDER BY e.embedding <#> $3, e.chunk_id LIMIT $4;
-
 -- name: parts
 -- The segments and the pending batches of some indexes, and under which stamp a search may have kept each.
 SELECT id, stamp, false AS pending FROM segments WHERE index_id = ANY ($1::bigint[])
@@ -45,24 +35,15 @@ WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 -- Chunks in which a definition of one of some names begins.
 SELECT id FROM chunks WHERE index_id = ANY ($1::bigint[]) AND names && $2::text[] LIMIT $3;
 
--- name: matching
--- How many chunks of each index the filters leave; an index of which they leave nothing is not listed.
-SELECT index_id, sum(chunks)::bigint AS chunks FROM files
+-- name: files
+-- The files that the filters leave, each by its first chunk in eight bytes and how many it has in four.
+SELECT COALESCE(string_agg(int8send(first_chunk) || int4send(chunks), ''), '') FROM files
 WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
-  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3)
-GROUP BY index_id;
-
--- name: allowed
--- The chunks that the filters leave, as eight bytes each: a tenth of the time that rows of them take.
-SELECT COALESCE(string_agg(int8send(c.id), ''), '') FROM files f JOIN chunks c ON c.file_id = f.id
-WHERE f.index_id = ANY ($1::bigint[])
-  AND ($2::text IS NULL OR starts_with(f.path, $2)) AND ($3::text IS NULL OR f.language = $3);
+  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3);
 
 -- name: alive
--- Which of these chunks there still are, and fit the filters.
-SELECT c.id FROM chunks c JOIN files f ON f.id = c.file_id
-WHERE c.id = ANY ($1::bigint[])
-  AND ($2::text IS NULL OR starts_with(f.path, $2)) AND ($3::text IS NULL OR f.language = $3);
+-- Which of these chunks there still are.
+SELECT id FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: candidates
 -- What an answer shows of each candidate, and its vector score: in the order of codebase_index.store.candidate.

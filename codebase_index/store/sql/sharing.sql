@@ -25,30 +25,26 @@ SELECT id FROM indexes WHERE id = $1 AND target IS NOT NULL FOR NO KEY UPDATE;
 
 -- name: hold_files
 -- Nor does anybody write these files anew.
-SELECT f.id FROM files f
+SELECT f.id, f.first_chunk, f.chunks FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2
 ORDER BY f.path FOR SHARE OF f;
 
 -- name: copy_files
--- Files with other owners and the same content.
-INSERT INTO files (index_id, path, language, blob, size, fingerprint, chunks, job_id)
-SELECT $1, path, language, blob, size, fingerprint, chunks, $2 FROM files WHERE id = ANY ($3::bigint[]);
+-- Files with other owners, other chunks and the same content.
+INSERT INTO files (index_id, path, language, blob, size, fingerprint, first_chunk, chunks, job_id)
+SELECT $1, path, language, blob, size, fingerprint, new.first_chunk, chunks, $2
+FROM unnest($3::bigint[], $4::bigint[]) AS new (id, first_chunk) JOIN files USING (id);
 
--- name: chunks_to_copy
--- The chunks of files, each with the id of its file's copy.
-SELECT c.id, copy.id AS file_id
+-- name: copy_chunks
+-- The chunks of files, under the ids that the copies have for them.
+INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
+SELECT copy.first_chunk + (c.id - f.first_chunk), $1, copy.id, start_line, end_line, symbol, text, kind, defines,
+       names, c.kinds
 FROM files f
 JOIN files copy ON copy.index_id = $1 AND copy.path = f.path
 JOIN chunks c ON c.file_id = f.id
-WHERE f.id = ANY ($2::bigint[])
-ORDER BY copy.id, c.id;
-
--- name: copy_chunks
--- Chunks under new ids.
-INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
-SELECT m.id, $1, m.file_id, start_line, end_line, symbol, text, kind, defines, names, kinds
-FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS m (former, id, file_id) JOIN chunks c ON c.id = m.former;
+WHERE f.id = ANY ($2::bigint[]);
 
 -- name: copy_vectors
 -- Their vectors.
