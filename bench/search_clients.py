@@ -2,12 +2,12 @@
 
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
-The server runs as it ships, in a process of its own. The clients share another, and the machine's processors with
-it. Each asks its next question as soon as the last one is answered: ten clients are ten at any moment. Then once
-more with a second server (`server.replicas: 2`), and with clients that think for a second before each question,
-as agents do. The questions are names that the code defines, sentences of its comments, and some that are nasty;
-before the first is measured, others warm the servers and the database up. With --writers the same once more while
-so many jobs index.
+The servers run as they ship, each in a process of its own, as many as the chart has. The clients share another,
+and the machine's processors with them. Each asks its next question as soon as the last one is answered: ten
+clients are ten at any moment. Then once more with clients that think for a second before each question, as agents
+do, and with a single server (`server.replicas: 1`). The questions are names that the code defines, sentences of its
+comments, and some that are nasty; before the first is measured, others warm the servers and the database up. With
+--writers the same once more while so many jobs index.
 """
 
 import argparse
@@ -25,12 +25,15 @@ from typing import Any
 
 import aiohttp
 import psutil
+import yaml
 
 from bench.figures import merge
 from bench.postgres import postgres
 from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
 from bench.status_latency import call, start_server, start_worker, until_ready
 from codebase_index.store.database import Database
+
+CHART = Path(__file__).parents[1] / "charts" / "codebase-mcp"
 
 THINKS_SECONDS = 1.0
 """Of an agent between two questions, at the least."""
@@ -59,28 +62,37 @@ async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[
     database = await Database.open(dsn, name="bench", size=2, timeout=120)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
-    before = [*await symbols(database, 100, part=1), *await sentences(database, 100, part=1), *QUESTIONS, *NASTY]
     asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
+    before = [*QUESTIONS, *NASTY]
+    for part in range(1, 5):
+        before += [*await symbols(database, 100, part), *await sentences(database, 100, part)]
     figures: dict[str, Any] = {"chunks": chunks}
 
     async def ask(servers: Servers, clients: Sequence[int], pause: float = 0.0) -> dict[str, dict[str, float]]:
         return {str(n): await servers.ask(asked, n, options.queries, pause) for n in clients}
 
     try:
-        async with started(database, dsn, scratch, 1) as one:
-            figures["latency_ms_cold"] = await one.ask(before, 1, 40)
-            await one.ask(before, 2, len(before))  # warms up, with other questions
-            figures["latency_ms"] = await ask(one, options.clients)
-            figures["latency_ms_with_pauses"] = await ask(one, [10], THINKS_SECONDS)
+        async with started(database, dsn, scratch, shipped()) as servers:
+            figures["servers"] = len(servers.urls)
+            figures["latency_ms_cold"] = await servers.ask(before, 1, 40)
+            await servers.ask(before, 2 * len(servers.urls), len(before) // 2)  # warms up, with other questions
+            figures["latency_ms"] = await ask(servers, options.clients)
+            figures["latency_ms_with_pauses"] = await ask(servers, [10], THINKS_SECONDS)
             if options.writers:
                 async with writing(database, dsn, scratch, options.writers):
-                    figures["latency_ms_while_writing"] = await ask(one, options.clients)
-        async with started(database, dsn, scratch, 2) as two:
-            await two.ask(before, 2, len(before))
-            figures["latency_ms_two_servers"] = await ask(two, options.clients)
+                    figures["latency_ms_while_writing"] = await ask(servers, options.clients)
+        async with started(database, dsn, scratch, 1) as one:
+            await one.ask(before, 2, len(before) // 2)
+            figures["latency_ms_one_server"] = await ask(one, options.clients)
     finally:
         await database.close()
     return figures
+
+
+def shipped() -> int:
+    """Return how many servers the chart has by default."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    return int(values["server"]["replicas"])
 
 
 @contextlib.asynccontextmanager

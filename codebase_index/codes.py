@@ -153,20 +153,17 @@ class Asked:
         return rough
 
     def _estimated(self, codes: Codes) -> Array:
-        positive, large = self._sums(codes.signs), self._sums(codes.large)
-        both = self._sums(codes.signs & codes.large)
+        positive, large, both = self._sums(np.stack([codes.signs, codes.large, codes.signs & codes.large]))
         products = (2 * positive - self._sum) + 2 * (2 * both - large)
         estimates: Array = codes.scales * products + np.float32(ABOVE_ZERO)
         return estimates
 
     def _sums(self, words: Array) -> Array:
-        """Add up the query's numbers where bits are set, for each vector."""
-        steps = np.zeros(words.shape[1], np.int32)
-        bits = np.zeros(words.shape[1], np.int32)
-        for i, word in enumerate(words):
-            bits += np.bitwise_count(word)
-            for bit, plane in enumerate(self._planes):
-                steps += np.bitwise_count(word & plane[i]).astype(np.int32) << bit
+        """Add up the query's numbers where bits are set: of (kinds, words, n), as float32 of (kinds, n)."""
+        bits = np.bitwise_count(words).sum(axis=1, dtype=np.int32)
+        steps = np.zeros_like(bits)
+        for bit, plane in enumerate(self._planes):
+            steps += np.bitwise_count(words & plane[:, None]).sum(axis=1, dtype=np.int32) << bit
         sums: Array = np.float32(self._lowest) * bits + np.float32(self._step) * steps
         return sums.astype(np.float32)
 

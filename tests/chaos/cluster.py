@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +86,15 @@ class Cluster:
             yield tools
 
     async def component(self, name: str) -> Pod:
-        """Return the one live pod of a component: postgres, operator or server. Raises LookupError."""
-        selector = f"{LABEL_COMPONENT}={name},app.kubernetes.io/name=codebase-mcp"
-        found = [pod for pod in await self._pods(selector) if "deletionTimestamp" not in pod["metadata"]]
+        """Return the one live pod of a component: postgres or operator. Raises LookupError."""
+        found = await self.components(name)
         if len(found) != 1:
             raise LookupError(f"there are {len(found)} live pods of {name}, not one")
-        return _pod(found[0])
+        return found[0]
+
+    async def components(self, name: str) -> list[Pod]:
+        """Return all live pods of a component: of the server there are several."""
+        return [_pod(pod) for pod in await self._live(name)]
 
     async def pod(self, name: str) -> Pod:
         """Return a pod by name. Raises ApiRefused when it is gone."""
@@ -103,18 +106,18 @@ class Cluster:
         return await self._pods(f"{LABEL_JOB_ID}={job_id}", unfinished)
 
     async def replace(self, component: str) -> None:
-        """Delete a component's pod and wait for a ready successor: restarts of the old one are forgotten."""
-        old = await self.component(component)
-        await self.api.delete(f"{PODS}/{old.name}")
-        await self.ready(component, unlike=old.uid)
+        """Delete a component's pods and wait for ready successors: restarts of the old ones are forgotten."""
+        old = await self.components(component)
+        for pod in old:
+            await self.api.delete(f"{PODS}/{pod.name}")
+        await self.ready(component, unlike=[pod.uid for pod in old])
 
-    async def ready(self, component: str, unlike: str = "") -> None:
-        """Wait until a component's pod, another than the one with uid `unlike`, is ready. Raises TimeoutError."""
-        selector = f"{LABEL_COMPONENT}={component},app.kubernetes.io/name=codebase-mcp"
+    async def ready(self, component: str, unlike: Collection[str] = ()) -> None:
+        """Wait until a component's pods are ready, none with a uid of `unlike`. Raises TimeoutError."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             while True:
-                ready = [pod for pod in await self._pods(selector) if _is_ready(pod)]
-                if any(pod["metadata"]["uid"] != unlike for pod in ready):
+                live = await self._live(component)
+                if live and all(_is_ready(pod) and pod["metadata"]["uid"] not in unlike for pod in live):
                     return
                 await asyncio.sleep(0.2)
 
@@ -132,6 +135,10 @@ class Cluster:
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                     await asyncio.sleep(0.05)
 
+    async def _live(self, component: str) -> list[dict[str, Any]]:
+        pods = await self._pods(f"{LABEL_COMPONENT}={component},app.kubernetes.io/name=codebase-mcp")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
     async def _pods(self, labels: str, fields: str = "") -> list[dict[str, Any]]:
         query = {"labelSelector": labels, **({"fieldSelector": fields} if fields else {})}
         return list((await self.api.get(PODS, **query))["items"])
@@ -147,10 +154,7 @@ def _pod(body: dict[str, Any]) -> Pod:
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return "deletionTimestamp" not in pod["metadata"] and any(
-        c["type"] == "Ready" and c["status"] == "True" for c in conditions
-    )
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
 async def _database_url(api: Api) -> str:

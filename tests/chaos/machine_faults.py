@@ -131,7 +131,7 @@ async def _disturbed(cluster: Cluster, victims: Sequence[Victim]) -> list[str]:
 async def _require_placement(cluster: Cluster, victims: Sequence[Victim]) -> None:
     """Raise AssertionError unless the node's loss hits all victims, and only them."""
     elsewhere = [victim.pod.name for victim in victims if victim.pod.node != _NODE]
-    lost = [name for name in CRITICAL if (await cluster.component(name)).node == _NODE]
+    lost = [name for name in CRITICAL for pod in await cluster.components(name) if pod.node == _NODE]
     assert not (elsewhere or lost), (
         f"on {_NODE} should run {elsewhere} and not {lost}; deploy the chart with machines.placement()"
     )

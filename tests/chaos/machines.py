@@ -17,7 +17,7 @@ LOST_NODE = 2
 """The node that is lost; node 1 shares its network with the control plane."""
 
 CRITICAL = ("postgres", "operator", "server")
-"""Components with one pod each, without which nothing recovers."""
+"""Components without which nothing recovers."""
 
 PATIENCE_SECONDS = 90.0
 

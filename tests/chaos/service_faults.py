@@ -20,10 +20,11 @@ WHERE application_name LIKE 'indexer/%' AND state = 'active' AND backend_xid IS 
 
 
 async def kill(component: str, cluster: Cluster, _: Sequence[Victim]) -> datetime:
-    """SIGKILL the one container of a component."""
-    pod = await cluster.component(component)
+    """SIGKILL the container of each pod of a component."""
+    containers = [first(pod.uid) for pod in await cluster.components(component)]
     moment = datetime.now(UTC)
-    first(pod.uid).signal(signal.SIGKILL)
+    for container in containers:
+        container.signal(signal.SIGKILL)
     return moment
 
 

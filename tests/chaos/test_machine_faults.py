@@ -51,8 +51,8 @@ async def test_node_faults_refuse_a_placement_in_which_they_prove_nothing(
     victims: str, operator: str, says: str | None
 ) -> None:
     class Placed:
-        async def component(self, name: str) -> Pod:
-            return Pod(name, "uid", operator if name == "operator" else "node1")
+        async def components(self, name: str) -> list[Pod]:
+            return [Pod(name, "uid", operator if name == "operator" else "node1")]
 
     victim = Victim(UUID(int=1), "job", 1, Pod("job-a1", "uid", victims))
     check = machine_faults._require_placement(Placed(), [victim])  # type: ignore[arg-type]
