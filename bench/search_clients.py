@@ -2,12 +2,12 @@
 
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
-The servers run as they ship, each in a process of its own, as many as the chart has. The clients share another,
-and the machine's processors with them. Each asks its next question as soon as the last one is answered: ten
-clients are ten at any moment. Then once more with clients that think for a second before each question, as agents
-do, and with a single server (`server.replicas: 1`). The questions are names that the code defines, sentences of its
-comments, and some that are nasty; before the first is measured, others warm the servers and the database up. With
---writers the same once more while so many jobs index.
+The servers run as they ship, each in its own process, as many as the chart has. The clients share another, and the
+machine's processors with them. Each asks its next question as soon as the last one is answered: ten clients are
+ten at any moment. Then once more with clients that think for a second before each question, as agents do, and with
+a single server (`server.replicas: 1`). The questions are names that the code defines, sentences of its comments,
+and some that are nasty; before the first is measured, others warm the servers and the database up. With --writers
+the same once more while so many jobs index.
 """
 
 import argparse
