@@ -27,8 +27,8 @@ _LEAST_SHARE_TOKENS: Final = 30
 _TEXT_KEY_TOKENS: Final = 5
 """Of `"text":` and the comma after it."""
 
-_READ_CHARACTERS: Final = 1_000
-"""Of a text, to learn how many tokens its characters are: none shows more."""
+_READ_CHARACTERS: Final = 400
+"""Of a text, to learn how many tokens its characters are: the rest is much like its beginning."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]")
 
@@ -66,6 +66,8 @@ def shares(results: Sequence[SearchResult]) -> list[int]:
         share = max(round(left * weights[rank] / sum(weights[rank:])), _LEAST_SHARE_TOKENS)
         read = result.text[:_READ_CHARACTERS]
         cost = max(tokens(json.dumps(read, ensure_ascii=False)), 1)
-        left -= min(share, cost)  # what a short text does not need is for those after it
-        rooms.append(share * len(read) // cost)
+        room = share * len(read) // cost
+        # What a short text does not need is for those after it.
+        left -= share if room < len(result.text) else cost * len(result.text) // max(len(read), 1)
+        rooms.append(room)
     return rooms
