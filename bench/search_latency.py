@@ -122,9 +122,8 @@ async def repeat(database: Database, number: int) -> None:
             " first_chunk + $2, chunks, job_id FROM files f JOIN old o USING (id)", prefix, shift)  # fmt: skip
         await connection.execute(
             "INSERT INTO chunks"
-            " (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds, introduces)"
-            " SELECT c.id + $1, index_id, o.new, start_line, end_line, symbol, text, kind, defines, names, kinds,"
-            " introduces"
+            " (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)"
+            " SELECT c.id + $1, index_id, o.new, start_line, end_line, symbol, text, kind, defines, names, kinds"
             " FROM chunks c"
             " JOIN old o ON o.id = c.file_id", shift)  # fmt: skip
         rows = await connection.fetch(

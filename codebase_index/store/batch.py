@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index import codes, names
+from codebase_index import codes
 from codebase_index.postings import Encoded
 from codebase_index.store import copying
 from codebase_index.symbols import Kind, Symbol
@@ -139,7 +139,6 @@ def _packed(file: Indexed) -> Packed:
             (c.start_line, c.end_line),
             (c.symbol, c.text, c.kind),
             ([s.name for s in c.defines], [s.plain.lower() for s in c.defines], [s.kind for s in c.defines]),
-            names.to_text(names.names_of(file.path, c.text, c.symbol)),
         )
         for c in file.chunks
     ]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 class Candidate(NamedTuple):
     """A chunk that may answer. Lines count from 1, both ends included.
 
-    `introduces` are the names that its words define or pass on, as `codebase_index.names` writes them.
     `vector_score` is the cosine similarity (-1 to 1), `lexical_score` the BM25 score, `terms` those of the query
     that it holds in any inflection.
     """
@@ -18,7 +17,7 @@ class Candidate(NamedTuple):
     start_line: int
     end_line: int
     symbol: str | None
-    introduces: str
+    text: str
     vector_score: float
     lexical_score: float
     terms: frozenset[str]

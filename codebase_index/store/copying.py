@@ -26,7 +26,6 @@ _EMPTY_ARRAY = struct.pack("!iiI", 0, 0, _TEXT_OID)
 
 CHUNK_COLUMNS = (
     "id", "index_id", "file_id", "start_line", "end_line", "symbol", "text", "kind", "defines", "names", "kinds",
-    "introduces",
 )  # fmt: skip
 _CHUNK_KEYS = np.dtype(
     [("fields", ">i2"), ("id_length", ">i4"), ("id", ">i8"), ("index_length", ">i4"), ("index", ">i8"),
@@ -50,9 +49,7 @@ class Rows:
     vectors: bytes
 
 
-def chunk_row(
-    lines: tuple[int, int], texts: Iterable[str | None], lists: Iterable[Sequence[str]], introduces: str
-) -> bytes:
+def chunk_row(lines: tuple[int, int], texts: Iterable[str | None], lists: Iterable[Sequence[str]]) -> bytes:
     """Return a row of `chunks` with its keys left open: the values of the other columns, in their order."""
     start, end = lines
     parts = [_OPEN_KEYS, _TWO_INTEGERS.pack(4, start, 4, end)]
@@ -60,7 +57,6 @@ def chunk_row(
         parts += (_NULL,) if text is None else _sized(text.encode())
     for elements in lists:
         parts += _sized(_text_array(elements))
-    parts += _sized(introduces.encode())
     return b"".join(parts)
 
 

@@ -94,12 +94,6 @@ class Search:
             ids = ids[allowed[matches.parts.numbering.documents(ids)]]
         return set(matches.scores.best_of(ids, DEFINITIONS))
 
-    async def texts(self, chunk_ids: Sequence[int]) -> dict[int, str]:
-        """Return the texts of chunks; not those of chunks that were removed since they were found."""
-        async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["texts"], list(chunk_ids))
-        return {record["id"]: record["text"] for record in records}
-
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Return the texts before and after each chunk in its file; None at the file's ends."""
         async with self._db.connection() as connection:

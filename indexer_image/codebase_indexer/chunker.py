@@ -20,7 +20,7 @@ from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer import outline, prose
 from codebase_indexer.outline import MAX_BYTES, Definition
 
-CHUNKER_VERSION = 4
+CHUNKER_VERSION = 3
 """Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
 
 MIN_BYTES = 900

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from codebase_index.names import role
-
 
 @dataclass(frozen=True)
 class Language:
@@ -190,8 +188,5 @@ def detect(path: str, head: bytes = b"") -> Language:
 
 
 def same_kind(path: str, other: str) -> bool:
-    """Say whether a file of equal content is indexed alike by either name: its first line is equal.
-
-    Some names of files tell more than the language (`codebase_index.names`).
-    """
-    return detect(path) == detect(other) and role(path) == role(other)
+    """Say whether a file of equal content is the same language by either name: its first line is equal."""
+    return detect(path) == detect(other)

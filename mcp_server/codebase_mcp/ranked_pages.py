@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from codebase_index.embedding import Embedder, Vectors, is_slow
@@ -22,10 +22,7 @@ from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
 
 CANDIDATES_OF_EACH_ARM: Final = 70
-"""Between 50 and 140 nDCG@10 differs by a hundredth, up and down; each costs the server 25 microseconds."""
-
-_ATTEMPTS: Final = 3
-"""To find chunks that are still there a millisecond later, when their texts are read: a job may replace them."""
+"""Between 50 and 140 nDCG@10 differs by a hundredth, up and down; each costs the server 50 microseconds."""
 
 
 class RankedPages:
@@ -48,18 +45,12 @@ class RankedPages:
     async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         query = Query.of(request.query)
-        for _ in range(_ATTEMPTS):
-            found = await self._candidates(request, query, searched)
-            ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
-            texts = await self._search.texts([r.candidate.id for r in ranked])
-            if len(texts) == len(ranked):
-                break  # else some were removed or written anew since they were found
-        shown = [r for r in ranked if r.candidate.id in texts]
-        chunks = [_Chunk(r.candidate.id, r.candidate.start_line, texts[r.candidate.id]) for r in shown]
-        results = _results(shown, chunks, sources_of(searched), query.terms)
+        found = await self._candidates(request, query, searched)
+        ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
+        results = _results(ranked, sources_of(searched), query.terms)
         hits = [
-            Hit(result, replace(cursor, offset=cursor.offset + number), chunk)
-            for number, (result, chunk) in enumerate(zip(results, chunks, strict=True), start=1)
+            Hit(result, replace(cursor, offset=number), r.candidate)
+            for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
         ]
         more = hits and cursor.offset + len(hits) < len(found)
         return Page(hits, hits[-1].after if more else None)
@@ -91,26 +82,17 @@ class RankedPages:
         return await asyncio.get_running_loop().run_in_executor(self._thread, embed)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """A chunk that is shown."""
-
-    id: int
-    start_line: int
-    text: str
-
-
 def _results(
-    shown: Sequence[Ranked], chunks: Sequence[_Chunk], sources: Mapping[int, str | None], asked: frozenset[str]
+    ranked: Sequence[Ranked], sources: Mapping[int, str | None], asked: frozenset[str]
 ) -> list[SearchResult]:
     """Describe candidates, each with as much of its text as it has a share of the answer."""
     whole = [
         SearchResult(
             repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
-            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=chunk.text,
+            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text,
             text_start_line=c.start_line,
         )
-        for r, chunk in zip(shown, chunks, strict=True)
+        for r in ranked
         for c in (r.candidate,)
     ]  # fmt: skip
     results = []

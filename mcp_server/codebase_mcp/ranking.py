@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from codebase_index.names import Names, from_text
 from codebase_index.store.candidate import Candidate
 from codebase_mcp import signals
+from codebase_mcp.defined import NO_NAMES, Names, names_of
 from codebase_mcp.query import Query
 from codebase_mcp.weights import DEFAULT, Weights
 
@@ -49,7 +49,7 @@ def rank(query: str, candidates: Collection[Candidate], limit: int, weights: Wei
 
 
 def read(query: str, candidates: Collection[Candidate]) -> Read:
-    """Read what counts: nearly all of a ranking's time."""
+    """Read what counts: nearly all of a ranking's time. A chunk without a term of the query defines none of it."""
     asked = Query.of(query)
     found = sorted(candidates, key=_place)
     bag_of = {terms: asked.bag(terms) for terms in {c.terms for c in found}}
@@ -58,7 +58,7 @@ def read(query: str, candidates: Collection[Candidate]) -> Read:
     return Read(
         asked=asked,
         found=found,
-        names=[from_text(c.introduces) for c in found],
+        names=[NO_NAMES if asked.terms.isdisjoint(c.terms) else names_of(c.path, c.text, c.symbol) for c in found],
         bags=bags,
         rare=signals.Rarity(asked.stems, bags),
         rare_in_paths=signals.Rarity(frozenset().union(*paths), paths),

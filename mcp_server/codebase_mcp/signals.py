@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import chain
 
-from codebase_index.names import Names
 from codebase_index.text import terms
+from codebase_mcp.defined import Names
 from codebase_mcp.paths import ENTRY_FILES, Kind, kinds
 from codebase_mcp.query import Query
 from codebase_mcp.roots import root
@@ -46,8 +46,7 @@ def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> f
     exact = max(
         _points(asked.code_names, names, weights), weights.plain_word * _points(asked.plain_words, names, weights)
     )
-    defined = "\n".join(names.defined).casefold()
-    if not any(stem in defined for stem in asked.stems):  # no root is longer than its name, so it is none's
+    if not any(stem in names.letters for stem in asked.stems):  # no root is longer than its name
         return exact
     return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
 

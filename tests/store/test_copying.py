@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pgvector import HalfVector
 
-from codebase_index.names import names_of, to_text
 from codebase_index.store import copying
 from codebase_index.store.batch import Chunk, Indexed, Packed, Processed, pack
 from codebase_index.store.database import Database
@@ -49,8 +48,7 @@ async def test_copied_rows_are_the_rows_of_the_driver(
         for chunk, vector in zip(chunks, vectors, strict=True):
             id_ = next(ids)
             names = [s.name for s in chunk.defines], [s.plain.lower() for s in chunk.defines]
-            introduces = to_text(names_of("a.py", chunk.text, chunk.symbol))
-            told = (chunk.symbol, chunk.text, chunk.kind, *names, [s.kind for s in chunk.defines], introduces)
+            told = (chunk.symbol, chunk.text, chunk.kind, *names, [s.kind for s in chunk.defines])
             expected_chunks.append((id_, INDEX, file_id, chunk.start_line, chunk.end_line, *told))
             expected_vectors.append((id_, MODEL, HalfVector(vector).to_binary()))
     if not expected_chunks:
@@ -80,4 +78,4 @@ async def test_copied_rows_are_the_rows_of_the_driver(
 
 def test_a_lone_surrogate_is_refused_where_it_is_encoded() -> None:
     with pytest.raises(UnicodeEncodeError):
-        copying.chunk_row((1, 1), ("\ud800",), (), "")
+        copying.chunk_row((1, 1), ("\ud800",), ())

@@ -15,7 +15,7 @@ from codebase_index.store.batch import FileResult, Indexed, Item, KnownFile, Ski
 from codebase_index.text import terms
 from codebase_indexer import files, texts
 from codebase_indexer.files import Processor
-from codebase_indexer.languages import detect, same_kind
+from codebase_indexer.languages import detect
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 
 FINGERPRINT = "1:test"
@@ -55,12 +55,6 @@ def test_languages_are_told_by_name_then_by_first_line(
 ) -> None:
     found = detect(path, head)
     assert (found.name, found.grammar) == (name, grammar)
-
-
-def test_a_renamed_file_is_of_another_kind_where_its_name_says_what_it_passes_on() -> None:
-    assert same_kind("shop/cart.py", "shop/basket/cart.py")
-    assert not same_kind("shop/cart.py", "shop/cart.rs")
-    assert not same_kind("shop/cart.py", "shop/cart/__init__.py")
 
 
 @pytest.mark.parametrize(

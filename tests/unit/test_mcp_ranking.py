@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codebase_index.names import names_of, to_text
 from codebase_index.store.candidate import Candidate
 from codebase_index.text import terms
 from codebase_mcp import signals
+from codebase_mcp.defined import names_of
 from codebase_mcp.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
 from codebase_mcp.query import Query
 from codebase_mcp.ranking import rank
@@ -16,13 +16,12 @@ from codebase_mcp.roots import root
 from codebase_mcp.weights import DEFAULT
 
 
-def candidate(path: str = "src/a.py", text: str = "", **values: Any) -> Candidate:
+def candidate(path: str = "src/a.py", **values: Any) -> Candidate:
     given = {
         "id": 1, "index_id": 1, "path": path, "language": "python", "start_line": 1, "end_line": 10,
-        "symbol": None, "introduces": to_text(names_of(path, text, values.get("symbol"))),
-        "vector_score": 0.0, "lexical_score": 0.0, "terms": frozenset(terms(text)),
+        "symbol": None, "text": "", "vector_score": 0.0, "lexical_score": 0.0,
     }  # fmt: skip
-    return Candidate(**{**given, **values})
+    return Candidate(**{**given, "terms": frozenset(terms(values.get("text", ""))), **values})
 
 
 NOISE = candidate("noise.py", id=99)

@@ -145,8 +145,6 @@ CREATE TABLE files (
     job_id      uuid NOT NULL,   -- job that last saw it: the others are swept when that job ends
     UNIQUE (index_id, path)
 );
--- A search within a language reads this alone: half the time of a scan where half of the files fit, none for a few.
-CREATE INDEX files_of_language ON files (index_id, language) INCLUDE (first_chunk, chunks);
 
 -- `symbol` names a chunk: the first definition that begins in it, else the one that it is a later part of.
 -- A chunk may hold several small definitions: all that BEGIN in it are listed, in order, in three arrays of equal
@@ -165,14 +163,12 @@ CREATE TABLE chunks (
     defines    text[] NOT NULL DEFAULT '{}', -- qualified names: Store.put
     names      text[] NOT NULL DEFAULT '{}', -- the same without their scope, in lower case: put
     kinds      text[] NOT NULL DEFAULT '{}',
-    introduces text NOT NULL DEFAULT '',  -- names that its words define or pass on: codebase_index/names.py
     CHECK (cardinality(names) = cardinality(defines) AND cardinality(kinds) = cardinality(defines))
 ) WITH (toast_tuple_target = 8160);  -- keep chunks in the row: TOAST compression costs 2.5 times the COPY
 -- No query is planned by what these columns hold, and sampling them is most of what an ANALYZE of a fresh index costs.
 ALTER TABLE chunks ALTER COLUMN start_line SET STATISTICS 0, ALTER COLUMN end_line SET STATISTICS 0,
     ALTER COLUMN symbol SET STATISTICS 0, ALTER COLUMN text SET STATISTICS 0, ALTER COLUMN kind SET STATISTICS 0,
-    ALTER COLUMN defines SET STATISTICS 0, ALTER COLUMN kinds SET STATISTICS 0,
-    ALTER COLUMN introduces SET STATISTICS 0;
+    ALTER COLUMN defines SET STATISTICS 0, ALTER COLUMN kinds SET STATISTICS 0;
 -- Which chunks some files have is answered from the index alone: a filter must not read the chunks' texts.
 CREATE INDEX chunks_of_file ON chunks (file_id, id);
 -- WHERE names @> ARRAY[lower('put')]; the qualified name and the kind are tested on the few rows found.

@@ -46,18 +46,14 @@ WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
 SELECT id FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: candidates
--- What is known of each candidate, and its vector score: in the order of codebase_index.store.candidate.
+-- What an answer shows of each candidate, and its vector score: in the order of codebase_index.store.candidate.
 -- The score is no join: to choose among the orders of three tables took as long as reading them.
-SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.introduces,
+SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.text,
        COALESCE((SELECT -(e.embedding <#> $2) FROM embeddings e WHERE e.chunk_id = c.id AND e.model = $3), 0)::real
        AS vector_score
 FROM chunks c
 JOIN files f ON f.id = c.file_id
 WHERE c.id = ANY ($1::bigint[]);
-
--- name: texts
--- What an answer shows of chunks.
-SELECT id, text FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: neighbours
 -- The chunk before and the one after, in the same file.

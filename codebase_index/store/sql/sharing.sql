@@ -38,10 +38,9 @@ FROM unnest($3::bigint[], $4::bigint[]) AS new (id, first_chunk) JOIN files USIN
 
 -- name: copy_chunks
 -- The chunks of files, under the ids that the copies have for them.
-INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds,
-                    introduces)
+INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
 SELECT copy.first_chunk + (c.id - f.first_chunk), $1, copy.id, start_line, end_line, symbol, text, kind, defines,
-       names, kinds, introduces
+       names, c.kinds
 FROM files f
 JOIN files copy ON copy.index_id = $1 AND copy.path = f.path
 JOIN chunks c ON c.file_id = f.id
