@@ -145,6 +145,8 @@ CREATE TABLE files (
     job_id      uuid NOT NULL,   -- job that last saw it: the others are swept when that job ends
     UNIQUE (index_id, path)
 );
+-- A search within a language reads this alone: half the time of a scan where half of the files fit, none for a few.
+CREATE INDEX files_of_language ON files (index_id, language) INCLUDE (first_chunk, chunks);
 
 -- `symbol` names a chunk: the first definition that begins in it, else the one that it is a later part of.
 -- A chunk may hold several small definitions: all that BEGIN in it are listed, in order, in three arrays of equal
