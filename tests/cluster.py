@@ -90,10 +90,13 @@ def large_repository(repositories: Path) -> str:
 
 @pytest.fixture(scope="session")
 def equal_repositories(repositories: Path) -> Iterator[list[str]]:
-    """Four repositories of one kind, each a tenth of the large one."""
+    """Four repositories of one kind, each a tenth of the large one.
+
+    But not smaller than so: on a slow machine the first job may be over before the fourth one is made.
+    """
     folders = [repositories / f"equal-{number}-{uuid.uuid4().hex[:8]}" for number in range(4)]
     for number, folder in enumerate(folders):
-        generate(folder, file_count=FILE_COUNT // 10, avg_lines=200, seed=1 + number)
+        generate(folder, file_count=max(FILE_COUNT // 10, 600), avg_lines=200, seed=1 + number)
     yield [str(folder) for folder in folders]
     for folder in folders:
         shutil.rmtree(folder)
