@@ -47,18 +47,9 @@ def words(text: str) -> list[str]:
     >>> words("self._cache[key2] += HTTPError(404)")
     ['self', '_cache', 'key2', 'HTTPError', '404']
     """
-    return spaced(text).split()
-
-
-def spaced(text: str) -> str:
-    """Return a text with a space for everything that is in no word; of ASCII with as many characters as before.
-
-    >>> spaced("f(key2)")
-    'f key2 '
-    """
     if text.isascii():
-        return text.translate(_ASCII_SEPARATORS)
-    return unicodedata.normalize("NFKC", text).translate(_separators)
+        return text.translate(_ASCII_SEPARATORS).split()
+    return unicodedata.normalize("NFKC", text).translate(_separators).split()
 
 
 def terms(text: str) -> list[str]:

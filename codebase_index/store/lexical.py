@@ -12,11 +12,8 @@ from codebase_index import postings
 from codebase_index.documents import Ids
 from codebase_index.postings import Held
 from codebase_index.stemming import stem
-from codebase_index.store import queries
 from codebase_index.store.index_cache import IndexCache, Parts
 from codebase_index.store.scores import Scores
-
-SQL = queries.load("search")
 
 MAX_TERMS = 64
 """Terms of a query that count, from its first on: a long question with its identifiers split."""

@@ -81,6 +81,14 @@ async def indexed(database: Database, batch: int = 4) -> Writer:
     return writer
 
 
+async def partly_built(database: Database, monkeypatch: pytest.MonkeyPatch) -> Writer:
+    """An index with a segment and pending batches."""
+    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 2 * CHUNKS_OF_A_FILE * 4)
+    writer = await indexed(database)
+    await Segments(database).build(writer)
+    return writer
+
+
 async def scores(
     database: Database, writer: Writer, *terms: str, limit: int = 999
 ) -> dict[tuple[str, int], float]:
@@ -110,9 +118,7 @@ async def test_a_built_segment_answers_like_the_batches_that_it_was_built_from(d
 async def test_a_search_reads_only_what_none_did_before(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 2 * CHUNKS_OF_A_FILE * 4)
-    writer = await indexed(database)
-    await Segments(database).build(writer)  # of a part
+    writer = await partly_built(database, monkeypatch)
     search = Search(database)
 
     async def found(*terms: str) -> dict[int, float]:
@@ -133,9 +139,7 @@ async def test_a_search_reads_only_what_none_did_before(
 async def test_a_candidate_tells_which_terms_it_holds_wherever_they_are(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments_module, "SEGMENT_CHUNKS", 2 * CHUNKS_OF_A_FILE * 4)
-    writer = await indexed(database)
-    await Segments(database).build(writer)  # of a part
+    writer = await partly_built(database, monkeypatch)
     terms = ["every", "everys", "mod1", "file4", "only23x0", "größe", "missing"]
     found = await Search(database).candidates(
         [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms, limit=999
