@@ -13,6 +13,7 @@ from codebase_index.job import JobState
 class JobRow:
     """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall.
 
+    `arrival` orders the jobs of one second, since a resource's `created_at` has no fractions.
     `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
     """
 
@@ -49,6 +50,7 @@ class JobRow:
     heartbeat_at: datetime | None
     completed_at: datetime | None
     cancelled_at: datetime | None
+    arrival: int
     files_unchanged: int = 0
     vectors_made: int = 0
     vectors_reused: int = 0

@@ -3,6 +3,7 @@
 Nothing is counted in memory: a restart loses nothing, and a slot cannot leak.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -56,9 +57,11 @@ def waiting(views: Iterable[View]) -> list[View]:
     return sorted(wanting, key=_rank)
 
 
-def _rank(view: View) -> tuple[int, float, str]:
+def _rank(view: View) -> tuple[int, float, float, str]:
+    """Order by priority, then first come, first served: the rows tell apart what came in the same second."""
     assert view.job.spec is not None
-    return (-view.job.spec.priority, view.job.created.timestamp(), str(view.job.id))
+    arrival = view.row.arrival if view.row else math.inf
+    return (-view.job.spec.priority, view.job.created.timestamp(), arrival, str(view.job.id))
 
 
 def decide(views: Sequence[View], s: Snapshot) -> Queue:

@@ -153,11 +153,12 @@ async def test_concurrent_jobs(server_url: str, equal_repositories: list[str]) -
 
     assert [status["status"] for status in final] == ["completed"] * 4
     assert percentile(latencies, 95) < 100, "status queries take over 100 ms at p95"
+    spans = [(at(status["started_at"]), at(status["completed_at"])) for status in final]
+    assert queued, f"the fourth was never seen in the queue: {spans}"
     positions = [status["queue_position"] for status in queued]
     assert positions == sorted(positions, reverse=True)  # second for as long as the third job waits too
     assert positions[-1] == 1
     assert "Queued: 1st of 1, 3 jobs running" in {status["progress_message"] for status in queued}
-    spans = [(at(status["started_at"]), at(status["completed_at"])) for status in final]
     assert max(began for began, _ in spans[:3]) < min(ended for _, ended in spans[:3]), "three never ran at once"
     assert spans[3][0] >= min(ended for _, ended in spans[:3]), "the fourth did not wait for a slot"
     durations = ", ".join(f"{(ended - began).total_seconds():.1f} s" for began, ended in spans)

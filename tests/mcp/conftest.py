@@ -145,7 +145,7 @@ class Shop:
 
     async def pending(self, path: str = "/work/shop", **spec: Any) -> UUID:
         meta = {"name": f"j-{uuid4().hex[:8]}", "namespace": "default", "uid": str(uuid4()),
-                "creationTimestamp": datetime.now(UTC).isoformat()}  # fmt: skip
+                "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}  # fmt: skip
         job = IndexingJob.parse({"metadata": meta, "spec": {"source": {"path": path}, **spec}})
         await self.jobs.create(job)
         return UUID(job.metadata.uid)

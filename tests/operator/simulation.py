@@ -3,8 +3,10 @@
 The rows change by the rules of codebase_index/store/sql/jobs.sql; the store's tests hold those to the database.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from uuid import UUID
 
 from codebase_index.job import FINAL, JobState, pod_name
@@ -32,6 +34,7 @@ class Simulation:
     database_since: datetime = NOW - timedelta(hours=1)
     refusals: dict[UUID, Refusal] = field(default_factory=dict)
     admissions: list[UUID] = field(default_factory=list)
+    arrivals: Iterator[int] = field(default_factory=lambda: count(1))
     calls_left: int | None = None
     """How many more calls the operator makes before it crashes; None for no crash."""
 
@@ -73,7 +76,7 @@ class Simulation:
         self.call()
         match action:
             case do.EnsureRow(job):
-                self.rows.setdefault(job.id, row(job))
+                self.rows.setdefault(job.id, row(job, arrival=next(self.arrivals)))
             case do.Admit(job, attempt, limit):
                 self._admit(job, attempt, limit)
             case do.ReleaseSlot(job_id, _):

@@ -61,6 +61,7 @@ class Case:
     then: list[str]
 
 
+TWINS = sorted([job("x", age=9), job("y", age=9)], key=lambda j: str(j.id))
 A, B, C, D = job("a", age=40), job("b", age=30), job("c", age=20), job("d", age=10)
 
 
@@ -76,9 +77,12 @@ ADMISSION = [
          snapshot(D, C, B, A), ["Admit a 1", "Admit b 1", "Admit c 1"]),
     Case("admits a higher priority before an older job",
          snapshot(A, job("b", age=1, priority=5), limit=1), ["Admit b 1"]),
-    Case("admits by uid where priority and age are equal",
-         snapshot(*sorted([job("x", age=9), job("y", age=9)], key=lambda j: str(j.id), reverse=True), limit=1),
-         [f"Admit {min([job('x'), job('y')], key=lambda j: str(j.id)).name} 1"]),
+    Case("admits of the jobs of one second the one that came first",
+         snapshot(*TWINS, limit=1, rows=[row(TWINS[0], arrival=8), row(TWINS[1], arrival=7)]),
+         [f"Admit {TWINS[1].name} 1"]),
+    Case("admits by uid where no row tells yet who came first",
+         snapshot(*reversed(TWINS), limit=1, without_row=TWINS),
+         [f"EnsureRow {TWINS[1].name}", f"EnsureRow {TWINS[0].name}", f"Admit {TWINS[0].name} 1"]),
     Case("admits nothing while all slots are used",
          snapshot(admitted(A), B, limit=1, rows=[running(A)], pods=[pod(A)]), []),
     Case("fills the slot that a finished job left",

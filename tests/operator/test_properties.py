@@ -207,7 +207,10 @@ class Life(RuleBasedStateMachine):
             j for j in self.world.jobs.values()
             if j.id not in self.holding() and j.status.phase not in FINAL_PHASES and not self.stands_aside(j)
         ]  # fmt: skip
-        in_order = sorted(waiting, key=lambda j: (-(j.spec.priority if j.spec else 0), j.created, str(j.id)))
+        in_order = sorted(
+            waiting,
+            key=lambda j: (-(j.spec.priority if j.spec else 0), j.created, self.world.rows[j.id].arrival),
+        )
         assert [self.world.rows[j.id].queue_position for j in in_order] == list(range(1, len(in_order) + 1))
 
     @invariant()

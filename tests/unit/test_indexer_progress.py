@@ -23,7 +23,7 @@ JOB = JobRow(
     queue_position=None, commit=None, files_total=15_000, files_indexed=7_200, files_skipped=0,
     chunks_created=40_112, files_repeated=0, eta_seconds=None, error_type=None, error_message=None,
     blocked_since=None, created_at=datetime.now(UTC), started_at=None, heartbeat_at=None, completed_at=None,
-    cancelled_at=None,
+    cancelled_at=None, arrival=1,
 )  # fmt: skip
 
 

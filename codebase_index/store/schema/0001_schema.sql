@@ -71,7 +71,8 @@ CREATE TABLE jobs (
     error_type      text,
     error_message   text,
     blocked_since   timestamptz,
-    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_at      timestamptz NOT NULL DEFAULT now(),  -- the resource's, which has whole seconds
+    arrival         bigint GENERATED ALWAYS AS IDENTITY,  -- order within a second: who asked first is served first
     started_at      timestamptz,
     heartbeat_at    timestamptz,
     completed_at    timestamptz,        -- set for completed and failed, never for cancelled
@@ -82,7 +83,7 @@ CREATE TABLE jobs (
     CHECK ((state = 'blocked') = (blocked_since IS NOT NULL))
 );
 CREATE INDEX jobs_with_slot ON jobs (namespace) WHERE slot;
-CREATE INDEX jobs_newest ON jobs (created_at DESC, id);
+CREATE INDEX jobs_newest ON jobs (created_at DESC, arrival DESC);
 -- Two jobs for one target never run at once.
 CREATE UNIQUE INDEX jobs_one_running_per_target ON jobs (target) WHERE state IN ('running', 'blocked');
 

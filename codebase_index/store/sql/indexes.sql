@@ -18,6 +18,6 @@ SELECT i.id, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at,
 FROM indexes i
 LEFT JOIN LATERAL (
     SELECT id, state, percent, commit, files_total, files_indexed, files_skipped
-    FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) j ON true
+    FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC, arrival DESC LIMIT 1) j ON true
 WHERE i.target IS NOT NULL
 ORDER BY i.source, i.ref NULLS FIRST;

@@ -32,7 +32,7 @@ FROM jobs
 WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)
   AND ($3::timestamptz IS NULL OR created_at > $3)
-ORDER BY created_at DESC, id
+ORDER BY created_at DESC, arrival DESC
 LIMIT $4 OFFSET $5;
 
 -- name: count

@@ -10,7 +10,8 @@ CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
     FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
-    SELECT cr_name, state FROM jobs WHERE jobs.target = i.target ORDER BY created_at DESC LIMIT 1) newest ON true
+    SELECT cr_name, state FROM jobs WHERE jobs.target = i.target
+    ORDER BY created_at DESC, arrival DESC LIMIT 1) newest ON true
 ORDER BY i.source, i.ref NULLS FIRST, i.id;
 
 -- name: hold
@@ -21,7 +22,7 @@ SELECT target FROM indexes WHERE id = $1 FOR UPDATE;
 -- The jobs that write into a target's index or may do so again, the oldest first.
 SELECT namespace, cr_name, state FROM jobs
 WHERE target = $1 AND (slot OR state NOT IN ('completed', 'failed', 'cancelled'))
-ORDER BY created_at, id;
+ORDER BY created_at, arrival;
 
 -- name: take_out
 -- From here on nothing finds this index: neither a search nor a job, which makes a new one for the same target.
