@@ -3,11 +3,12 @@
     .venv/bin/python -m bench.search_clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
 The servers run as they ship, each in its own process, as many as the chart has. The clients share another, and the
-machine's processors with them. Each asks its next question as soon as the last one is answered: ten clients are
-ten at any moment. Then once more with clients that think for a second before each question, as agents do, and with
-a single server (`server.replicas: 1`). The questions are names that the code defines, sentences of its comments,
-and some that are nasty; before the first is measured, others warm the servers and the database up. With --writers
-the same once more while so many jobs index.
+machine's processors with them. Servers, database and jobs have the weights that their pods have in a cluster. Each
+client asks its next question as soon as the last one is answered: ten clients are ten at any moment. Then once
+more with clients that think for a second before each question, as agents do, and with a single server
+(`server.replicas: 1`). The questions are names that the code defines, sentences of its comments, and some that are
+nasty; before the first is measured, others warm the servers and the database up. With --writers the same once more
+while so many jobs index.
 """
 
 import argparse
@@ -30,7 +31,8 @@ import yaml
 from bench.figures import merge
 from bench.postgres import postgres
 from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
-from bench.status_latency import call, start_server, start_worker, until_ready
+from bench.shares import Shares, shares
+from bench.status_latency import call, start_server, start_worker, until_ready, weigh_postgres
 from codebase_index.store.database import Database
 
 CHART = Path(__file__).parents[1] / "charts" / "codebase-mcp"
@@ -48,18 +50,32 @@ async def main() -> None:
     parser.add_argument("--writers", type=int, default=0, help="jobs that write meanwhile")
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     options = parser.parse_args()
-    with postgres(options.data) as dsn, tempfile.TemporaryDirectory(prefix="bench-clients-") as scratch:
-        figures = await measure(dsn, Path(scratch), options)
+    with (
+        shares() as pods,
+        postgres(options.data) as dsn,
+        tempfile.TemporaryDirectory(prefix="bench-clients-") as scratch,
+    ):
+        figures = await measure(Bench(dsn, Path(scratch), pods), options)
     print(json.dumps(figures, indent=2))
     if options.json:
         merge(options.json, figures)
 
 
-async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Bench:
+    """What the programs run on."""
+
+    dsn: str
+    scratch: Path
+    pods: Shares
+
+
+async def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     """Return the latencies: of the first questions after a start of the server and the database, and by number of
     clients, without and with writing jobs, and from two servers.
     """
-    database = await Database.open(dsn, name="bench", size=2, timeout=120)
+    database = await Database.open(bench.dsn, name="bench", size=2, timeout=120)
+    await weigh_postgres(database, bench.pods)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
     asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
@@ -72,16 +88,16 @@ async def measure(dsn: str, scratch: Path, options: argparse.Namespace) -> dict[
         return {str(n): await servers.ask(asked, n, options.queries, pause) for n in clients}
 
     try:
-        async with started(database, dsn, scratch, shipped()) as servers:
+        async with started(database, bench, shipped()) as servers:
             figures["servers"] = len(servers.urls)
             figures["latency_ms_cold"] = await servers.ask(before, 1, 40)
             await servers.ask(before, 2 * len(servers.urls), len(before) // 2)  # warms up, with other questions
             figures["latency_ms"] = await ask(servers, options.clients)
             figures["latency_ms_with_pauses"] = await ask(servers, [10], THINKS_SECONDS)
             if options.writers:
-                async with writing(database, dsn, scratch, options.writers):
+                async with writing(database, bench, options.writers):
                     figures["latency_ms_while_writing"] = await ask(servers, options.clients)
-        async with started(database, dsn, scratch, 1) as one:
+        async with started(database, bench, 1) as one:
             await one.ask(before, 2, len(before) // 2)
             figures["latency_ms_one_server"] = await ask(one, options.clients)
     finally:
@@ -96,9 +112,11 @@ def shipped() -> int:
 
 
 @contextlib.asynccontextmanager
-async def writing(database: Database, dsn: str, scratch: Path, jobs: int) -> AsyncIterator[None]:
+async def writing(database: Database, bench: Bench, jobs: int) -> AsyncIterator[None]:
     """Keep so many jobs indexing until the block ends, and remove what they made."""
-    workers = [await start_worker(database, dsn, scratch / f"writer-{n}", seed=n) for n in range(jobs)]
+    workers = [
+        await start_worker(database, bench.dsn, bench.scratch / f"writer-{n}", n, bench.pods) for n in range(jobs)
+    ]
     try:
         await asyncio.sleep(5)  # they have begun to write
         yield
@@ -109,13 +127,13 @@ async def writing(database: Database, dsn: str, scratch: Path, jobs: int) -> Asy
             worker.kill()
             worker.wait()
         async with database.connection() as connection:
-            await connection.execute("DELETE FROM indexes WHERE source LIKE $1", f"{scratch}/%", timeout=600)
+            await connection.execute("DELETE FROM indexes WHERE source LIKE $1", f"{bench.scratch}/%", timeout=600)
 
 
 @contextlib.asynccontextmanager
-async def started(database: Database, dsn: str, scratch: Path, count: int) -> AsyncIterator["Servers"]:
+async def started(database: Database, bench: Bench, count: int) -> AsyncIterator["Servers"]:
     """Lend so many fresh servers."""
-    processes = [start_server(dsn, scratch) for _ in range(count)]
+    processes = [start_server(bench.dsn, bench.scratch, number, bench.pods) for number in range(count)]
     try:
         for process, url in processes:
             await until_ready(url, process, jobs=0)

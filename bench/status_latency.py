@@ -3,9 +3,10 @@
     .venv/bin/python -m bench.status_latency [--clients 50] [--interval 1] [--seconds 30] [--url URL] [--json FILE]
 
 Without --url: the server as it ships (`python -m codebase_mcp --http`) on an embedded Postgres, beside three real
-indexer workers on generated repositories; all of it, and the clients, share this machine. With --url, for instance
-of `kubectl port-forward`: the server there and the jobs that it lists first. Each client has a connection of its
-own and polls one job; `--interval 0` asks again at once. The limit to hold is 100 ms at p95.
+indexer workers on generated repositories; all of it, and the clients, share this machine, with the weights that
+the chart's requests give to pods. With --url, for instance of `kubectl port-forward`: the server there and the
+jobs that it lists first. Each client has a connection of its own and polls one job; `--interval 0` asks again at
+once. The limit to hold is 100 ms at p95.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import httpx
 from mcp import Client
 
 from bench.postgres import postgres
+from bench.shares import Shares, shares
 from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
@@ -44,11 +46,6 @@ STATES = frozenset(JobState)
 JOBS = 3
 FILES = 3000
 """Files of each generated repository: enough for three workers on two cores to run longer than the measurement."""
-
-WORKER_NICENESS = 7
-"""In a cluster, CPU requests weigh the server's pod against the indexers'. Without one, niceness stands in: 7 is a
-fifth of the weight. At equal weights, nine processes that never rest share two cores with the server and with all
-the clients, and a second's wait says nothing about the server."""
 
 
 async def main() -> int:
@@ -165,15 +162,16 @@ def table(figures: dict[str, Any]) -> str:
 async def own_server() -> AsyncIterator[str]:
     """Run Postgres, three indexer workers and the server; yield the server's address when the workers are busy."""
     processes: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory(prefix="bench-status-") as scratch, postgres() as dsn:
+    with tempfile.TemporaryDirectory(prefix="bench-status-") as scratch, shares() as pods, postgres() as dsn:
         folder = Path(scratch)
         try:
             database = await Database.open(dsn, name="bench")
             await database.migrate()
+            await weigh_postgres(database, pods)
             for i in range(JOBS):
-                processes.append(await start_worker(database, dsn, folder / f"repository-{i}", seed=i))
+                processes.append(await start_worker(database, dsn, folder / f"repository-{i}", i, pods))
             await database.close()
-            process, url = start_server(dsn, folder)
+            process, url = start_server(dsn, folder, 0, pods)
             processes.append(process)
             await until_ready(url, process)
             yield url
@@ -183,9 +181,17 @@ async def own_server() -> AsyncIterator[str]:
                 process.wait()
 
 
-async def start_worker(database: Database, dsn: str, repository: Path, seed: int) -> subprocess.Popen[bytes]:
+async def weigh_postgres(database: Database, pods: Shares) -> None:
+    """Give the database's processes the weight of its pod, but for the connections that there are."""
+    async with database.connection() as connection:
+        pods.move_postgres(await connection.fetchval("SELECT pg_backend_pid()"))
+
+
+async def start_worker(
+    database: Database, dsn: str, repository: Path, number: int, pods: Shares
+) -> subprocess.Popen[bytes]:
     """Generate a repository, and start a job on it as a pod would."""
-    generate(repository, file_count=FILES, seed=seed)
+    generate(repository, file_count=FILES, seed=number)
     meta = {"name": repository.name, "namespace": "bench", "uid": str(uuid4())}
     spec = {"source": {"path": str(repository)}}
     body = {"metadata": {**meta, "creationTimestamp": datetime.now(UTC).isoformat()}, "spec": spec}
@@ -203,11 +209,11 @@ async def start_worker(database: Database, dsn: str, repository: Path, seed: int
         "CODEBASE_WORKERS": "1",
         "CODEBASE_LOG_LEVEL": "WARNING",
     }
-    command = ["nice", "-n", str(WORKER_NICENESS), sys.executable, "-m", "codebase_indexer"]
+    command = pods.command("indexer", number, [sys.executable, "-m", "codebase_indexer"])
     return await asyncio.to_thread(subprocess.Popen, command, env=environment)
 
 
-def start_server(dsn: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start_server(dsn: str, folder: Path, number: int, pods: Shares) -> tuple[subprocess.Popen[bytes], str]:
     """Start the server as it ships; its Kubernetes API is a closed port, which a status does not need."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -226,7 +232,7 @@ def start_server(dsn: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         "CODEBASE_LOG_LEVEL": "WARNING",
         "KUBECONFIG": str(kubeconfig),
     }
-    command = [sys.executable, "-m", "codebase_mcp", "--http"]
+    command = pods.command("server", number, [sys.executable, "-m", "codebase_mcp", "--http"])
     return subprocess.Popen(command, env=environment), f"http://127.0.0.1:{port}"
 
 

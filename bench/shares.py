@@ -1,0 +1,95 @@
+"""The weights that pods have where processors are short, for the same programs outside a cluster.
+
+The kubelet gives each pod a control group whose weight is what the pod requests of a processor. Here, the programs
+of a benchmark get groups of the weights that the chart's requests make: without, a program would count by how many
+processes it has, and a search beside indexing would say more of that than of what is shipped.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+import yaml
+
+from local_cluster.cgroups import hierarchies
+
+VALUES: Final = Path(__file__).parents[1] / "charts" / "codebase-mcp" / "values.yaml"
+
+_GROUP: Final = "codebase-mcp-bench"
+
+
+def requested(component: str) -> int:
+    """Return the thousandths of a processor that a pod of a component requests by default."""
+    given = str(yaml.safe_load(VALUES.read_text())[component]["resources"]["requests"]["cpu"])
+    return int(given[:-1]) if given.endswith("m") else int(1000 * float(given))
+
+
+class Shares:
+    """Lends a control group to each pod that a benchmark stands in for."""
+
+    def __init__(self, root: Path, unified: bool) -> None:
+        self._root = root
+        self._unified = unified
+
+    def group(self, component: str, number: int = 0) -> Path:
+        """Make the group of a component's pod, with the weight that its request makes, and return it."""
+        group = self._root / f"{component}-{number}"
+        group.mkdir(parents=True, exist_ok=True)
+        shares = max(2, requested(component) * 1024 // 1000)  # as in the kubelet's MilliCPUToShares
+        if self._unified:
+            (group / "cpu.weight").write_text(str(1 + (shares - 2) * 9999 // 262142))  # as in runc
+        else:
+            (group / "cpu.shares").write_text(str(shares))
+        return group
+
+    def command(self, component: str, number: int, command: Sequence[str]) -> list[str]:
+        """Return the command that joins the group and then becomes this one."""
+        join = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+        return ["sh", "-c", join, str(self.group(component, number)), *command]
+
+    def move_postgres(self, backend: int) -> None:
+        """Move the server that this process belongs to; connections that are made later are in its group, too."""
+        postmaster = psutil.Process(backend).parent()
+        assert postmaster is not None
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with contextlib.suppress(ProcessLookupError):
+                (self.group("postgres") / "cgroup.procs").write_text(str(process.pid))
+
+
+@contextlib.contextmanager
+def shares() -> Iterator[Shares]:
+    """Lend groups until the block ends, by when their programs must have ended, too. Only root may make them."""
+    root, unified = _hierarchy()
+    root.mkdir(exist_ok=True)
+    if unified:
+        (root.parent / "cgroup.subtree_control").write_text("+cpu")
+        (root / "cgroup.subtree_control").write_text("+cpu")
+    try:
+        yield Shares(root, unified)
+    finally:
+        _remove(root)
+
+
+def _hierarchy() -> tuple[Path, bool]:
+    for mount, unified in hierarchies():
+        if mount.name == "cpu" or "cpu" in mount.name.split(","):
+            return mount / _GROUP, False
+        if unified and "cpu" in (mount / "cgroup.controllers").read_text().split():
+            return mount / _GROUP, True
+    raise SystemExit("there are no control groups of processors here, which weigh the programs as a cluster does")
+
+
+def _remove(root: Path) -> None:
+    """Remove the groups. A process that has been killed leaves its group a moment later."""
+    until = time.monotonic() + 10
+    for group in [*root.iterdir(), root]:
+        while group.is_dir():
+            try:
+                group.rmdir()
+            except OSError:
+                if time.monotonic() > until:
+                    return
+                time.sleep(0.1)
