@@ -24,9 +24,13 @@ from codebase_mcp.text_pages import TextPages
 SEARCH_PATIENCE_SECONDS = 8.0
 """Bound of a whole search, well below the shortest limit of any client (30 s)."""
 
-SEARCHES_AT_ONCE: Final = 4
-"""Further ones wait their turn, first come, first served: side by side, each would take as long as all of them.
-Half of the database's connections, so that the other tools find one."""
+RANKED_AT_ONCE: Final = 2
+"""Of mode auto: one computes while the other waits for the database. Further ones wait their turn, first come,
+first served: side by side, each would take as long as all of them."""
+
+LOOKED_UP_AT_ONCE: Final = 2
+"""Of the other modes, whose work is the database's: regular expressions that take all the time that they may have
+hold up no question. Both together have half of the database's connections, so that the other tools find one."""
 
 CONTEXT_CHARACTERS: Final = 800
 
@@ -51,7 +55,10 @@ class SearchService:
     ) -> None:
         self._indexes = indexes
         self._search = search
-        self._turns = asyncio.Semaphore(SEARCHES_AT_ONCE)
+        looked_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
+        self._turns: dict[Mode, asyncio.Semaphore] = {
+            "auto": asyncio.Semaphore(RANKED_AT_ONCE), "symbol": looked_up, "text": looked_up, "regex": looked_up,
+        }  # fmt: skip
         self._ranked = RankedPages(search, embedder_of)
         lines = TextPages(text)
         self._pages: dict[Mode, Pages] = {
@@ -70,7 +77,7 @@ class SearchService:
     async def search(self, request: SearchRequest) -> SearchAnswer:
         """Return the best places for a query, and which state of the code they are from."""
         try:
-            async with asyncio.timeout(SEARCH_PATIENCE_SECONDS), self._turns:
+            async with asyncio.timeout(SEARCH_PATIENCE_SECONDS), self._turns[request.mode]:
                 return await self._answer(request)
         except TimeoutError as error:
             raise UserError(

@@ -1,8 +1,12 @@
 """The modes of search_code, its pages, and searches in several repositories."""
 
+import asyncio
 from typing import Any
 
 import pytest
+
+from codebase_mcp.search import LOOKED_UP_AT_ONCE
+from codebase_mcp.text_pages import TextPages
 
 CHECKOUT = '''\
 class Checkout:
@@ -233,3 +237,28 @@ async def test_an_index_behind_says_by_how_much(call: Any, answered: Any, shop: 
     (index,) = answered(await call("search_code", query="pay"))["indexes"]
     assert (index["commit"], index["newer_commit"]) == ("c0ffee" * 6 + "beef", "beef" * 10)
     assert index["files_behind"] == 2
+
+
+# --- side by side ------------------------------------------------------------------------------------
+
+
+async def test_slow_regular_expressions_hold_up_no_question(
+    call: Any, answered: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.completed(SHOP)
+    page, held = TextPages.page, asyncio.Event()
+
+    async def held_page(*arguments: Any) -> Any:
+        await held.wait()
+        return await page(*arguments)
+
+    monkeypatch.setattr(TextPages, "page", held_page)
+    slow = [
+        asyncio.create_task(call("search_code", query=f"p.{{{n}}}y", mode="regex"))
+        for n in range(2 * LOOKED_UP_AT_ONCE)
+    ]
+    await asyncio.sleep(0)
+    assert answered(await call("search_code", query="sums the basket"))["results"]
+    assert not any(task.done() for task in slow)
+    held.set()
+    assert [bool(answered(one)["results"]) for one in await asyncio.gather(*slow)] == [False, True, False, False]
