@@ -19,7 +19,7 @@ import numpy as np
 from codebase_index import codes, postings
 from codebase_index.codes import Codes
 from codebase_index.documents import Numbering, Runs
-from codebase_index.postings import Held
+from codebase_index.postings import Held, Lookup
 from codebase_index.store import queries
 
 SQL = queries.load("search")
@@ -31,15 +31,15 @@ MAX_BYTES: Final = 480 << 20
 """Of what is kept; half of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
 one of eight takes 0.4 MB, and the codes of 256 dimensions 27 MB."""
 
-_SHARES: Final = {"segments": 7, "batches": 1, "postings": 2}
+_SHARES: Final = {"segments": 14, "batches": 3, "postings": 3}
 """Of MAX_BYTES. Segments have the codes: there is room for those of five million chunks. Three jobs have some
-40 MB of batches that are in no segment yet."""
+50 MB of batches that are in no segment yet."""
 
 _OVERHEAD_BYTES: Final = 900
 """What an entry costs beside its numbers, about."""
 
-_BYTES_OF_A_WORD: Final = 60
-"""What a string costs beside its letters."""
+_BYTES_OF_A_WORD: Final = 100
+"""What a word costs beside its letters: as a string, in a dictionary."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Batch:
-    """A pending batch, with all of its postings and codes."""
+    """A pending batch, with all of its postings and codes; `lengths` are those of its chunks, in terms."""
 
     index_id: int
     chunks: int
     total_length: int
     runs: Runs
-    part: postings.Part
+    terms: Lookup
+    lengths: postings.Array
     model: str
     codes: Codes
     nbytes: int
@@ -91,8 +92,9 @@ class Batch:
         nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
         nbytes += known.nbytes
         return cls(
-            row["index_id"], row["chunks"], row["total_length"], _runs(row), part, row["model"], known, nbytes
-        )
+            row["index_id"], row["chunks"], row["total_length"], _runs(row), Lookup(part.postings), part.lengths,
+            row["model"], known, nbytes,
+        )  # fmt: skip
 
 
 Part: TypeAlias = Segment | Batch
@@ -118,17 +120,24 @@ class Parts:
     @cached_property
     def numbered_pending(self) -> list[tuple[int, Batch]]:
         """The pending batches likewise."""
-        of_segments = sum(segment.chunks for segment in self.segments)
-        return [
-            (of_segments + begin, batch) for begin, batch in zip(_begins(self.pending), self.pending, strict=True)
-        ]
+        return list(zip(_begins(self.pending, self.in_segments), self.pending, strict=True))
 
-    @property
+    @cached_property
     def numbered(self) -> list[tuple[int, Part]]:
         """Both, in the order of these numbers."""
         return [*self.numbered_segments, *self.numbered_pending]
 
-    @property
+    @cached_property
+    def in_segments(self) -> int:
+        """How many chunks are in segments: the number of the first one that is pending."""
+        return sum(segment.chunks for segment in self.segments)
+
+    @cached_property
+    def pending_lengths(self) -> postings.Array:
+        """The lengths of the chunks of the pending batches, one batch after another."""
+        return np.concatenate([np.empty(0, "<u4"), *(batch.lengths for batch in self.pending)])
+
+    @cached_property
     def average_length(self) -> float:
         """How many terms a chunk has, on average."""
         return sum(part.total_length for _, part in self.numbered) / max(1, self.numbering.total)

@@ -112,12 +112,12 @@ def _scored(parts: Parts, allowed: NDArray[np.bool_] | None, words: Iterable[Pla
 
 def _pending(parts: Parts, term: str) -> tuple[Ids, postings.Array]:
     """Return where a term is in the pending batches, ascending, and its impacts there."""
-    documents, frequencies, lengths = [np.empty(0, np.int64)], [np.empty(0, np.uint8)], [np.empty(0, "<u4")]
-    for begin, batch in parts.numbered_pending:
-        held, weights = postings.find(batch.part.postings, term)
-        if len(held):
-            documents.append(held.astype(np.int64) + begin)
-            frequencies.append(weights)
-            lengths.append(batch.part.lengths[held])
-    impacts = postings.impact(np.concatenate(frequencies), np.concatenate(lengths), parts.average_length)
-    return np.concatenate(documents), impacts
+    found = [(begin, batch.terms.find(term)) for begin, batch in parts.numbered_pending]
+    held = [(begin, *places) for begin, places in found if places]
+    if not held:
+        return np.empty(0, np.int64), np.empty(0, np.uint8)
+    begins, documents, frequencies = zip(*held, strict=True)
+    shifts = np.repeat(np.array(begins, np.int64), [len(some) for some in documents])
+    numbers = np.concatenate(documents) + shifts
+    lengths = parts.pending_lengths[numbers - parts.in_segments]
+    return numbers, postings.impact(np.concatenate(frequencies), lengths, parts.average_length)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from codebase_index import postings
 from codebase_index.documents import DEAD, Numbering, Runs
-from codebase_index.postings import Held, Inverted, Part
+from codebase_index.postings import Held, Inverted, Lookup, Part
 from codebase_index.stemming import stem
 from tests.terms import encode
 
 TERMS = st.text(st.characters(categories=["L", "N", "M"], include_characters="_"), min_size=1, max_size=64)
-FEW_TERMS = st.sampled_from(["self", "cart", "carts", "caching", "cache", "tax", "größe", "漢字", "x" * 64])
+FEW = ["self", "cart", "carts", "caching", "cache", "tax", "größe", "漢字", "x" * 64]
+FEW_TERMS = st.sampled_from(FEW)
 CHUNK = st.dictionaries(FEW_TERMS | TERMS, st.integers(1, 300), max_size=20)
 BATCH = st.lists(CHUNK, max_size=12)
 
@@ -53,6 +54,18 @@ def test_a_batch_is_read_as_it_was_written(batch: list[dict[str, int]]) -> None:
     assert as_dicts(part.postings, len(batch)) == capped(batch)
     assert part.lengths.tolist() == [sum(chunk.values()) for chunk in batch]
     assert (encoded.chunks, encoded.total_length) == (len(batch), sum(part.lengths.tolist()))
+
+
+@given(BATCH, TERMS)
+def test_a_dictionary_finds_what_a_bisection_finds(batch: list[dict[str, int]], other: str) -> None:
+    held = part_of(batch).postings
+    lookup = Lookup(held)
+    for term in {*held.terms, other, *FEW}:
+        places, weights = postings.find(held, term)
+        found = lookup.find(term)
+        assert (found is None) == (len(places) == 0)
+        if found is not None:
+            assert (found[0].tolist(), found[1].tolist()) == (places.tolist(), weights.tolist())
 
 
 @given(st.lists(BATCH, max_size=5))
