@@ -28,15 +28,15 @@ def requested(component: str) -> int:
 
 
 class Shares:
-    """Lends a control group to each pod that a benchmark stands in for."""
+    """Lends a control group to each pod that a benchmark stands in for; none where `root` is None."""
 
-    def __init__(self, root: Path, unified: bool) -> None:
+    def __init__(self, root: Path | None, unified: bool = False) -> None:
         self._root = root
         self._unified = unified
 
-    def group(self, component: str, number: int = 0) -> Path:
+    def _group(self, root: Path, component: str, number: int) -> Path:
         """Make the group of a component's pod, with the weight that its request makes, and return it."""
-        group = self._root / f"{component}-{number}"
+        group = root / f"{component}-{number}"
         group.mkdir(parents=True, exist_ok=True)
         shares = max(2, requested(component) * 1024 // 1000)  # as in the kubelet's MilliCPUToShares
         if self._unified:
@@ -47,39 +47,55 @@ class Shares:
 
     def command(self, component: str, number: int, command: Sequence[str]) -> list[str]:
         """Return the command that joins the group and then becomes this one."""
+        if self._root is None:
+            return list(command)
         join = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-        return ["sh", "-c", join, str(self.group(component, number)), *command]
+        return ["sh", "-c", join, str(self._group(self._root, component, number)), *command]
 
     def move_postgres(self, backend: int) -> None:
         """Move the server that this process belongs to; connections that are made later are in its group, too."""
+        if self._root is None:
+            return
+        members = self._group(self._root, "postgres", 0) / "cgroup.procs"
         postmaster = psutil.Process(backend).parent()
         assert postmaster is not None
         for process in (postmaster, *postmaster.children(recursive=True)):
             with contextlib.suppress(ProcessLookupError):
-                (self.group("postgres") / "cgroup.procs").write_text(str(process.pid))
+                members.write_text(str(process.pid))
 
 
 @contextlib.contextmanager
 def shares() -> Iterator[Shares]:
     """Lend groups until the block ends, by when their programs must have ended, too. Only root may make them."""
     root, unified = _hierarchy()
-    root.mkdir(exist_ok=True)
-    if unified:
-        (root.parent / "cgroup.subtree_control").write_text("+cpu")
-        (root / "cgroup.subtree_control").write_text("+cpu")
+    try:
+        if root is not None:
+            _make(root, unified)
+    except OSError as error:
+        print(f"no control groups ({error}): programs weigh by how many processes they have", flush=True)
+        root = None
     try:
         yield Shares(root, unified)
     finally:
-        _remove(root)
+        if root is not None:
+            _remove(root)
 
 
-def _hierarchy() -> tuple[Path, bool]:
+def _hierarchy() -> tuple[Path | None, bool]:
+    """Return where the groups of processors go, and whether they are of version 2."""
     for mount, unified in hierarchies():
-        if mount.name == "cpu" or "cpu" in mount.name.split(","):
+        if "cpu" in mount.name.split(","):
             return mount / _GROUP, False
         if unified and "cpu" in (mount / "cgroup.controllers").read_text().split():
             return mount / _GROUP, True
-    raise SystemExit("there are no control groups of processors here, which weigh the programs as a cluster does")
+    return None, False
+
+
+def _make(root: Path, unified: bool) -> None:
+    root.mkdir(exist_ok=True)
+    if unified:
+        for group in (root.parent, root):
+            (group / "cgroup.subtree_control").write_text("+cpu")
 
 
 def _remove(root: Path) -> None:

@@ -103,9 +103,6 @@ class Lookup:
         self._documents = held.documents
         self._weights = held.weights
 
-    def __len__(self) -> int:
-        return len(self._number)
-
     def find(self, term: str) -> tuple[Array, Array] | None:
         """Return the documents of a term, ascending, and its weights there; None where it does not occur."""
         if (number := self._number.get(term)) is None:
