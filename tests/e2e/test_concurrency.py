@@ -23,6 +23,7 @@ async def test_never_more_than_three_at_any_instant_and_each_in_its_turn(
     server_url: str, new_repository: Callable[[int], str]
 ) -> None:
     """Also those that come within one second, which is all that the creation times of Kubernetes tell."""
+    turns = [2, 3, 4, 5, 6, 7, 1]
     with pod_watch() as history:
         holders = hold_slots(*(new_repository(5) for _ in range(3)))
         async with connect(server_url) as tools:
@@ -30,13 +31,13 @@ async def test_never_more_than_three_at_any_instant_and_each_in_its_turn(
             for priority, repository in [(0, new_repository(5)) for _ in range(6)] + [(10, new_repository(5))]:
                 job = await tools.call("start_indexing_background", repo_path=repository, priority=priority)
                 waiting.append(job["job_id"])
-            await asyncio.sleep(3)  # the operator tells everyone's place in a cycle after the last one came
+            await asyncio.to_thread(wait_for, lambda: in_the_queue(waiting) == turns, "everyone's place is told")
             places = [await place_of(tools, job_id) for job_id in waiting]
             for holder in holders:
                 await tools.call("cancel_indexing_background", job_id=holder)
             ends = [await finished(tools, job_id, timeout=PATIENCE) for job_id in waiting]
         told = history()
-    assert places == [2, 3, 4, 5, 6, 7, 1]
+    assert places == turns
     assert [status["status"] for status in ends] == ["completed"] * 7
     assert told.most_jobs_at_once() == 3
     assert told.first_starts()[3:] == [waiting[6], *waiting[:6]]
@@ -114,6 +115,11 @@ async def test_the_quota_holds_a_job_back_with_the_reason(server_url: str, small
 
 
 # --- helpers ---------------------------------------------------------------------------------------
+
+
+def in_the_queue(job_ids: list[str]) -> list[int | None]:
+    """The places of jobs, as far as they are told."""
+    return [facts(job_id)["queue_position"] for job_id in job_ids]
 
 
 async def place_of(tools: Tools, job_id: str) -> int | None:
