@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-VALUES = Path(__file__).parents[1] / "charts" / "codebase-mcp" / "values.yaml"
+from bench import chart
 
 
 @contextlib.contextmanager
@@ -31,7 +29,7 @@ def postgres(data: Path | None = None) -> Iterator[str]:
 
 def _configure(server: Any) -> bool:
     """Write down the chart's settings; return whether a restart is due."""
-    settings = yaml.safe_load(VALUES.read_text())["postgres"]["settings"]
+    settings = chart.values("postgres")["settings"]
     for name, value in settings.items():
         if name != "wal_compression":  # the embedded server is built without lz4
             server.psql(f"ALTER SYSTEM SET {name} = '{value}'")

@@ -26,16 +26,14 @@ from typing import Any
 
 import aiohttp
 import psutil
-import yaml
 
+from bench import chart
 from bench.figures import merge
 from bench.postgres import postgres
 from bench.search_latency import NASTY, QUESTIONS, sentences, symbols
 from bench.shares import Shares, shares
 from bench.status_latency import call, start_server, start_worker, until_ready, weigh_postgres
 from codebase_index.store.database import Database
-
-CHART = Path(__file__).parents[1] / "charts" / "codebase-mcp"
 
 THINKS_SECONDS = 1.0
 """Of an agent between two questions, at the least."""
@@ -107,8 +105,7 @@ async def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 def shipped() -> int:
     """Return how many servers the chart has by default."""
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    return int(values["server"]["replicas"])
+    return int(chart.values("server")["replicas"])
 
 
 @contextlib.asynccontextmanager

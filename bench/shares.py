@@ -6,24 +6,22 @@ processes it has, and a search beside indexing would say more of that than of wh
 """
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import psutil
-import yaml
 
-from local_cluster.cgroups import hierarchies
-
-VALUES: Final = Path(__file__).parents[1] / "charts" / "codebase-mcp" / "values.yaml"
+from bench import chart
+from local_cluster import cgroups
+from local_cluster.errors import ClusterError
 
 _GROUP: Final = "codebase-mcp-bench"
 
 
 def requested(component: str) -> int:
     """Return the thousandths of a processor that a pod of a component requests by default."""
-    given = str(yaml.safe_load(VALUES.read_text())[component]["resources"]["requests"]["cpu"])
+    given = str(chart.values(component)["resources"]["requests"]["cpu"])
     return int(given[:-1]) if given.endswith("m") else int(1000 * float(given))
 
 
@@ -77,13 +75,14 @@ def shares() -> Iterator[Shares]:
     try:
         yield Shares(root, unified)
     finally:
-        if root is not None:
-            _remove(root)
+        # Who has been killed and is still in a group leaves it soon; the next run takes what is left of them.
+        with contextlib.suppress(ClusterError):
+            cgroups.remove(_GROUP)
 
 
 def _hierarchy() -> tuple[Path | None, bool]:
     """Return where the groups of processors go, and whether they are of version 2."""
-    for mount, unified in hierarchies():
+    for mount, unified in cgroups.hierarchies():
         if "cpu" in mount.name.split(","):
             return mount / _GROUP, False
         if unified and "cpu" in (mount / "cgroup.controllers").read_text().split():
@@ -96,16 +95,3 @@ def _make(root: Path, unified: bool) -> None:
     if unified:
         for group in (root.parent, root):
             (group / "cgroup.subtree_control").write_text("+cpu")
-
-
-def _remove(root: Path) -> None:
-    """Remove the groups. A process that has been killed leaves its group a moment later."""
-    until = time.monotonic() + 10
-    for group in [*root.iterdir(), root]:
-        while group.is_dir():
-            try:
-                group.rmdir()
-            except OSError:
-                if time.monotonic() > until:
-                    return
-                time.sleep(0.1)
