@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable
 from codebase_index.store.errors import StoreUnavailable
+from codebase_mcp import caller
 from codebase_mcp.cluster import ClusterUnavailable
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import Answer, job_uuid
@@ -69,9 +70,11 @@ class CheckedTool(Tool):
             milliseconds = round(1000 * (time.perf_counter() - started_at), 1)
             audit.info(
                 "tool call",
-                extra={"tool": self.name, "arguments": _digest(arguments), "outcome": outcome, "ms": milliseconds}
-                | (ids or _ids(arguments)),
-            )
+                extra={
+                    "tool": self.name, "caller": caller.current(), "arguments": _digest(arguments),
+                    "outcome": outcome, "ms": milliseconds,
+                } | (ids or _ids(arguments)),
+            )  # fmt: skip
 
     async def _answer(self, arguments: dict[str, Any]) -> Answer:
         try:

@@ -2,14 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from codebase_mcp.caller import Network, believed, calling
 from codebase_mcp.health import Health
 from codebase_mcp.settings import Settings
 
@@ -35,7 +37,25 @@ def build_app(server: MCPServer, health: Health, settings: Settings) -> Starlett
         ),
     )
     app.router.routes.extend(health.routes())
+    app.add_middleware(Callers, proxies=settings.trusted_proxies)
     return app
+
+
+class Callers:
+    """Tells whoever answers a request who makes it: `caller.current()`."""
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        peer, _ = scope.get("client") or (None, None)
+        forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        with calling(believed(peer, forwarded, self._proxies)):
+            await self._app(scope, receive, send)
 
 
 async def serve_http(app: Starlette, settings: Settings) -> None:
@@ -47,6 +67,7 @@ async def serve_http(app: Starlette, settings: Settings) -> None:
         log_config=None,  # ours stands
         access_log=False,  # the audit log says more
         server_header=False,
+        proxy_headers=False,  # `Callers` knows whom to believe
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -5,8 +5,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from codebase_index.source import SourcePolicy
+from codebase_mcp.caller import Network
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -42,6 +44,9 @@ class Settings:
     """Address to listen on for --http: all of a pod's, elsewhere loopback, since the server does not ask who
     calls. In a cluster, a NetworkPolicy says who may."""
 
+    trusted_proxies: tuple[Network, ...]
+    """Networks of the proxies whose X-Forwarded-For is believed. From all others it is what the client likes."""
+
     log_level: str
 
     @classmethod
@@ -54,6 +59,7 @@ class Settings:
             allowed_hosts=_hosts(env),
             port=_port(env),
             bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
+            trusted_proxies=_networks(env, "CODEBASE_TRUSTED_PROXIES"),
             log_level=_log_level(env),
         )
 
@@ -107,6 +113,16 @@ def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
                 "codebase-mcp.default.svc,localhost:8080"
             )
     return hosts
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    texts = [text.strip() for text in env.get(name, "").split(",") if text.strip()]
+    try:
+        return tuple(ip_network(text) for text in texts)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} is wrong: {error}; give addresses or networks such as 10.0.0.7,10.1.0.0/16,fd00::/8"
+        ) from error
 
 
 def _port(env: Mapping[str, str]) -> int:

@@ -42,6 +42,8 @@ def test_an_allowed_host_is_allowed_with_any_port_unless_it_names_one() -> None:
         ({"CODEBASE_PORT": "http"}, "CODEBASE_PORT is 'http'"),
         ({"CODEBASE_NAMESPACE": "My_Space"}, "CODEBASE_NAMESPACE is 'My_Space'"),
         ({"CODEBASE_ALLOWED_HOSTS": "https://x"}, "CODEBASE_ALLOWED_HOSTS holds 'https://x'"),
+        ({"CODEBASE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CODEBASE_TRUSTED_PROXIES is wrong: 10.0.0.1/8"),
+        ({"CODEBASE_TRUSTED_PROXIES": "proxy.example.org"}, "CODEBASE_TRUSTED_PROXIES is wrong"),
         ({"CODEBASE_LOG_LEVEL": "LOUD"}, "CODEBASE_LOG_LEVEL is 'LOUD'"),
     ],
 )
