@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from codebase_index.store.errors import StoreUnavailable, translated
-from codebase_index.store.migrate import migrate
+from codebase_index.store.errors import translated
+from codebase_index.store.migrate import migrate, require_schema
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
 # apart. The same limits on both ends: the server's settings free the locks of a vanished node.
@@ -60,7 +60,7 @@ class Database:
                 "plan_cache_mode": "force_custom_plan" if plans_anew else "auto",
                 **_SERVER_SETTINGS,
             },
-            init=_register_types,
+            init=_prepare,
             reset=_keep,
         )
         await pool
@@ -89,7 +89,7 @@ class Database:
             yield connection
 
     async def migrate(self) -> list[str]:
-        """Bring the schema up to date. Return the names of the migrations applied."""
+        """Bring the schema up to date. Return the names of the migrations applied. Raises SchemaMismatch."""
         with translated():
             # Not from the pool: its connections need the vector type, which the first migration makes.
             connection = await asyncpg.connect(*self.pool._connect_args, **_migration_arguments(self.pool))
@@ -117,10 +117,6 @@ async def _keep(_: asyncpg.Connection) -> None:
     """
 
 
-async def _register_types(connection: asyncpg.Connection) -> None:
-    try:
-        await register_vector(connection)
-    except ValueError as error:  # asyncpg's answer for a type that does not exist
-        raise StoreUnavailable(
-            "the database has no schema yet; the operator makes it when it starts, so look at the operator's log"
-        ) from error
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await require_schema(connection)
+    await register_vector(connection)

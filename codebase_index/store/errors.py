@@ -15,6 +15,10 @@ class StoreUnavailable(StoreError):
     """The database does not answer: nothing was changed, or the change is unknown. Try again."""
 
 
+class SchemaMismatch(StoreError):
+    """The database's schema is not one that this program can use or upgrade. The message says what to do."""
+
+
 class InsufficientStorage(StoreError):
     """The database's disk is full. Make room (a larger volume, or delete an index), then index again."""
 
