@@ -4,7 +4,6 @@ import errno
 import hashlib
 import logging
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFi
 from codebase_index.term_table import TermTable
 from codebase_index.vocabulary import Numbered, Vocabulary
 from codebase_indexer import notebook
+from codebase_indexer.beneath import LeadsOut, NotRegular, Tree
 from codebase_indexer.chunker import Piece, chunk
 from codebase_indexer.languages import Language, detect, is_large_data
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
@@ -36,15 +36,21 @@ class Processor:
         self._vocabulary = embedder.vocabulary if embedder else Vocabulary()
         self._terms = TermTable(self._vocabulary)
 
-    def process(self, folder: Path, items: Sequence[Item], known: Mapping[str, KnownFile]) -> Processed:
+    def process(
+        self, folder: Path, items: Sequence[Item], known: Mapping[str, KnownFile], boundary: Path | None = None
+    ) -> Processed:
         """Return what to write for each file, in order. One equal to that in `known` is only read and hashed.
 
-        No file raises.
+        Nothing is opened that does not lie beneath the folder, by a path without links from `boundary` on, by
+        default the folder itself. No file raises.
         """
         self._vocabulary.make_room()
-        results: list[FileResult] = [
-            _process_one(folder, item, known.get(item.path), self._fingerprint) for item in items
-        ]
+        results: list[FileResult]
+        try:
+            with Tree(folder, boundary) as tree:
+                results = [_process_one(tree, item, known.get(item.path), self._fingerprint) for item in items]
+        except OSError as error:
+            results = [Skipped(item.seq, _reason(error)) for item in items]
         numbered = self._vocabulary.number(documents(results))
         if self._embedder and numbered.texts:
             results = with_vectors(results, self._embedder.embed_numbered(numbered))
@@ -62,9 +68,9 @@ def blob_id(data: bytes) -> bytes:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
 
 
-def _process_one(folder: Path, item: Item, known: KnownFile | None, fingerprint: str) -> FileResult:
+def _process_one(tree: Tree, item: Item, known: KnownFile | None, fingerprint: str) -> FileResult:
     try:
-        data = _read(folder / item.path)
+        data = _read(tree, os.fsencode(item.path))
         if isinstance(data, Skip):
             return Skipped(item.seq, data)
         language = detect(item.path, data[:256])
@@ -104,28 +110,20 @@ def _row(piece: Piece) -> Chunk:
     )  # fmt: skip
 
 
-def _read(path: Path) -> bytes | Skip:
+def _read(tree: Tree, path: bytes) -> bytes | Skip:
     """Read a file that may have changed since the scan, into anything."""
     try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return tree.read(path, MAX_FILE_BYTES + 1)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            return Skip.SYMLINK
-        return Skip.VANISHED if error.errno in (errno.ENOENT, errno.ENOTDIR) else Skip.UNREADABLE
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return Skip.NOT_REGULAR
-        return _read_at_most(descriptor, MAX_FILE_BYTES + 1)
-    except OSError:
-        return Skip.UNREADABLE
-    finally:
-        os.close(descriptor)
+        return _reason(error)
 
 
-def _read_at_most(descriptor: int, limit: int) -> bytes:
-    parts = []
-    while limit and (part := os.read(descriptor, limit)):
-        parts.append(part)
-        limit -= len(part)
-    return b"".join(parts)
+def _reason(error: OSError) -> Skip:
+    """Say why a file could not be opened."""
+    if isinstance(error, LeadsOut):
+        return Skip.LEADS_OUT
+    if isinstance(error, NotRegular):
+        return Skip.NOT_REGULAR
+    if error.errno == errno.ELOOP:
+        return Skip.SYMLINK
+    return Skip.VANISHED if error.errno in (errno.ENOENT, errno.ENOTDIR) else Skip.UNREADABLE

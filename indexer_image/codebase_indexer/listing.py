@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codebase_indexer import git
+from codebase_indexer.beneath import leads_out
 from codebase_indexer.vouching import INDEX_FORMAT, Vouched, parse
 
 MCPIGNORE = ".mcpignore"
@@ -33,11 +34,13 @@ class Listing:
     """What git lists, relative to the folder.
 
     `paths` are sorted; nested repositories end with a slash. `unreadable` are directories that it could not enter.
+    `leading_out` is what names no file of the folder, as an index that was made by hand can.
     `vouched` is what its index holds of files whose bytes are those of their blob, if they are unmodified.
     """
 
     paths: list[bytes]
     unreadable: list[str]
+    leading_out: list[bytes] = field(default_factory=list)
     vouched: Mapping[bytes, Vouched] = field(default_factory=dict)
 
 
@@ -156,11 +159,16 @@ def _list_others(folder: Path, place: _Scratch, tracked: dict[bytes, Vouched | N
     """Add the untracked files that are not ignored."""
     output = place.run(folder, "ls-files", "-z", "--others", "--exclude-standard")
     unreadable = re.findall(r"^warning: could not open directory '(.*)/': ", output.warnings, re.MULTILINE)
-    paths = sorted({*tracked, *filter(None, output.data.split(b"\0"))})
+    listed = sorted({*tracked, *filter(None, output.data.split(b"\0"))})
+    paths: list[bytes] = []
+    leading_out: list[bytes] = []
+    for path in listed:
+        # Of a nested repository git lists the folder, with a slash at its end.
+        (leading_out if leads_out(path.removesuffix(b"/")) else paths).append(path)
     vouched = {path: entry for path, entry in tracked.items() if entry}
     for path in _converted(folder, place, paths):
         vouched.pop(path, None)
-    return Listing(paths, unreadable, vouched)
+    return Listing(paths, unreadable, leading_out, vouched)
 
 
 _CONVERTING = ("filter", "working-tree-encoding")

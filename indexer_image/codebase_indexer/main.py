@@ -183,7 +183,8 @@ class Attempt:
         pool = Pool(self.settings.workers, writer.fingerprint, model)
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
-            pod=self.settings.pod, folder=checkout.folder, pool=pool, board=self.board, slow=slow,
+            pod=self.settings.pod, folder=checkout.folder, boundary=checkout.boundary, pool=pool,
+            board=self.board, slow=slow,
             force=spec.force_reindex, helpers=self.helpers if self.settings.leads else None,
         )  # fmt: skip
         try:

@@ -79,6 +79,7 @@ class Pipeline:
     writer: Writer
     pod: str
     folder: Path
+    boundary: Path
     pool: Pool
     board: Board
     slow: SlowEmbedding | None
@@ -126,7 +127,7 @@ class Pipeline:
 
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
-        processed = await self.pool.process(Batch(self.folder, items, known))
+        processed = await self.pool.process(Batch(self.folder, items, known, self.boundary))
         counts = Counts()
         if self.slow is not None:
             results, counts = await self.slow.embed(processed.results)

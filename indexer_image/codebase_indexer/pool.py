@@ -10,7 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -38,6 +38,8 @@ class Batch:
     folder: Path
     items: Sequence[Item]
     known: Mapping[str, KnownFile]
+    boundary: Path | None = None
+    """Below which no link is followed, by default `folder` itself."""
 
 
 class WorkerDied(Exception):
@@ -82,7 +84,7 @@ class Pool:
 
     async def _run_alone(self, batch: Batch, item: Item) -> Processed:
         try:
-            return await self._run(Batch(batch.folder, [item], batch.known))
+            return await self._run(replace(batch, items=[item]))
         except WorkerDied as death:
             log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
             return Processed([Skipped(item.seq, Skip.CRASHED)])

@@ -6,14 +6,18 @@ entered: each is listed as skipped. Files that git vouches for (vouching.py) get
 to read them to know that they are unchanged. docs/what-is-indexed.md has the rules.
 """
 
+import errno
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from codebase_index.store.work import Entry
 from codebase_indexer import git
+from codebase_indexer.beneath import Tree
 from codebase_indexer.listing import Listing, find_repository, list_files, take_away
 from codebase_indexer.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 
@@ -46,27 +50,38 @@ def scan(
             listing = list_files(folder, find_repository(folder, boundary), Path(scratch))
             paths = take_away(folder, listing.paths, include, exclude, Path(scratch))
     except (git.GitFailed, OSError) as error:
-        raise ScanFailed(
-            f"the files of {folder} could not be listed: {error}; check that it is readable and, "
-            "if it is a git repository, that `git status` works in it"
-        ) from error
+        raise ScanFailed(f"the files of {folder} could not be listed: {error}; {_ADVICE}") from error
     entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
-    judge = _Judge(folder, listing)
-    for number, path in enumerate(paths):
-        if number % REPORT_EVERY == 0:
-            report(number, len(paths))
-        entries.append(judge.entry(path))
+    entries += (Entry(_shown(path), 0, Skip.LEADS_OUT) for path in listing.leading_out)
+    try:
+        with Tree(folder, boundary) as tree, _Judge(tree, listing) as judge:
+            for number, path in enumerate(paths):
+                if number % REPORT_EVERY == 0:
+                    report(number, len(paths))
+                entries.append(judge.entry(path))
+    except OSError as error:
+        raise ScanFailed(f"the folder {folder} could not be opened: {error.strerror}; {_ADVICE}") from error
     report(len(paths), len(paths))
     return entries
+
+
+_ADVICE = "check that it is readable and, if it is a git repository, that `git status` works in it"
+
+
+def _shown(path: bytes) -> str:
+    """Return a path that no file has, as it is told."""
+    return path.decode(errors="backslashreplace").replace("\0", "\\0")[:MAX_PATH_BYTES]
 
 
 class _Judge:
     """Looks at each listed path on disk."""
 
-    def __init__(self, folder: Path, listing: Listing) -> None:
-        self._folder = os.fsencode(folder) + b"/"
+    def __init__(self, tree: Tree, listing: Listing) -> None:
+        self._tree = tree
         self._vouched = listing.vouched
-        self._plain: dict[bytes, bool] = {}
+        # Paths come in order, so one directory is held open at a time; or the error that it met.
+        self._within: bytes | None = None
+        self._directory: int | OSError = OSError()
 
     def entry(self, raw: bytes) -> Entry:
         """Return the entry of a listed path."""
@@ -77,35 +92,43 @@ class _Judge:
             return Entry(name.decode(errors="backslashreplace"), 0, Skip.BAD_PATH)
         if len(name) > MAX_PATH_BYTES:
             return Entry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
-        if not self._is_plain(name.rpartition(b"/")[0]):
-            return Entry(path, 0, Skip.BEHIND_SYMLINK)
         try:
-            found = os.lstat(self._folder + name)
+            found = self._look(name)
         except PermissionError:
             return Entry(path, 0, Skip.UNREADABLE)
-        except OSError:
-            return Entry(path, 0, Skip.VANISHED)
+        except OSError as error:
+            return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.VANISHED)
         if reason := _by_mode(found.st_mode) or by_name(path) or by_size(found.st_size):
             return Entry(path, found.st_size, reason)
         vouched = self._vouched.get(name)
         return Entry(path, found.st_size, blob=vouched.blob_of(found) if vouched else None)
 
-    def _is_plain(self, directory: bytes) -> bool:
-        """Say whether no part of a directory's path is a symbolic link, which may lead anywhere."""
-        if not directory:
-            return True
-        known = self._plain.get(directory)
-        if known is None:
-            known = self._is_plain(directory.rpartition(b"/")[0]) and not _is_link(self._folder + directory)
-            self._plain[directory] = known
-        return known
+    def _look(self, path: bytes) -> os.stat_result:
+        """Return what is known of a file, through its own directory, which no link may lead to."""
+        directory, _, name = path.rpartition(b"/")
+        if directory != self._within:
+            self._leave()
+            self._within = directory
+            try:
+                self._directory = self._tree.directory(directory)
+            except OSError as error:
+                self._directory = error
+        if isinstance(self._directory, OSError):
+            raise self._directory
+        return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
 
+    def _leave(self) -> None:
+        if isinstance(self._directory, int):
+            os.close(self._directory)
+        self._directory = OSError()
 
-def _is_link(path: bytes) -> bool:
-    try:
-        return stat.S_ISLNK(os.lstat(path).st_mode)
-    except OSError:
-        return False  # what is below it will be found missing or unreadable
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
 
 
 def _by_mode(mode: int) -> Skip | None:

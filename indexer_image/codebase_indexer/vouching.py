@@ -14,7 +14,7 @@ INDEX_FORMAT = ("-z", "--cached", "--stage", "--debug")
 """Arguments that make `git ls-files` print an index with its stat data, whatever its version and form."""
 
 _ENTRY = re.compile(
-    rb"(\d+) ([0-9a-f]+) (\d)\t([^\0]+)\0"
+    rb"(\d+) ([0-9a-f]+) (\d)\t([^\0]*)\0"
     rb"  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n  dev: \d+\tino: (\d+)\n  uid: \d+\tgid: \d+\n"
     rb"  size: (\d+)\tflags: ([0-9a-f]+)\n"
 )

@@ -26,6 +26,6 @@ def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | No
         pipe.send(READY)
         while True:
             batch: Batch = pipe.recv()
-            processed = processor.process(batch.folder, batch.items, batch.known)
+            processed = processor.process(batch.folder, batch.items, batch.known, batch.boundary)
             # Not without vectors: they are made elsewhere, from the texts.
             pipe.send(pack(processed, centre) if embedder else processed)

@@ -1,0 +1,82 @@
+"""Real workers on repositories made to deceive them: nothing foreign reaches the index."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from codebase_index.job import ExitCode, JobState
+from codebase_index.resource import IndexingJob
+from codebase_indexer.skipping import Skip
+from tests.fixtures.crafted_index import entry, write_index
+from tests.store.bench import Bench, make_tree
+
+SECRET = "outside_secret = 'never to be found'\n"
+
+
+@pytest.fixture
+def evil(bench: Bench) -> Path:
+    """A repository, with secrets beside it: in another repository of the root, and outside of the root."""
+    for folder in (bench.root / "other", bench.root.parent / "outside"):
+        folder.mkdir()
+        (folder / "secret.py").write_text(SECRET)
+    folder = bench.root / "evil"
+    make_tree(folder, 30)
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    return folder
+
+
+async def all_that_is_found(bench: Bench) -> str:
+    return "".join(row["text"] for row in await bench.fetch("SELECT text FROM chunks"))
+
+
+async def reasons(bench: Bench, job: IndexingJob) -> dict[str, str]:
+    skipped = await bench.fetch(
+        "SELECT path, skip_reason FROM work WHERE job_id = $1 AND skip_reason IS NOT NULL", UUID(job.metadata.uid)
+    )
+    return {row["path"]: row["skip_reason"] for row in skipped}
+
+
+async def test_an_index_made_by_hand_leads_to_no_file_outside(bench: Bench, evil: Path) -> None:
+    outside = bench.root.parent / "outside" / "secret.py"
+    ways = ["../other/secret.py", "../../outside/secret.py", str(outside), "package_1/../../other/secret.py"]
+    decoy = Path(f"{evil}{outside}")  # for a scan that joins what a worker does not
+    decoy.parent.mkdir(parents=True)
+    decoy.write_text("decoy = 1\n")
+    (evil / "link").symlink_to("../other")
+    paths = sorted([*ways, "link/secret.py", "package_1/module_1.py", ".git/config"])
+    write_index(evil, [entry(path.encode()) for path in paths])
+    job = await bench.job("evil")
+    code, row = await bench.run(job)
+    assert (code, row.state, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, 31)
+    assert await reasons(bench, job) == {
+        **dict.fromkeys([*ways, ".git/config"], Skip.LEADS_OUT),
+        "link": Skip.SYMLINK,
+        "link/secret.py": Skip.BEHIND_SYMLINK,
+    }
+    assert SECRET not in await all_that_is_found(bench)
+
+
+async def test_a_folder_that_became_a_link_after_the_scan_is_not_entered(bench: Bench, evil: Path) -> None:
+    """The list is frozen, its worker dies, and the folder is another when the next one starts."""
+    other = evil.parent / "other"
+    for number in range(30):
+        file = other / f"package_{number % 17}" / f"module_{number}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(SECRET)
+    job = await bench.job("evil")
+    process = await bench.start(job)
+    await bench.until(job, lambda row: row.files_total is not None)
+    process.kill()
+    await process.wait()
+    before = {row["path"] for row in await bench.fetch("SELECT path FROM files")}
+    shutil.move(evil / "package_3", evil.parent / "away")
+    (evil / "package_3").symlink_to("../other/package_3")
+    await bench.run(job, attempt=2)
+    assert SECRET not in await all_that_is_found(bench)
+    behind = {f"package_3/module_{number}.py" for number in (3, 20)} - before
+    assert {path for path, reason in (await reasons(bench, job)).items() if reason == Skip.SYMLINK} >= behind
+    assert os.path.islink(evil / "package_3")
