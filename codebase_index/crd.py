@@ -54,6 +54,10 @@ _SPEC_RULES: Final = (
         "rule": "has(self.ref) == has(oldSelf.ref) && (!has(self.ref) || self.ref == oldSelf.ref)",
         "message": "ref is immutable; create another job",
     },
+    {
+        "rule": "!has(self.ref) || (!self.ref.endsWith('.lock') && !self.ref.contains('.lock/'))",
+        "message": "ref must not end with .lock, nor may a part of it: git knows no such ref",
+    },
 )
 _ROOT_RULES: Final = (
     {

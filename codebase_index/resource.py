@@ -7,14 +7,29 @@ written by the operator alone. The facts of the work are in Postgres.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from codebase_index.job import target_of
+from codebase_index.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
 
+# Of the status, which the operator alone writes. No shapes: a mirror that an older one wrote must be readable.
 LongText = Annotated[str, Field(max_length=4096)]
 ShortText = Annotated[str, Field(max_length=253)]
-Glob = Annotated[str, Field(min_length=1, max_length=256)]
+
+# Of the spec, which anybody may write.
+Name = Annotated[str, Field(max_length=253), LINE]
+Glob = Annotated[str, Field(min_length=1, max_length=256), LINE]
+
+
+def _no_lock(ref: str) -> str:
+    # git keeps locks beside refs. RE2 cannot say it, so the CRD has a rule of its own (crd.py).
+    if ref.endswith(".lock") or ".lock/" in ref:
+        raise ValueError("must not end with .lock, nor may a part of it: git knows no such ref")
+    return ref
+
+
+Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_no_lock)]
 
 
 class _Model(BaseModel):
@@ -30,13 +45,13 @@ class _Model(BaseModel):
 class SecretRef(_Model):
     """A Secret of the job's namespace with `username` and `password`, or `ssh-privatekey`."""
 
-    name: ShortText = Field(min_length=1)
+    name: Annotated[str, Field(min_length=1, max_length=253), SECRET_NAME]
 
 
 class GitSource(_Model):
     """A repository to clone."""
 
-    url: str = Field(min_length=1, max_length=2048, pattern=r"^(https|ssh)://[^\s]+$")
+    url: Annotated[str, Field(min_length=1, max_length=2048), GIT_URL]
     """An https or ssh URL of an allowed host, without credentials."""
     secret_ref: SecretRef | None = None
     """Credentials for a private repository."""
@@ -45,10 +60,16 @@ class GitSource(_Model):
 class Source(_Model):
     """Where the code is: exactly one of a path under a repository root, and a git URL."""
 
-    path: str | None = Field(default=None, min_length=1, max_length=4096, pattern=r"^/")
+    path: Annotated[str, Field(min_length=1, max_length=4096), PATH] | None = None
     """Absolute path of the repository, under one of the configured roots."""
     git: GitSource | None = None
     """A repository to clone instead."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Source":
+        if (self.path is None) == (self.git is None):
+            raise ValueError("must be exactly one of path and git")
+        return self
 
     def __str__(self) -> str:
         return self.path or (self.git.url if self.git else "")
@@ -59,16 +80,16 @@ class EmbeddingSpec(_Model):
 
     provider: Literal["static", "sentence-transformers", "ollama", "openai"] = "static"
     """static and sentence-transformers run inside the indexer; the others are services."""
-    model: ShortText | None = None
+    model: Annotated[str, Field(min_length=1, max_length=253), MODEL] | None = None
     """The provider's name of the model; absent: its default."""
 
 
 class Resources(_Model):
     """Limits for the indexer pod, as Kubernetes quantities. Absent: the operator's defaults."""
 
-    cpu: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?m?$")
+    cpu: Annotated[str, Field(max_length=16), CPU] | None = None
     """Cores, such as 2 or 1500m: one process for each."""
-    memory: str | None = Field(default=None, max_length=16, pattern=r"^[0-9]+(Mi|Gi)$")
+    memory: Annotated[str, Field(max_length=16), MEMORY] | None = None
     """Memory, such as 4Gi: up to 300 MB for each process, and 250 MB."""
 
 
@@ -77,9 +98,9 @@ class IndexingJobSpec(_Model):
 
     source: Source
     """Where the code is. Immutable."""
-    ref: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@+-]*$")
+    ref: Ref | None = None
     """Branch, tag or commit; absent: what the path holds, or the default branch. Immutable."""
-    name: ShortText | None = None
+    name: Name | None = None
     """A name for people and for searches."""
     force_reindex: bool = False
     """Index unchanged files again too."""
@@ -196,3 +217,11 @@ class IndexingJob(BaseModel):
     def parse(cls, body: dict[str, Any]) -> "IndexingJob":
         """Read a body from the API. Raises pydantic.ValidationError for one that the CRD should refuse."""
         return cls.model_validate(body)
+
+
+def problem_of(error: ValidationError) -> str:
+    """Say in a sentence what is wrong with a spec. The value itself is not repeated: it may hold anything."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(["spec", *(str(part) for part in first["loc"])])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where} {first['msg'].removeprefix('Value error, ')}{more}"

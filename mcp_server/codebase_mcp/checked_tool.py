@@ -104,9 +104,14 @@ class CheckedTool(Tool):
         for problem in error.errors(include_url=False, include_input=False)[:_SHOWN_PROBLEMS]:
             name = ".".join(str(part) for part in problem["loc"])[:80]
             unknown = problem["type"] == "extra_forbidden"
-            problems.append(f"unknown argument {name!r}" if unknown else f"{name}: {problem['msg']}")
+            problems.append(f"unknown argument {name!r}" if unknown else f"{name}: {_said(problem['msg'])}")
         known = ", ".join(self.fn_metadata.arg_model.model_fields)
         return f"validation: {'; '.join(problems)}; {self.name} takes {known}; correct the call and repeat it"
+
+
+def _said(message: str) -> str:
+    """Return what a validator of ours said, without pydantic's preamble."""
+    return message.removeprefix("Value error, ")
 
 
 def _digest(arguments: dict[str, Any]) -> str:

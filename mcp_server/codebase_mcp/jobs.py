@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from codebase_index.job import FINAL, JobState, job_name, run_of
-from codebase_index.resource import GitSource, IndexingJob, IndexingJobSpec, Source
+from codebase_index.resource import GitSource, IndexingJob, IndexingJobSpec, Source, problem_of
 from codebase_index.source import SourcePolicy, SourceRefused
 from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
 from codebase_index.store.jobs import Jobs
@@ -95,10 +97,13 @@ class JobService:
     async def start(self, request: StartRequest) -> Started:
         """Return the active job for this source and ref, or create one."""
         source = await self._allowed(request.repo_path)
-        spec = IndexingJobSpec(
-            source=source, ref=request.ref, name=request.name, force_reindex=request.force_reindex,
-            priority=request.priority,
-        )  # fmt: skip
+        try:
+            spec = IndexingJobSpec(
+                source=source, ref=request.ref, name=request.name, force_reindex=request.force_reindex,
+                priority=request.priority,
+            )  # fmt: skip
+        except ValidationError as error:
+            raise _invalid(error) from error
         return await self._to_its_end(self._find_or_create(spec))
 
     async def _allowed(self, repo_path: str) -> Source:
@@ -110,6 +115,8 @@ class JobService:
             return Source(path=self._policy.normalise_path(repo_path))
         except SourceRefused as error:
             raise UserError(f"validation: {error}") from error
+        except ValidationError as error:
+            raise _invalid(error) from error
 
     async def _find_or_create(self, spec: IndexingJobSpec) -> Started:
         run = 0
@@ -272,6 +279,10 @@ class JobService:
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return task
+
+
+def _invalid(error: ValidationError) -> UserError:
+    return UserError(f"validation: {problem_of(error).removeprefix('spec.')}")
 
 
 def _is_active(job: IndexingJob, row: JobRow | None) -> bool:

@@ -8,6 +8,7 @@ from mcp_types import ToolAnnotations
 from pydantic import AwareDatetime, Field
 
 from codebase_index.job import JobState
+from codebase_index.resource import Ref
 from codebase_mcp.checked_tool import CheckedTool
 from codebase_mcp.cursor import MAX_LENGTH
 from codebase_mcp.jobs import JobService, ListRequest, StartRequest
@@ -56,10 +57,9 @@ class Tools:
         ],
         name: Annotated[Text | None, Field(description="A short name to find it by; default: none")] = None,
         ref: Annotated[
-            str | None,
+            Ref | None,
             Field(
-                min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@+-]*$",
-                description="Branch, tag or commit to index; default: what is checked out, or the default branch",
+                description="Branch, tag or commit to index; default: what is checked out, or the default branch"
             ),
         ] = None,
         force_reindex: Annotated[bool, Field(description="Index unchanged files again, too")] = False,

@@ -10,7 +10,14 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_HELPER, LABEL_JOB_ID, JobState, pod_name
-from codebase_index.resource import Condition, IndexingJob, IndexingJobSpec, IndexingJobStatus, Metadata
+from codebase_index.resource import (
+    Condition,
+    IndexingJob,
+    IndexingJobSpec,
+    IndexingJobStatus,
+    Metadata,
+    problem_of,
+)
 from codebase_index.store.rows import JobRow
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
@@ -41,12 +48,8 @@ class Job:
         spec, problem = None, ""
         try:
             spec = IndexingJobSpec.model_validate(body.get("spec") or {})
-            if (spec.source.path is None) == (spec.source.git is None):
-                spec, problem = None, "spec.source: give exactly one of path and git"
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            problem = f"spec.{where}: {first['msg']} (and {error.error_count() - 1} more)"
+            problem = problem_of(error)
         return cls(
             id=UUID(meta.uid), name=meta.name, namespace=meta.namespace, created=meta.creation_timestamp,
             generation=meta.generation, version=meta.resource_version,
