@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
 from codebase_index.store.removal import Overview, Removal
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(asked))
-    except (Refused, StoreError) as error:
+    except (Refused, NoAddress, StoreError) as error:
         print(f"codebase-index: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="codebase-index", description="Shows and removes indexes. The database is CODEBASE_DATABASE_URL's."
+        prog="codebase-index",
+        description=f"Shows and removes indexes. The database's address is in {FILE_VARIABLE} or {VARIABLE}.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every index, what it holds, and its newest job")

@@ -1,14 +1,16 @@
 """The connection pool: types, timeouts and keepalives in one place."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from codebase_index.store.errors import translated
+from codebase_index.store.address import Address, address_of, fixed
+from codebase_index.store.boundary import translated
+from codebase_index.store.errors import StoreReadOnly
 from codebase_index.store.migrate import migrate, require_schema
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
@@ -35,21 +37,28 @@ class Database:
     """A pool of connections to one Postgres. Opened lazily: a database that is away is no start-up error."""
 
     pool: asyncpg.Pool
+    address: Address
 
     @classmethod
     async def open(
-        cls, dsn: str | None = None, *, name: str, size: int = 4, timeout: float = 10.0, plans_anew: bool = True
-    ) -> "Database":
+        cls, dsn: str | Address | None = None, *, name: str, size: int = 4, timeout: float = 10.0,
+        plans_anew: bool = True,
+    ) -> "Database":  # fmt: skip
         """Make a pool of at most `size` connections; none is opened before it is needed.
 
-        `dsn` defaults to CODEBASE_DATABASE_URL. `timeout` bounds each statement, in seconds, and connecting,
-        which has _CONNECT_SECONDS at most.
+        `dsn` is an address, or how to find it for each new connection; it defaults to what the environment says.
+        `timeout` bounds each statement, in seconds, and connecting, which has _CONNECT_SECONDS at most.
         `plans_anew`: a generic plan knows nothing of how large the asked-for index is: a search by one read the
         vectors of every index (0.9 s) where this one's would do (0.04 s). An indexer, which looks up keys all the
         time, does without and saves a tenth of what Postgres does for it.
         """
+        address = fixed(dsn) if isinstance(dsn, str) else dsn or address_of()
+
+        async def connect(_: None, **arguments: Any) -> asyncpg.Connection:
+            return await asyncpg.connect(address(), **arguments)
+
         pool = asyncpg.create_pool(
-            dsn or os.environ["CODEBASE_DATABASE_URL"],
+            connect=connect,
             min_size=0,
             max_size=size,
             timeout=min(timeout, _CONNECT_SECONDS),
@@ -64,14 +73,23 @@ class Database:
             reset=_keep,
         )
         await pool
-        return cls(pool)
+        return cls(pool, address)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection; driver errors leave as errors of the store."""
-        with translated():
-            async with self.pool.acquire() as connection:
+        with translated(connecting=True):
+            connection = await self.pool.acquire()
+        try:
+            with translated():
                 yield connection
+        except StoreReadOnly:
+            # A demoted primary keeps its connections: only a new one finds the primary of now.
+            await self.pool.expire_connections()
+            raise
+        finally:
+            with translated():
+                await self.pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -92,7 +110,7 @@ class Database:
         """Bring the schema up to date. Return the names of the migrations applied. Raises SchemaMismatch."""
         with translated():
             # Not from the pool: its connections need the vector type, which the first migration makes.
-            connection = await asyncpg.connect(*self.pool._connect_args, **_migration_arguments(self.pool))
+            connection = await asyncpg.connect(self.address(), **_migration_arguments(self.pool))
             try:
                 return await migrate(connection)
             finally:

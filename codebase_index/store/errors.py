@@ -1,26 +1,79 @@
-"""The store's errors: the only ones that leave it. Driver errors are translated in `translated`."""
+"""The store's errors: the only ones that leave it. `boundary` makes them of the driver's.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+Five kinds, by what the caller does next:
+
+    StoreUnavailable         away: wait, and do meanwhile what can be done without it
+    ├─ StoreMisconfigured    it answers and refuses: wait, and say what a person has to mend
+    │  ├─ StoreReadOnly      the same, for a primary that was demoted: connect anew, the address may name another
+    │  └─ SchemaMismatch     the same, for a schema of another program or version
+    └─ TransactionAborted    it lost against other transactions, or ran out of its time: the same again may succeed
+       ├─ RowLocked
+       └─ StatementTimeout   again and again, it is no outage: the statement is too large
+    InsufficientStorage      out of room: stop; what is committed is kept
+    StatementRefused         a bug of ours: the same again will fail again
+
+The others, such as FenceLost, are answers of the store itself.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
 from uuid import UUID
-
-import asyncpg
 
 
 class StoreError(Exception):
     """Base of all errors of the store."""
 
+    state: ClassVar[str] = "error"
+    """The database's state in one word, for health answers and metrics."""
+
 
 class StoreUnavailable(StoreError):
-    """The database does not answer: nothing was changed, or the change is unknown. Try again."""
+    """The database cannot be used now: nothing was changed, or the change is unknown. Try again."""
+
+    state = "away"
 
 
-class SchemaMismatch(StoreError):
+class StoreMisconfigured(StoreUnavailable):
+    """The database answers, and refuses this program until a person has mended what the message names.
+
+    Trying again goes on, since nobody tells when it is mended; a restart would not help.
+    """
+
+    state = "misconfigured"
+
+
+class StoreReadOnly(StoreMisconfigured):
+    """The database takes no writes: a demoted primary, a replica, or a role that is set so."""
+
+    state = "read-only"
+
+
+class SchemaMismatch(StoreMisconfigured):
     """The database's schema is not one that this program can use or upgrade. The message says what to do."""
+
+
+class TransactionAborted(StoreUnavailable):
+    """Postgres rolled the transaction back for the sake of others: nothing was changed. Try again."""
+
+    state = "busy"
+
+
+class RowLocked(TransactionAborted):
+    """Another transaction holds the row for longer than a lock timeout of the statement allows."""
+
+
+class StatementTimeout(TransactionAborted):
+    """A statement took longer than it may. A few in a row are a busy database; more say that it does too much."""
 
 
 class InsufficientStorage(StoreError):
     """The database's disk is full. Make room (a larger volume, or delete an index), then index again."""
+
+    state = "full"
+
+
+class StatementRefused(StoreError):
+    """Postgres refuses what this program sends: a bug of ours. The message names the SQLSTATE for a report."""
 
 
 class JobNotFound(StoreError):
@@ -59,51 +112,3 @@ class IndexInUse(StoreError):
             f"the index is in use: {told}, or its pod is not gone yet; nothing was removed; wait for its end or "
             f"cancel it ({cancel}), then try again"
         )
-
-
-class RowLocked(StoreError):
-    """Another transaction holds the row for longer than a lock timeout of the statement allows."""
-
-
-# Classes of SQLSTATE that mean "away", not "wrong": connection trouble and shutdown.
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # in the instant between the server's last word to an idle session and its end
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.TooManyConnectionsError,
-    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,  # this process stood still for too long
-    OSError,
-    TimeoutError,
-)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn driver errors into this module's."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except (asyncpg.exceptions.DiskFullError, asyncpg.exceptions.ProgramLimitExceededError) as error:
-        raise InsufficientStorage(
-            f"insufficient storage: the database has no room left ({error}); enlarge the database's volume or "
-            "remove an index that is not needed (codebase-index delete, in the operator's pod), then start the "
-            "job again: what is committed is kept"
-        ) from error
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name == "jobs_one_running_per_target":
-            raise AnotherJobRuns("another job for the same repository and ref is running") from error
-        raise
-    except asyncpg.CheckViolationError as error:
-        if error.constraint_name == "job_transitions":
-            raise IllegalTransition(str(error)) from error
-        raise
-    except asyncpg.exceptions.LockNotAvailableError as error:
-        raise RowLocked("the row is locked by a transaction that does not end") from error
-    except _AWAY as error:
-        if "no space left on device" in str(error).lower():
-            raise InsufficientStorage(f"insufficient storage: {error}") from error
-        raise StoreUnavailable(
-            f"the database does not answer ({type(error).__name__}: {str(error)[:200]}); it is tried again"
-        ) from error

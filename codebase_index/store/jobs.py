@@ -9,8 +9,9 @@ from uuid import UUID
 from codebase_index.job import JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
+from codebase_index.store.boundary import READ_ONLY
 from codebase_index.store.database import Database
-from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound, RowLocked
+from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound, RowLocked, StoreReadOnly
 from codebase_index.store.rows import JobRow
 
 SQL = queries.load("jobs")
@@ -58,13 +59,18 @@ class Jobs:
         return await self._rows("unfinished")
 
     async def watched(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
-        """Return the database's time, and of a namespace the given jobs and all that are active or have a slot."""
+        """Return the database's time, and of a namespace the given jobs and all that are active or have a slot.
+
+        Raises StoreReadOnly for a database that answers, but on which no step could be carried out.
+        """
         async with self._db.connection() as connection:
             # The time first: a heartbeat may then lie after it, never falsely long before.
-            now = await connection.fetchval(SQL["clock"])
+            clock = await connection.fetchrow(SQL["clock"])
+            if clock["read_only"]:
+                raise StoreReadOnly(READ_ONLY)
             records = await connection.fetch(SQL["watched"], namespace, list(job_ids))
         rows = [JobRow.of(record) for record in records]
-        return now, {row.id: row for row in rows}
+        return clock["now"], {row.id: row for row in rows}
 
     async def page(
         self, *, state: JobState | None, source_part: str | None, created_after: datetime | None,

@@ -15,7 +15,7 @@ from typing import Final
 import asyncpg
 
 from codebase_index.store import queries
-from codebase_index.store.errors import SchemaMismatch, StoreUnavailable
+from codebase_index.store.errors import SchemaMismatch, StoreMisconfigured, StoreUnavailable
 
 SQL = queries.load("migrate")
 
@@ -63,7 +63,8 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
     """Apply what is missing; safe to call from several programs at once. Return the names applied.
 
     Raises SchemaMismatch when the schema is newer than this program, or is not one that it made, and
-    StoreUnavailable, to be tried again, when a table is in use or the database's pgvector is too old.
+    StoreUnavailable, to be tried again, when a table is in use; StoreMisconfigured when the database's pgvector is
+    too old.
     """
     applied: list[str] = []
     while True:
@@ -81,7 +82,7 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
 
 
 async def require_schema(connection: asyncpg.Connection) -> None:
-    """Raise StoreUnavailable unless the schema has all that this program needs.
+    """Raise StoreMisconfigured unless the schema has all that this program needs.
 
     A newer one will do: a migration leaves the release before able to work, so that its pods may end in peace.
     """
@@ -92,7 +93,7 @@ async def require_schema(connection: asyncpg.Connection) -> None:
         number = None
     if number is None or number < needed:
         stands = "no schema yet" if number is None else f"schema {number}, and this program needs {needed}"
-        raise StoreUnavailable(
+        raise StoreMisconfigured(
             f"the database has {stands}; the operator makes it when it starts, so look at the operator's log"
         )
 
@@ -170,7 +171,7 @@ async def _check_pgvector(connection: asyncpg.Connection) -> None:
     version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
     if tuple(map(int, version.split(".")[:2])) < LEAST_PGVECTOR:
         least = ".".join(map(str, LEAST_PGVECTOR))
-        raise StoreUnavailable(
+        raise StoreMisconfigured(
             f"the database has pgvector {version}, and search needs {least} or later; install it on the database's"
             " server, then run in this database: ALTER EXTENSION vector UPDATE"
         )

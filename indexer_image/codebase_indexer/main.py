@@ -282,8 +282,8 @@ def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
 
 async def run(settings: Settings) -> int:
     """Carry out an attempt; return the worker's exit code."""
-    database = await Database.open(settings.database_url, name=f"indexer/{settings.pod}", plans_anew=False)
-    heart_database = await Database.open(settings.database_url, name=f"indexer-heart/{settings.pod}", size=1)
+    database = await Database.open(settings.database, name=f"indexer/{settings.pod}", plans_anew=False)
+    heart_database = await Database.open(settings.database, name=f"indexer-heart/{settings.pod}", size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
     attempt = Attempt(

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from codebase_index.source import SourcePolicy
+from codebase_index.store.address import Address, address_of
 
 KEPT_VECTORS = 1_000_000
 """Vectors of slow models that are kept for other jobs: 1 GB of disk at 384 numbers each, 1.8 GB at 768."""
@@ -24,7 +25,7 @@ class Settings:
     workers: int
     policy: SourcePolicy
     work_dir: Path
-    database_url: str
+    database: Address
     kept_vectors: int = KEPT_VECTORS
     helper: int = 0
     """Number of a further pod of the attempt, from 1; 0 for the one that holds it."""
@@ -36,8 +37,8 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _HELPER, _DATABASE_URL, _KEPT_VECTORS and
-        the policy.
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _HELPER, _KEPT_VECTORS, the policy, and the
+        database's address.
 
         Raises KeyError or ValueError for what the operator can not have meant.
         """
@@ -50,7 +51,7 @@ class Settings:
             workers=max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
-            database_url=env["CODEBASE_DATABASE_URL"],
+            database=address_of(env),
             kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
             helper=int(env.get("CODEBASE_HELPER") or 0),
         )

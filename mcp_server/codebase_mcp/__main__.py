@@ -44,7 +44,7 @@ class Services:
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the database pool and the API client; neither has to answer yet."""
     database = await Database.open(
-        settings.database_url, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
+        settings.database, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
     )
     try:
         async with KubernetesCluster.connect(settings.namespace) as cluster:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from codebase_index.source import SourcePolicy
+from codebase_index.store.address import Address, NoAddress, address_of
 from codebase_mcp.caller import Network
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
@@ -24,8 +25,8 @@ class SettingsError(ValueError):
 class Settings:
     """Everything that can be configured."""
 
-    database_url: str
-    """Address of Postgres. Holds a password: never logged."""
+    database: Address
+    """Where Postgres is, asked for each new connection. It holds a password: never logged."""
 
     policy: SourcePolicy
     """What may be indexed."""
@@ -53,7 +54,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment. Raises SettingsError."""
         return cls(
-            database_url=_database_url(env),
+            database=_database(env),
             policy=_policy(env),
             namespace=_matching(env, "CODEBASE_NAMESPACE", "default", _NAMESPACE, "a Kubernetes namespace"),
             allowed_hosts=_hosts(env),
@@ -75,14 +76,11 @@ class Settings:
         return [f"{scheme}://{host}" for host in self.host_headers for scheme in ("http", "https")]
 
 
-def _database_url(env: Mapping[str, str]) -> str:
-    url = env.get("CODEBASE_DATABASE_URL", "")
-    if not url.startswith(("postgresql://", "postgres://")):
-        what = "is not set" if not url else "is not a Postgres address"
-        raise SettingsError(
-            f"CODEBASE_DATABASE_URL {what}; set it to postgresql://user:password@host:5432/database"
-        )
-    return url
+def _database(env: Mapping[str, str]) -> Address:
+    try:
+        return address_of(env)
+    except NoAddress as error:
+        raise SettingsError(str(error)) from error
 
 
 def _policy(env: Mapping[str, str]) -> SourcePolicy:

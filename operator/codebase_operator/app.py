@@ -53,7 +53,7 @@ class Operator:
     async def start(cls, settings: Settings) -> "Operator":
         """Connect everything and start the loop. A database that is away does not keep it from starting."""
         api = await Api.connect(settings.namespace)
-        database = await Database.open(name="codebase-operator", timeout=5.0)
+        database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
         world = World(api)
         leader = Leader(api, settings.lease, settings.pod) if settings.lease else None
         leads = leader.leads if leader else lambda: True

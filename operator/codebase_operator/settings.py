@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from codebase_index.store.address import Address, NoAddress, address_of
+
 
 class PodTemplate(BaseModel):
     """What a site decides about indexer pods; everything else is decided in `pods.py`.
@@ -51,6 +53,8 @@ class Settings:
     """Everything that the operator is told from outside."""
 
     namespace: str
+    database: Address
+    """Where Postgres is. It holds a password: never logged."""
     limit: int
     template: PodTemplate
     log_level: str = "INFO"
@@ -80,12 +84,16 @@ class Settings:
         lease, pod = env.get("CODEBASE_LEASE_NAME") or None, env.get("CODEBASE_POD", "")
         if lease and not pod:
             raise SettingsInvalid("CODEBASE_POD is not set: with CODEBASE_LEASE_NAME it says who holds the lease")
-        for name in ("CODEBASE_NAMESPACE", "CODEBASE_POD_TEMPLATE", "CODEBASE_DATABASE_URL"):
+        for name in ("CODEBASE_NAMESPACE", "CODEBASE_POD_TEMPLATE"):
             if not env.get(name):
                 raise SettingsInvalid(f"{name} is not set; the chart sets it for the operator's Deployment")
+        try:
+            database = address_of(env)
+        except NoAddress as error:
+            raise SettingsInvalid(str(error)) from error
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
         return cls(
-            env["CODEBASE_NAMESPACE"], int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
+            env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
             int(numbers["CODEBASE_MAX_HELPER_PODS"]),
         )  # fmt: skip

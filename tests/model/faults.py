@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from codebase_index.store.address import fixed
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
 from codebase_operator.api import Api, ApiError
@@ -79,7 +80,7 @@ class DatabaseDoor(Database):
     """A process' way to the real database."""
 
     def __init__(self, pool: asyncpg.Pool, weather: Weather) -> None:
-        super().__init__(pool)
+        super().__init__(pool, fixed(""))  # the schema is there
         self._weather = weather
         self.fuse = Fuse()
 

@@ -3,7 +3,8 @@
 import asyncpg
 import pytest
 
-from codebase_index.store.errors import InsufficientStorage, RowLocked, StoreUnavailable, translated
+from codebase_index.store.boundary import translated
+from codebase_index.store.errors import InsufficientStorage, RowLocked, StoreUnavailable
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ SELECT * FROM jobs WHERE id = ANY ($1::uuid[]);
 SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
 
 -- name: clock
--- The database's time: the one clock that heartbeats are judged by.
-SELECT now();
+-- The database's time, the one clock that heartbeats are judged by; and whether it takes no writes: a demoted primary
+-- answers every read.
+SELECT now() AS now, current_setting('transaction_read_only')::boolean AS read_only;
 
 -- name: watched
 -- What the operator plans from: the jobs that it names, every one that is not final, or that has a slot.
