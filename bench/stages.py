@@ -11,7 +11,7 @@ import numpy as np
 from codebase_index import postings
 from codebase_index.embedding.centre import SNIPPETS, middle_of
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.store.batch import Chunk, FileResult, Indexed, Processed, pack
+from codebase_index.store.batch import Chunk, Indexed, Processed, pack
 from codebase_index.term_table import TermTable
 from codebase_indexer import chunker, files, texts
 from codebase_indexer.languages import detect
@@ -39,7 +39,7 @@ def stages(folder: Path) -> dict[str, float]:
         times[stage] = times.get(stage, 0.0) + time.process_time() - start
 
     for start in range(0, len(entries), BATCH_FILES):
-        batch: list[FileResult] = []
+        files_of_batch: list[Indexed] = []
         for entry in entries[start : start + BATCH_FILES]:
             with timed("read and hash"):
                 data = (folder / entry.path).read_bytes()
@@ -47,17 +47,17 @@ def stages(folder: Path) -> dict[str, float]:
             with timed("parse and chunk"):
                 pieces = chunker.chunk(data, detect(entry.path, data[:256]).grammar)
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]
-            batch.append(Indexed(0, entry.path, None, blob, chunks, _NO_VECTORS))
+            files_of_batch.append(Indexed(0, entry.path, None, blob, chunks, _NO_VECTORS))
             total += len(data)
         with timed("split into words"):
             vocabulary.make_room()
-            numbered = vocabulary.number(texts.documents(batch))
+            numbered = vocabulary.number(texts.documents(files_of_batch))
         with timed("terms"):
             encoded = postings.encode(terms.occurrences(numbered))
         with timed("embed"):
-            batch = texts.with_vectors(batch, embedder.embed_numbered(numbered))
+            batch = texts.with_vectors(Processed(files_of_batch, [encoded]), embedder.embed_numbered(numbered))
         with timed("encode"):
-            pack(Processed(batch, [encoded]), centre)
+            pack(batch, centre)
         if total > SAMPLE_BYTES:
             break
     return {stage: round(total / 1e6 / taken, 1) for stage, taken in times.items()}

@@ -1,4 +1,4 @@
-"""Encoded terms for tests that need no words: counts in, as the indexer would have counted."""
+"""Encoded terms for tests that need no words: counts in, as the indexer would have counted; and whole batches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ import numpy as np
 from codebase_index import postings
 from codebase_index.postings import Encoded, Occurrences
 from codebase_index.stemming import stem
+from codebase_index.store.batch import FileResult, Indexed, PackedBatch, Processed, pack
 from codebase_index.term_table import TermTable
 from codebase_index.vocabulary import Numbers, Vocabulary
 
@@ -24,3 +25,9 @@ def encode_texts(texts: Sequence[str]) -> Encoded:
     """Encode the terms of texts as a worker does."""
     vocabulary = Vocabulary()
     return postings.encode(TermTable(vocabulary).occurrences(vocabulary.number(texts)))
+
+
+def packed(results: Sequence[FileResult], terms: Encoded | None = None) -> PackedBatch:
+    """A batch as it is written; without `terms` its chunks have none."""
+    terms = terms or encode([{}] * sum(r.count for r in results if isinstance(r, Indexed)))
+    return pack(Processed(results, [terms]))

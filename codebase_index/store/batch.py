@@ -3,8 +3,9 @@ worker processes know these values, and no database.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,20 +93,66 @@ class Skipped:
     reason: str
 
 
-FileResult = Indexed | Packed | Unchanged | Skipped
+FileResult = Indexed | Unchanged | Skipped
+"""What a file of a batch was read as."""
+
+
+class _Part(Protocol):
+    """What some of a batch's chunks are searched by."""
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it covers."""
+
+
+FileT = TypeVar("FileT", Indexed, Packed)
+PartT = TypeVar("PartT", bound=_Part)
+BatchT = TypeVar("BatchT", bound="_Batch")  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True)
-class Processed:
-    """What became of the files of a batch, and what their chunks are searched by.
+class _Batch(Generic[FileT, PartT]):
+    """What became of the files of a batch. `parts` cover the chunks of all its files in order, in one or several.
 
-    `terms` covers the chunks of all Indexed results in order, in one part or several. `codes` has the codes of the
-    vectors of each part, as `codebase_index.codes` writes them; none before the batch is packed.
+    Raises ValueError when they do not: what is searched by would be put down to the wrong chunks, or to none.
     """
 
-    results: Sequence[FileResult]
-    terms: Sequence[Encoded] = ()
-    codes: Sequence[bytes] = ()
+    results: Sequence[FileT | Unchanged | Skipped]
+    parts: Sequence[PartT] = ()
+
+    def __post_init__(self) -> None:
+        chunks = sum(r.count for r in self.results if isinstance(r, Indexed | Packed))
+        covered = sum(part.chunks for part in self.parts)
+        if chunks != covered:
+            raise ValueError(f"a batch of {chunks} chunks, of which {covered} can be searched")
+
+    @classmethod
+    def join(cls: type[BatchT], batches: Sequence[BatchT]) -> BatchT:
+        """Return several batches as one."""
+        return cls([r for batch in batches for r in batch.results], [p for batch in batches for p in batch.parts])
+
+
+class Processed(_Batch[Indexed, Encoded]):
+    """A batch as it was read; each part is the search terms of some chunks."""
+
+
+@dataclass(frozen=True)
+class Searchable:
+    """What some consecutive chunks of a batch are searched by: `codes` are those of their vectors, as
+    `codebase_index.codes` writes them.
+    """
+
+    terms: Encoded
+    codes: bytes
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it covers."""
+        return self.terms.chunks
+
+
+class PackedBatch(_Batch[Packed, Searchable]):
+    """A batch as it is sent and written."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +165,28 @@ class KnownFile:
     chunks: int
 
 
-def pack(batch: Processed, centre: NDArray[np.float32] | None = None) -> Processed:
+def pack(batch: Processed, centre: NDArray[np.float32] | None = None) -> PackedBatch:
     """Return a batch as it is written: encoding is the larger part of what its commit asks of a processor.
 
-    `centre` is the middle of the model's vectors, shape (dimension,); None: 0.
+    `centre` is the middle of the model's vectors, shape (dimension,); None: 0. Raises ValueError where a chunk has
+    no vector.
     """
-    vectors = [r.vectors for r in batch.results if isinstance(r, Indexed) and r.count]
-    encoded: Sequence[bytes] = ()
-    if vectors:
-        known = codes.encode(np.concatenate(vectors), centre)
-        ends = accumulate((part.chunks for part in batch.terms), initial=0)
-        encoded = [codes.to_bytes(known.of(slice(begin, end))) for begin, end in pairwise(ends)]
+    files = [r for r in batch.results if isinstance(r, Indexed) and r.count]
     results = [_packed(r) if isinstance(r, Indexed) else r for r in batch.results]
-    return replace(batch, results=results, codes=encoded)
+    if not files:
+        return PackedBatch(results)
+    known = codes.encode(np.concatenate([f.vectors for f in files]), centre)
+    ends = accumulate((part.chunks for part in batch.parts), initial=0)
+    parts = [
+        Searchable(terms, codes.to_bytes(known.of(slice(begin, end))))
+        for terms, (begin, end) in zip(batch.parts, pairwise(ends), strict=True)
+    ]
+    return PackedBatch(results, parts)
 
 
 def _packed(file: Indexed) -> Packed:
+    if len(file.vectors) != file.count:
+        raise ValueError(f"{file.path} has {file.count} chunks and {len(file.vectors)} vectors")
     rows = [
         copying.chunk_row(
             (c.start_line, c.end_line),

@@ -13,7 +13,7 @@ import numpy as np
 
 from codebase_index.documents import DEAD, Ids, Runs
 from codebase_index.store import copying, queries
-from codebase_index.store.batch import FileResult, Indexed, KnownFile, Packed, Processed, Skipped, Unchanged, pack
+from codebase_index.store.batch import KnownFile, Packed, PackedBatch, Skipped, Unchanged
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import SQL as JOBS_SQL
@@ -85,14 +85,12 @@ class Chunks:
             records = await connection.fetch(SQL["known"], index_id, list(paths))
         return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
 
-    async def commit_batch(self, writer: Writer, batch: Processed) -> None:
+    async def commit_batch(self, writer: Writer, batch: PackedBatch) -> None:
         """Write a batch whole or not at all; the job's counters rise with it.
 
         Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
         they are. Raises FenceLost, InsufficientStorage.
         """
-        if any(isinstance(r, Indexed) for r in batch.results):
-            batch = pack(batch)
         async with self._db.transaction() as connection:
             done = await self._mark(connection, writer, batch.results)
             fresh = [r for r in batch.results if isinstance(r, Packed) and r.seq in done]
@@ -175,7 +173,9 @@ class Chunks:
         return ids
 
     @staticmethod
-    async def _mark(connection: asyncpg.Connection, writer: Writer, results: Sequence[FileResult]) -> set[int]:
+    async def _mark(
+        connection: asyncpg.Connection, writer: Writer, results: Sequence[Packed | Unchanged | Skipped]
+    ) -> set[int]:
         """Mark the batch's files done or skipped; return those that were still to do."""
         finished = [r.seq for r in results if not isinstance(r, Skipped)]
         skipped = [r for r in results if isinstance(r, Skipped)]
@@ -195,7 +195,7 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
 
 
 async def _write_pending(
-    connection: asyncpg.Connection, writer: Writer, batch: Processed, done: set[int], ids: Ids
+    connection: asyncpg.Connection, writer: Writer, batch: PackedBatch, done: set[int], ids: Ids
 ) -> None:
     """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""
     if not len(ids):
@@ -208,10 +208,10 @@ async def _write_pending(
         for _ in range(result.count)
     ]
     begin = 0
-    for part, codes in zip(batch.terms, batch.codes, strict=True):
+    for part in batch.parts:
         runs = Runs.of(of_chunks[begin : begin + part.chunks])
         begin += part.chunks
         await connection.execute(
-            SQL["add_pending"], writer.index_id, part.chunks, part.total_length, runs.firsts, runs.lengths,
-            part.vocabulary, part.payload, writer.model, codes,
+            SQL["add_pending"], writer.index_id, part.chunks, part.terms.total_length, runs.firsts, runs.lengths,
+            part.terms.vocabulary, part.terms.payload, writer.model, part.codes,
         )  # fmt: skip

@@ -52,9 +52,10 @@ class Processor:
         except OSError as error:
             results = [Skipped(item.seq, _reason(error)) for item in items]
         numbered = self._vocabulary.number(documents(results))
+        batch = Processed(results, self._encoded(numbered))
         if self._embedder and numbered.texts:
-            results = with_vectors(results, self._embedder.embed_numbered(numbered))
-        return Processed(results, self._encoded(numbered))
+            batch = with_vectors(batch, self._embedder.embed_numbered(numbered))
+        return batch
 
     def _encoded(self, numbered: Numbered) -> list[Encoded]:
         """Return the search terms of all chunks, ready to be stored."""

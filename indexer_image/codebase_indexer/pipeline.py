@@ -9,12 +9,12 @@ commit overlaps with the others' parsing.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codebase_index.grouping import grouped
-from codebase_index.store.batch import Item, KnownFile, pack
+from codebase_index.store.batch import Item, KnownFile, PackedBatch, Processed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
@@ -127,15 +127,16 @@ class Pipeline:
 
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
-        processed = await self.pool.process(Batch(self.folder, items, known, self.boundary))
-        counts = Counts()
-        if self.slow is not None:
-            results, counts = await self.slow.embed(processed.results)
-            processed = pack(replace(processed, results=results), self.slow.centre)
-        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, processed))
+        answer = await self.pool.process(Batch(self.folder, items, known, self.boundary))
+        batch, counts = await self._embed(answer) if isinstance(answer, Processed) else (answer, Counts())
+        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, batch))
         if self.slow is not None:
             await self.slow.count(counts)
-        await self.packer.committed(sum(terms.chunks for terms in processed.terms))
+        await self.packer.committed(sum(part.chunks for part in batch.parts))
+
+    async def _embed(self, batch: Processed) -> tuple[PackedBatch, Counts]:
+        assert self.slow is not None, "a pool without a model is for models that embed here"
+        return await self.slow.embed(batch)
 
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
         if self.force:

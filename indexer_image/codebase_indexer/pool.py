@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from codebase_index.store.batch import Item, KnownFile, Processed, Skipped
+from codebase_index.store.batch import Item, KnownFile, PackedBatch, Processed, Skipped
 from codebase_indexer.skipping import Skip
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Pool:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
         # Inherited: with a process for each core, threads of the linear algebra would only get in their way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        self._answer: type[PackedBatch] | type[Processed] = PackedBatch if model else Processed
         self._threads = ThreadPoolExecutor(count, "pool")
         self._workers = [_Worker(fingerprint, model) for _ in range(count)]
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -64,17 +65,21 @@ class Pool:
             worker.start()
             self._idle.put_nowait(worker)
 
-    async def process(self, batch: Batch) -> Processed:
-        """Return the results of a batch. A file that ends its process, also when it is alone, is skipped.
+    async def process(self, batch: Batch) -> PackedBatch | Processed:
+        """Return the results of a batch, packed if there is a model.
+
+        A file that ends its process, also when it is alone, is skipped.
 
         Raises PoolBroken.
         """
         try:
-            return await self._run(batch)
+            answer: PackedBatch | Processed = await self._run(batch)
         except WorkerDied as death:
             log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
+        else:
+            return answer
         alone = [await self._run_alone(batch, item) for item in batch.items]
-        return Processed([r for one in alone for r in one.results], [t for one in alone for t in one.terms])
+        return self._answer.join(alone)
 
     def close(self) -> None:
         """End the processes at once; what they hold is lost."""
@@ -82,14 +87,14 @@ class Pool:
             worker.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run_alone(self, batch: Batch, item: Item) -> Processed:
+    async def _run_alone(self, batch: Batch, item: Item) -> Any:
         try:
             return await self._run(replace(batch, items=[item]))
         except WorkerDied as death:
             log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
-            return Processed([Skipped(item.seq, Skip.CRASHED)])
+            return self._answer([Skipped(item.seq, Skip.CRASHED)])
 
-    async def _run(self, batch: Batch) -> Processed:
+    async def _run(self, batch: Batch) -> Any:
         worker = await self._idle.get()
         answer = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
         try:
@@ -120,7 +125,7 @@ class _Worker:
         self._process.start()
         theirs.close()  # else its end would never be noticed
 
-    def run(self, batch: Batch) -> Processed:
+    def run(self, batch: Batch) -> Any:
         """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
         if self._process is None or not self._process.is_alive():
             self.kill()
@@ -130,8 +135,7 @@ class _Worker:
         assert self._pipe is not None
         try:
             self._pipe.send(batch)
-            processed: Processed = self._receive(FILE_SECONDS * len(batch.items))
-            return processed
+            return self._receive(FILE_SECONDS * len(batch.items))
         except (EOFError, OSError) as error:
             message = self._how_it_ended()
             self.kill()

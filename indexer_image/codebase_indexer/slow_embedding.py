@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder, Vectors
 from codebase_index.embedding.centre import SNIPPETS, middle_of
-from codebase_index.store.batch import FileResult
+from codebase_index.store.batch import PackedBatch, Processed, pack
 from codebase_index.store.chunks import Writer
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
@@ -71,13 +71,13 @@ class SlowEmbedding:
         vectors, _ = await self._vectors(SNIPPETS)
         self.centre = middle_of(vectors)
 
-    async def embed(self, results: Sequence[FileResult]) -> tuple[list[FileResult], Counts]:
-        """Return the results with vectors, and what that took. Raises EmbeddingRefused."""
-        texts = documents(results)
+    async def embed(self, batch: Processed) -> tuple[PackedBatch, Counts]:
+        """Return the batch with vectors, and what that took. Raises EmbeddingRefused."""
+        texts = documents(batch.results)
         if not texts:
-            return list(results), Counts()
+            return pack(batch), Counts()
         vectors, counts = await self._vectors(texts)
-        return with_vectors(results, vectors), counts
+        return pack(with_vectors(batch, vectors), self.centre), counts
 
     async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, Counts]:
         """Return the vectors of texts, those that are kept and those that are made now."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.batch import FileResult, Indexed
+from codebase_index.store.batch import FileResult, Indexed, Processed
 
 TERMS_VERSION = "terms-1"
 """Changed with the text that a chunk's terms come from, and with what is taken: part of a file's fingerprint."""
@@ -22,17 +22,17 @@ def documents(results: Sequence[FileResult]) -> list[str]:
     ]
 
 
-def with_vectors(results: Sequence[FileResult], vectors: NDArray[np.float32]) -> list[FileResult]:
-    """Return the results with the vectors of their `documents`."""
+def with_vectors(batch: Processed, vectors: NDArray[np.float32]) -> Processed:
+    """Return the batch with the vectors of its `documents`."""
     complete: list[FileResult] = []
     used = 0
-    for result in results:
+    for result in batch.results:
         if isinstance(result, Indexed):
             count = len(result.chunks)
             result = replace(result, vectors=vectors[used : used + count])
             used += count
         complete.append(result)
-    return complete
+    return Processed(complete, batch.parts)
 
 
 def document(path: str, symbol: str | None, text: str, signature: str | None = None) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
@@ -24,7 +24,7 @@ from tests.chaos.facts import Facts
 from tests.chaos.invariants import fenced, legal, monotone, never_over, stored_wrong
 from tests.chaos.podwatch import Instant
 from tests.chaos.trace import Change, advanced_after, changes, claimed_after, witness
-from tests.terms import encode
+from tests.terms import encode, packed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = Change(
@@ -122,7 +122,7 @@ async def job_id(facts: Facts, dsn: str) -> UUID:
     await work.claim(job_id, 1, pod, 10)
     index_id = await Indexes(database).ensure(row, "static/x")
     writer = Writer(job_id, 1, index_id, "static/x", "1")
-    await Chunks(database).commit_batch(writer, Processed([FILE], [encode([{"one": 1}, {"two": 1}])]))
+    await Chunks(database).commit_batch(writer, packed([FILE], encode([{"one": 1}, {"two": 1}])))
     await Chunks(database).complete(writer, "done")
     assert await jobs.release_slot(job_id)
     await database.close()

@@ -20,7 +20,7 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.source import SourcePolicy
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
@@ -32,7 +32,7 @@ from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.jobs import JobService
 from codebase_mcp.search import SearchService
 from codebase_mcp.tools import build_server
-from tests.terms import encode_texts
+from tests.terms import encode_texts, packed
 
 Call = Callable[..., Awaitable[CallToolResult]]
 
@@ -175,7 +175,7 @@ class Shop:
         await self.work.claim(job_id, 1, "p1", len(files))
         results = [self._indexed(i, *item) for i, item in enumerate(files.items())]
         terms = encode_texts([f"{r.path} {c.text}" for r in results for c in r.chunks])
-        await self._chunks.commit_batch(writer, Processed(results, [terms]))
+        await self._chunks.commit_batch(writer, packed(results, terms))
         return row, writer
 
     async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:

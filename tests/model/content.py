@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, Processed, Skipped, Unchanged
+from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, PackedBatch, Skipped, Unchanged
 from codebase_index.store.work import Entry
-from tests.terms import encode
+from tests.terms import encode, packed
 
 MODEL = "model/4"
 FINGERPRINT = "model:1"
@@ -46,10 +46,10 @@ def vectors_of(path: str) -> NDArray[np.float32]:
     return np.full((len(chunks_of(path)), DIMENSION), len(path), dtype=np.float32)
 
 
-def process(items: list[Item], known: dict[str, KnownFile]) -> Processed:
+def process(items: list[Item], known: dict[str, KnownFile]) -> PackedBatch:
     """What the indexer's pool makes of a batch."""
     results = [_result(item, known.get(item.path)) for item in items]
-    return Processed(results, [encode(terms_of(results))])
+    return packed(results, encode(terms_of(results)))
 
 
 def terms_of(results: list[FileResult]) -> list[dict[str, int]]:

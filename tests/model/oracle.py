@@ -19,7 +19,7 @@ from codebase_index.job import (
     JobState,
     Phase,
 )
-from codebase_index.store.batch import Processed
+from codebase_index.store.batch import PackedBatch
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
@@ -239,7 +239,7 @@ class Oracle:
         jobs, work, chunks = Jobs(self.database), Work(self.database), Chunks(self.database)
         fence = (worker.job_id, worker.attempt)
         tries: dict[str, Callable[[], Awaitable[object]]] = {
-            "commit a batch": lambda: chunks.commit_batch(writer, Processed([])),
+            "commit a batch": lambda: chunks.commit_batch(writer, PackedBatch([])),
             "claim the job": lambda: jobs.claim(*fence, worker.pod),
             "claim files": lambda: work.claim(*fence, worker.pod, 1),
             "freeze": lambda: work.freeze(*fence, []),

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from codebase_index.job import ErrorType, ExitCode
-from codebase_index.store.batch import Processed
+from codebase_index.store.batch import PackedBatch
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
 from codebase_index.store.indexes import Indexes
@@ -53,7 +53,7 @@ class Worker:
     code: int | None = None
     """How the process ended; None while it lives. -9: killed."""
     writer: Writer | None = None
-    batches: list[Processed] = field(default_factory=list)
+    batches: list[PackedBatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.jobs, self.work = Jobs(self.door), Work(self.door)

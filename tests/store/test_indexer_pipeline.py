@@ -194,24 +194,6 @@ async def test_sigterm_gives_back_what_was_in_flight(bench: Bench) -> None:
     assert (code, row.state, row.files_total, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, 500, 500)
 
 
-async def test_a_file_that_ends_its_process_is_skipped_and_the_rest_indexed(bench: Bench, tmp_path: Path) -> None:
-    make_tree(bench.root / "tree", 30)
-    (bench.root / "tree" / "killer.py").write_text("# END THE PROCESS\n")
-    # Python runs this at the start of every process: the parser now has a fault that a real one may have.
-    (tmp_path / "fault").mkdir()
-    (tmp_path / "fault" / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "import codebase_indexer.files as files\n"
-        "real = files.chunk\n"
-        "files.chunk = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
-    )
-    bench.env = {"PYTHONPATH": str(tmp_path / "fault")}
-    code, row = await bench.run(await bench.job("tree"))
-    assert (code, row.state, row.files_indexed, row.files_skipped) == (ExitCode.DONE, JobState.COMPLETED, 30, 1)
-    (skipped,) = await bench.fetch("SELECT path, skip_reason FROM work WHERE state = 'skipped'")
-    assert tuple(skipped) == ("killer.py", Skip.CRASHED)
-
-
 class Cable:
     """A way to the database that can be cut: what a restart of Postgres or of the network looks like."""
 
@@ -319,6 +301,39 @@ async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(bench
     assert (row.state, row.files_indexed, row.blocked_since) == (JobState.COMPLETED, 5, None)
     (model,) = await bench.fetch("SELECT DISTINCT model, vector_dims(embedding) AS dims FROM embeddings")
     assert tuple(model) == ("ollama/all-minilm", 3)
+
+
+@pytest.mark.parametrize(
+    "embedding", [None, {"provider": "ollama", "model": "all-minilm"}], ids=["static", "remote"]
+)
+async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
+    embedding: dict[str, str] | None, bench: Bench, ollama: str, tmp_path: Path
+) -> None:
+    _Ollama.up = True
+    make_tree(bench.root / "tree", 700)
+    killers = {f"package_{number}/killer.py" for number in range(0, 15, 5)}
+    for path in killers:
+        (bench.root / "tree" / path).write_text("# END THE PROCESS\n")
+    # Python runs this at the start of every process: the parser now has a fault that a real one may have. Batches
+    # of one file would hide what becomes of the others.
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        "import os\n"
+        "from codebase_indexer import files, main, pipeline\n"
+        "real = files.chunk\n"
+        "files.chunk = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
+        "main.plan_flight = lambda *_: pipeline.Flight(lanes=3, batch_files=32)\n"
+    )
+    bench.env = {"PYTHONPATH": str(tmp_path / "fault"), "OLLAMA_URL": ollama}
+    job = await bench.job("tree", **({"embedding": embedding} if embedding else {}))
+    code, row = await bench.run(job)
+    assert (code, row.state, row.files_indexed, row.files_skipped) == (ExitCode.DONE, JobState.COMPLETED, 700, 3)
+    skipped = await bench.fetch("SELECT path, skip_reason FROM work WHERE state = 'skipped'")
+    assert {tuple(row) for row in skipped} == {(path, Skip.CRASHED) for path in killers}
+    assert len(await bench.index_of(job)) == row.chunks_created
+    (packed,) = await bench.fetch("SELECT sum(chunks) AS chunks FROM segments")
+    assert packed["chunks"] == row.chunks_created
+    assert row.attempt == 1 and row.files_repeated == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from codebase_index.job import FINAL, TRANSITIONS, JobState, Phase
 from codebase_index.resource import IndexingJob
-from codebase_index.store.batch import Chunk, Indexed, Processed, Skipped, Unchanged
+from codebase_index.store.batch import Chunk, Indexed, Skipped, Unchanged
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import (
@@ -21,6 +21,7 @@ from codebase_index.store.errors import (
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.work import Entry, Work
+from tests.terms import packed
 
 
 def custom_resource(path: str = "/work/shop", name: str = "shop-1") -> IndexingJob:
@@ -106,7 +107,7 @@ async def test_the_old_attempt_can_write_nothing_after_the_fence(database: Datab
         jobs.claim(job_id, 1, "p1"),
         Work(database).claim(job_id, 1, "p1", 1),
         Work(database).freeze(job_id, 1, []),
-        Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")])),
+        Chunks(database).commit_batch(writer, packed([indexed(item.seq, "a.py")])),
         Chunks(database).sweep(writer),
     ):
         with pytest.raises(FenceLost, match="no action needed"):
@@ -122,7 +123,7 @@ async def test_after_a_cancel_nothing_can_be_written(database: Database) -> None
     cancelled = await jobs.cancel(job_id)
     assert cancelled.state is JobState.CANCELLED and cancelled.cancelled_at and not cancelled.completed_at
     with pytest.raises(FenceLost):
-        await Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")]))
+        await Chunks(database).commit_batch(writer, packed([indexed(item.seq, "a.py")]))
 
 
 async def test_a_commit_and_a_cancel_at_once_leave_all_or_nothing(database: Database) -> None:
@@ -132,7 +133,7 @@ async def test_a_commit_and_a_cancel_at_once_leave_all_or_nothing(database: Data
         item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
         writer = await writer_for(database, job_id, 1)
         outcomes = await asyncio.gather(
-            Chunks(database).commit_batch(writer, Processed([indexed(item.seq, "a.py")])),
+            Chunks(database).commit_batch(writer, packed([indexed(item.seq, "a.py")])),
             Jobs(database).cancel(job_id),
             return_exceptions=True,
         )
@@ -233,7 +234,7 @@ async def test_committing_a_batch_twice_counts_it_once(database: Database) -> No
     await Work(database).freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
     items = await Work(database).claim(job_id, 1, "p1", 2)
     writer = await writer_for(database, job_id, 1)
-    batch = Processed([indexed(items[0].seq, "a.py"), Skipped(items[1].seq, "binary")])
+    batch = packed([indexed(items[0].seq, "a.py"), Skipped(items[1].seq, "binary")])
     await Chunks(database).commit_batch(writer, batch)
     await Chunks(database).commit_batch(writer, batch)
     row = await Jobs(database).get(job_id)
@@ -258,7 +259,7 @@ async def test_a_second_job_sweeps_what_vanished_and_keeps_what_is_unchanged(dat
     writer = await writer_for(database, job_id, 1)
     known = (await Chunks(database).known(writer.index_id, ["a.py"]))["a.py"]
     assert known.fingerprint == "test:1" and known.chunks == 2
-    await Chunks(database).commit_batch(writer, Processed([Unchanged(item.seq, known.file_id, known.chunks)]))
+    await Chunks(database).commit_batch(writer, packed([Unchanged(item.seq, known.file_id, known.chunks)]))
     assert await Chunks(database).sweep(writer) == 1
     await Chunks(database).complete(writer, "Complete")
     async with database.connection() as connection:
@@ -284,7 +285,7 @@ async def test_repeated_work_is_counted_by_file(database: Database) -> None:
     await Work(database).release(job_id, 1, "p1")
     items = await Work(database).claim(job_id, 1, "p1", 2)
     writer = await writer_for(database, job_id, 1)
-    await Chunks(database).commit_batch(writer, Processed([indexed(i.seq, i.path) for i in items]))
+    await Chunks(database).commit_batch(writer, packed([indexed(i.seq, i.path) for i in items]))
     await Chunks(database).complete(writer, "Complete")
     assert (await Jobs(database).get(job_id)).files_repeated == 1
 
@@ -314,7 +315,7 @@ async def run_job(database: Database, job: IndexingJob, paths: list[str]) -> UUI
     await Work(database).freeze(job_id, 1, [Entry(path, 1) for path in paths])
     items = await Work(database).claim(job_id, 1, "p1", len(paths))
     writer = await writer_for(database, job_id, 1)
-    await Chunks(database).commit_batch(writer, Processed([indexed(i.seq, i.path) for i in items]))
+    await Chunks(database).commit_batch(writer, packed([indexed(i.seq, i.path) for i in items]))
     await Chunks(database).complete(writer, "Complete")
     return job_id
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codebase_index.store import nearest as module
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.search import SQL, Filters, Search
@@ -13,7 +13,7 @@ from codebase_index.store.segments import Segments
 from codebase_index.store.work import Entry, Work
 from tests.store.stored_codes import wrong_codes
 from tests.store.test_jobs import custom_resource, started, writer_for
-from tests.terms import encode
+from tests.terms import encode, packed
 
 MODEL = "static/test"
 OTHER = "static/other"
@@ -43,7 +43,7 @@ async def commit(database: Database, writer: Writer, files: range) -> None:
     results = [
         Indexed(n, f"src/f{n:03}", "python" if n % 2 else "go", bytes(20), chunks, vectors_of(n)) for n in files
     ]
-    await Chunks(database).commit_batch(writer, Processed(results, [encode([{}] * (CHUNKS * len(files)))]))
+    await Chunks(database).commit_batch(writer, packed(results, encode([{}] * (CHUNKS * len(files)))))
 
 
 @pytest.fixture

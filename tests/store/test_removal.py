@@ -11,7 +11,7 @@ import pytest
 from codebase_index import admin
 from codebase_index.resource import IndexingJob
 from codebase_index.store import removal as removal_module
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IndexInUse
@@ -21,7 +21,7 @@ from codebase_index.store.removal import Overview, Removal
 from codebase_index.store.search import Search
 from codebase_index.store.work import Entry, Work
 from tests.store.test_jobs import count, custom_resource, started
-from tests.terms import encode
+from tests.terms import encode, packed
 
 MODEL = "static/test"
 FILES = 12
@@ -39,7 +39,7 @@ async def written(database: Database, job: IndexingJob, files: int = FILES) -> W
     chunks = [Chunk(n, n, None, f"text {n}") for n in range(1, CHUNKS_OF_A_FILE + 1)]
     results = [Indexed(i.seq, i.path, "python", bytes(20), chunks, vectors) for i in items]
     terms = encode([{"needle": 1}] * CHUNKS_OF_A_FILE * files)
-    await Chunks(database).commit_batch(writer, Processed(results, [terms]))
+    await Chunks(database).commit_batch(writer, packed(results, terms))
     return writer
 
 
@@ -259,7 +259,7 @@ async def test_a_replaced_worker_can_write_nothing_into_an_index_that_is_removed
     vectors = np.eye(1, 256, dtype=np.float32)
     late = Indexed(0, "late.py", None, bytes(20), [Chunk(1, 1, None, "x")], vectors)
     with pytest.raises(FenceLost):
-        await Chunks(database).commit_batch(writer, Processed([late]))
+        await Chunks(database).commit_batch(writer, packed([late]))
     await Removal(database).empty(writer.index_id, nothing)
     assert await count(database, "files") == await count(database, "chunks") == 0
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.job import JobState
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, StoreUnavailable
@@ -22,6 +22,7 @@ from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Entry, Work
 from codebase_indexer.languages import same_kind
 from tests.store.test_jobs import custom_resource, started
+from tests.terms import packed
 
 TREE = {"a.py": "a", "b.py": "b", "sub/c.py": "c"}
 
@@ -71,7 +72,7 @@ class Indexer:
             vectors = np.ones((size, 4), dtype=np.float32)
             results.append(Indexed(seqs[path], path, "python", content or b"", pieces, vectors, size))
         chunks = Chunks(self.database)
-        await chunks.commit_batch(writer, Processed(results))
+        await chunks.commit_batch(writer, packed(results))
         await chunks.sweep(writer)
         await chunks.complete(writer, "Complete")
         return todo, await Jobs(self.database).get(writer.job_id)

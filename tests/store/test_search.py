@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codebase_index.job import JobState
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
@@ -11,7 +11,7 @@ from codebase_index.store.search import Filters, Search
 from codebase_index.store.work import Entry, Work
 from codebase_index.symbols import Kind, Symbol
 from tests.store.test_jobs import custom_resource, started, writer_for
-from tests.terms import encode
+from tests.terms import encode, packed
 
 MODEL = "static/test"
 DEFINES = {"src/tax.go": [Symbol("tax.Rate", "Rate", Kind.FUNCTION)]}
@@ -39,7 +39,7 @@ async def index(database: Database) -> int:
         for i in items
     ]  # fmt: skip
     terms = encode([files[i.path][2] for i in items])
-    await Chunks(database).commit_batch(writer, Processed(results, [terms]))
+    await Chunks(database).commit_batch(writer, packed(results, terms))
     await Chunks(database).complete(writer, "Complete")
     return writer.index_id
 

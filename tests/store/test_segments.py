@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codebase_index import postings
 from codebase_index.stemming import stem
 from codebase_index.store import segments as segments_module
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
@@ -26,7 +26,7 @@ from codebase_index.store.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size
 from codebase_index.store.work import Entry, Work
 from tests.store.stored_codes import wrong_codes
 from tests.store.test_jobs import count, custom_resource, started, writer_for
-from tests.terms import encode
+from tests.terms import encode, packed
 
 MODEL = "static/test"
 FILES = 24
@@ -71,7 +71,7 @@ async def commit(database: Database, writer: Writer, files: Sequence[int]) -> No
         for n in files
     ]  # fmt: skip
     terms = encode([terms_of(n, chunk) for n in files for chunk in range(CHUNKS_OF_A_FILE)])
-    await Chunks(database).commit_batch(writer, Processed(results, [terms]))
+    await Chunks(database).commit_batch(writer, packed(results, terms))
 
 
 async def indexed(database: Database, batch: int = 4) -> Writer:
@@ -259,7 +259,7 @@ async def test_a_file_that_is_written_anew_is_found_by_its_new_terms_alone(datab
     result = Indexed(
         0, "src/f000.py", "python", b"x" * 20, [Chunk(1, 1, None, "new")], np.eye(1, 256, dtype=np.float32)
     )
-    await Chunks(database).commit_batch(again, Processed([result], [encode([{"fresh": 1}])]))
+    await Chunks(database).commit_batch(again, packed([result], encode([{"fresh": 1}])))
     assert await scores(database, again, "file0") == {}
     assert list(await scores(database, again, "fresh")) == [("src/f000.py", 1)]
 

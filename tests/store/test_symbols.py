@@ -4,12 +4,13 @@ import asyncpg
 import numpy as np
 import pytest
 
-from codebase_index.store.batch import Chunk, Indexed, Processed
+from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks
 from codebase_index.store.database import Database
 from codebase_index.store.work import Entry, Work
 from codebase_index.symbols import Kind, Symbol
 from tests.store.test_jobs import custom_resource, started, writer_for
+from tests.terms import packed
 
 
 async def write(database: Database, chunk: Chunk) -> None:
@@ -17,7 +18,7 @@ async def write(database: Database, chunk: Chunk) -> None:
     await Work(database).freeze(job_id, 1, [Entry("a.py", 1)])
     await Work(database).claim(job_id, 1, "p1", 1)
     file = Indexed(0, "a.py", "python", bytes(20), [chunk], np.eye(1, 256, dtype=np.float32))
-    await Chunks(database).commit_batch(await writer_for(database, job_id, 1), Processed([file]))
+    await Chunks(database).commit_batch(await writer_for(database, job_id, 1), packed([file]))
 
 
 async def test_what_a_chunk_defines_can_be_looked_up_by_its_plain_name(database: Database) -> None:

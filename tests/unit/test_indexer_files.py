@@ -97,7 +97,7 @@ def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path)
     lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
     (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
     processed = Processor(FINGERPRINT, None).process(tmp_path, [Item(0, "a.py", 0)], {})
-    (result,), (terms,) = processed.results, processed.terms
+    (result,), (terms,) = processed.results, processed.parts
     assert isinstance(result, Indexed)
     later = result.chunks[1]
     assert (later.symbol, later.kind, later.signature) == ("first", "function", "def first(a, unusual):")
@@ -136,7 +136,7 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     assert (code.seq, code.language, chunk.start_line, chunk.end_line) == (7, "python", 1, 2)
     assert chunk.symbol == "load_settings"
     assert chunk.text == "def load_settings():\n    return 1\n"
-    (encoded,) = processed.terms
+    (encoded,) = processed.parts
     part = decode(encoded.vocabulary, encoded.payload)
     expected = [
         Counter(terms("app.py load_settings\n" + chunk.text)),

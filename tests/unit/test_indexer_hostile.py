@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from codebase_index.store.batch import FileResult, Indexed, Item, Skipped
+from codebase_index.store.batch import FileResult, Indexed, Item, Packed, Skipped
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool
 from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 from tests.fixtures import hostile
 
-Results = dict[str, FileResult | Skip]
+Results = dict[str, FileResult | Packed | Skip]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def results(corpus: Path) -> Results:
 
 
 def test_every_file_is_indexed_or_skipped_with_a_reason(
-    corpus: Path, results: dict[str, FileResult | Skip]
+    corpus: Path, results: dict[str, FileResult | Packed | Skip]
 ) -> None:
     # A pipe is nothing that git would list.
     there = {p.relative_to(corpus).as_posix() for p in corpus.rglob("*") if p.is_symlink() or p.is_file()}

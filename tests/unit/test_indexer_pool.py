@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codebase_index.store.batch import Indexed, Item, Packed, Skipped
+from codebase_index.store.batch import Indexed, Item, Packed, PackedBatch, Skipped
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool, PoolBroken
 from codebase_indexer.skipping import Skip
@@ -72,23 +72,38 @@ async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeyp
     assert all(isinstance(r, Packed) for r in (await running).results)
 
 
-async def test_a_file_that_ends_every_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fault = tmp_path / "fault"
-    fault.mkdir()
+@pytest.mark.parametrize("model", [None, ("static", None)], ids=["no model here", "a model"])
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", 15.0, id="killed"),
+        pytest.param("os.abort()", 15.0, id="aborted"),
+        pytest.param("time.sleep(600)", 0.7, id="hangs"),
+    ],
+)
+async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
+    fault: str, seconds: float, model: tuple[str, None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Python runs this at the start of every process: a parser with a fault.
-    (fault / "sitecustomize.py").write_text(
-        "import os\nimport codebase_indexer.files as files\nreal = files.chunk\n"
-        "files.chunk = lambda data, grammar: os.abort() if b'value_1 ' in data else real(data, grammar)\n"
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        "import os, signal, time\nimport codebase_indexer.files as files\nreal = files.chunk\n"
+        f"files.chunk = lambda data, grammar: {fault} if b'value_1 ' in data else real(data, grammar)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(fault))
-    pool = Pool(1, "1:test", None)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
+    pool = Pool(1, "1:test", model)
     try:
-        first, second, third = (await pool.process(batch(tmp_path, 3))).results
+        await pool.process(batch(tmp_path, 1))
+        monkeypatch.setattr(pool_module, "FILE_SECONDS", seconds)
+        found = await pool.process(batch(tmp_path, 8))
     finally:
         pool.close()
-    assert isinstance(first, Indexed)
-    assert second == Skipped(1, Skip.CRASHED)
-    assert isinstance(third, Indexed)
+    skipped = [r.seq for r in found.results if r == Skipped(r.seq, Skip.CRASHED)]
+    indexed = [r for r in found.results if isinstance(r, Packed if model else Indexed)]
+    assert ([r.seq for r in found.results], skipped, len(indexed)) == (list(range(8)), [1], 7)
+    # All that is indexed can be searched, by words and, where vectors are made here, by these.
+    assert sum(part.chunks for part in found.parts) == sum(file.count for file in indexed) == 7
+    assert all(part.codes for part in found.parts) if isinstance(found, PackedBatch) else model is None
 
 
 async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
