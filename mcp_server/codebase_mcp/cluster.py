@@ -1,5 +1,6 @@
 """The Kubernetes API, as far as this server needs it: list, create, find and cancel IndexingJobs."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from codebase_index.job import GROUP, LABEL_TARGET, PLURAL, VERSION
-from codebase_index.resource import IndexingJob, IndexingJobSpec, Source
+from codebase_index.resource import IndexingJob, IndexingJobSpec
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 """A tool should answer within a second; three leave room for an API server that is busy, none for one that
@@ -29,8 +30,8 @@ class NameTaken(Exception):
 class Cluster(Protocol):
     """What the job service asks of Kubernetes. Every method may raise ClusterUnavailable."""
 
-    async def of_source(self, source: Source) -> list[IndexingJob]:
-        """Return every job with exactly this path or URL."""
+    async def of_target(self, target: str) -> list[IndexingJob]:
+        """Return every job for this source and ref, whoever created it."""
         ...
 
     async def all(self) -> list[IndexingJob]:
@@ -75,10 +76,16 @@ class KubernetesCluster:
         async with client.ApiClient(configuration) as api:
             yield cls(api, namespace)
 
-    async def of_source(self, source: Source) -> list[IndexingJob]:
-        """Return every job with exactly this path or URL."""
-        field = "spec.source.path" if source.path else "spec.source.git.url"
-        return await self._list(field_selector=f"{field}={_escaped(str(source))}")
+    async def of_target(self, target: str) -> list[IndexingJob]:
+        """Return every job for this source and ref, whoever created it.
+
+        By the label that `create` sets. A job made with kubectl has none, so those without are looked through.
+        Not by a field selector: Kubernetes before 1.31 knows none for custom resources.
+        """
+        labelled, others = await asyncio.gather(
+            self._list(label_selector=f"{LABEL_TARGET}={target}"), self._list(label_selector=f"!{LABEL_TARGET}")
+        )
+        return [job for job in (*labelled, *others) if job.spec.target == target]
 
     async def all(self) -> list[IndexingJob]:
         """Return every job of the namespace."""
@@ -143,11 +150,6 @@ def _parsed(body: dict[str, Any]) -> IndexingJob | None:
         return IndexingJob.parse(body)
     except ValidationError:
         return None
-
-
-def _escaped(value: str) -> str:
-    """Escape a value for a field selector, in which commas, equal signs and backslashes have a meaning."""
-    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 
 
 def _unavailable(error: ApiException) -> ClusterUnavailable:

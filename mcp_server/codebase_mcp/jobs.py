@@ -121,7 +121,7 @@ class JobService:
     async def _find_or_create(self, spec: IndexingJobSpec) -> Started:
         run = 0
         for _ in range(CREATE_TRIES):
-            same = [job for job in await self._cluster.of_source(spec.source) if job.spec.target == spec.target]
+            same = await self._cluster.of_target(spec.target)
             rows, estimate = await self._known(spec, same)
             active = [job for job in same if _is_active(job, rows.get(UUID(job.metadata.uid)))]
             if active:

@@ -117,16 +117,16 @@ async def test_a_job_made_with_kubectl_is_seen_and_can_be_cancelled(
 
 @pytest.mark.parametrize("path", ["/srv/a,b=c", "/srv/back\\slash", "/srv/white space", "/srv/größe"])
 async def test_a_source_is_found_whatever_characters_it_holds(path: str, cluster: KubernetesCluster) -> None:
-    source = Source(path=path)
-    job = await cluster.create(job_name(path, "0" * 16, 1), IndexingJobSpec(source=source))
+    spec = IndexingJobSpec(source=Source(path=path))
+    job = await cluster.create(job_name(path, "0" * 16, 1), spec)
     await cluster.create("other", IndexingJobSpec(source=Source(path="/srv/a")))
-    assert [found.metadata.uid for found in await cluster.of_source(source)] == [job.metadata.uid]
+    assert [found.metadata.uid for found in await cluster.of_target(spec.target)] == [job.metadata.uid]
 
 
 async def test_a_git_source_is_found(cluster: KubernetesCluster) -> None:
-    source = Source(git=GitSource(url="https://git.example.org/x/shop.git?a=b,c"))
-    job = await cluster.create("git", IndexingJobSpec(source=source))
-    assert [found.metadata.uid for found in await cluster.of_source(source)] == [job.metadata.uid]
+    spec = IndexingJobSpec(source=Source(git=GitSource(url="https://git.example.org/x/shop.git")))
+    job = await cluster.create("git", spec)
+    assert [found.metadata.uid for found in await cluster.of_target(spec.target)] == [job.metadata.uid]
 
 
 async def test_a_name_is_taken_once(cluster: KubernetesCluster) -> None:

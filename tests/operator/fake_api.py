@@ -78,8 +78,11 @@ class FakeApi:
             return self._strike(request, fault)
         try:
             body = await request.json() if request.can_read_body else {}
+            if request.path == JOBS and (fields := request.query.get("fieldSelector")):
+                raise Refused(400, f"field label not supported: {fields}")  # as Kubernetes before 1.31
             selector = request.query.get("labelSelector") or request.query.get("fieldSelector", "")
-            answer = web.json_response(self._answer(request.method, request.path, body, selector))
+            status = 201 if request.method == "POST" else 200
+            answer = web.json_response(self._answer(request.method, request.path, body, selector), status=status)
         except Refused as error:
             answer = web.json_response({"kind": "Status", "message": str(error)}, status=error.status)
         return self._strike(request, fault) if fault else answer
@@ -112,7 +115,8 @@ class FakeApi:
             raise Refused(409, f'"{name}" already exists')
         if kind is self.pods:
             assert body["metadata"]["labels"][LABEL_COMPONENT] == "indexer"
-        body["metadata"]["uid"] = str(uuid4())
+        given = {"namespace": "ns", "generation": 1, "creationTimestamp": "2026-05-01T12:00:00Z"}
+        body["metadata"] = {**given, **body["metadata"], "uid": str(uuid4())}
         return self._keep(kind, name, body)
 
     @staticmethod
@@ -145,9 +149,10 @@ class FakeApi:
 
 
 def selected(body: dict[str, Any], selector: str) -> bool:
-    """Whether an object has the labels of a selector, like `a=b,c=d`."""
-    wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
-    return wanted.items() <= body["metadata"].get("labels", {}).items()
+    """Whether an object has the labels of a selector, and lacks those that it excludes, like `a=b,c=d,!e`."""
+    labels, parts = body["metadata"].get("labels", {}), [part for part in selector.split(",") if part]
+    wanted = dict(part.split("=", 1) for part in parts if not part.startswith("!"))
+    return wanted.items() <= labels.items() and not any(part[1:] in labels for part in parts if part[0] == "!")
 
 
 def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

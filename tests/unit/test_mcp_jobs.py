@@ -57,9 +57,9 @@ class MemoryCluster:
         self.jobs[name] = job
         return job
 
-    async def of_source(self, source: Source) -> list[IndexingJob]:
+    async def of_target(self, target: str) -> list[IndexingJob]:
         self._answer()
-        return [job for job in self.jobs.values() if job.spec.source == source]
+        return [job for job in self.jobs.values() if job.spec.target == target]
 
     async def all(self) -> list[IndexingJob]:
         self._answer()
