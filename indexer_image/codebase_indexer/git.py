@@ -4,18 +4,32 @@ No configuration of the system, the user or a scanned repository is read, no hoo
 helper can start, and no prompt waits for a person.
 """
 
-import contextlib
 import os
-import resource
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from codebase_indexer import bounded
+from codebase_indexer.bounded import BoundExceeded, Bounds, ComputedTooLong, Stalled
 
 
 class GitFailed(Exception):
-    """git ended with an error, or ran out of time. The message is git's own, shortened."""
+    """git ended with an error, or met a bound. The message is git's own, shortened."""
+
+
+CPU_SECONDS: Final = 60
+"""Of processor time for one git process: a million files with hundreds of patterns take a few seconds, while
+patterns of many stars, thousands of them, are tried on every character of every name."""
+
+STALLED_SECONDS: Final = 30.0
+"""What git opened then is a pipe that nobody writes to."""
+
+MAX_OUTPUT_BYTES: Final = 512 * 2**20
+"""Of what git prints: a million files with their stat data are 300 MB."""
+
+MAX_MEMORY_BYTES: Final = 3 * 2**29
+"""An index of a few MB can stand for a terabyte of names."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +48,19 @@ _SETTINGS = {
     "core.excludesFile": "/dev/null",
     "core.attributesFile": "/dev/null",
     "core.quotePath": "false",
+    "core.protectHFS": "true",  # no name that another file system takes for .git is checked out
+    "core.protectNTFS": "true",
+    "core.useReplaceRefs": "false",  # a commit is what its hash says
     "http.followRedirects": "false",  # a redirect could lead to a host that is not allowed
     "protocol.ext.allow": "never",
     "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    "transfer.unpackLimit": "1",  # one pack, whose size is bounded, instead of any number of files
+    "transfer.fsckObjects": "true",
+    # What old repositories of good will hold, and nobody is harmed by; Gitaly fetches with the same exceptions.
+    "fetch.fsck.badTimezone": "ignore",
+    "fetch.fsck.missingSpaceBeforeDate": "ignore",
+    "fetch.fsck.zeroPaddedFilemode": "ignore",
     "credential.helper": "",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -75,38 +99,49 @@ def run(
     data: bytes | None = None,
     timeout: float = 300.0,
     max_file_bytes: int | None = None,
+    local: bool = True,
+    pass_fds: Sequence[int] = (),
 ) -> Output:
     """Run git to its end.
 
-    `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example.
-    Raises GitFailed.
+    `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example. One that is
+    `local` transfers nothing: it may neither compute for CPU_SECONDS nor wait for STALLED_SECONDS. Output and
+    memory are bounded in any case. `pass_fds` stay open in git and in what it starts. Raises GitFailed.
     """
-    command = ["git", *map(str, arguments)]
-    process = subprocess.Popen(
-        command,
-        env=dict(env if env is not None else environment()),
-        stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # so that its helpers (ssh, index-pack) can be ended with it
+    bounds = Bounds(
+        seconds=timeout,
+        cpu_seconds=CPU_SECONDS if local else None,
+        stalled_seconds=STALLED_SECONDS if local else None,
+        memory_bytes=MAX_MEMORY_BYTES,
+        file_bytes=max_file_bytes,
+        output_bytes=MAX_OUTPUT_BYTES,
     )
-    if max_file_bytes is not None:
-        # Set from outside, before git has connected anywhere: preexec_fn is unsafe beside threads.
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    command = ["git", *map(str, arguments)]
+    env = environment() if env is None else env
     try:
-        out, err = process.communicate(data, timeout)
-    except BaseException as error:
-        _end(process)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise GitFailed(f"git {arguments[0]} took longer than {timeout:.0f} s") from error
-        raise
-    warnings = err.decode(errors="replace").strip()
-    if process.returncode != 0:
-        raise GitFailed(warnings[-1000:] or f"git ended with {process.returncode}")
-    return Output(out, warnings)
+        ended = bounded.run(command, env=env, bounds=bounds, data=data, pass_fds=pass_fds)
+    except (BoundExceeded, ValueError) as error:  # ValueError: a NUL in an argument
+        raise GitFailed(f"git {_name(arguments)} {error}{_advice(error)}") from error
+    warnings = ended.error.decode(errors="replace").strip()
+    if ended.code != 0:
+        raise GitFailed(warnings[-1000:] or f"git ended with {ended.code}")
+    return Output(ended.output, warnings)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+def _name(arguments: Sequence[str | Path]) -> str:
+    """Return git's command among the arguments, for messages."""
+    words = iter(map(str, arguments))
+    for word in words:
+        if word in ("-C", "-c"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, ComputedTooLong):
+        return "; look for patterns with many stars in the ignore files, and in the job's include and exclude"
+    if isinstance(error, Stalled):
+        return "; look for pipes in place of .gitignore, .gitattributes and .git/HEAD (find . -type p)"
+    return ""

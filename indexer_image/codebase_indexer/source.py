@@ -123,14 +123,14 @@ def _fetch_once(url: str, protocols: str, ref: str, folder: Path) -> str:
     # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
     git.run(
         [*inside, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, ref],
-        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=MAX_PACK_BYTES,
+        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=MAX_PACK_BYTES, local=False,
     )  # fmt: skip
     commit = git.run([*inside, "rev-parse", "--verify", "FETCH_HEAD^{commit}"], env=env).data.decode().strip()
     size = _tree_bytes(folder, commit)
     if size > MAX_CHECKOUT_BYTES:
         allowed = f"at most {MAX_CHECKOUT_BYTES >> 30} are allowed"
         raise git.GitFailed(f"the checkout would take {size >> 30} GiB; {allowed}")
-    git.run([*inside, "checkout", "--quiet", "--detach", commit], env=env, timeout=FETCH_TIMEOUT)
+    git.run([*inside, "checkout", "--quiet", "--detach", commit], env=env, timeout=FETCH_TIMEOUT, local=False)
     return commit
 
 

@@ -1,0 +1,183 @@
+"""Runs a program on data that nobody vouches for, within bounds of time, processor time, memory and output."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+
+class BoundExceeded(Exception):
+    """The program met one of its bounds and was ended. The message goes on after the program's name."""
+
+
+class ComputedTooLong(BoundExceeded):
+    """It used up its processor time."""
+
+
+class Stalled(BoundExceeded):
+    """It waited for something that never came."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a program may use. None: as much as it likes.
+
+    `stalled_seconds` is how long it may sleep at a stretch: a program that works on files only computes, or waits
+    for a disk, which Linux does not count as sleep. `memory_bytes` leaves files aside that it maps. `error_bytes`
+    of standard error are kept, more is dropped; more than `output_bytes` of standard output end it. `file_bytes`
+    bounds each file that it writes.
+    """
+
+    seconds: float
+    cpu_seconds: int | None = None
+    stalled_seconds: float | None = None
+    memory_bytes: int | None = None
+    file_bytes: int | None = None
+    output_bytes: int = 2**20
+    error_bytes: int = 2**20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code, -N after signal N, and what it printed."""
+
+    code: int
+    output: bytes
+    error: bytes
+
+
+_POLL_SECONDS: Final = 0.5
+_CLOSING_SECONDS: Final = 5.0
+"""From the end of the output to the program's own."""
+
+
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    bounds: Bounds,
+    data: bytes | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Ended:
+    """Run a program to its end, with `data` as its standard input. `pass_fds` stay open in it.
+
+    Whatever happens, neither it nor what it started in its session is left. Raises BoundExceeded; ValueError for a
+    NUL in an argument.
+    """
+    process = subprocess.Popen(
+        command,
+        env=dict(env),
+        stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output = _Reader(process.stdout, bounds.output_bytes, stops=True)
+    error = _Reader(process.stderr, bounds.error_bytes, stops=False)
+    try:
+        _set_limits(process, bounds)
+        if process.stdin is not None:
+            threading.Thread(target=_write, args=(process.stdin, data), daemon=True).start()
+        _wait(process, output, bounds)
+        error.join(_CLOSING_SECONDS)
+    finally:
+        _kill(process)
+        output.close()
+        error.close()
+    if process.returncode == -signal.SIGXCPU:
+        raise ComputedTooLong(f"computed for more than {bounds.cpu_seconds} s")
+    return Ended(process.returncode, bytes(output.data), bytes(error.data))
+
+
+def _set_limits(process: subprocess.Popen[bytes], bounds: Bounds) -> None:
+    """Limit the process from outside, before it has done much: preexec_fn is unsafe beside threads."""
+    limits = (
+        (resource.RLIMIT_CPU, bounds.cpu_seconds),
+        (resource.RLIMIT_DATA, bounds.memory_bytes),
+        (resource.RLIMIT_FSIZE, bounds.file_bytes),
+    )
+    for limit, value in limits:
+        if value is not None:
+            # A second more at last, since Linux ends a process by SIGKILL where both are equal.
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, limit, (value, value + 1))
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe to its end, in a thread, and keeps what there is room for."""
+
+    def __init__(self, pipe: IO[bytes], limit: int, *, stops: bool) -> None:
+        super().__init__(daemon=True)
+        self.data = bytearray()
+        self.exceeded = False
+        self._pipe, self._limit, self._stops = pipe, limit, stops
+        self.start()
+
+    def run(self) -> None:
+        while part := os.read(self._pipe.fileno(), 2**16):
+            room = self._limit - len(self.data)
+            self.data += part[:room]
+            if len(part) > room:
+                self.exceeded = True
+                if self._stops:
+                    return
+
+    def close(self) -> None:
+        """Close the pipe, of a program that has ended."""
+        self.join(_CLOSING_SECONDS)
+        if not self.is_alive():
+            self._pipe.close()
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:  # it need not read to the end
+        pipe.write(data)
+
+
+def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds) -> None:
+    """Wait until the output ends. Raises BoundExceeded."""
+    begin = awake = time.monotonic()
+    ticks = -1
+    while True:
+        output.join(_POLL_SECONDS)
+        if not output.is_alive():
+            break
+        now = time.monotonic()
+        if now - begin > bounds.seconds:
+            raise BoundExceeded(f"took longer than {bounds.seconds:.0f} s")
+        before, (ticks, sleeps) = ticks, _activity(process.pid)
+        if ticks != before or not sleeps:
+            awake = now
+        elif bounds.stalled_seconds is not None and now - awake > bounds.stalled_seconds:
+            raise Stalled(f"waited {bounds.stalled_seconds:.0f} s for something that never came")
+    if output.exceeded:
+        raise BoundExceeded(f"printed more than {bounds.output_bytes:,} bytes")
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output, and goes on
+        process.wait(_CLOSING_SECONDS)
+
+
+def _activity(pid: int) -> tuple[int, bool]:
+    """Return the processor time that a process has used, in ticks, and whether it sleeps now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+    except OSError:
+        return -1, False
+    return int(fields[11]) + int(fields[12]), fields[0] == b"S"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and what it started, if it did not end by itself."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
