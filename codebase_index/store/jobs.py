@@ -9,9 +9,16 @@ from uuid import UUID
 from codebase_index.job import JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
-from codebase_index.store.boundary import READ_ONLY
+from codebase_index.store.boundary import MAY_NOT_USE, READ_ONLY
 from codebase_index.store.database import Database
-from codebase_index.store.errors import FenceLost, IllegalTransition, JobNotFound, RowLocked, StoreReadOnly
+from codebase_index.store.errors import (
+    FenceLost,
+    IllegalTransition,
+    JobNotFound,
+    RowLocked,
+    StoreMisconfigured,
+    StoreReadOnly,
+)
 from codebase_index.store.rows import JobRow
 
 SQL = queries.load("jobs")
@@ -57,6 +64,15 @@ class Jobs:
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
         return await self._rows("unfinished")
+
+    async def check(self) -> None:
+        """Do nothing when jobs can be started, watched and cancelled. Raises the StoreError that says why not."""
+        async with self._db.connection() as connection:
+            found = await connection.fetchrow(SQL["check"])
+            if found["read_only"]:
+                raise StoreReadOnly(READ_ONLY)
+            if not found["may_use"]:
+                raise StoreMisconfigured(MAY_NOT_USE)
 
     async def watched(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
         """Return the database's time, and of a namespace the given jobs and all that are active or have a slot.

@@ -14,7 +14,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable
-from codebase_index.store.errors import StoreUnavailable
+from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
 from codebase_mcp import caller
 from codebase_mcp.cluster import ClusterUnavailable
 from codebase_mcp.errors import UserError
@@ -86,12 +86,14 @@ class CheckedTool(Tool):
             return answer
         except UserError as error:
             raise ToolError(str(error)) from error
+        except (StoreMisconfigured, EmbeddingRefused) as error:
+            raise ToolError(
+                f"unavailable: {_what(error)}; trying again will not help before that is done"
+            ) from error
         except (StoreUnavailable, ClusterUnavailable, EmbeddingUnavailable) as error:
-            # The store's text ends with what its other users do; here it is the caller who tries again.
-            what = str(error).removesuffix("; it is tried again")
-            raise ToolError(f"unavailable: {what}; try again in 10 seconds") from error
-        except EmbeddingRefused as error:
-            raise ToolError(f"unavailable: {error}; trying again will not help before that is done") from error
+            raise ToolError(f"unavailable: {_what(error)}; try again in 10 seconds") from error
+        except InsufficientStorage as error:
+            raise ToolError(f"unavailable: {error}") from error
         except Exception as error:
             raise UnexpectedToolError(
                 f"internal error in {self.name}: nothing is known to have changed; try again, and if it stays, "
@@ -107,6 +109,11 @@ class CheckedTool(Tool):
             problems.append(f"unknown argument {name!r}" if unknown else f"{name}: {_said(problem['msg'])}")
         known = ", ".join(self.fn_metadata.arg_model.model_fields)
         return f"validation: {'; '.join(problems)}; {self.name} takes {known}; correct the call and repeat it"
+
+
+def _what(error: Exception) -> str:
+    """Return what happened. The store's text ends with what its other users do; here the caller acts."""
+    return str(error).removesuffix("; it is tried again")
 
 
 def _said(message: str) -> str:

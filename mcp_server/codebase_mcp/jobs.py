@@ -19,7 +19,13 @@ from pydantic import ValidationError
 from codebase_index.job import FINAL, JobState, job_name, run_of
 from codebase_index.resource import GitSource, IndexingJob, IndexingJobSpec, Source, problem_of
 from codebase_index.source import SourcePolicy, SourceRefused
-from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
+from codebase_index.store.errors import (
+    IllegalTransition,
+    InsufficientStorage,
+    JobNotFound,
+    StoreError,
+    StoreUnavailable,
+)
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Work
@@ -150,7 +156,7 @@ class JobService:
                 done, _ = await self._jobs.page(
                     state=JobState.COMPLETED, source_part=str(spec.source), created_after=None, limit=10, offset=0
                 )
-        except StoreUnavailable as error:
+        except StoreError as error:
             log.warning("starting a job without the database: %s", error)
             return {}, None
         seconds = [
@@ -164,7 +170,7 @@ class JobService:
         try:
             async with _patience(START_PATIENCE_SECONDS):
                 await self._jobs.create(job)
-        except StoreUnavailable as error:
+        except StoreError as error:
             log.warning("the operator will insert the job's row: %s", error, extra={"job_id": job.metadata.uid})
 
     # --- status and list ---------------------------------------------------------------------------
@@ -226,8 +232,8 @@ class JobService:
                 row = await self._jobs.cancel(uid)
         except IllegalTransition as error:
             raise UserError(str(error)) from error
-        except StoreUnavailable as error:
-            raise await self._cancel_without_database(uid) from error
+        except (StoreUnavailable, InsufficientStorage) as error:
+            raise await self._cancel_without_database(uid, error) from error
         await self._record_intent(row.cr_name, uid)
         assert row.cancelled_at is not None  # a check of the table
         return Cancelled(
@@ -258,15 +264,15 @@ class JobService:
         except ClusterUnavailable as error:
             log.warning("cancelling in the database alone: %s", error, extra={"job_id": uid})
 
-    async def _cancel_without_database(self, uid: UUID) -> UserError:
+    async def _cancel_without_database(self, uid: UUID, why: StoreError) -> UserError:
         """Record the intent; return what to tell, since without the fence nothing may be acknowledged."""
         job = await self._resource(uid)
         _refuse_final(uid, mirrored_state(job))
         await self._cluster.cancel(job.metadata.name, str(uid))
         return UserError(
-            "unavailable: the database does not answer, so the cancel is not acknowledged; it is recorded in the "
-            "job's resource and takes effect by itself when the database is back; look with get_indexing_status "
-            f"in {POLL_SECONDS[1]} seconds"
+            f"unavailable: {str(why).removesuffix('; it is tried again')}; so the cancel is not acknowledged, but "
+            "it is recorded in the job's resource and takes effect by itself when the database can be used again; "
+            f"look with get_indexing_status in {POLL_SECONDS[1]} seconds"
         )
 
     async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:

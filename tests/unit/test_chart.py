@@ -482,9 +482,7 @@ def test_server_and_indexers_see_the_same_roots_read_only_at_the_same_places() -
 def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     (server,) = [pod for component, pod in pods(rendered(case)) if component == "server"]
     env = environment(server["spec"]["containers"][0])
-    settings = ServerSettings.from_env(
-        {**env, "CODEBASE_DATABASE_URL": "postgresql://from-the-secret", "CODEBASE_NAMESPACE": "ns"}
-    )
+    settings = ServerSettings.from_env({**env, "CODEBASE_NAMESPACE": "ns"})
     (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
     assert f"{service['metadata']['name']}.ns.svc:*" in settings.host_headers
 
@@ -496,8 +494,7 @@ def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: P
     template = tmp_path / "pod.json"
     template.write_text(pod_template(objects).model_dump_json(by_alias=True))
     from_the_cluster = {
-        "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_DATABASE_URL": "postgresql://x",
-        "CODEBASE_POD_TEMPLATE": str(template),
+        "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_POD_TEMPLATE": str(template),
     }  # fmt: skip
     settings = OperatorSettings.from_env({**environment(container), **from_the_cluster})
     assert settings.lease == named(objects, "Lease", settings.lease or "")["metadata"]["name"]
@@ -505,17 +502,23 @@ def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: P
     assert {"name": "metrics", "containerPort": settings.metrics_port} in container["ports"]
 
 
-def test_all_programs_read_the_database_from_one_secret() -> None:
+def test_all_programs_read_the_database_from_one_secret_that_may_change_under_them() -> None:
+    """From a file of it, the whole folder mounted: a variable, or a single file, stays as it was at the start."""
     for case, secret in (
         ("default", "own"),
         ("everything", "elsewhere"),
         ("generated password", "rel-codebase-mcp-database"),
     ):
         for component, pod in pods(rendered(case)):
-            env = {e["name"]: e for e in pod["spec"]["containers"][0].get("env", [])}
+            container = pod["spec"]["containers"][0]
+            env = {e["name"]: e for e in container.get("env", [])}
             if component in ("operator", "server", "indexer"):
-                reference = env["CODEBASE_DATABASE_URL"]["valueFrom"]["secretKeyRef"]
-                assert reference == {"name": secret, "key": "url"}, (case, component)
+                folder, _, file = env["CODEBASE_DATABASE_URL_FILE"]["value"].rpartition("/")
+                (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == folder]
+                (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"]]
+                assert (volume["secret"]["secretName"], "subPath" in mount) == (secret, False), (case, component)
+                assert volume["secret"]["items"] == [{"key": "url", "path": file}]
+                assert "CODEBASE_DATABASE_URL" not in env
 
 
 def test_a_generated_password_is_in_its_url_and_in_nothing_else() -> None:

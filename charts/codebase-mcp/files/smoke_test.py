@@ -1,10 +1,12 @@
-"""Asks a running MCP server whether it is ready and which tools it has; exits with 1 when something is missing.
+"""Asks a running MCP server whether it can do all of its work and which tools it has; exits with 1 when it cannot.
 
-The first argument is the server's address, such as http://codebase-mcp-server:8080.
+The first argument is the server's address, such as http://codebase-mcp-server:8080; the second, how many seconds
+an installation that is only starting has until all is well (60).
 """
 
 import asyncio
 import sys
+import time
 
 import httpx
 from mcp import Client
@@ -18,10 +20,23 @@ EXPECTED = {
 }
 
 
-async def main(address: str) -> int:
-    ready = httpx.get(f"{address}/readyz", timeout=10)
-    print(f"{address}/readyz: {ready.status_code} {ready.text}")
-    if not ready.is_success:
+def is_well(address: str, patience: float) -> bool:
+    """Wait until the server says that its database and its cluster are well. Degraded, it is ready too."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            answer = httpx.get(f"{address}/readyz", timeout=10)
+            said, well = f"{answer.status_code} {answer.text}", answer.json()["status"] == "ok"
+        except (httpx.TransportError, ValueError, KeyError) as error:
+            said, well = f"{type(error).__name__}: {error}", False
+        if well or time.monotonic() >= until:
+            print(f"{address}/readyz: {said}")
+            return well
+        time.sleep(1)
+
+
+async def main(address: str, patience: float) -> int:
+    if not is_well(address, patience):
         return 1
     async with Client(f"{address}/mcp") as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
@@ -32,4 +47,4 @@ async def main(address: str) -> int:
     return 0
 
 
-sys.exit(asyncio.run(main(sys.argv[1])))
+sys.exit(asyncio.run(main(sys.argv[1], float((sys.argv[2:] or ["60"])[0]))))

@@ -74,12 +74,26 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- .Values.database.existingSecret | default .Values.postgres.existingSecret | default (printf "%s-database" (include "codebase-mcp.fullname" .)) -}}
 {{- end }}
 
+{{/* The database's address as a file: a rotated password is read again, while a variable stays as it was. */}}
 {{- define "codebase-mcp.databaseEnv" -}}
-- name: CODEBASE_DATABASE_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ include "codebase-mcp.databaseSecret" . }}
-      key: url
+- name: CODEBASE_DATABASE_URL_FILE
+  value: /var/run/codebase-mcp/database/url
+{{- end }}
+
+{{- define "codebase-mcp.databaseMounts" -}}
+- name: database
+  mountPath: /var/run/codebase-mcp/database
+  readOnly: true
+{{- end }}
+
+{{- define "codebase-mcp.databaseVolumes" -}}
+- name: database
+  secret:
+    secretName: {{ include "codebase-mcp.databaseSecret" . }}
+    defaultMode: 0440
+    items:
+      - key: url
+        path: url
 {{- end }}
 
 {{/* What may be indexed, for the server and for indexers alike. */}}
@@ -141,8 +155,8 @@ affinity: {{- toYaml . | nindent 2 }}
       "serviceAccountName" (printf "%s-indexer" (include "codebase-mcp.fullname" .))
       "resources" .Values.indexer.resources
       "env" $env
-      "volumes" (include "codebase-mcp.rootVolumes" . | fromYamlArray)
-      "volumeMounts" (include "codebase-mcp.rootMounts" . | fromYamlArray)
+      "volumes" (concat (include "codebase-mcp.databaseVolumes" . | fromYamlArray) (include "codebase-mcp.rootVolumes" . | fromYamlArray))
+      "volumeMounts" (concat (include "codebase-mcp.databaseMounts" . | fromYamlArray) (include "codebase-mcp.rootMounts" . | fromYamlArray))
       "workSizeLimit" .Values.indexer.workSizeLimit
       "tmpSizeLimit" .Values.indexer.tmpSizeLimit
       "nodeSelector" .Values.indexer.nodeSelector

@@ -21,6 +21,12 @@ SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
 -- answers every read.
 SELECT now() AS now, current_setting('transaction_read_only')::boolean AS read_only;
 
+-- name: check
+-- Whether jobs can be started and cancelled: what reads alone do not show.
+SELECT current_setting('transaction_read_only')::boolean AS read_only,
+    has_table_privilege('jobs', 'SELECT') AND has_table_privilege('jobs', 'INSERT')
+    AND has_table_privilege('jobs', 'UPDATE') AS may_use;
+
 -- name: watched
 -- What the operator plans from: the jobs that it names, every one that is not final, or that has a slot.
 SELECT * FROM jobs
