@@ -2,10 +2,13 @@
 
 kubectl exec deploy/codebase-mcp-operator -- codebase-index list
 kubectl exec deploy/codebase-mcp-operator -- codebase-index delete /repositories/shop
+
+Of the indexes of its own namespace; `--namespace` names another one that uses the same database.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -43,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="codebase-index",
         description=f"Shows and removes indexes. The database's address is in {FILE_VARIABLE} or {VARIABLE}.",
     )
+    parser.add_argument(
+        "--namespace", default=os.environ.get("CODEBASE_NAMESPACE", "default"),
+        help="whose indexes; its own, %(default)s, unless given; '*' is every one that uses the database",
+    )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every index, what it holds, and its newest job")
     delete = commands.add_parser(
@@ -51,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Removes an index. Search stops finding it at once. A removal that was interrupted goes on "
         "when the command is given again. Refused while a job works on the index.",
     )
-    delete.add_argument("index", help="its source (path or URL), or its name, as `list` shows them")
+    delete.add_argument("index", help="its source (path or URL), its name or its id, as `list` shows them")
     delete.add_argument("--ref", help="which one, where several refs are indexed; '' is the one without a ref")
     return parser
 
@@ -59,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(asked: argparse.Namespace) -> None:
     database = await Database.open(name="codebase-index", size=1)
     try:
-        removal = Removal(database)
+        removal = Removal(database, None if asked.namespace == "*" else [asked.namespace])
         if asked.command == "list":
             print(table(await removal.overview()))
         else:
@@ -76,7 +83,7 @@ async def _delete(removal: Removal, wanted: str, ref: str | None) -> None:
     await removal.empty(index.id, _teller(index.files))
     print("removed; making its room in the database usable again (VACUUM)", flush=True)
     await removal.vacuum()
-    again = [i for i in await removal.overview() if (i.source, i.ref) == (index.source, index.ref)]
+    again = [i for i in await removal.overview() if _what(i) == _what(index)]
     print("done" + ("; what was indexed anew since is kept: delete it again to remove that too" if again else ""))
 
 
@@ -100,25 +107,43 @@ def chosen(indexes: Sequence[Overview], wanted: str, ref: str | None) -> Overvie
     One whose removal was interrupted comes first: then the command finishes that, and leaves alone what a job
     has indexed anew since.
     """
-    exact = [i for i in indexes if wanted.rstrip("/") in (i.source.rstrip("/"), i.name)]
+    exact = [i for i in indexes if wanted.rstrip("/") in (i.source.rstrip("/"), i.name, str(i.id))]
     found = [i for i in exact if ref is None or (i.ref or "") == ref]
     if not found:
         there = f"; there is {_told(exact)}" if exact else ""
         raise Refused(f"no index of {wanted}{_at(ref)}{there}; `codebase-index list` shows all")
-    if len({(i.source, i.ref) for i in found}) > 1:
-        raise Refused(f"{wanted} means several indexes: {_told(found)}; give the source, and --ref REF")
+    if len({_what(i) for i in found}) > 1:
+        raise Refused(
+            f"{wanted} means several indexes: {_told(found)}; give the source and --ref REF, or the ID that "
+            "`codebase-index list` shows"
+        )
     return next((i for i in found if i.leaving), found[0])
 
 
+def _what(index: Overview) -> tuple[object, ...]:
+    return (index.namespace, index.source, index.ref, index.include, index.exclude)
+
+
 def _told(indexes: Sequence[Overview]) -> str:
-    return ", ".join(f"{i.source}{_at(i.ref) or ' without a ref'}" for i in indexes)
+    several = len({i.namespace for i in indexes}) > 1
+    return ", ".join(
+        f"{i.source}{_at(i.ref) or ' without a ref'}{_filter(i)} (ID {i.id}"
+        + f" in namespace {i.namespace}" * several
+        + ")"
+        for i in indexes
+    )
+
+
+def _filter(index: Overview) -> str:
+    only = f" only {' '.join(index.include)}" if index.include else ""
+    return only + (f" without {' '.join(index.exclude)}" if index.exclude else "")
 
 
 def _at(ref: str | None) -> str:
     return f"@{ref}" if ref else ""
 
 
-_HEADINGS = ("SOURCE", "REF", "NAME", "FILES", "CHUNKS", "SIZE", "INDEXED AT", "NEWEST JOB")
+_HEADINGS = ("ID", "NAMESPACE", "SOURCE", "REF", "NAME", "FILES", "CHUNKS", "SIZE", "INDEXED AT", "NEWEST JOB")
 
 
 def table(indexes: Sequence[Overview]) -> str:
@@ -138,7 +163,8 @@ def _row(index: Overview) -> tuple[str, ...]:
         state = f"{index.job} {index.job_state}" if index.job else "-"
     at = f"{index.indexed_at:%Y-%m-%d %H:%M}" if index.indexed_at else "never completely"
     counts = (f"{index.files:,}", f"{index.chunks:,}", size(index.bytes))
-    return (index.source, index.ref or "-", index.name or "-", *counts, at, state)
+    source = index.source + _filter(index)
+    return (str(index.id), index.namespace, source, index.ref or "-", index.name or "-", *counts, at, state)
 
 
 def size(number: int) -> str:

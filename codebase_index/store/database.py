@@ -106,13 +106,16 @@ class Database:
         ):
             yield connection
 
-    async def migrate(self) -> list[str]:
-        """Bring the schema up to date. Return the names of the migrations applied. Raises SchemaMismatch."""
+    async def migrate(self, namespace: str = "default") -> list[str]:
+        """Bring the schema up to date. Return the names of the migrations applied. Raises SchemaMismatch.
+
+        `namespace` gets the indexes that no job knows any more, where they had none.
+        """
         with translated():
             # Not from the pool: its connections need the vector type, which the first migration makes.
             connection = await asyncpg.connect(self.address(), **_migration_arguments(self.pool))
             try:
-                return await migrate(connection)
+                return await migrate(connection, namespace)
             finally:
                 await connection.close()
 

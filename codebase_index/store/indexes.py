@@ -1,7 +1,9 @@
-"""Indexes: one for each source and ref, outliving the jobs that fill it."""
+"""Indexes: one for each target of a namespace, outliving the jobs that fill it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from codebase_index.job import JobState
@@ -16,6 +18,7 @@ SQL = queries.load("indexes")
 class IndexRow:
     """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
 
+    `include` and `exclude` are the globs of the files that it has and leaves out; both empty: it has all.
     `commit` is that of the last completed job, `job_commit` the one that the newest job reads, `job_files_total`
     the length of its list of files, null before it is frozen.
     """
@@ -34,20 +37,30 @@ class IndexRow:
     job_commit: str | None
     job_files_total: int | None
     job_files_done: int | None
+    namespace: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class Indexes:
-    """Reads and writes the table `indexes`. Every method may raise StoreUnavailable."""
+    """Reads and writes the table `indexes`. Every method may raise StoreUnavailable.
 
-    def __init__(self, database: Database) -> None:
+    `namespaces` are those whose indexes are listed; None: every one.
+    """
+
+    def __init__(self, database: Database, namespaces: Sequence[str] | None = None) -> None:
         self._db = database
+        self._namespaces = namespaces
 
-    async def ensure(self, job: JobRow, model: str) -> int:
+    async def ensure(
+        self, job: JobRow, model: str, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> int:
         """Return the id of the index that a job fills, made now if it is the first job."""
         async with self._db.connection() as connection:
             index_id: int = await connection.fetchval(
-                SQL["ensure"], job.target, job.source, job.ref, job.name, model
-            )
+                SQL["ensure"], job.namespace, job.target, job.source, job.ref, job.name, model,
+                sorted(set(include)), sorted(set(exclude)),
+            )  # fmt: skip
         return index_id
 
     async def dimension(self, index_id: int, model: str) -> int | None:
@@ -57,10 +70,19 @@ class Indexes:
         return length
 
     async def list(self) -> list[IndexRow]:
-        """Return every index, by source and ref."""
+        """Return the indexes, by source and ref."""
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["list"])
-        return [
-            IndexRow(**{**dict(r), "job_state": JobState(r["job_state"]) if r["job_state"] else None})
-            for r in records
-        ]
+            records = await connection.fetch(SQL["list"], self._namespaces)
+        return [_row(record) for record in records]
+
+
+def _row(record: Mapping[str, Any]) -> IndexRow:
+    state = record["job_state"]
+    return IndexRow(
+        **{
+            **record,
+            "job_state": JobState(state) if state else None,
+            "include": tuple(record["include"]),
+            "exclude": tuple(record["exclude"]),
+        }
+    )

@@ -24,6 +24,11 @@ from codebase_index.store.rows import JobRow
 SQL = queries.load("jobs")
 
 
+def connection_name(program: str, job_id: UUID, pod: str) -> str:
+    """Name the connections of a pod so that a job's can be told: pods of two namespaces may have one name."""
+    return f"{program}/{str(job_id)[:8]}/{pod}"
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a heartbeat reports."""
@@ -35,10 +40,15 @@ class Progress:
 
 
 class Jobs:
-    """Reads and writes the table `jobs`. Every method may raise StoreUnavailable."""
+    """Reads and writes the table `jobs`. Every method may raise StoreUnavailable.
 
-    def __init__(self, database: Database) -> None:
+    `namespaces` are those whose jobs exist for whoever asks: the others' are neither listed, nor found by their
+    ids, nor cancelled. None: every one, for a program that was given its job.
+    """
+
+    def __init__(self, database: Database, namespaces: Sequence[str] | None = None) -> None:
         self._db = database
+        self._namespaces = namespaces
 
     async def create(self, job: IndexingJob, message: str = "Queued") -> None:
         """Insert the row of a custom resource, pending. Nothing happens when it is there already."""
@@ -52,18 +62,18 @@ class Jobs:
     async def get(self, job_id: UUID) -> JobRow:
         """Return one job. Raises JobNotFound."""
         async with self._db.connection() as connection:
-            record = await connection.fetchrow(SQL["get"], job_id)
+            record = await connection.fetchrow(SQL["get"], job_id, self._namespaces)
         if record is None:
             raise JobNotFound(job_id)
         return JobRow.of(record)
 
     async def many(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
         """Return those of the jobs that exist, by id."""
-        return {row.id: row for row in await self._rows("many", list(job_ids))}
+        return {row.id: row for row in await self._rows("many", list(job_ids), self._namespaces)}
 
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
-        return await self._rows("unfinished")
+        return await self._rows("unfinished", self._namespaces)
 
     async def check(self) -> None:
         """Do nothing when jobs can be started, watched and cancelled. Raises the StoreError that says why not."""
@@ -93,7 +103,7 @@ class Jobs:
         limit: int, offset: int,
     ) -> tuple[list[JobRow], int]:  # fmt: skip
         """Return a page of jobs, newest first, and the count of all that match."""
-        matching = (state.value if state else None, source_part, created_after)
+        matching = (state.value if state else None, source_part, created_after, self._namespaces)
         async with self._db.connection() as connection:
             records = await connection.fetch(SQL["page"], *matching, limit, offset)
             total = records[0]["total_count"] if records else await connection.fetchval(SQL["count"], *matching)
@@ -159,7 +169,7 @@ class Jobs:
         Raises JobNotFound, and IllegalTransition when the job is final already.
         """
         message = "Cancelled; what was indexed stays searchable"
-        record = await self._seize(job_id, ("cancel", message))
+        record = await self._seize(job_id, ("cancel", message, self._namespaces))
         if record is None:
             job = await self.get(job_id)
             already = "already " if job.state is JobState.CANCELLED else ""

@@ -59,9 +59,10 @@ _EXISTS: Final = (
 )
 
 
-async def migrate(connection: asyncpg.Connection) -> list[str]:
+async def migrate(connection: asyncpg.Connection, namespace: str) -> list[str]:
     """Apply what is missing; safe to call from several programs at once. Return the names applied.
 
+    `namespace` gets what belongs to none yet, and nobody knows to whom.
     Raises SchemaMismatch when the schema is newer than this program, or is not one that it made, and
     StoreUnavailable, to be tried again, when a table is in use; StoreMisconfigured when the database's pgvector is
     too old.
@@ -70,7 +71,7 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
     while True:
         try:
             async with connection.transaction():
-                migration = await _apply_next(connection)
+                migration = await _apply_next(connection, namespace)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             raise StoreUnavailable(
                 f"the schema cannot be upgraded while another transaction holds a table ({error}); nothing was "
@@ -98,12 +99,13 @@ async def require_schema(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _apply_next(connection: asyncpg.Connection) -> Migration | None:
+async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migration | None:
     """Apply the first migration that is missing, and return it; None: there is none."""
     await connection.execute(SQL["lock"], _LOCK_KEY)
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     migration = _next(migrations(), await _history(connection))
     if migration:
+        await connection.execute(SQL["tell_namespace"], namespace)
         try:
             await connection.execute(migration.sql)
         except _EXISTS as error:

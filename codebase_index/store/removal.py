@@ -5,10 +5,10 @@ after it no search finds the index, and a job for the same repository makes itse
 garbage that nobody reads, so it can be removed in small transactions, by anybody, as often as it takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -39,9 +39,12 @@ class Overview:
     """
 
     id: int
+    namespace: str
     source: str
     ref: str | None
     name: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
     indexed_at: datetime | None
     leaving: bool
     files: int
@@ -52,17 +55,20 @@ class Overview:
 
 
 class Removal:
-    """Lists and removes indexes. Every method may raise StoreUnavailable."""
+    """Lists and removes indexes. Every method may raise StoreUnavailable.
 
-    def __init__(self, database: Database) -> None:
+    `namespaces` are those whose indexes are listed; None: every one.
+    """
+
+    def __init__(self, database: Database, namespaces: Sequence[str] | None = None) -> None:
         self._db = database
+        self._namespaces = namespaces
 
     async def overview(self) -> list[Overview]:
-        """Return every index, by source and ref; also those of which only a part is left."""
+        """Return the indexes, by source and ref; also those of which only a part is left."""
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["overview"])
-        states = (JobState(r["job_state"]) if r["job_state"] else None for r in records)
-        return [Overview(**{**dict(r), "job_state": state}) for r, state in zip(records, states, strict=True)]
+            records = await connection.fetch(SQL["overview"], self._namespaces)
+        return [_overview(record) for record in records]
 
     async def take_out(self, index_id: int) -> None:
         """Make an index one that nobody finds. Raises IndexInUse while a job writes into it, or may again.
@@ -72,10 +78,10 @@ class Removal:
         async with self._db.transaction() as connection:
             # Held before the jobs are read: a job that opens the index was running before that, and is seen; one
             # that comes later waits here, and finds the target free. So no job is left with an index of the dead.
-            target = await connection.fetchval(SQL["hold"], index_id)
-            if target is None:
+            held = await connection.fetchrow(SQL["hold"], index_id)
+            if held is None or held["target"] is None:
                 return
-            users = await connection.fetch(SQL["users"], target)
+            users = await connection.fetch(SQL["users"], held["namespace"], held["target"])
             if users:
                 raise IndexInUse([(r["namespace"], r["cr_name"], r["state"]) for r in users])
             await connection.execute(SQL["take_out"], index_id)
@@ -108,6 +114,18 @@ class Removal:
         async with self._db.connection() as connection:
             left: bool = await connection.fetchval(SQL["taken_out"], index_id)
         return left
+
+
+def _overview(record: Mapping[str, Any]) -> Overview:
+    state = record["job_state"]
+    return Overview(
+        **{
+            **record,
+            "include": tuple(record["include"]),
+            "exclude": tuple(record["exclude"]),
+            "job_state": JobState(state) if state else None,
+        }
+    )
 
 
 async def _remove_terms(connection: asyncpg.Connection, index_id: int) -> bool:

@@ -23,7 +23,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.jobs import Jobs, Progress, connection_name
 from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
@@ -157,7 +157,10 @@ class Attempt:
             log.info("scanned", extra={"files": len(entries)})
         attempt = self.settings.attempt
         model = await asyncio.to_thread(factory.name_of, spec.embedding.provider, spec.embedding.model)
-        index_id = await until_available("open the index", lambda: self.indexes.ensure(job, model))
+        index_id = await until_available(
+            "open the index",
+            lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
+        )
         writer = Writer(job.id, attempt, index_id, model, _fingerprint(model))
         if scans:
             reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
@@ -282,8 +285,9 @@ def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
 
 async def run(settings: Settings) -> int:
     """Carry out an attempt; return the worker's exit code."""
-    database = await Database.open(settings.database, name=f"indexer/{settings.pod}", plans_anew=False)
-    heart_database = await Database.open(settings.database, name=f"indexer-heart/{settings.pod}", size=1)
+    names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
+    database = await Database.open(settings.database, name=names[0], plans_anew=False)
+    heart_database = await Database.open(settings.database, name=names[1], size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
     attempt = Attempt(

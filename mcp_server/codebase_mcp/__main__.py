@@ -48,9 +48,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     )
     try:
         async with KubernetesCluster.connect(settings.namespace) as cluster:
-            jobs = Jobs(database)
+            namespaces = [settings.namespace]
+            jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database))
-            search = SearchService.over(database, embedding.by_name)
+            search = SearchService.over(database, embedding.by_name, namespaces)
             yield Services(service, search, Health(jobs, cluster))
             await service.close()
             search.close()

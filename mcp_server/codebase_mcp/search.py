@@ -66,9 +66,15 @@ class SearchService:
         }  # fmt: skip
 
     @classmethod
-    def over(cls, database: Database, embedder_of: Callable[[str], Embedder]) -> "SearchService":
-        """Return the service over a database. `embedder_of` gives the embedder for a model's name."""
-        return cls(Indexes(database), Search(database), Symbols(database), TextSearch(database), embedder_of)
+    def over(
+        cls, database: Database, embedder_of: Callable[[str], Embedder], namespaces: Sequence[str] | None = None
+    ) -> "SearchService":
+        """Return the service over the indexes of some namespaces of a database; None: of all.
+
+        `embedder_of` gives the embedder for a model's name.
+        """
+        indexes = Indexes(database, namespaces)
+        return cls(indexes, Search(database), Symbols(database), TextSearch(database), embedder_of)
 
     def close(self) -> None:
         """Stop the embedding thread."""

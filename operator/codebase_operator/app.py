@@ -58,7 +58,8 @@ class Operator:
         leader = Leader(api, settings.lease, settings.pod) if settings.lease else None
         leads = leader.leads if leader else lambda: True
         metrics = Metrics(leads)
-        actuator = Actuator(api, Jobs(database), world, settings.template, metrics.carried_out)
+        jobs = Jobs(database, [settings.namespace])
+        actuator = Actuator(api, jobs, world, settings.template, metrics.carried_out)
         loop = Loop(
             world, database, actuator, settings.namespace, settings.limit,
             helper_limit=settings.helper_limit, leads=leads, metrics=metrics,

@@ -49,7 +49,7 @@ class Loop:
     ) -> None:  # fmt: skip
         self._world = world
         self._database = database
-        self._jobs = Jobs(database)
+        self._jobs = Jobs(database, [namespace])
         self._actuator = actuator
         self._namespace = namespace
         self._limit = limit
@@ -106,8 +106,8 @@ class Loop:
         jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
         rows, now = None, datetime.now(UTC)
         try:
-            if not self._migrated:
-                applied = await self._database.migrate()
+            if not self._migrated and self._leads():  # one that may have to stay out changes nothing
+                applied = await self._database.migrate(self._namespace)
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])

@@ -109,7 +109,7 @@ def fenced(life: Sequence[Change]) -> Iterator[str]:
         counted = (after.files_indexed, after.chunks_created) != (before.files_indexed, before.chunks_created)
         if not counted or not after.writer.startswith("indexer"):
             continue
-        pod = after.writer.partition("/")[2]
+        pod = after.writer.rpartition("/")[2]
         token = re.search(r"-a(\d+)$", pod)
         if token is None or int(token[1]) != after.attempt or after.pod != pod:
             yield f"{pod} wrote while attempt {after.attempt} was that of {after.pod}"

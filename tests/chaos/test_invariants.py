@@ -17,7 +17,7 @@ from codebase_index.store.batch import Chunk, Indexed
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs
+from codebase_index.store.jobs import Jobs, connection_name
 from codebase_index.store.work import Entry, Work
 from tests.chaos import truth
 from tests.chaos.facts import Facts
@@ -28,7 +28,7 @@ from tests.terms import encode, packed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = Change(
-    n=1, at=NOW, xid=1, writer="indexer/job-a1", job_id=UUID(int=1), state=JobState.RUNNING, attempt=1,
+    n=1, at=NOW, xid=1, writer="indexer/00000000/job-a1", job_id=UUID(int=1), state=JobState.RUNNING, attempt=1,
     pod="job-a1", slot=True, claimed_at=NOW, percent=20, files_indexed=5, files_skipped=1,
     chunks_created=50, message="",
 )  # fmt: skip
@@ -102,13 +102,13 @@ async def facts(dsn: str) -> AsyncIterator[Facts]:
 @pytest.fixture
 async def job_id(facts: Facts, dsn: str) -> UUID:
     """A job that indexed one file, by the store's own code."""
-    pod = "job-a1"
-    database = await Database.open(dsn, name=f"indexer/{pod}")
+    pod, uid = "job-a1", uuid4()
+    database = await Database.open(dsn, name=connection_name("indexer", uid, pod))
     body: dict[str, Any] = {
         "metadata": {
             "name": "job",
             "namespace": "test",
-            "uid": str(uuid4()),
+            "uid": str(uid),
             "creationTimestamp": NOW.isoformat(),
         },
         "spec": {"source": {"path": "/repository"}},

@@ -6,7 +6,7 @@ CREATE TABLE chaos.changes (
     n              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,  -- of one job in order: its row is locked
     at             timestamptz NOT NULL DEFAULT clock_timestamp(),
     xid            xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    writer         text NOT NULL DEFAULT current_setting('application_name'),  -- indexers: 'indexer/<pod>'
+    writer         text NOT NULL DEFAULT current_setting('application_name'),  -- indexers: 'indexer/<of the job's id>/<pod>'
     job_id         uuid NOT NULL,
     state          text NOT NULL,
     attempt        integer NOT NULL,

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,31 @@ async def cluster(closed_port: int) -> AsyncIterator[KubernetesCluster]:
         yield KubernetesCluster(api, "default")
 
 
+@asynccontextmanager
+async def serving(
+    database: Database,
+    cluster: KubernetesCluster,
+    roots: Path,
+    embedder: StaticEmbedder,
+    namespace: str = "default",
+) -> AsyncIterator[MCPServer]:
+    """A server for the jobs and indexes of a namespace."""
+    policy = SourcePolicy.from_env(
+        {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
+    )
+    jobs = JobService(policy, cluster, Jobs(database, [namespace]), Work(database))
+    search = SearchService.over(database, lambda _: embedder, [namespace])
+    yield build_server(jobs, search)
+    await jobs.close()
+    search.close()
+
+
 @pytest.fixture
 async def server(
     database: Database, cluster: KubernetesCluster, roots: Path, embedder: StaticEmbedder
 ) -> AsyncIterator[MCPServer]:
-    policy = SourcePolicy.from_env(
-        {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
-    )
-    jobs = JobService(policy, cluster, Jobs(database), Work(database))
-    search = SearchService.over(database, lambda _: embedder)
-    yield build_server(jobs, search)
-    await jobs.close()
-    search.close()
+    async with serving(database, cluster, roots, embedder) as server:
+        yield server
 
 
 @pytest.fixture(params=["auto", "legacy"], ids=["2026-07-28", "2025-11-25"])
@@ -143,8 +157,8 @@ class Shop:
         self.jobs, self.work = Jobs(database), Work(database)
         self._indexes, self._chunks, self._embedder = Indexes(database), Chunks(database), embedder
 
-    async def pending(self, path: str = "/work/shop", **spec: Any) -> UUID:
-        meta = {"name": f"j-{uuid4().hex[:8]}", "namespace": "default", "uid": str(uuid4()),
+    async def pending(self, path: str = "/work/shop", namespace: str = "default", **spec: Any) -> UUID:
+        meta = {"name": f"j-{uuid4().hex[:8]}", "namespace": namespace, "uid": str(uuid4()),
                 "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}  # fmt: skip
         job = IndexingJob.parse({"metadata": meta, "spec": {"source": {"path": path}, **spec}})
         await self.jobs.create(job)

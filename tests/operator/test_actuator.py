@@ -325,7 +325,7 @@ async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Be
 
     def leads() -> bool:
         asked.append(None)
-        return len(asked) <= 2  # for the plan, and for its first step
+        return len(asked) <= 3  # for the schema, for the plan, and for its first step
 
     bench.server.requests.clear()
     bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, leads=leads)

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.job import JobState
 from codebase_index.store import migrate as module
 from codebase_index.store.database import Database
 from codebase_index.store.errors import SchemaMismatch, StatementRefused, StoreUnavailable
@@ -92,6 +93,8 @@ async def test_a_database_of_the_last_release_keeps_all_its_data(
 
     assert {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables} == before
     for job_id, row in (await Jobs(program).many(list(jobs))).items():
+        if row.files_total is None and row.state is JobState.BLOCKED:
+            continue  # it has opened no index yet: see below
         assert {name: getattr(row, name) for name in row.__dataclass_fields__ if name in jobs[job_id]} == {
             name: value for name, value in jobs[job_id].items() if name in row.__dataclass_fields__
         }
@@ -126,6 +129,37 @@ async def test_what_the_last_release_indexed_is_found_after_the_upgrade(
         assert best.vector_score > 0
     assert ("/repos/leaving", None) not in indexes
     assert {(row.source, row.leaving) for row in await Removal(program).overview()} >= {("/repos/leaving", True)}
+
+
+async def test_each_index_goes_to_the_namespace_of_its_jobs(
+    connection: asyncpg.Connection, program: Database
+) -> None:
+    await restore(connection)
+    await program.migrate("migrating")
+    rows = await connection.fetch("SELECT source, ref, namespace FROM indexes")
+    assert {(row["source"], row["ref"]): row["namespace"] for row in rows} == {
+        ("/repos/shop", None): "code",
+        ("/repos/shop", "stable"): "code",
+        ("/repos/large", None): "code",  # a job under way
+        ("/repos/paused", None): "code",  # a suspended one, whose list counts on what is there
+        ("/repos/notes", None): "other",  # of two namespaces, the one that indexed it last
+        ("/repos/forgotten", None): "migrating",  # no job is left
+        ("/repos/leaving", None): "migrating",
+    }
+
+
+async def test_of_two_namespaces_the_one_whose_job_is_under_way_keeps_the_index(
+    connection: asyncpg.Connection, program: Database
+) -> None:
+    await restore(connection)
+    await connection.execute("UPDATE jobs SET namespace = 'busy' WHERE cr_name = 'running-1'")
+    await connection.execute(
+        "INSERT INTO jobs (id, namespace, cr_name, target, source, state, completed_at)"
+        " SELECT gen_random_uuid(), 'later', 'later-1', target, source, 'completed', now() FROM jobs"
+        " WHERE cr_name = 'running-1'"
+    )
+    await program.migrate()
+    assert await connection.fetchval("SELECT namespace FROM indexes WHERE source = '/repos/large'") == "busy"
 
 
 async def test_an_upgraded_database_and_a_new_one_have_the_same_schema(

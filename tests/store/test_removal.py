@@ -284,6 +284,7 @@ Run = Callable[..., Awaitable[tuple[int | None, str]]]
 def run(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command as the operator's image runs it: in a process of its own."""
     monkeypatch.setenv("CODEBASE_DATABASE_URL", dsn)
+    monkeypatch.setenv("CODEBASE_NAMESPACE", "code")
 
     async def run(*arguments: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
@@ -301,8 +302,8 @@ async def test_the_command_lists_and_removes(database: Database, run: Run) -> No
     await indexed(database)
     code, output = await run("list")
     heading, line = output.splitlines()
-    assert " ".join(heading.split()) == "SOURCE REF NAME FILES CHUNKS SIZE INDEXED AT NEWEST JOB"
-    assert line.split()[:5] == ["/work/shop", "-", "-", str(FILES), str(FILES * CHUNKS_OF_A_FILE)]
+    assert " ".join(heading.split()) == "ID NAMESPACE SOURCE REF NAME FILES CHUNKS SIZE INDEXED AT NEWEST JOB"
+    assert line.split()[1:7] == ["code", "/work/shop", "-", "-", str(FILES), str(FILES * CHUNKS_OF_A_FILE)]
     assert line.endswith("shop-1 completed")
     code, output = await run("delete", "/work/shop/")
     assert (code, output.splitlines()[-1]) == (0, "done")
@@ -326,7 +327,8 @@ async def test_the_command_says_when_the_database_is_away(run: Run, monkeypatch:
 
 def entry(source: str = "/work/shop", **fields: object) -> Overview:
     values: dict[str, object] = {
-        "id": 1, "ref": None, "name": None, "indexed_at": None, "leaving": False, "files": 1, "chunks": 2,
+        "id": 1, "namespace": "code", "include": (), "exclude": (), "ref": None, "name": None,
+        "indexed_at": None, "leaving": False, "files": 1, "chunks": 2,
         "bytes": 3, "job": None, "job_state": None, **fields,
     }  # fmt: skip
     return Overview(source=source, **values)  # type: ignore[arg-type]
@@ -354,7 +356,7 @@ def test_which_index_is_meant(there: list[Overview], asked: str, ref: str | None
 @pytest.mark.parametrize(
     ("there", "asked", "ref", "why"),
     [
-        ([PLAIN, TAGGED], "/work/shop", None, "several indexes: /work/shop without a ref, /work/shop@v1"),
+        ([PLAIN, TAGGED], "/work/shop", None, "several indexes: /work/shop without a ref .ID 1., /work/shop@v1"),
         ([PLAIN], "shop", None, "no index of shop"),
         ([TAGGED], "/work/shop", "v2", "no index of /work/shop@v2; there is /work/shop@v1"),
         ([LEFT, TAGGED], "/work/shop", None, "several indexes"),

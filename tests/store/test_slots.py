@@ -9,7 +9,7 @@ from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
-from codebase_index.store.jobs import Jobs
+from codebase_index.store.jobs import Jobs, connection_name
 from tests.store.test_jobs import custom_resource, started
 
 
@@ -84,7 +84,7 @@ async def test_a_blocked_job_can_be_suspended(database: Database) -> None:
 async def test_a_pod_that_hangs_in_a_transaction_is_cut_off(database: Database, dsn: str, change: str) -> None:
     """Its node may be lost: neither its successor nor a cancel can wait for the end of its transaction."""
     job_id, jobs = await started(database), Jobs(database)
-    pod = await Database.open(dsn, name="indexer/p1")
+    pod = await Database.open(dsn, name=connection_name("indexer", job_id, "p1"))
     with pytest.raises(StoreUnavailable):
         async with pod.transaction() as connection:
             await connection.execute("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", job_id)

@@ -5,16 +5,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: get
--- One job.
-SELECT * FROM jobs WHERE id = $1;
+-- One job of some namespaces, or of all.
+SELECT * FROM jobs WHERE id = $1 AND ($2::text[] IS NULL OR namespace = ANY ($2));
 
 -- name: many
 -- Several jobs, in no order.
-SELECT * FROM jobs WHERE id = ANY ($1::uuid[]);
+SELECT * FROM jobs WHERE id = ANY ($1::uuid[]) AND ($2::text[] IS NULL OR namespace = ANY ($2));
 
 -- name: unfinished
--- Every job that is not final: what the operator compares with the custom resources that exist.
-SELECT * FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled');
+-- Every job that is not final.
+SELECT * FROM jobs
+WHERE state NOT IN ('completed', 'failed', 'cancelled') AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
 -- name: clock
 -- The database's time, the one clock that heartbeats are judged by; and whether it takes no writes: a demoted primary
@@ -39,27 +40,30 @@ FROM jobs
 WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)
   AND ($3::timestamptz IS NULL OR created_at > $3)
+  AND ($4::text[] IS NULL OR namespace = ANY ($4))
 ORDER BY created_at DESC, arrival DESC
-LIMIT $4 OFFSET $5;
+LIMIT $5 OFFSET $6;
 
 -- name: count
 -- The count of the jobs that `page` would list, for a page behind the last one.
 SELECT count(*) FROM jobs
 WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)
-  AND ($3::timestamptz IS NULL OR created_at > $3);
+  AND ($3::timestamptz IS NULL OR created_at > $3)
+  AND ($4::text[] IS NULL OR namespace = ANY ($4));
 
 -- name: be_impatient
 -- A transaction of the pod holds the job's row for a few milliseconds, unless its end will never come.
 SET LOCAL lock_timeout = '300ms';
 
 -- name: cut_off
--- End the connections of the pods that have the job, and with them the locks of a transaction that stands still.
--- Names of applications are cut at 63 bytes.
+-- End the connections of the pods that have the job, and with them the locks of a transaction that stands still: by
+-- the names that codebase_index.store.jobs.connection_name gives them, which Postgres cuts at 63 bytes.
 SELECT pg_terminate_backend(a.pid)
 FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM helpers WHERE job_id = $1) p
-JOIN pg_stat_activity a
-  ON a.application_name IN (left('indexer/' || p.pod, 63), left('indexer-heart/' || p.pod, 63));
+JOIN pg_stat_activity a ON a.application_name IN (
+    left(format('indexer/%s/%s', left($1::text, 8), p.pod), 63),
+    left(format('indexer-heart/%s/%s', left($1::text, 8), p.pod), 63));
 
 -- name: lock_slots
 -- One admission at a time, whoever admits: what the next query counts stays true until its transaction ends.
@@ -74,7 +78,7 @@ WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state = 'pending'
   AND (SELECT count(*) FROM jobs o WHERE o.slot AND o.namespace = jobs.namespace AND o.id <> $1) < $3
   AND NOT EXISTS (
       -- A suspended job keeps its repository: another one would sweep what its frozen list counts as done.
-      SELECT 1 FROM jobs o WHERE o.target = jobs.target AND o.id <> $1
+      SELECT 1 FROM jobs o WHERE o.namespace = jobs.namespace AND o.target = jobs.target AND o.id <> $1
       AND (o.slot OR o.state = 'pending' AND o.files_total IS NOT NULL))
 RETURNING attempt;
 
@@ -154,6 +158,7 @@ UPDATE jobs
 SET state = 'cancelled', cancelled_at = now(), attempt = attempt + 1, blocked_since = NULL, eta_seconds = NULL,
     queue_position = NULL, message = $2
 WHERE id = $1 AND state NOT IN ('completed', 'failed', 'cancelled')
+  AND ($3::text[] IS NULL OR namespace = ANY ($3))
 RETURNING *;
 
 -- name: unblock_to_suspend

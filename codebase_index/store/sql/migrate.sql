@@ -2,6 +2,10 @@
 -- One migration at a time, whoever migrates; waits for those of other programs.
 SELECT pg_advisory_xact_lock($1);
 
+-- name: tell_namespace
+-- For a migration to read: which namespace's program migrates.
+SELECT set_config('codebase.namespace', $1, true);
+
 -- name: make_history
 -- Which migrations this database has; `digest` is the SHA-256 of the file that was applied, in hex.
 CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -1,6 +1,8 @@
 -- name: overview
--- Every index with what it holds, its share of the disk by its chunks, and its newest job.
-SELECT i.id, i.source, i.ref, i.name, i.indexed_at, i.target IS NULL AS leaving, held.files, held.chunks,
+-- The indexes of some namespaces, or of all, each with what it holds, its share of the disk by its chunks, and its newest
+-- job.
+SELECT * FROM (
+SELECT i.id, i.namespace, i.source, i.ref, i.name, i.include, i.exclude, i.indexed_at, i.target IS NULL AS leaving, held.files, held.chunks,
        COALESCE(disk.bytes * held.chunks / NULLIF(sum(held.chunks) OVER (), 0), 0)::bigint AS bytes,
        newest.cr_name AS job, newest.state AS job_state
 FROM indexes i
@@ -10,18 +12,19 @@ CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
     FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
-    SELECT cr_name, state FROM jobs WHERE jobs.target = i.target
-    ORDER BY created_at DESC, arrival DESC LIMIT 1) newest ON true
-ORDER BY i.source, i.ref NULLS FIRST, i.id;
+    SELECT cr_name, state FROM jobs WHERE jobs.namespace = i.namespace AND jobs.target = i.target
+    ORDER BY created_at DESC, arrival DESC LIMIT 1) newest ON true) listed
+WHERE $1::text[] IS NULL OR namespace = ANY ($1)
+ORDER BY source, ref NULLS FIRST, namespace, id;
 
 -- name: hold
 -- An index, held until the transaction ends: a job that is about to open it waits, and then looks again.
-SELECT target FROM indexes WHERE id = $1 FOR UPDATE;
+SELECT namespace, target FROM indexes WHERE id = $1 FOR UPDATE;
 
 -- name: users
 -- The jobs that write into a target's index or may do so again, the oldest first.
 SELECT namespace, cr_name, state FROM jobs
-WHERE target = $1 AND (slot OR state NOT IN ('completed', 'failed', 'cancelled'))
+WHERE namespace = $1 AND target = $2 AND (slot OR state NOT IN ('completed', 'failed', 'cancelled'))
 ORDER BY created_at, arrival;
 
 -- name: take_out

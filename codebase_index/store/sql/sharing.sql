@@ -11,12 +11,13 @@ CREATE TEMPORARY TABLE wanted (path text, blob bytea, size bigint) ON COMMIT DRO
 DELETE FROM pg_temp.wanted w USING files f WHERE f.index_id = $1 AND f.path = w.path;
 
 -- name: best_donor
--- The other index that holds most of it under the same paths, made by the same versions.
+-- The other index of the namespace that holds most of it under the same paths, made by the same versions.
 SELECT i.id, i.source, i.ref, count(*) AS files
 FROM pg_temp.wanted w
 JOIN files f ON f.path = w.path AND f.blob = w.blob AND f.size = w.size
 JOIN indexes i ON i.id = f.index_id
 WHERE f.fingerprint = $1 AND i.id <> $2 AND i.target IS NOT NULL
+  AND i.namespace = (SELECT namespace FROM indexes WHERE id = $2)
 GROUP BY i.id ORDER BY count(*) DESC, i.id LIMIT 1;
 
 -- name: hold_donor
