@@ -53,7 +53,7 @@ async def smoke_test(url: str) -> tuple[int | None, str]:
         sys.executable,
         str(SMOKE_TEST),
         url,
-        str(patience),
+        "0",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
