@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from codebase_index.git_url import GitUrl, identity_of
 from codebase_index.job import target_of
 from codebase_index.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
 
@@ -22,14 +23,22 @@ Name = Annotated[str, Field(max_length=253), LINE]
 Glob = Annotated[str, Field(min_length=1, max_length=256), LINE]
 
 
-def _no_lock(ref: str) -> str:
+def _a_ref_of_git(ref: str) -> str:
     # git keeps locks beside refs. RE2 cannot say it, so the CRD has a rule of its own (crd.py).
     if ref.endswith(".lock") or ".lock/" in ref:
         raise ValueError("must not end with .lock, nor may a part of it: git knows no such ref")
+    if not ref.isprintable():
+        raise ValueError("must be " + REF.allowed)
     return ref
 
 
-Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_no_lock)]
+def _an_address(url: str) -> str:
+    GitUrl.parse(url)
+    return url
+
+
+Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_a_ref_of_git)]
+GitAddress = Annotated[str, Field(min_length=1, max_length=2048), GIT_URL, AfterValidator(_an_address)]
 
 
 class _Model(BaseModel):
@@ -51,7 +60,7 @@ class SecretRef(_Model):
 class GitSource(_Model):
     """A repository to clone."""
 
-    url: Annotated[str, Field(min_length=1, max_length=2048), GIT_URL]
+    url: GitAddress
     """An https or ssh URL of an allowed host, without credentials."""
     secret_ref: SecretRef | None = None
     """Credentials for a private repository."""
@@ -73,6 +82,11 @@ class Source(_Model):
 
     def __str__(self) -> str:
         return self.path or (self.git.url if self.git else "")
+
+    @property
+    def identity(self) -> str:
+        """What tells this source from others, however it is spelt."""
+        return identity_of(self.git.url) if self.git else self.path or ""
 
 
 class EmbeddingSpec(_Model):
@@ -129,7 +143,7 @@ class IndexingJobSpec(_Model):
     @property
     def target(self) -> str:
         """Digest of source and ref: jobs with one target share an index."""
-        return target_of(str(self.source), self.ref)
+        return target_of(self.source.identity, self.ref)
 
 
 class Progress(_Model):

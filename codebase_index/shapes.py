@@ -51,19 +51,21 @@ _PRINTED: Final = "without line ends, control characters and marks of direction"
 LINE: Final = Shape(rf"^[^{_UNPRINTABLE}]*$", f"one line of text, {_PRINTED}")
 PATH: Final = Shape(rf"^/[^{_UNPRINTABLE}]*$", f"an absolute path, {_PRINTED}")
 
-_HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
-_USER: Final = r"([A-Za-z0-9_][A-Za-z0-9._+-]*@)?"
 GIT_URL: Final = Shape(
-    rf"^(https://{_HOST}|ssh://{_USER}{_HOST})/[^{_UNPRINTABLE}\s\\?#]+$",
-    "https://HOST/PATH or ssh://USER@HOST/PATH, without password, query and fragment; "
-    "spaces in the path are written %20",
+    r"^(https|ssh)://([A-Za-z0-9_][A-Za-z0-9._-]{0,63}@)?[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?"
+    r"/[A-Za-z0-9._~%!$&'()*+,;=:@/ -]+$",
+    "https://HOST/PATH or ssh://USER@HOST/PATH, without password, query and fragment",
 )
+"""What nothing may lie outside of; codebase_index.git_url, which every reader calls too, is stricter."""
 
-_REF_PART: Final = r"[A-Za-z0-9_@+-]+(\.[A-Za-z0-9_@+-]+)*"
+_REF_CHARACTER: Final = rf"[^{_UNPRINTABLE}\s~^:?*\[\\;|&$<>\"'`(){{}}!/.]"
+_REF_PART: Final = rf"{_REF_CHARACTER}+(\.{_REF_CHARACTER}+)*"
 REF: Final = Shape(
-    rf"^[A-Za-z0-9][A-Za-z0-9_@+-]*(\.[A-Za-z0-9_@+-]+)*(/{_REF_PART})*$",
-    "the name of a branch or tag, or a commit's hash: letters, digits and . _ / @ + -, no range or expression",
+    rf"^[^{_UNPRINTABLE}\s~^:?*\[\\;|&$<>\"'`(){{}}!/.@+-]{_REF_CHARACTER}*(\.{_REF_CHARACTER}+)*(/{_REF_PART})*$",
+    "the name of a branch or tag, or a commit's hash: visible characters, no range or expression, nothing that "
+    "means something to a shell",
 )
+"""Names that git takes (git-check-ref-format), less those that look like an option, a refspec or a command."""
 
 MODEL: Final = Shape(
     r"^[A-Za-z0-9][A-Za-z0-9_:@+-]*([./][A-Za-z0-9_:@+-]+)*$",

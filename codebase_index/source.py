@@ -6,10 +6,10 @@ anyone with the right to create the custom resource can bypass the MCP server.
 
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+
+from codebase_index.git_url import GitUrl, GitUrlInvalid
 
 
 class SourceRefused(ValueError):
@@ -92,26 +92,20 @@ class SourcePolicy:
         return resolved
 
     def check_git_url(self, url: str) -> str:
-        """Return the URL when it may be cloned, or raise SourceRefused. Nothing is connected to."""
-        if len(url) > 2048 or re.search(r"[\s\x00-\x1f\x7f]", url):
-            raise SourceRefused("the git URL holds white space or control characters, or is over 2048 characters")
+        """Return the URL's canonical form when it may be cloned, or raise SourceRefused. Nothing is contacted.
+
+        An allowed host stands for the default ports of https and ssh; one with a port stands for that port alone.
+        """
         try:
-            parts = urlsplit(url)
-            host = (parts.hostname or "").lower()
-            _ = parts.port  # raises ValueError for a malformed one
-        except ValueError as error:
-            # Not repeated: it may hold a password.
-            raise SourceRefused(f"the git URL is malformed: {error}") from error
-        if parts.scheme not in ("https", "ssh"):
-            raise SourceRefused(f"git URLs must be https:// or ssh://, not {parts.scheme or 'without a scheme'}")
-        if parts.password or (parts.username and parts.scheme == "https"):
-            raise SourceRefused("the git URL holds credentials; put them into a Secret named in git.secretRef")
-        if not host or host.startswith("-") or (parts.username or "").startswith("-"):
-            raise SourceRefused("the git URL names no valid host")
-        if host not in self.git_hosts:
+            checked = GitUrl.parse(url)
+        except GitUrlInvalid as error:
+            raise SourceRefused(str(error)) from error
+        by_default = checked.port is None and checked.host in self.git_hosts
+        if not by_default and f"{checked.host}:{checked.effective_port}" not in self.git_hosts:
             allowed = ", ".join(sorted(self.git_hosts)) or "none (set repositories.gitHosts in the chart)"
-            raise SourceRefused(f"git host {host} is not allowed; allowed hosts: {allowed}")
-        return url
+            port = "" if checked.port is None else f" with port {checked.port}"
+            raise SourceRefused(f"git host {checked.host}{port} is not allowed; allowed hosts: {allowed}")
+        return str(checked)
 
     def _root_of(self, path: str) -> Root:
         for root in self.roots:

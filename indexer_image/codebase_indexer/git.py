@@ -51,7 +51,7 @@ _SETTINGS = {
     "core.protectHFS": "true",  # no name that another file system takes for .git is checked out
     "core.protectNTFS": "true",
     "core.useReplaceRefs": "false",  # a commit is what its hash says
-    "http.followRedirects": "false",  # a redirect could lead to a host that is not allowed
+    "http.followRedirects": "false",  # one could lead to a host that is not allowed: remote.py follows
     "protocol.ext.allow": "never",
     "submodule.recurse": "false",
     "fetch.recurseSubmodules": "false",
@@ -69,9 +69,16 @@ _SETTINGS = {
 }
 
 
+_KEPT = ("PATH", "HOME", "TMPDIR")
+_NETWORK = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+_CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
+"""By what names this process and git are told of certificate authorities: Debian's git reads its own alone."""
+
+
 def environment(protocols: str = "none", extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the complete environment of a git process; `protocols` like ``https:ssh``, by default none."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
+    kept = {name: os.environ[name] for name in (*_KEPT, *_NETWORK) if name in os.environ}
+    kept |= {theirs: os.environ[ours] for ours, theirs in _CERTIFICATES.items() if ours in os.environ}
     settings: dict[str, str] = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
     for number, (key, value) in enumerate(_SETTINGS.items()):
         settings[f"GIT_CONFIG_KEY_{number}"] = key

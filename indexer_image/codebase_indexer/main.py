@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from codebase_index import logs
+from codebase_index import logs, trusted_ca
 from codebase_index.embedding import EmbeddingRefused, factory, is_slow
 from codebase_index.job import ErrorType, ExitCode
 from codebase_index.resource import IndexingJobSpec
@@ -351,6 +351,7 @@ def main() -> NoReturn:
     """Run the attempt that the environment describes."""
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     try:
+        trusted_ca.install()
         settings = Settings.from_env()
         code = asyncio.new_event_loop().run_until_complete(run_until_stopped(settings))
         if code in (ExitCode.DONE, ExitCode.FAILED):

@@ -14,13 +14,10 @@ from pathlib import Path
 
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import SourcePolicy
-from codebase_indexer import git
+from codebase_indexer import git, remote
 from codebase_indexer.listing import find_repository, head_commit
 
 log = logging.getLogger(__name__)
-
-CREDENTIALS = Path("/var/run/git-credentials")
-"""Where the operator mounts the Secret of git.secretRef."""
 
 FETCH_TIMEOUT = 1800.0
 """Seconds for a fetch: a shallow one of the largest public repositories takes a few minutes."""
@@ -106,18 +103,23 @@ def _fetch(url: str, protocols: str, ref: str, folder: Path, sleep: Callable[[fl
             mark.write_text(commit)
             return commit
         except git.GitFailed as error:
+            if remote.was_redirected(str(error)) and (moved := remote.redirected(url)) is not None:
+                log.info("redirected", extra={"url": url, "to": moved})
+                url = moved
+                continue
             if delay is None or not any(sign in str(error).lower() for sign in _TRANSIENT):
                 raise CloneFailed(_explain(url, ref, str(error))) from error
             log.warning("fetch failed, trying again", extra={"url": url, "error": str(error), "delay": delay})
             sleep(delay)
-    raise AssertionError("the last delay is None")
+    raise CloneFailed(
+        f"could not fetch {ref} of {url}: the server redirects again and again; give the final address"
+    )
 
 
 def _fetch_once(url: str, protocols: str, ref: str, folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    env = git.environment(protocols, _credentials(folder.parent))
-    if protocols == "file":
-        env |= _trusting(folder.parent)
+    local = protocols == "file"
+    env = git.environment(protocols, (_trusting if local else remote.credentials)(folder.parent))
     inside: list[str | Path] = ["-C", folder]
     git.run(["init", "--quiet", "--template=", folder], env=env)
     # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
@@ -149,45 +151,19 @@ def _trusting(work_dir: Path) -> dict[str, str]:
     return {"GIT_CONFIG_GLOBAL": str(config)}
 
 
-def _credentials(work_dir: Path) -> dict[str, str]:
-    """Return how git finds the mounted Secret: through files, never on a command line or in a log."""
-    variables = {"GIT_SSH_COMMAND": _ssh_command(work_dir)}
-    if (CREDENTIALS / "password").is_file():
-        ask = work_dir / "askpass"
-        ask.write_text(
-            "#!/bin/sh\n"
-            f'case "$1" in Username*) cat {CREDENTIALS}/username 2>/dev/null || echo git;; '
-            f"*) cat {CREDENTIALS}/password;; esac\n"
-        )
-        ask.chmod(0o700)
-        variables["GIT_ASKPASS"] = str(ask)
-    return variables
-
-
-def _ssh_command(work_dir: Path) -> str:
-    options = ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
-    key = CREDENTIALS / "ssh-privatekey"
-    if key.is_file():
-        # ssh refuses a key that others may read, as a mounted Secret is.
-        own = work_dir / "ssh-privatekey"
-        own.unlink(missing_ok=True)
-        own.touch(0o600)
-        own.write_bytes(key.read_bytes())
-        options += ["-i", str(own), "-o", "IdentitiesOnly=yes"]
-    known = CREDENTIALS / "known_hosts"
-    if known.is_file():
-        options += ["-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}"]
-    else:
-        # Trust on first use: the hosts are on the operator's list. A known_hosts in the Secret makes it strict.
-        options += ["-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={work_dir}/known_hosts"]
-    return " ".join(["ssh", *options])
-
-
 def _explain(url: str, ref: str, error: str) -> str:
     """Return git's error with the next step."""
     lowered = error.lower()
     if "couldn't find remote ref" in lowered or "not our ref" in lowered:
         advice = f"the repository has no ref {ref}: give a branch, a tag or a commit's full hash"
+    elif "host key verification failed" in lowered:
+        advice = (
+            "ssh does not know this host's key: add it to the chart's repositories.sshKnownHosts, or as "
+            "known_hosts to the Secret in git.secretRef (ssh-keyscan HOST prints it; compare it with what the "
+            "host publishes)"
+        )
+    elif remote.was_redirected(lowered):
+        advice = "the server sends git to another host, which is not followed: give the address it sends to"
     elif any(sign in lowered for sign in ("authentication failed", "could not read", "permission denied")):
         advice = "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef"
     elif "not found" in lowered or "does not exist" in lowered:

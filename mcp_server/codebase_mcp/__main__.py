@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kubernetes.aio.config import ConfigException
 
-from codebase_index import embedding, logs
+from codebase_index import embedding, logs, trusted_ca
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
@@ -76,6 +76,7 @@ def main() -> int:
     over_http = parser.parse_args().http
     try:
         settings = Settings.from_env()
+        trusted_ca.install()
         logs.configure("mcp-server", settings.log_level)
         logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
         asyncio.run(serve(settings, over_http))

@@ -1,10 +1,14 @@
 """The bench that runs real workers."""
 
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from codebase_index.store.database import Database
+from tests.conftest import with_database
 from tests.store.bench import Bench
 
 
@@ -13,3 +17,14 @@ def bench(database: Database, dsn: str, tmp_path: Path) -> Bench:
     root = tmp_path / "roots"
     root.mkdir()
     return Bench(database, dsn, root)
+
+
+@pytest.fixture
+async def empty_database(postgres: str) -> AsyncIterator[str]:
+    """The address of a database with nothing in it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(postgres)
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield with_database(postgres, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()

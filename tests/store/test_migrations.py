@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -23,7 +22,6 @@ from codebase_index.store.removal import Removal
 from codebase_index.store.search import Search
 from codebase_index.store.work import Work
 from codebase_index.text import terms
-from tests.conftest import with_database
 from tests.store.release import catalog, make_schema, restore
 
 RELEASED = {
@@ -33,27 +31,16 @@ RELEASED = {
 
 
 @pytest.fixture
-async def empty(postgres: str) -> AsyncIterator[str]:
-    """The address of a database with nothing in it."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = await asyncpg.connect(postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield with_database(postgres, name)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
-
-
-@pytest.fixture
-async def connection(empty: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(empty)
+async def connection(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(empty_database)
     yield connection
     await connection.close()
 
 
 @pytest.fixture
-async def program(empty: str) -> AsyncIterator[Database]:
+async def program(empty_database: str) -> AsyncIterator[Database]:
     """A program of the present version that meets that database."""
-    database = await Database.open(empty, name="program")
+    database = await Database.open(empty_database, name="program")
     yield database
     await database.close()
 
@@ -256,8 +243,8 @@ async def test_a_program_newer_than_the_database_waits_for_the_operator(
         await Jobs(program).unfinished()
 
 
-async def test_several_programs_that_start_at_once_apply_each_migration_once(empty: str) -> None:
-    programs = [await Database.open(empty, name=f"program-{n}") for n in range(6)]
+async def test_several_programs_that_start_at_once_apply_each_migration_once(empty_database: str) -> None:
+    programs = [await Database.open(empty_database, name=f"program-{n}") for n in range(6)]
     try:
         applied = await asyncio.gather(*(program.migrate() for program in programs))
     finally:

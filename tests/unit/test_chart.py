@@ -46,11 +46,14 @@ CASES: dict[str, Object] = {
         "repositories": {
             "roots": [{"path": "/srv/a", "existingClaim": "a"}, {"path": "/srv/b", "existingClaim": "b"}],
             "gitHosts": ["git.invalid"],
+            "sshKnownHosts": "git.invalid ssh-ed25519 AAAA\n",
         },
+        "proxy": {"https": "http://proxy.invalid:3128", "except": ".corp.invalid"},
+        "trustedCA": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
         "limits": {"maxConcurrentJobs": 5, "maxHelperPods": 7, "maxIndexerPods": 20},
         "indexer": {
             "priorityClass": {"create": False, "name": "background"},
-            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.invalid"}],
+            "env": [{"name": "EMBEDDING_CONCURRENCY", "value": "2"}],
             "nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "indexing", "operator": "Exists"}],
             "affinity": {"podAntiAffinity": {}}, "podLabels": {"team": "search"}, "podAnnotations": {"a": "b"},
         },

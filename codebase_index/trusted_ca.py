@@ -1,0 +1,25 @@
+"""Certificate authorities of a site, beside the public ones: for embedding services and for git."""
+
+import os
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Final
+
+PUBLIC: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+"""Debian's bundle, which the images have."""
+
+
+def install(env: MutableMapping[str, str] = os.environ) -> None:
+    """Let this process, and those that it starts, trust the PEM texts of CODEBASE_TRUSTED_CA as well.
+
+    OpenSSL, and with it httpx, reads one file: public authorities and these are written into one, and
+    SSL_CERT_FILE names it.
+    """
+    own = env.get("CODEBASE_TRUSTED_CA", "").strip()
+    if not own:
+        return
+    public = PUBLIC.read_text() if PUBLIC.is_file() else ""
+    with tempfile.NamedTemporaryFile("w", prefix="trusted-ca-", suffix=".pem", delete=False) as bundle:
+        bundle.write(f"{public.rstrip()}\n{own}\n")
+    env["SSL_CERT_FILE"] = bundle.name
