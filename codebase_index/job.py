@@ -57,8 +57,17 @@ class ErrorType(StrEnum):
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
     EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
     OUT_OF_MEMORY = "OOMKilled"
+    OUT_OF_EPHEMERAL_STORAGE = (
+        "EphemeralStorageExceeded"  # evicted for what the pod itself wrote to its node's disk
+    )
+    RESOURCES_REFUSED = "ResourcesRefused"  # spec.resources asks for more than the site allows
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    DISRUPTION_LIMIT_EXCEEDED = (
+        "DisruptionLimitExceeded"  # its pods were taken away again and again, without progress
+    )
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # it held a slot, and no pod took it in time
+    BLOCKED_DEADLINE_EXCEEDED = "BlockedDeadlineExceeded"  # what it waited for did not come back in time
     INVALID_SPEC = "InvalidSpec"
     INTERNAL = "InternalError"
 

@@ -14,6 +14,7 @@ class JobRow:
     """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall.
 
     `arrival` orders the jobs of one second, since a resource's `created_at` has no fractions.
+    `starting_since` counts while `pod` is None; `disruptions` are those in a row that no file was done between.
     `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
     """
 
@@ -51,6 +52,8 @@ class JobRow:
     completed_at: datetime | None
     cancelled_at: datetime | None
     arrival: int
+    starting_since: datetime | None = None
+    disruptions: int = 0
     files_unchanged: int = 0
     vectors_made: int = 0
     vectors_reused: int = 0

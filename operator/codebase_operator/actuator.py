@@ -17,6 +17,7 @@ from codebase_operator.api import Api, ApiError
 from codebase_operator.model import Job, Refusal, finished
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
+from codebase_operator.site import Site
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Actuator:
 
     def __init__(
         self, api: Api, jobs: Jobs, world: World, template: PodTemplate,
-        tried: Callable[[do.Action, Exception | None], None] = lambda *_: None,
+        tried: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: Site | None = None,
     ) -> None:  # fmt: skip
         """`tried` is told of each step, and why it failed."""
         self._api = api
@@ -39,6 +40,7 @@ class Actuator:
         self._world = world
         self._template = template
         self._tried = tried
+        self._site = site or Site()
         self._now = datetime.now(UTC)
 
     async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
@@ -125,7 +127,7 @@ class Actuator:
 
     async def _create_pod(self, job: Job, attempt: int, avoid: str | None = None) -> None:
         try:
-            body = await self._api.create_pod(indexer_pod(job, attempt, self._template, avoid))
+            body = await self._api.create_pod(indexer_pod(job, attempt, self._template, avoid, site=self._site))
         except ApiError as error:
             if error.status == 409:
                 await self._adopt(job, pod_name(job.name, attempt))
@@ -142,7 +144,8 @@ class Actuator:
         """Create a further pod of an attempt. The job does not need it: when it is refused, it waits for room."""
         job, attempt = action.job, action.attempt
         try:
-            body = await self._api.create_pod(indexer_pod(job, attempt, self._template, helper=action.helper))
+            manifest = indexer_pod(job, attempt, self._template, helper=action.helper, site=self._site)
+            body = await self._api.create_pod(manifest)
         except ApiError as error:
             if error.status == 409:
                 await self._adopt(job, pod_name(job.name, attempt, action.helper))

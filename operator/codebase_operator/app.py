@@ -59,10 +59,10 @@ class Operator:
         leads = leader.leads if leader else lambda: True
         metrics = Metrics(leads)
         jobs = Jobs(database, [settings.namespace])
-        actuator = Actuator(api, jobs, world, settings.template, metrics.carried_out)
+        actuator = Actuator(api, jobs, world, settings.template, metrics.carried_out, settings.site)
         loop = Loop(
             world, database, actuator, settings.namespace, settings.limit,
-            helper_limit=settings.helper_limit, leads=leads, metrics=metrics,
+            helper_limit=settings.helper_limit, leads=leads, metrics=metrics, site=settings.site,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]

@@ -1,5 +1,6 @@
 """What the state of a job's current pod means for the job. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -48,9 +49,16 @@ class Diagnosis:
     since: datetime | None = None
     error: ErrorType = ErrorType.BACKOFF_LIMIT_EXCEEDED
     node_suspect: bool = False
+    retry: bool = True
+    """Whether another attempt may end otherwise. When not, backoffLimit does not matter."""
 
 
 _NODE_ENDED_IT = frozenset({"Evicted", "NodeShutdown", "Terminated", "NodeLost", "Preempting", "NodeAffinity"})
+_OVER_ITS_LIMIT = re.compile(
+    r"EmptyDir volume .* exceeds the limit|exceeded its local ephemeral storage limit"
+    r"|ephemeral local storage usage exceeds the total limit"
+)
+_VOLUME_ADVICE = {"work": "raise indexer.workSizeLimit", "tmp": "raise indexer.tmpSizeLimit"}
 _IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
@@ -62,6 +70,8 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     """
     if pod.deleted_at is not None:
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
+    if own := _own_making(pod):
+        return own
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
     crash_loop = pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff"
@@ -70,6 +80,26 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     if pod.running_since is not None:
         return _running(pod, row, now, database_since)
     return _starting(pod)
+
+
+def _own_making(pod: Pod) -> Diagnosis | None:
+    """Judge an eviction for what the pod itself wrote to its node's disk: the next one would do the same.
+
+    The texts are those of the kubelet's eviction manager (pkg/kubelet/eviction/helpers.go): the reason of all is
+    Evicted.
+    """
+    said = pod.failure_message or pod.disrupted or ""
+    error = ErrorType.OUT_OF_EPHEMERAL_STORAGE
+    if _OVER_ITS_LIMIT.search(said):
+        volume = re.search(r'EmptyDir volume "(\w+)"', said)
+        advice = _VOLUME_ADVICE.get(volume[1] if volume else "", "raise ephemeral-storage in indexer.resources")
+        message = f"pod {pod.name} was evicted for what it wrote: {said.rstrip('. ')}; {advice} of the chart"
+        return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error, retry=False)
+    if "larger consumption of ephemeral-storage" in said:
+        # The node's disk is full, and this pod took more than it had asked for. Another node may have the room.
+        message = f"pod {pod.name} was evicted from node {pod.node}: {said.rstrip('. ')}"
+        return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error)
+    return None
 
 
 def _stays_down(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:

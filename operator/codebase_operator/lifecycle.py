@@ -17,6 +17,7 @@ from codebase_operator.actions import (
     StartPod,
     Suspend,
 )
+from codebase_operator.deadlines import overdue
 from codebase_operator.health import Diagnosis, Health, diagnose
 from codebase_operator.model import Pod, Snapshot, View
 
@@ -31,6 +32,10 @@ TERMINATION_GRACE: Final = timedelta(seconds=15)
 
 RETENTION: Final = timedelta(seconds=IndexingJobSpec.model_fields["ttl_seconds_after_finished"].default)
 """How long a final job is kept when nobody says it: its spec cannot be read, or its resource is gone."""
+
+MAX_DISRUPTIONS: Final = 30
+"""In a row, without a file done: a minute or two of a pod that is deleted at once, hours of one that is evicted
+from node to node. Drains and upgrades of a cluster stay far below."""
 
 REFUSED_AGAIN: Final = timedelta(seconds=5)
 """Pause before a pod that the API server refused is offered again."""
@@ -55,6 +60,8 @@ def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
     elif view.cancelled:
         yield Cancel(job)
         yield from _delete(view.unfinished, view, "the job was cancelled")
+    elif view.violation and row is not None:
+        yield from _fail(view, view.violation.error, view.violation.message)
     elif view.suspended:
         yield from _suspend(view)
     elif view.admitted and row is not None:
@@ -69,14 +76,10 @@ def diagnosis_of(view: View, s: Snapshot) -> Diagnosis | None:
 
 
 def _attend(view: View, s: Snapshot) -> Iterator[Action]:
-    job, row, spec = view.job, view.row, view.job.spec
-    assert row is not None and spec is not None
-    deadline = spec.active_deadline_seconds
-    if deadline is not None and row.started_at and s.now - row.started_at > timedelta(seconds=deadline):
-        message = (
-            f"not finished {deadline} s after its start: start it again with a longer spec.activeDeadlineSeconds"
-        )
-        yield from _fail(view, ErrorType.DEADLINE_EXCEEDED, f"{message}; what is indexed is kept")
+    row = view.row
+    assert row is not None
+    if end := overdue(view, diagnosis_of(view, s), s):
+        yield from _fail(view, end.error, end.message)
         return
     replaced = [p for p in view.unfinished if p is not view.pod and p not in view.helpers]
     yield from _delete(replaced, view, "its attempt was replaced")
@@ -84,7 +87,7 @@ def _attend(view: View, s: Snapshot) -> Iterator[Action]:
     if diagnosis is None:
         yield from _without_pod(view, s)
     elif diagnosis.health is Health.DISRUPTED:
-        yield Retry(job, row.attempt + 1, False, f"Restarting: {diagnosis.message}")
+        yield from _disrupted(view, diagnosis.message)
     elif diagnosis.health is Health.BROKEN:
         yield from _broken(view, diagnosis, s.now)
 
@@ -93,9 +96,23 @@ def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
     job, row = view.job, view.row
     assert row is not None
     if row.attempt > 0 and row.pod is not None:
-        yield Retry(job, row.attempt + 1, False, f"Restarting: pod {row.pod} is gone")
+        yield from _disrupted(view, f"pod {row.pod} is gone")
     elif view.refusal is None or s.now - view.refusal.at >= REFUSED_AGAIN:
         yield StartPod(job, max(row.attempt, 1))
+
+
+def _disrupted(view: View, what: str) -> Iterator[Action]:
+    """Start again, uncounted: the cluster ended the pod. But not for ever, when nothing gets done between."""
+    row = view.row
+    assert row is not None
+    if row.disruptions >= MAX_DISRUPTIONS:
+        message = (
+            f"{what}; that was disruption {row.disruptions + 1} in a row with no file done between: see what ends "
+            "the job's pods (kubectl get events), then start it again; what is indexed is kept"
+        )
+        yield from _fail(view, ErrorType.DISRUPTION_LIMIT_EXCEEDED, message)
+    else:
+        yield Retry(view.job, row.attempt + 1, False, f"Restarting: {what}")
 
 
 def _broken(view: View, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
@@ -106,6 +123,8 @@ def _broken(view: View, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]
         # hangs by itself does so at the same place again, and gets no further each time.
         yield Retry(job, row.attempt + 1, False, f"Restarting: {diagnosis.message}", pod.node)
         yield DeletePod(job.id, pod, diagnosis.message, force=True)
+    elif not diagnosis.retry:
+        yield from _fail(view, diagnosis.error, f"{diagnosis.message}; what is indexed is kept")
     elif row.failures >= spec.backoff_limit:
         tries = f"attempt {row.attempt} was the last that spec.backoffLimit {spec.backoff_limit} allows"
         yield from _fail(view, diagnosis.error, f"{diagnosis.message}; {tries}; what is indexed is kept")

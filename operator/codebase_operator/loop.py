@@ -23,6 +23,7 @@ from codebase_operator.lifecycle import RETENTION
 from codebase_operator.metrics import Metrics, levels_of
 from codebase_operator.model import Snapshot
 from codebase_operator.planner import plan
+from codebase_operator.site import Site
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Loop:
     def __init__(
         self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int, *,
         helper_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+        site: Site | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._database = database
@@ -54,6 +56,7 @@ class Loop:
         self._namespace = namespace
         self._limit = limit
         self._helper_limit = helper_limit
+        self._site = site or Site()
         self._leads = leads
         self._metrics = metrics or Metrics(leads)
         self._wake = asyncio.Event()
@@ -61,6 +64,7 @@ class Loop:
         self._next_sweep = 0.0
         self._answers: bool | None = None
         self._since = datetime.now(UTC)
+        self._cluster_since: datetime | None = None
 
     def wake(self) -> None:
         """Start a cycle now."""
@@ -87,7 +91,11 @@ class Loop:
 
     async def cycle(self) -> int:
         """Do one pass, up to where the lease is lost; return how many steps it carried out."""
-        await self._world.refresh()
+        try:
+            await self._world.refresh()
+        except ApiError:
+            self._cluster_since = None
+            raise
         snapshot = await self.snapshot()
         self._metrics.show(levels_of(snapshot))
         steps = plan(snapshot) if self._leads() else []
@@ -120,7 +128,9 @@ class Loop:
             log.error("database refuses", extra={"error": str(error)})
         if (rows is not None) != self._answers:
             self._answers, self._since = rows is not None, now
+        self._cluster_since = self._cluster_since or now
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
             database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
+            site=self._site, cluster_since=self._cluster_since,
         )  # fmt: skip

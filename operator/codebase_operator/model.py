@@ -19,6 +19,7 @@ from codebase_index.resource import (
     problem_of,
 )
 from codebase_index.store.rows import JobRow
+from codebase_operator.site import Site, Violation
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
 
@@ -112,6 +113,8 @@ class Pod:
     finished: bool = False
     failure: str = ""
     """Reason of a pod that failed as a whole, such as Evicted."""
+    failure_message: str = ""
+    """What its kubelet says about that."""
     deleted_at: datetime | None = None
     """When its grace period ends; None while nobody deletes it."""
     node: str | None = None
@@ -147,6 +150,7 @@ class Pod:
             version=meta.get("resourceVersion", ""),
             finished=finished(body),
             failure=(status.get("reason") or "") if phase == "Failed" else "",
+            failure_message=(status.get("message") or "").strip() if phase == "Failed" else "",
             deleted_at=_time(meta.get("deletionTimestamp")),
             node=spec.get("nodeName"),
             unschedulable=_message_of(status, "PodScheduled", "False"),
@@ -209,6 +213,9 @@ class Snapshot:
     """Since when the database answers (or does not): heartbeats from before prove nothing."""
     helper_limit: int = 0
     """How many helpers may run at once, of all jobs together."""
+    site: Site = field(default_factory=Site)
+    cluster_since: datetime | None = None
+    """Since when the API server answers without a gap, as far as this operator knows."""
     refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
 
 
@@ -220,6 +227,7 @@ class View:
     row: JobRow | None
     pods: tuple[Pod, ...]
     refusal: Refusal | None = None
+    site: Site = field(default_factory=Site)
 
     @property
     def attempt(self) -> int:
@@ -235,6 +243,11 @@ class View:
     def settled(self) -> bool:
         """Whether the work is over and the mirror says so: only the clean-up is left."""
         return self.job.finished and self.final
+
+    @cached_property
+    def violation(self) -> Violation | None:
+        """What the site does not allow this job. One that a pod has taken goes on under the rules of that time."""
+        return None if self.job.spec is None or self.under_way else self.site.violation_of(self.job.spec)
 
     @property
     def under_way(self) -> bool:
@@ -291,6 +304,6 @@ def views_of(snapshot: Snapshot) -> list[View]:
         pods.setdefault(pod.job_id, []).append(pod)
     rows = snapshot.rows or {}
     return [
-        View(job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.refusals.get(job.id))
+        View(job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.refusals.get(job.id), snapshot.site)
         for job in snapshot.jobs
     ]

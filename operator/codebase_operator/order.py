@@ -52,7 +52,8 @@ def waiting(views: Iterable[View]) -> list[View]:
     """Return the jobs that want a slot, in the order in which they get one."""
     wanting = [
         v for v in views
-        if v.job.spec is not None and not (v.final or v.suspended or v.cancelled or v.holds_slot)
+        if v.job.spec is not None
+        and not (v.final or v.suspended or v.cancelled or v.holds_slot or v.violation)
     ]  # fmt: skip
     return sorted(wanting, key=_rank)
 

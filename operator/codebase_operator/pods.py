@@ -4,6 +4,7 @@ Bare pods, not a Job: its controller waits 10 s after the first failure and coun
 """
 
 import math
+from decimal import Decimal
 from typing import Any, Final
 
 from codebase_index.job import (
@@ -20,7 +21,9 @@ from codebase_index.job import (
 )
 from codebase_index.resource import IndexingJobSpec
 from codebase_operator.model import Job
+from codebase_operator.quantities import mebibytes, number
 from codebase_operator.settings import PodTemplate
+from codebase_operator.site import Site
 
 COMPONENT: Final = "indexer"
 CONTAINER: Final = "indexer"
@@ -30,18 +33,27 @@ WORK_DIR: Final = "/work"
 GRACE_SECONDS: Final = 3
 """From SIGTERM to SIGKILL. A cancelled job's pod has to be gone within 5 s, and a quota counts it until then."""
 
+WORKER_BYTES: Final = 300_000_000
+BASE_BYTES: Final = 250_000_000
+"""Memory of a pod: up to so much for each of its processes, and for all else."""
+
+MAX_WORKERS: Final = 64
+"""Processes of one pod: beyond these its one connection to the database is what it waits for."""
+
 _LOST_NODE_SECONDS: Final = 5
 """How long a pod stays on a node that Kubernetes knows to be lost; 300 s by default."""
 
 
 def indexer_pod(
-    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, helper: int = 0
-) -> dict[str, Any]:
+    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, helper: int = 0,
+    site: Site | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the manifest of the pod that works on an attempt, or of its helper of this number.
 
     `avoid_node` is left to other pods if it can be.
     """
     spec = _spec(job)
+    resources = resources_of(spec, template, site or Site())
     role = {LABEL_HELPER: str(helper)} if helper else {}
     return {
         "apiVersion": "v1",
@@ -63,7 +75,7 @@ def indexer_pod(
             "annotations": dict(template.annotations),
             "ownerReferences": [owner_of(job)],
         },
-        "spec": _pod_spec(job, attempt, template, avoid_node, helper),
+        "spec": _pod_spec(job, template, avoid_node, _container(job, attempt, template, resources, helper)),
     }
 
 
@@ -81,10 +93,9 @@ def _spec(job: Job) -> IndexingJobSpec:
 
 
 def _pod_spec(
-    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None, helper: int
+    job: Job, template: PodTemplate, avoid_node: str | None, container: dict[str, Any]
 ) -> dict[str, Any]:
-    git = _spec(job).source.git
-    secret = git.secret_ref.name if git and git.secret_ref else None
+    secret = _secret(job)
     optional = {
         "imagePullSecrets": template.image_pull_secrets, "priorityClassName": template.priority_class_name,
         "nodeSelector": template.node_selector, "affinity": _affinity(template.affinity, avoid_node),
@@ -101,21 +112,27 @@ def _pod_spec(
             "seccompProfile": {"type": "RuntimeDefault"}, **template.pod_security_context,
         },
         "tolerations": [*template.tolerations, *_leave_lost_nodes()],
-        "containers": [_container(job, attempt, template, secret, helper)],
+        "containers": [container],
         "volumes": [*template.volumes, *_own_volumes(template, secret)],
         **{name: value for name, value in optional.items() if value},
     }  # fmt: skip
 
 
-def _container(job: Job, attempt: int, template: PodTemplate, secret: str | None, helper: int) -> dict[str, Any]:
-    resources = _resources(_spec(job), template)
+def _secret(job: Job) -> str | None:
+    git = _spec(job).source.git
+    return git.secret_ref.name if git and git.secret_ref else None
+
+
+def _container(
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
+) -> dict[str, Any]:
     mounts = [
         # Repositories are only ever read, whatever the template says.
         *({**mount, "readOnly": True} for mount in template.volume_mounts),
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a path in the pod)
         {"name": "work", "mountPath": WORK_DIR},
     ]
-    if secret:
+    if _secret(job):
         mounts.append({"name": "git-credentials", "mountPath": "/var/run/git-credentials", "readOnly": True})
     return {
         "name": CONTAINER,
@@ -149,16 +166,28 @@ def _environment(
 
 
 def workers(resources: dict[str, dict[str, str]]) -> int:
-    """Return how many processes a pod runs: its CPU limit rounded up, 1 without one."""
-    cpu = (resources.get("limits") or {}).get("cpu", "1")
-    cores = float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)
-    return max(1, math.ceil(cores))
+    """Return how many processes a pod runs: its CPU limit rounded up, 1 without one, and what its memory holds."""
+    limits = resources.get("limits") or {}
+    wanted = min(math.ceil(number(limits.get("cpu", "1"))), MAX_WORKERS)
+    if "memory" in limits:
+        wanted = min(wanted, int((number(limits["memory"]) - BASE_BYTES) // WORKER_BYTES))
+    return max(1, wanted)
 
 
-def _resources(spec: IndexingJobSpec, template: PodTemplate) -> dict[str, dict[str, str]]:
-    """Return the template's resources; a limit that the job asks for becomes request and limit."""
+def resources_of(spec: IndexingJobSpec, template: PodTemplate, site: Site) -> dict[str, dict[str, str]]:
+    """Return the template's resources; a limit that the job asks for becomes request and limit.
+
+    Where it asks for processors alone, memory follows them, up to the site's maximum.
+    """
     resources = {kind: dict(values) for kind, values in template.resources.items()}
-    asked = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
+    asked: dict[str, str] = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
+    limit = resources.get("limits", {}).get("memory")
+    if "cpu" in asked and "memory" not in asked and limit is not None:
+        processes = workers({"limits": {"cpu": asked["cpu"]}})
+        needed = Decimal(BASE_BYTES + processes * WORKER_BYTES)
+        needed = min(needed, site.memory_limit) if site.memory_limit else needed
+        if needed > number(limit):
+            asked["memory"] = mebibytes(needed)
     for kind in ("requests", "limits"):
         if asked:
             resources[kind] = {**resources.get(kind, {}), **asked}

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from codebase_index.store.address import Address, NoAddress, address_of
+from codebase_operator.site import Site
 
 
 class PodTemplate(BaseModel):
@@ -65,13 +66,15 @@ class Settings:
     metrics_port: int | None = None
     helper_limit: int = 3
     """How many further pods jobs with spec.parallelism may have at once, all together."""
+    site: Site = field(default_factory=Site)
+    """What jobs are allowed."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
-        That is CODEBASE_LEASE_NAME with CODEBASE_POD, CODEBASE_METRICS_PORT, and CODEBASE_MAX_HELPER_PODS. Raises
-        SettingsInvalid.
+        That is CODEBASE_LEASE_NAME with CODEBASE_POD, CODEBASE_METRICS_PORT, CODEBASE_MAX_HELPER_PODS, and what
+        Site.from_env reads. Raises SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
@@ -92,10 +95,14 @@ class Settings:
         except NoAddress as error:
             raise SettingsInvalid(str(error)) from error
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
+        try:
+            site = Site.from_env(env)
+        except ValueError as error:
+            raise SettingsInvalid(str(error)) from error
         return cls(
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
-            int(numbers["CODEBASE_MAX_HELPER_PODS"]),
+            int(numbers["CODEBASE_MAX_HELPER_PODS"]), site,
         )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def row(job_: Job, state: str = "pending", attempt: int = 0, **fields: Any) -> J
         "slot": active, "claimed_at": None, "done_at_claim": 0, "failures": 0,
         "percent": 0.0, "message": "Queued", "queue_position": None, "commit": None,
         "files_total": None, "files_indexed": 0, "files_skipped": 0, "chunks_created": 0, "files_repeated": 0,
-        "eta_seconds": None, "arrival": 0,
+        "eta_seconds": None, "arrival": 0, "starting_since": ago(20),
     }  # fmt: skip
     spec = job_.spec
     return JobRow(

@@ -125,7 +125,11 @@ class Simulation:
         ):
             return
         self.admissions.append(job.id)
-        self.change(job.id, slot=True, attempt=attempt, queue_position=None, message="Starting")
+        since = current.starting_since if current.slot else None
+        self.change(
+            job.id, slot=True, attempt=attempt, queue_position=None, message="Starting",
+            starting_since=since or self.now, disruptions=current.disruptions if current.slot else 0,
+        )  # fmt: skip
         self.call()
         self._start(job, attempt, counted=False)
 
@@ -137,10 +141,14 @@ class Simulation:
         current = self.rows[job.id]
         if current.state in FINAL or current.attempt not in (attempt, attempt - 1):
             return
+        if current.pod is None:
+            self.change(job.id, starting_since=current.starting_since or self.now)
         if current.attempt < attempt:
+            worked = current.pod and current.files_indexed + current.files_skipped > current.done_at_claim
             self.change(
                 job.id, attempt=attempt, failures=current.failures + counted, pod=None, heartbeat_at=None,
-                message="Restarting",
+                message="Restarting", starting_since=self.now if current.pod else self.rows[job.id].starting_since,
+                disruptions=current.disruptions if counted else 1 if worked else current.disruptions + 1,
             )  # fmt: skip
         self.change(job.id, queue_position=None)
         self.call()
@@ -177,10 +185,13 @@ class Simulation:
         if current.state in (JobState.RUNNING, JobState.BLOCKED):
             self.change(
                 job_id, state=JobState.PENDING, attempt=current.attempt + 1, pod=None, heartbeat_at=None,
-                blocked_since=None,
+                blocked_since=None, starting_since=None,
             )  # fmt: skip
         elif current.state is JobState.PENDING:
-            self.change(job_id, attempt=attempt, pod=None)
+            self.change(
+                job_id, attempt=attempt, pod=None, starting_since=current.starting_since or self.now,
+                disruptions=current.disruptions + (attempt > current.attempt),
+            )  # fmt: skip
 
     # --- what happens by itself --------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from codebase_index.job import NAME_MAX, job_name, pod_name, target_of
-from codebase_operator.pods import indexer_pod, workers
+from codebase_operator.pods import MAX_WORKERS, indexer_pod, workers
 from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
+from codebase_operator.site import Site
 from tests.operator.builders import job
 
 DATA = Path(__file__).parent / "data"
@@ -148,3 +149,33 @@ def test_unusable_settings_are_named(tmp_path: Path, change: dict[str, str], sai
 def test_an_unusable_template_is_named(tmp_path: Path, template: str, said: str) -> None:
     with pytest.raises(SettingsInvalid, match=said):
         Settings.from_env(environment(tmp_path, template))
+
+
+@pytest.mark.parametrize(
+    ("asked", "site", "limits", "processes"),
+    [
+        pytest.param({"cpu": "8"}, Site(), {"cpu": "8", "memory": "2528Mi"}, 8, id="memory follows processors"),
+        pytest.param({"cpu": "2"}, Site(), {"cpu": "2", "memory": "2Gi"}, 2, id="the template's memory is enough"),
+        pytest.param({"cpu": "8"}, Site(max_memory="1Gi"), {"cpu": "8", "memory": "2Gi"}, 6,
+                     id="a maximum below the template's memory"),
+        pytest.param({"cpu": "16"}, Site(max_memory="3Gi"), {"cpu": "16", "memory": "3072Mi"}, 9,
+                     id="processes are what the largest memory holds"),
+        pytest.param({"cpu": "8", "memory": "1Gi"}, Site(), {"cpu": "8", "memory": "1Gi"}, 2,
+                     id="memory that was asked for is kept, and bounds the processes"),
+        pytest.param({"memory": "8Gi"}, Site(), {"cpu": "1500m", "memory": "8Gi"}, 2, id="memory alone"),
+        pytest.param({"cpu": "999"}, Site(), {"cpu": "999", "memory": "18549Mi"}, MAX_WORKERS, id="never more"),
+    ],
+)  # fmt: skip
+def test_processes_and_memory_fit_each_other(
+    asked: dict[str, str], site: Site, limits: dict[str, str], processes: int
+) -> None:
+    (container,) = indexer_pod(job("a", resources=asked), 1, TEMPLATE, site=site)["spec"]["containers"]
+    assert container["resources"]["limits"] == limits
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert env["CODEBASE_WORKERS"] == str(processes)
+
+
+def test_a_template_without_a_memory_limit_gets_none() -> None:
+    template = TEMPLATE.model_copy(update={"resources": {}})
+    (container,) = indexer_pod(job("a", resources={"cpu": "8"}), 1, template)["spec"]["containers"]
+    assert container["resources"]["limits"] == {"cpu": "8"}

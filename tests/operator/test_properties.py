@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from codebase_index.job import FINAL, JobState
 from codebase_index.resource import IndexingJobSpec
 from codebase_operator.conditions import DEGRADED, STUCK
-from codebase_operator.lifecycle import RETENTION
+from codebase_operator.lifecycle import MAX_DISRUPTIONS, RETENTION
 from codebase_operator.model import FINAL_PHASES, STUCK_AFTER, Job, Pod
+from codebase_operator.site import Site
 from tests.operator.builders import job
 from tests.operator.simulation import Simulation
 
@@ -150,7 +151,7 @@ class Life(RuleBasedStateMachine):
             self.world.change(current.id, state=JobState.RUNNING, blocked_since=None)
         self.world.settle()
 
-    @rule(seconds=st.sampled_from([1, 4, 20, 200, 700_000]))
+    @rule(seconds=st.sampled_from([1, 4, 20, 200, 4_000, 700_000]))
     def time_passes(self, seconds: int) -> None:
         """The last is longer than the time for which a final job is kept."""
         self.world.advance(seconds)
@@ -172,6 +173,24 @@ class Life(RuleBasedStateMachine):
             if row.slot and row.id not in with_pods:
                 job_ = self.world.jobs.get(row.id)
                 assert row.state not in FINAL and job_ and job_.spec and not job_.spec.suspend, row
+
+    @invariant()
+    def no_slot_is_held_for_ever_without_work(self) -> None:
+        if self.world.away:
+            return
+        site, watched = Site(), self.world.database_since
+        assert site.start_deadline and site.blocked_deadline
+        for row in self.world.rows.values():
+            job_ = self.world.jobs.get(row.id)
+            if not row.slot or row.state in FINAL or job_ is None or self.stands_aside(job_):
+                continue  # its slot goes with its pods, within seconds: no_slot_is_leaked
+            if row.state is JobState.BLOCKED:
+                assert row.blocked_since
+                assert self.world.now - max(row.blocked_since, watched) <= site.blocked_deadline, row
+            elif row.pod is None:
+                assert row.starting_since
+                assert self.world.now - max(row.starting_since, watched) <= site.start_deadline, row
+            assert row.disruptions <= MAX_DISRUPTIONS + 1
 
     @invariant()
     def never_two_jobs_of_one_repository(self) -> None:

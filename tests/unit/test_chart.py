@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from codebase_mcp.settings import Settings as ServerSettings
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.settings import Settings as OperatorSettings
+from codebase_operator.site import Site
 from local_cluster.paths import cache_root
 from tests.operator.builders import job
 
@@ -50,7 +52,9 @@ CASES: dict[str, Object] = {
         },
         "proxy": {"https": "http://proxy.invalid:3128", "except": ".corp.invalid"},
         "trustedCA": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
-        "limits": {"maxConcurrentJobs": 5, "maxHelperPods": 7, "maxIndexerPods": 20},
+        "limits": {"maxConcurrentJobs": 5, "maxHelperPods": 7, "maxIndexerPods": 20, "startDeadlineSeconds": 0,
+                   "blockedDeadlineSeconds": 86400, "maxCpu": None, "maxMemory": "64Gi"},
+        "embedding": {"providers": ["static", "openai"]},
         "indexer": {
             "priorityClass": {"create": False, "name": "background"},
             "env": [{"name": "EMBEDDING_CONCURRENCY", "value": "2"}],
@@ -500,6 +504,8 @@ def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: P
         "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_POD_TEMPLATE": str(template),
     }  # fmt: skip
     settings = OperatorSettings.from_env({**environment(container), **from_the_cluster})
+    others = Site(None, timedelta(days=1), None, "64Gi", frozenset({"static", "openai"}))
+    assert settings.site == (others if case == "everything" else Site(max_cpu="16", max_memory="32Gi"))
     assert settings.lease == named(objects, "Lease", settings.lease or "")["metadata"]["name"]
     assert settings.metrics_port == NUMBERS["metrics"]
     assert {"name": "metrics", "containerPort": settings.metrics_port} in container["ports"]

@@ -73,6 +73,8 @@ SELECT pg_advisory_xact_lock(hashtext('codebase-mcp slots'));
 -- Grant a slot and raise the fencing token, unless all slots are taken, or one by a job for the same target.
 UPDATE jobs
 SET slot = true, attempt = $2, queue_position = NULL,
+    starting_since = CASE WHEN slot THEN COALESCE(starting_since, now()) ELSE now() END,
+    disruptions = CASE WHEN slot THEN disruptions ELSE 0 END,
     message = CASE WHEN attempt < $2 THEN 'Starting' ELSE message END
 WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state = 'pending'
   AND (SELECT count(*) FROM jobs o WHERE o.slot AND o.namespace = jobs.namespace AND o.id <> $1) < $3
@@ -93,6 +95,11 @@ WHERE id = $1 AND slot AND state IN ('pending', 'completed', 'failed', 'cancelle
 UPDATE jobs
 SET attempt = $2,
     failures = failures + CASE WHEN $3 AND attempt < $2 THEN 1 ELSE 0 END,
+    disruptions = CASE WHEN $3 OR attempt = $2 THEN disruptions
+                       WHEN pod IS NOT NULL AND files_indexed + files_skipped > done_at_claim THEN 1
+                       ELSE disruptions + 1 END,
+    starting_since = CASE WHEN pod IS NULL THEN COALESCE(starting_since, now())
+                          WHEN attempt < $2 THEN now() ELSE starting_since END,
     pod = CASE WHEN attempt < $2 THEN NULL ELSE pod END,
     heartbeat_at = CASE WHEN attempt < $2 THEN NULL ELSE heartbeat_at END,
     queue_position = NULL,
@@ -168,7 +175,8 @@ UPDATE jobs SET state = 'running', blocked_since = NULL WHERE id = $1 AND state 
 -- name: suspend
 -- Back to the queue with everything that is committed; the token rises, so the old pod stops.
 UPDATE jobs
-SET state = 'pending', attempt = attempt + 1, pod = NULL, heartbeat_at = NULL, eta_seconds = NULL, message = $2
+SET state = 'pending', attempt = attempt + 1, pod = NULL, heartbeat_at = NULL, eta_seconds = NULL, message = $2,
+    starting_since = NULL
 WHERE id = $1 AND state = 'running'
 RETURNING *;
 
