@@ -17,7 +17,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_operator.actuator import Actuator
 from codebase_operator.api import Api
-from codebase_operator.lease import Leader
+from codebase_operator.lease import Leader, identity_of
 from codebase_operator.loop import Loop
 from codebase_operator.metrics import Metrics
 from codebase_operator.pods import COMPONENT
@@ -55,9 +55,11 @@ class Operator:
         api = await Api.connect(settings.namespace)
         database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
         world = World(api)
-        leader = Leader(api, settings.lease, settings.pod) if settings.lease else None
+        leader = (
+            Leader(api, settings.lease, identity_of(settings.release, settings.pod)) if settings.lease else None
+        )
         leads = leader.leads if leader else lambda: True
-        metrics = Metrics(leads)
+        metrics = Metrics(leads, leader.unready if leader else lambda: None)
         jobs = Jobs(database, [settings.namespace])
         actuator = Actuator(api, jobs, world, settings.template, metrics.carried_out, settings.site)
         loop = Loop(

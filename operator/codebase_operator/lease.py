@@ -4,6 +4,10 @@ The algorithm is client-go's: a holder renews its record; who has watched an unc
 says may take it; resourceVersions let only one of several succeed. Clocks are never compared: each process
 measures by its own how long it has seen no change. It makes double work rare and take-overs quick; that no limit
 is ever exceeded does not rest on it, but on the database (`Jobs.admit`).
+
+A namespace has one, whatever its releases are called: of two that both act on its jobs, one would run what the
+other has completed, for ever. The holder says for which release it acts, so that one of another stays out, and can
+say why.
 """
 
 import asyncio
@@ -31,6 +35,11 @@ RENEW_EVERY: Final = 2.0
 RETRY_EVERY: Final = 1.0
 """Seconds between looks at another's lease, and between tries while the API does not answer."""
 
+RIVAL_PATIENCE: Final = 600.0
+"""Seconds without a renewal, or after it was given back, until the operator of another release may take the lease.
+A rollout leaves it for seconds, a lost node for minutes: neither must have a second release run the first one's
+jobs. One that was uninstalled takes its lease with it."""
+
 CALL_LIMIT: Final = 3.0
 """Seconds for one round of calls: a renewal that hangs has to leave time for the next."""
 
@@ -40,7 +49,7 @@ class Record:
     """What a Lease says. An equal record means that nobody renewed it."""
 
     holder: str = ""
-    """Empty: it was released."""
+    """Empty, or a release without a pod: it was given back."""
     duration: float = DURATION
     acquired: str | None = None
     renewed: str | None = None
@@ -70,6 +79,17 @@ class Record:
         }  # fmt: skip
 
 
+def identity_of(release: str, pod: str) -> str:
+    """Return who an operator is for the others; its release may have no name."""
+    return f"{release}/{pod}" if release else pod
+
+
+def rival_of(identity: str, holder: str) -> str | None:
+    """Return the release of the lease's holder when it is another one; None where either says none."""
+    mine, theirs = identity.rpartition("/")[0], holder.rpartition("/")[0]
+    return theirs if mine and theirs and mine != theirs else None
+
+
 @dataclass(frozen=True)
 class Observed:
     """A record, and since when (on this process's monotonic clock, in seconds) it has been seen unchanged."""
@@ -95,11 +115,14 @@ def decide(identity: str, seen: Observed, now: float) -> Step:
 
     The identity is the pod's name: a restarted container finds its own lease, and goes on at once.
     """
-    if seen.record.holder == identity:
+    holder = seen.record.holder
+    if holder == identity:
         return Step.RENEW
-    if not seen.record.holder or now - seen.since >= seen.record.duration:
-        return Step.TAKE
-    return Step.WAIT
+    if rival_of(identity, holder):
+        patience = max(RIVAL_PATIENCE, seen.record.duration)
+    else:
+        patience = seen.record.duration if holder.rpartition("/")[2] else 0
+    return Step.TAKE if now - seen.since >= patience else Step.WAIT
 
 
 class Leases(Protocol):
@@ -130,11 +153,30 @@ class Leader:
         """Whether this operator may act now. It ends by itself when the lease cannot be renewed."""
         return time.monotonic() < self._until
 
+    def rival(self) -> str | None:
+        """Return the release whose operator leads when it is not this one's; None: there is no such."""
+        return rival_of(self._identity, self._seen.record.holder) if self._seen else None
+
+    def unready(self) -> str | None:
+        """Say why this operator is of no use, or None: it leads, or stands by for one of its own release."""
+        if self._seen is None:
+            return f"the lease {self._name} was not read yet"
+        rival = self.rival()
+        if rival is None:
+            return None
+        return (
+            f"this operator stays out: the one of release {rival} runs the jobs of this namespace, which can have "
+            "only one; uninstall one of the two, or install this one in a namespace of its own"
+        )
+
     async def run(self, changed: Callable[[], None]) -> None:
         """Acquire and renew until cancelled; `changed` is called when leadership was won or lost."""
-        led = False
+        led, rival = False, None
         while True:
             await self.round()
+            if self.rival() != rival:
+                rival = self.rival()
+                log.warning(self.unready() or "no other release leads any more", extra={"lease": self._name})
             if self.leads() != led:
                 led = not led
                 holder = self._seen.record.holder if self._seen else None
@@ -168,7 +210,10 @@ class Leader:
                 body = await self._leases.read_lease(self._name)
                 record = Record.of(body)
                 if record.holder == self._identity:
-                    released = Record("", DURATION, None, record.renewed, record.transitions)
+                    release = self._identity.rpartition("/")[0]
+                    released = Record(
+                        release and f"{release}/", DURATION, None, record.renewed, record.transitions
+                    )
                     await self._leases.replace_lease({**body, "spec": released.spec()})
         except (ApiError, TimeoutError) as error:
             log.warning("lease not released; it ends by itself", extra={"error": str(error)})

@@ -4,11 +4,14 @@ Levels are the same in every operator; the steps are those of the one that leads
 are no labels: they are unbounded, and the log has them.
 """
 
+import threading
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from socketserver import ThreadingMixIn
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client as prometheus
 
@@ -60,10 +63,25 @@ def _state(view: View) -> JobState:
     return JobState(mirrored) if mirrored in ACTIVE else JobState.PENDING
 
 
-class Metrics:
-    """The operator's metrics, in a registry of their own."""
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # a reader that hangs holds up neither the others nor the end
 
-    def __init__(self, leads: Callable[[], bool] = lambda: True) -> None:
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: probes and scrapes come every few seconds."""
+
+
+class Metrics:
+    """The operator's metrics, in a registry of their own, and beside them whether it is of use.
+
+    `unready` says why it is not, or None.
+    """
+
+    def __init__(
+        self, leads: Callable[[], bool] = lambda: True, unready: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self._unready = unready
         self.registry = prometheus.CollectorRegistry()
         gauge, counter = self._gauge, self._counter
         self._active = gauge("jobs_active", "Unfinished jobs", "state")
@@ -81,6 +99,9 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), registry=self.registry,
         )  # fmt: skip
         gauge("leader", "Whether this operator applies plans").set_function(lambda: float(leads()))
+        gauge("ready", "Whether it leads or stands by; 0: another release runs the namespace's jobs").set_function(
+            lambda: float(unready() is None)
+        )
         for counted in ("true", "false"):  # so that the first retry is an increase
             self._retries.labels(counted)
         prometheus.ProcessCollector(registry=self.registry)
@@ -113,8 +134,10 @@ class Metrics:
                 self._ended.labels(status.phase.lower(), error_type).inc()
 
     def serve(self, port: int) -> Callable[[], None]:
-        """Answer on this port in a thread of its own, also when the loop hangs; return how to stop it."""
-        server, thread = prometheus.start_http_server(port, registry=self.registry)
+        """Answer /metrics and /readyz on this port, also when the loop hangs; return how to stop it."""
+        server = make_server("0.0.0.0", port, self._app(), _Server, _Handler)  # noqa: S104 - all of a pod's
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
 
         def stop() -> None:
             server.shutdown()
@@ -122,6 +145,19 @@ class Metrics:
             thread.join()
 
         return stop
+
+    def _app(self) -> Callable[..., Iterable[bytes]]:
+        metrics: Callable[..., Iterable[bytes]] = prometheus.make_wsgi_app(self.registry)
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            if environ["PATH_INFO"] != "/readyz":
+                return metrics(environ, start_response)
+            reason = self._unready()
+            status = "503 Service Unavailable" if reason else "200 OK"
+            start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{reason or 'ok'}\n".encode()]
+
+        return app
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
         return prometheus.Gauge(f"codebase_operator_{name}", text, labels, registry=self.registry)

@@ -68,13 +68,15 @@ class Settings:
     """How many further pods jobs with spec.parallelism may have at once, all together."""
     site: Site = field(default_factory=Site)
     """What jobs are allowed."""
+    release: str = ""
+    """The release that it is part of: operators of one stand by for each other, those of another stay out."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
-        That is CODEBASE_LEASE_NAME with CODEBASE_POD, CODEBASE_METRICS_PORT, CODEBASE_MAX_HELPER_PODS, and what
-        Site.from_env reads. Raises SettingsInvalid.
+        That is CODEBASE_LEASE_NAME with CODEBASE_POD and CODEBASE_RELEASE, CODEBASE_METRICS_PORT,
+        CODEBASE_MAX_HELPER_PODS, and what Site.from_env reads. Raises SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
@@ -102,7 +104,7 @@ class Settings:
         return cls(
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
-            int(numbers["CODEBASE_MAX_HELPER_PODS"]), site,
+            int(numbers["CODEBASE_MAX_HELPER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
         )  # fmt: skip
 
 

@@ -188,5 +188,5 @@ async def _held(cluster: Cluster, facts: Facts, job_ids: Sequence[UUID]) -> Asyn
     names = "SELECT DISTINCT application_name AS name FROM pg_stat_activity WHERE application_name LIKE 'indexer%'"
     running = {row["pod"] for row in await facts.fetch("SELECT pod FROM jobs WHERE completed_at IS NULL")}
     for row in await facts.fetch(names):
-        if row["name"].partition("/")[2] not in running:
+        if row["name"].rpartition("/")[2] not in running:
             yield f"{row['name']} has a connection, though its job is over"

@@ -1,5 +1,7 @@
 """The election: what is decided about a lease, and what two operators make of one between them."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from codebase_operator import lease as lease_module
 from codebase_operator.api import ApiError
-from codebase_operator.lease import DEADLINE, DURATION, Leader, Observed, Record, Step, decide
+from codebase_operator.lease import DEADLINE, DURATION, Leader, Observed, Record, Step, decide, identity_of
 from tests.operator.builders import NOW
 
 MINE, OTHER = "operator-1", "operator-2"
@@ -217,3 +219,83 @@ async def test_a_clock_that_is_wrong_does_not_matter(clock: Clock) -> None:
     clock.now += DURATION
     await leader.round()
     assert leader.leads()
+
+
+# --- several releases --------------------------------------------------------------------------------
+
+FIRST, SECOND = identity_of("first", "first-operator-x"), identity_of("second", "second-operator-y")
+
+
+async def test_the_operator_of_another_release_stays_out_and_says_so(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = OneLease()
+    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
+    await first.round()
+    caplog.clear()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(second.run(lambda: None), 0.2)
+    assert "the one of release first runs the jobs of this namespace" in caplog.text
+    assert first.unready() is None and not second.leads()
+
+
+async def test_one_of_the_same_release_stands_by(clock: Clock) -> None:
+    api = OneLease()
+    first, standby = Leader(api, "l", FIRST), Leader(api, "l", identity_of("first", "first-operator-z"))
+    assert "not read yet" in (standby.unready() or "")
+    await first.round()
+    await standby.round()
+    assert standby.unready() is None and not standby.leads()
+
+
+@pytest.mark.parametrize("ending", ["given back", "lost"])
+async def test_a_pause_of_one_release_is_no_invitation_to_another(clock: Clock, ending: str) -> None:
+    """A rollout gives the lease back for seconds; a lost node leaves it for minutes."""
+    api = OneLease()
+    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
+    await first.round()
+    await second.round()
+    if ending == "given back":
+        await first.release()
+    await second.round()
+    clock.now += 300
+    await second.round()
+    assert not second.leads() and second.rival() == "first"
+    heir = Leader(api, "l", identity_of("first", "first-operator-z"))
+    await heir.round()
+    clock.now += lease_module.DURATION
+    await heir.round()
+    assert heir.leads() and heir.unready() is None
+
+
+async def test_a_release_that_is_gone_for_good_is_followed_by_another(clock: Clock) -> None:
+    api = OneLease()
+    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
+    await first.round()
+    await second.round()
+    await first.release()
+    await second.round()
+    clock.now += lease_module.RIVAL_PATIENCE
+    await second.round()
+    assert second.leads() and second.unready() is None
+
+
+async def test_a_lease_that_goes_with_its_release_is_free_at_once(clock: Clock) -> None:
+    api = OneLease()
+    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
+    await first.round()
+    await second.round()
+    api.body = None
+    await second.round()
+    assert second.leads()
+
+
+async def test_the_operator_of_the_release_before_whose_lease_names_no_release_is_no_rival(clock: Clock) -> None:
+    api = OneLease()
+    before, after = Leader(api, "l", "codebase-mcp-operator-x"), Leader(api, "l", FIRST)
+    await before.round()
+    await after.round()
+    assert after.unready() is None
+    await before.release()
+    await after.round()
+    assert after.leads()

@@ -115,7 +115,7 @@ def test_a_state_that_nobody_is_in_any_more_falls_to_zero() -> None:
 
 def test_the_page_is_served_and_stopped(unused_tcp_port: int) -> None:
     leading = [False]
-    metrics = Metrics(lambda: leading[0])
+    metrics = Metrics(lambda: leading[0], lambda: None if leading[0] else "release other runs the jobs")
     metrics.show(levels_of(snapshot(A, B, away=True)))
     stop = metrics.serve(unused_tcp_port)
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
@@ -123,9 +123,12 @@ def test_the_page_is_served_and_stopped(unused_tcp_port: int) -> None:
         lines = httpx.get(url, trust_env=False).text.splitlines()
         assert 'codebase_operator_jobs_active{state="pending"} 2.0' in lines
         assert "codebase_operator_database_up 0.0" in lines
-        assert "codebase_operator_leader 0.0" in lines
+        assert "codebase_operator_leader 0.0" in lines and "codebase_operator_ready 0.0" in lines
+        ready = httpx.get(url.replace("/metrics", "/readyz"), trust_env=False)
+        assert (ready.status_code, ready.text) == (503, "release other runs the jobs\n")
         leading[0] = True
         assert "codebase_operator_leader 1.0" in httpx.get(url, trust_env=False).text.splitlines()
+        assert httpx.get(url.replace("/metrics", "/readyz"), trust_env=False).status_code == 200
     finally:
         stop()
     with pytest.raises(httpx.ConnectError):

@@ -11,6 +11,9 @@
 {{- end -}}
 {{- end }}
 
+{{/* One for each namespace, whatever its release is called: only one operator acts on its jobs. */}}
+{{- define "codebase-mcp.lease" -}}codebase-mcp-operator{{- end }}
+
 {{/* Labels that never change in the life of a release: what selectors select. Takes (dict "root" $ "component" name). */}}
 {{- define "codebase-mcp.selectorLabels" -}}
 app.kubernetes.io/name: codebase-mcp
