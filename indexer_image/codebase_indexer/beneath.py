@@ -58,10 +58,13 @@ class Tree:
     """A folder whose files are opened beneath `boundary`, the folder itself by default. Close it after use.
 
     The way to `boundary` is trusted: an operator configured it. Below it nothing is, so a folder that is replaced
-    by a link can not be opened. Paths are relative to the folder. Raises OSError.
+    by a link can not be opened. Paths are relative to the folder. `metadata` says that they may name git's own
+    folder, as those of a repository's files may not. Raises OSError.
     """
 
-    def __init__(self, folder: Path, boundary: Path | None = None) -> None:
+    def __init__(self, folder: Path, boundary: Path | None = None, *, metadata: bool = False) -> None:
+        self.folder = folder
+        self._metadata = metadata
         boundary = boundary or folder
         inside = os.fsencode(folder.relative_to(boundary))
         self._prefix = b"" if inside == b"." else inside + b"/"
@@ -99,6 +102,14 @@ class Tree:
         """
         return self._open(path, _PATH | os.O_DIRECTORY)
 
+    def names(self) -> list[bytes]:
+        """Return the names in the folder itself, in no order. Raises as directory() does."""
+        descriptor = self._open(b"", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return [os.fsencode(name) for name in os.listdir(descriptor)]  # noqa: PTH208 (of a descriptor)
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Close the folder. Descriptors that it gave out stay open."""
         os.close(self._top)
@@ -112,7 +123,8 @@ class Tree:
         self.close()
 
     def _open(self, path: bytes, flags: int) -> int:
-        if leads_out(path) and not (path == b"" and flags & os.O_DIRECTORY):  # the folder itself
+        itself = path == b"" and flags & os.O_DIRECTORY
+        if not itself and not self._metadata and leads_out(path):
             raise LeadsOut(path)
         inside = (self._prefix + path).rstrip(b"/") or b"."
         return _open_beneath(self._top, inside, flags | os.O_CLOEXEC)

@@ -64,9 +64,8 @@ def run(
     env: Mapping[str, str],
     bounds: Bounds,
     data: bytes | None = None,
-    pass_fds: Sequence[int] = (),
 ) -> Ended:
-    """Run a program to its end, with `data` as its standard input. `pass_fds` stay open in it.
+    """Run a program to its end, with `data` as its standard input.
 
     Whatever happens, neither it nor what it started in its session is left. Raises BoundExceeded; ValueError for a
     NUL in an argument.
@@ -78,7 +77,6 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        pass_fds=pass_fds,
     )
     assert process.stdout is not None
     assert process.stderr is not None

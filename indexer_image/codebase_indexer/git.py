@@ -41,7 +41,6 @@ class Output:
 
 
 _SETTINGS = {
-    "safe.directory": "*",  # a mounted repository belongs to another user; we never run what it configures
     "core.fsmonitor": "false",  # would start a program
     "core.untrackedCache": "false",
     "core.hooksPath": "/dev/null",
@@ -107,13 +106,12 @@ def run(
     timeout: float = 300.0,
     max_file_bytes: int | None = None,
     local: bool = True,
-    pass_fds: Sequence[int] = (),
 ) -> Output:
     """Run git to its end.
 
     `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example. One that is
     `local` transfers nothing: it may neither compute for CPU_SECONDS nor wait for STALLED_SECONDS. Output and
-    memory are bounded in any case. `pass_fds` stay open in git and in what it starts. Raises GitFailed.
+    memory are bounded in any case. Raises GitFailed.
     """
     bounds = Bounds(
         seconds=timeout,
@@ -126,7 +124,7 @@ def run(
     command = ["git", *map(str, arguments)]
     env = environment() if env is None else env
     try:
-        ended = bounded.run(command, env=env, bounds=bounds, data=data, pass_fds=pass_fds)
+        ended = bounded.run(command, env=env, bounds=bounds, data=data)
     except (BoundExceeded, ValueError) as error:  # ValueError: a NUL in an argument
         raise GitFailed(f"git {_name(arguments)} {error}{_advice(error)}") from error
     warnings = ended.error.decode(errors="replace").strip()

@@ -5,28 +5,34 @@ git works on a scratch git directory of ours that holds a copy of the repository
 the same everywhere.
 """
 
+import contextlib
+import errno
+import logging
+import mmap
 import os
 import re
-import shutil
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codebase_index.source import SourceRefused
 from codebase_indexer import git
-from codebase_indexer.beneath import leads_out
+from codebase_indexer.beneath import NotRegular, Tree, leads_out
+from codebase_indexer.objects import lent
+from codebase_indexer.repository import Repository, is_sha256
 from codebase_indexer.vouching import INDEX_FORMAT, Vouched, parse
+
+log = logging.getLogger(__name__)
 
 MCPIGNORE = ".mcpignore"
 
+_INDEX_BYTES = 512 * 2**20
+"""An index of a million files has 150 MB."""
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository as it lies on disk: `common_dir` differs from `git_dir` in linked worktrees."""
+_RULES_BYTES = 2**20
+"""Of one file of patterns or attributes: ten thousand lines."""
 
-    top: Path
-    git_dir: Path
-    common_dir: Path
+_SHARED_INDEX = re.compile(r"sharedindex\.[0-9a-f]{40,64}")
 
 
 @dataclass(frozen=True)
@@ -50,80 +56,71 @@ class _Scratch:
 
     git_dir: Path
     top: Path
-    objects: Path | None = None
 
     def run(self, folder: Path, *arguments: str | Path, data: bytes | None = None) -> git.Output:
-        env = git.environment()
-        if self.objects:
-            env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self.objects)
         where: list[str | Path] = ["-C", folder, f"--git-dir={self.git_dir}", f"--work-tree={self.top}"]
-        return git.run([*where, *arguments], env=env, data=data)
+        return git.run([*where, *arguments], data=data)
 
 
-def find_repository(folder: Path, boundary: Path) -> Repository | None:
-    """Return the repository that a folder belongs to, not looking above `boundary`. None: it is in none."""
-    for top in (folder, *folder.parents):
-        if not top.is_relative_to(boundary):
-            return None
-        if (top / ".git").exists():
-            return _open(top, boundary)
-    return None
+def list_files(tree: Tree, repository: Repository | None, scratch: Path) -> Listing:
+    """Return what git lists of a folder. `scratch` is an empty directory.
 
-
-def head_commit(repository: Repository) -> str | None:
-    """Return the commit that is checked out, None before the first one."""
-    where = [f"--git-dir={repository.git_dir}", "rev-parse", "--verify", "--quiet", "HEAD^{commit}"]
-    try:
-        return git.run(where).data.decode().strip() or None
-    except git.GitFailed:
-        return None
-
-
-def list_files(folder: Path, repository: Repository | None, scratch: Path) -> Listing:
-    """Return what git lists under a folder. `scratch` is an empty directory. Raises GitFailed, OSError."""
+    Raises GitFailed, OSError and SourceRefused.
+    """
     git_dir = scratch / "listing"
     if repository is None:
-        _make(git_dir)
-        return _list_others(folder, _Scratch(git_dir, folder), {})
-    _make(git_dir, "sha256" if _is_sha256(repository) else "sha1")
-    for name in ("exclude", "attributes"):
-        _copy(repository.common_dir / "info" / name, git_dir / "info" / name)
-    written = _copy(repository.git_dir / "index", git_dir / "index")
-    for shared in repository.git_dir.glob("sharedindex.*"):
-        _copy(shared, git_dir / shared.name)
-    # A sparse index names folders by their tree object; attributes of files that are not checked out are blobs.
-    place = _Scratch(git_dir, repository.top, repository.common_dir / "objects")
-    try:
-        tracked = parse(place.run(folder, "ls-files", *INDEX_FORMAT).data, written)
-    except ValueError as error:
-        raise git.GitFailed(str(error)) from error
-    listing = _list_others(folder, place, tracked)
-    if not listing.paths and _ignores(place, folder):
+        make_git_dir(git_dir)
+        return _list_others(tree, _Scratch(git_dir, tree.folder), {})
+    make_git_dir(git_dir, is_sha256(repository))
+    with repository.roots.tree(repository.common_dir) as common:
+        for name in ("exclude", "attributes"):
+            _copy(common, f"info/{name}", git_dir, _RULES_BYTES)
+    with repository.roots.tree(repository.git_dir) as own:
+        written = _copy(own, "index", git_dir, _INDEX_BYTES)
+        for name in filter(_SHARED_INDEX.fullmatch, map(os.fsdecode, own.names())):
+            _copy(own, name, git_dir, _INDEX_BYTES)
+    place = _Scratch(git_dir, repository.top)
+    with contextlib.ExitStack() as stack:
+        if _is_sparse(git_dir / "index"):
+            stack.enter_context(lent(repository, git_dir))  # it names folders by their tree object
+        try:
+            tracked = parse(place.run(tree.folder, "ls-files", *INDEX_FORMAT).data, written)
+        except ValueError as error:
+            raise git.GitFailed(str(error)) from error
+    listing = _list_others(tree, place, tracked, repository)
+    if not listing.paths and _ignores(place, tree.folder):
         # Whoever asks for a folder that the repository around it ignores wants it for itself.
-        return list_files(folder, None, scratch / "alone")
+        return list_files(tree, None, scratch / "alone")
     return listing
 
 
 def take_away(
-    folder: Path, paths: list[bytes], include: Sequence[str], exclude: Sequence[str], scratch: Path
+    tree: Tree, paths: list[bytes], include: Sequence[str], exclude: Sequence[str], scratch: Path
 ) -> list[bytes]:
     """Take away what .mcpignore files and the job's patterns exclude; git itself does the matching.
 
     The paths become the index of a second scratch directory, since `ls-files --cached --ignored` answers
-    exactly the question which of them match.
+    exactly the question which of them match. Its work tree holds nothing but copies of the .mcpignore files.
     """
-    if not (include or exclude or holding(folder, directories(paths), MCPIGNORE)):
+    rules = _rules(tree, directories(paths), MCPIGNORE)
+    if not (include or exclude or rules):
         return paths
-    place = _Scratch(scratch / "filtering", folder)
-    _make(place.git_dir)
+    top = scratch / "rules"
+    for directory, text in rules.items():
+        folder = top / os.fsdecode(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MCPIGNORE).write_bytes(text)
+    top.mkdir(exist_ok=True)
+    place = _Scratch(scratch / "filtering", top)
+    make_git_dir(place.git_dir)
     rows = b"".join(
         b"%d %s\t%s\0" % (160000 if path.endswith(b"/") else 100644, b"1" * 40, path.rstrip(b"/"))
         for path in paths
     )
-    place.run(folder, "update-index", "-z", "--replace", "--index-info", data=rows)
+    place.run(top, "update-index", "-z", "--replace", "--index-info", data=rows)
 
     def matching(*patterns: str) -> set[bytes]:
-        listed = place.run(folder, "ls-files", "-z", "--cached", "--ignored", *patterns)
+        listed = place.run(top, "ls-files", "-z", "--cached", "--ignored", *patterns)
         return set(listed.data.split(b"\0"))
 
     ignored = matching(f"--exclude-per-directory={MCPIGNORE}")
@@ -148,16 +145,35 @@ def directories(paths: Sequence[bytes]) -> set[bytes]:
     return found
 
 
-def holding(folder: Path, within: set[bytes], name: str) -> list[Path]:
-    """Return the files of this name that lie in any of these directories, links to files included."""
-    top, last = os.fsencode(folder), os.fsencode(name)
-    paths = (b"/".join(filter(None, (top, directory, last))) for directory in within)
-    return [Path(os.fsdecode(path)) for path in paths if os.path.lexists(path)]
+def _rules(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
+    """Return the text of each file of rules of this name, by the directory that it lies in.
+
+    Links are not followed, as git does not; neither are pipes read. Raises OSError where one is not readable,
+    since it may say what nobody is to see; and GitFailed for one that is too large.
+    """
+    found = {}
+    for directory in within:
+        path = directory + b"/" * bool(directory) + os.fsencode(name)
+        try:
+            text = tree.read(path, _RULES_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if isinstance(error, NotRegular) or error.errno == errno.ELOOP:
+                log.warning("rules are not read: no regular file", extra={"path": os.fsdecode(path)})
+                continue
+            raise
+        if len(text) > _RULES_BYTES:
+            raise git.GitFailed(f"{os.fsdecode(path)} is larger than {_RULES_BYTES >> 20} MiB")
+        found[directory] = text
+    return found
 
 
-def _list_others(folder: Path, place: _Scratch, tracked: dict[bytes, Vouched | None]) -> Listing:
+def _list_others(
+    tree: Tree, place: _Scratch, tracked: dict[bytes, Vouched | None], repository: Repository | None = None
+) -> Listing:
     """Add the untracked files that are not ignored."""
-    output = place.run(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    output = place.run(tree.folder, "ls-files", "-z", "--others", "--exclude-standard")
     unreadable = re.findall(r"^warning: could not open directory '(.*)/': ", output.warnings, re.MULTILINE)
     listed = sorted({*tracked, *filter(None, output.data.split(b"\0"))})
     paths: list[bytes] = []
@@ -166,8 +182,9 @@ def _list_others(folder: Path, place: _Scratch, tracked: dict[bytes, Vouched | N
         # Of a nested repository git lists the folder, with a slash at its end.
         (leading_out if leads_out(path.removesuffix(b"/")) else paths).append(path)
     vouched = {path: entry for path, entry in tracked.items() if entry}
-    for path in _converted(folder, place, paths):
-        vouched.pop(path, None)
+    if vouched and repository:
+        for path in _converted(tree, place, paths, repository):
+            vouched.pop(path, None)
     return Listing(paths, unreadable, leading_out, vouched)
 
 
@@ -177,53 +194,33 @@ _CONVERTING = ("filter", "working-tree-encoding")
 Line ends and `ident` change the size whenever they change anything, and sizes are compared.
 """
 
-_ATTRIBUTES_BYTES = 1_000_000
-"""A file of attributes that is larger than this is left to git altogether."""
 
-
-def _converted(folder: Path, place: _Scratch, paths: list[bytes]) -> list[bytes]:
+def _converted(tree: Tree, place: _Scratch, paths: list[bytes], repository: Repository) -> list[bytes]:
     """Return the paths that git passes through a filter or another encoding between blob and work tree."""
-    if not _has_converting(folder, place, paths):
+    name = ".gitattributes"
+    own = place.git_dir / "info" / "attributes"
+    rules = _rules(tree, directories(paths), name)
+    texts = [*rules.values(), own.read_bytes() if own.is_file() else b"", *_above(tree, repository, name)]
+    listed = {path.rpartition(b"/")[0] for path in paths if path.rpartition(b"/")[2] == os.fsencode(name)}
+    gone = not listed <= rules.keys()
+    if not gone and not any(word.encode() in text for text in texts for word in _CONVERTING):
         return []
     asked = b"".join(path + b"\0" for path in paths if not path.endswith(b"/"))
-    fields = place.run(folder, "check-attr", "-z", "--stdin", *_CONVERTING, data=asked).data.split(b"\0")
+    with contextlib.ExitStack() as stack:
+        if gone:  # of a tracked one that is not checked out git takes the blob
+            try:
+                stack.enter_context(lent(repository, place.git_dir))
+            except (SourceRefused, OSError):
+                return paths
+        fields = place.run(tree.folder, "check-attr", "-z", "--stdin", *_CONVERTING, data=asked).data.split(b"\0")
     answers = zip(fields[0::3], fields[2::3], strict=False)
     return [path for path, value in answers if value not in (b"unspecified", b"unset")]
 
 
-def _has_converting(folder: Path, place: _Scratch, paths: list[bytes]) -> bool:
-    """Say whether any file of attributes names such an attribute, as most repositories' do not."""
-    name = ".gitattributes"
-    listed = [folder / os.fsdecode(path) for path in paths if path.rpartition(b"/")[2] == os.fsencode(name)]
-    if not all(file.is_file() for file in listed):
-        return True  # of a tracked one that is gone git takes the blob
-    above = [parent / name for parent in folder.parents if parent.is_relative_to(place.top)]
-    own = [place.git_dir / "info" / "attributes"]
-    return any(map(_names_converting, [*holding(folder, directories(paths), name), *above, *own]))
-
-
-def _names_converting(file: Path) -> bool:
-    if not file.is_file() or file.is_symlink():
-        return False  # git follows no link here either
-    with file.open("rb") as opened:
-        text = opened.read(_ATTRIBUTES_BYTES)
-    return len(text) == _ATTRIBUTES_BYTES or any(word.encode() in text for word in _CONVERTING)
-
-
-def _open(top: Path, boundary: Path) -> Repository | None:
-    """Follow `.git`; a worktree's or submodule's is a file that names the real folder."""
-    git_dir = top / ".git"
-    if git_dir.is_file():
-        match = re.match(r"gitdir: (.+)\n?$", git_dir.read_bytes()[:4096].decode(errors="replace"))
-        git_dir = (top / match[1]).resolve() if match else git_dir
-    git_dir = git_dir.resolve()
-    common_dir = git_dir
-    if (pointer := git_dir / "commondir").is_file():
-        common_dir = (git_dir / pointer.read_text(errors="replace").strip()).resolve()
-    # A pointer may name any folder of the machine: what lies outside is not ours to read.
-    if not all(part.is_dir() and part.is_relative_to(boundary) for part in (git_dir, common_dir)):
-        return None
-    return Repository(top, git_dir, common_dir)
+def _above(tree: Tree, repository: Repository, name: str) -> list[bytes]:
+    """Return the texts of the files of rules above the folder, up to the repository's top."""
+    folders = [folder for folder in tree.folder.parents if folder.is_relative_to(repository.top)]
+    return [text for folder in folders if (text := repository.roots.read(folder / name, _RULES_BYTES))]
 
 
 def _ignores(place: _Scratch, folder: Path) -> bool:
@@ -237,23 +234,36 @@ def _ignores(place: _Scratch, folder: Path) -> bool:
     return True
 
 
-def _make(git_dir: Path, object_format: str = "sha1") -> None:
-    git.run(["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", git_dir])
+def make_git_dir(git_dir: Path, sha256: bool = False) -> None:
+    """Make an empty git directory of ours. Raises GitFailed."""
+    named_by = "sha256" if sha256 else "sha1"
+    git.run(["init", "--quiet", "--bare", "--template=", f"--object-format={named_by}", git_dir])
     (git_dir / "info").mkdir(exist_ok=True)
 
 
-def _copy(source: Path, target: Path) -> int:
-    """Copy a file of the repository, if it is one. Return when it was last written, in ns; 0: there is none."""
-    # A link could lead to a file of the pod instead of the repository.
-    if not source.is_file() or source.is_symlink():
-        return 0
-    with source.open("rb") as opened, target.open("wb") as copy:
+def _copy(tree: Tree, name: str, git_dir: Path, limit: int) -> int:
+    """Copy a file of a repository into a git directory of ours, if there is one. No link is followed.
+
+    Return when it was last written, in ns; 0: there is none. Raises OSError; GitFailed for one that is too large.
+    """
+    try:
+        descriptor = tree.open_file(os.fsencode(name))
+    except OSError as error:
+        if isinstance(error, NotRegular) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0
+        raise
+    with os.fdopen(descriptor, "rb") as opened, (git_dir / name).open("wb") as copy:
         written = os.fstat(opened.fileno())  # before the copy: of this very file, whatever replaces it meanwhile
-        shutil.copyfileobj(opened, copy)
-    return written.st_mtime_ns if stat.S_ISREG(written.st_mode) else 0
+        while part := opened.read(2**20):
+            copy.write(part)
+            if copy.tell() > limit:
+                raise git.GitFailed(f"{name} in .git is larger than {limit >> 20} MiB")
+    return written.st_mtime_ns
 
 
-def _is_sha256(repository: Repository) -> bool:
-    config = repository.common_dir / "config"
-    pattern = rb"(?im)^\s*objectformat\s*=\s*sha256\s*$"
-    return config.is_file() and re.search(pattern, config.read_bytes()) is not None
+def _is_sparse(index: Path) -> bool:
+    """Say whether an index may have the extension of a sparse one."""
+    if not index.exists() or not index.stat().st_size:
+        return False
+    with index.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        return held.find(b"sdir\0\0\0\0") >= 0

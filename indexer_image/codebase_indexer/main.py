@@ -150,7 +150,7 @@ class Attempt:
             await self._enter(progress.scanning(0, 0))
             entries = await asyncio.to_thread(
                 lambda: scan(
-                    checkout.folder, boundary=checkout.boundary,
+                    checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                     include=spec.include, exclude=spec.exclude, report=self.board.scanning,
                 )
             )  # fmt: skip

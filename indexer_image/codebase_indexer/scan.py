@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from codebase_index.source import Root
 from codebase_index.store.work import Entry
 from codebase_indexer import git
 from codebase_indexer.beneath import Tree
-from codebase_indexer.listing import Listing, find_repository, list_files, take_away
+from codebase_indexer.listing import Listing, list_files, take_away
+from codebase_indexer.repository import find_repository
 from codebase_indexer.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 
 REPORT_EVERY = 1000
@@ -36,36 +38,36 @@ def scan(
     folder: Path,
     *,
     boundary: Path,
+    roots: Sequence[Root] = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     report: Report = lambda looked, listed: None,
 ) -> list[Entry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
 
-    `folder` and `boundary` are resolved; nothing above `boundary` is looked at. `include` and `exclude` are
-    patterns in the syntax of .gitignore. Raises ScanFailed.
+    `folder` and `boundary` are resolved; nothing above `boundary` is looked at, except for a repository that lies
+    beneath one of `roots`, where a linked worktree's may. `include` and `exclude` are
+    patterns in the syntax of .gitignore. Raises ScanFailed and SourceRefused.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
-            listing = list_files(folder, find_repository(folder, boundary), Path(scratch))
-            paths = take_away(folder, listing.paths, include, exclude, Path(scratch))
+        with Tree(folder, boundary) as tree:
+            with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
+                listing = list_files(tree, find_repository(folder, boundary, roots), Path(scratch))
+                paths = take_away(tree, listing.paths, include, exclude, Path(scratch))
+            entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
+            entries += (Entry(_shown(path), 0, Skip.LEADS_OUT) for path in listing.leading_out)
+            with _Judge(tree, listing) as judge:
+                for number, path in enumerate(paths):
+                    if number % REPORT_EVERY == 0:
+                        report(number, len(paths))
+                    entries.append(judge.entry(path))
     except (git.GitFailed, OSError) as error:
-        raise ScanFailed(f"the files of {folder} could not be listed: {error}; {_ADVICE}") from error
-    entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
-    entries += (Entry(_shown(path), 0, Skip.LEADS_OUT) for path in listing.leading_out)
-    try:
-        with Tree(folder, boundary) as tree, _Judge(tree, listing) as judge:
-            for number, path in enumerate(paths):
-                if number % REPORT_EVERY == 0:
-                    report(number, len(paths))
-                entries.append(judge.entry(path))
-    except OSError as error:
-        raise ScanFailed(f"the folder {folder} could not be opened: {error.strerror}; {_ADVICE}") from error
+        raise ScanFailed(
+            f"the files of {folder} could not be listed: {error}; check that it is readable and, "
+            "if it is a git repository, that `git status` works in it"
+        ) from error
     report(len(paths), len(paths))
     return entries
-
-
-_ADVICE = "check that it is readable and, if it is a git repository, that `git status` works in it"
 
 
 def _shown(path: bytes) -> str:

@@ -6,16 +6,29 @@ nothing is written into the user's repository.
 """
 
 import logging
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from codebase_index.resource import IndexingJobSpec
-from codebase_index.source import SourcePolicy
+from codebase_index.source import Root, SourcePolicy
 from codebase_indexer import git, remote
-from codebase_indexer.listing import find_repository, head_commit
+from codebase_indexer.beneath import Tree
+from codebase_indexer.listing import make_git_dir
+from codebase_indexer.objects import lent
+from codebase_indexer.repository import (
+    Repository,
+    bare_repository,
+    commit_of,
+    find_repository,
+    has_reftable,
+    head_commit,
+    is_sha256,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +42,8 @@ MAX_CHECKOUT_BYTES = 20 * 2**30
 RETRY_DELAYS = (2.0, 5.0)
 """Seconds before a fetch is tried again after a fault of the network."""
 
+_SHA256_DIGITS = 64
+
 _TRANSIENT = ("could not resolve host", "timed out", "early eof", "connection reset", "rpc failed", "error: 5",
               "connection refused", "unexpected disconnect", "temporary failure")  # fmt: skip
 
@@ -39,11 +54,15 @@ class CloneFailed(Exception):
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git."""
+    """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git.
+
+    `roots` are where its repository may lie, beside the boundary.
+    """
 
     folder: Path
     boundary: Path
     commit: str | None
+    roots: Sequence[Root] = ()
 
 
 def open_source(
@@ -65,20 +84,29 @@ def open_source(
     path = spec.source.path or ""
     opened = policy.open_path(path)
     boundary = _mount_of(opened, policy)
-    repository = find_repository(opened, boundary)
-    if spec.ref is None and not _is_bare(opened):
-        return Checkout(opened, boundary, head_commit(repository) if repository else None)
-    if repository is None and not _is_bare(opened):
+    lender = bare_repository(opened, boundary, policy.roots)
+    if lender is None:
+        lender = find_repository(opened, boundary, policy.roots, strict=spec.ref is not None)
+        if spec.ref is None:
+            return Checkout(opened, boundary, head_commit(lender) if lender else None, policy.roots)
+    if lender is None:
         raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
-    top = repository.top if repository else opened
     folder = work_dir / "repository"
-    # git itself makes the path absolute; file:// lets it copy objects instead of linking them.
-    found = _fetch(top.as_uri(), "file", commit or spec.ref or "HEAD", folder, sleep)
-    inside = folder / opened.relative_to(top)
-    if not inside.is_dir():
-        missing = opened.relative_to(top)
-        raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {missing}")
-    return Checkout(inside, folder, found)
+    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, sleep)
+    inside = opened.relative_to(lender.top)
+    if not _has_folder(folder, inside):
+        raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
+    return Checkout(folder / inside, folder, found)
+
+
+def _has_folder(checkout: Path, inside: Path) -> bool:
+    """Say whether a commit has a folder; a link to one may lead anywhere."""
+    with Tree(checkout) as tree:
+        try:
+            os.close(tree.directory(b"" if inside == Path() else os.fsencode(inside)))
+        except OSError:
+            return False
+    return True
 
 
 def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
@@ -86,15 +114,50 @@ def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
     return max((mount for mount in mounts if folder.is_relative_to(mount)), key=lambda mount: len(mount.parts))
 
 
-def _is_bare(folder: Path) -> bool:
-    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
-
-
-def _fetch(url: str, protocols: str, ref: str, folder: Path, sleep: Callable[[float], None]) -> str:
-    """Check out one commit, without history, into `folder`. Return its hash."""
-    mark = folder.with_name(folder.name + ".commit")  # written last: what it names is complete
-    if mark.is_file() and mark.read_text() == ref:
+def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, sleep: Callable[[float], None]) -> str:
+    """Check out a commit of a repository on disk. git never works in that: its objects are lent to one of ours."""
+    if _is_complete(folder, ref):
         return ref
+    found = commit_of(repository, ref)
+    if found is None:
+        raise CloneFailed(_explain(path, ref, _NO_REFTABLE if has_reftable(repository) else _NO_REF))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lender-", dir=folder.parent) as name:
+        lender = Path(name)
+        make_git_dir(lender, is_sha256(repository))
+        with lent(repository, lender):
+            # file:// lets git copy objects instead of linking them, and check each against its name.
+            return _fetch(lender.as_uri(), "file", found, folder, sleep, shown=(path, ref))
+
+
+_NO_REF = "couldn't find remote ref"
+_NO_REFTABLE = "reftable"
+
+
+def _is_complete(folder: Path, commit: str) -> bool:
+    mark = _mark_of(folder)
+    return mark.is_file() and mark.read_text() == commit
+
+
+def _mark_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".commit")  # written last: what it names is complete
+
+
+def _fetch(
+    url: str,
+    protocols: str,
+    ref: str,
+    folder: Path,
+    sleep: Callable[[float], None],
+    shown: tuple[str, str] | None = None,
+) -> str:
+    """Check out one commit, without history, into `folder`. Return its hash.
+
+    `shown` are the source and the ref of which errors speak, by default those that are fetched.
+    """
+    if _is_complete(folder, ref):
+        return ref
+    mark = _mark_of(folder)
     for delay in (*RETRY_DELAYS, None):
         shutil.rmtree(folder, ignore_errors=True)
         mark.unlink(missing_ok=True)
@@ -108,7 +171,7 @@ def _fetch(url: str, protocols: str, ref: str, folder: Path, sleep: Callable[[fl
                 url = moved
                 continue
             if delay is None or not any(sign in str(error).lower() for sign in _TRANSIENT):
-                raise CloneFailed(_explain(url, ref, str(error))) from error
+                raise CloneFailed(_explain(*(shown or (url, ref)), str(error))) from error
             log.warning("fetch failed, trying again", extra={"url": url, "error": str(error), "delay": delay})
             sleep(delay)
     raise CloneFailed(
@@ -118,10 +181,10 @@ def _fetch(url: str, protocols: str, ref: str, folder: Path, sleep: Callable[[fl
 
 def _fetch_once(url: str, protocols: str, ref: str, folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    local = protocols == "file"
-    env = git.environment(protocols, (_trusting if local else remote.credentials)(folder.parent))
+    env = git.environment(protocols, {} if protocols == "file" else remote.credentials(folder.parent))
     inside: list[str | Path] = ["-C", folder]
-    git.run(["init", "--quiet", "--template=", folder], env=env)
+    named_by = "sha256" if len(ref) == _SHA256_DIGITS else "sha1"  # branches of SHA-256 repositories are not known
+    git.run(["init", "--quiet", "--template=", f"--object-format={named_by}", folder], env=env)
     # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
     git.run(
         [*inside, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, ref],
@@ -141,21 +204,13 @@ def _tree_bytes(folder: Path, commit: str) -> int:
     return sum(int(size) for size in listing.split(b"\0") if size.isdigit())
 
 
-def _trusting(work_dir: Path) -> dict[str, str]:
-    """Let the serving side of a local fetch read a repository of another user.
-
-    It drops configuration from the environment, so this needs a file.
-    """
-    config = work_dir / "gitconfig"
-    config.write_text("[safe]\n\tdirectory = *\n")
-    return {"GIT_CONFIG_GLOBAL": str(config)}
-
-
 def _explain(url: str, ref: str, error: str) -> str:
     """Return git's error with the next step."""
     lowered = error.lower()
     if "couldn't find remote ref" in lowered or "not our ref" in lowered:
         advice = f"the repository has no ref {ref}: give a branch, a tag or a commit's full hash"
+    elif error == _NO_REFTABLE:
+        advice = "its references are in the format reftable; run `git refs migrate --ref-format=files` in it"
     elif "host key verification failed" in lowered:
         advice = (
             "ssh does not know this host's key: add it to the chart's repositories.sshKnownHosts, or as "

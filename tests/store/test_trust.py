@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from codebase_index.job import ExitCode, JobState
+from codebase_index.job import ErrorType, ExitCode, JobState
 from codebase_index.resource import IndexingJob
 from codebase_indexer.skipping import Skip
 from tests.fixtures.crafted_index import entry, write_index
@@ -79,3 +79,39 @@ async def test_a_folder_that_became_a_link_after_the_scan_is_not_entered(bench: 
     behind = {f"package_3/module_{number}.py" for number in (3, 20)} - before
     assert {path for path, reason in (await reasons(bench, job)).items() if reason == Skip.SYMLINK} >= behind
     assert (evil / "package_3").is_symlink()
+
+
+def commit(folder: Path) -> None:
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
+
+
+async def test_a_bare_repository_whose_objects_lie_outside_is_refused(bench: Bench, evil: Path) -> None:
+    private, bare = bench.root.parent / "outside", bench.root / "bare.git"
+    commit(private)
+    subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
+    shutil.rmtree(bare / "objects")
+    (bare / "objects").symlink_to(private / ".git" / "objects")
+    (bare / "HEAD").write_text((private / ".git" / "refs" / "heads" / "main").read_text())
+    code, row = await bench.run(await bench.job("bare.git"))
+    assert (code, row.state, row.error_type) == (ExitCode.FAILED, JobState.FAILED, ErrorType.SOURCE_REFUSED)
+    assert "outside every repository root" in (row.error_message or "")
+    assert await bench.fetch("SELECT FROM chunks") == []
+
+
+async def test_a_worktree_that_names_the_path_of_the_host_is_indexed_with_its_commit(bench: Bench) -> None:
+    """Users, and git on the node, say /repos; the worker sees another folder."""
+    main, tree = bench.root / "main", bench.root / "tree"
+    make_tree(main, 10)
+    commit(main)
+    subprocess.run(["git", "-C", str(main), "worktree", "add", "-q", "-b", "agent", str(tree)], check=True)
+    (tree / ".git").write_text("gitdir: /repos/main/.git/worktrees/tree\n")
+    (main / ".git" / "info").mkdir(exist_ok=True)
+    (main / ".git" / "info" / "exclude").write_text("*.log\n")
+    (tree / "ignored.log").write_text("ignored = 1\n")
+    head = (main / ".git" / "refs" / "heads" / "agent").read_text().strip()
+    for ref in (None, "agent", "main"):
+        code, row = await bench.run(await bench.job("tree", ref=ref))
+        assert (code, row.state, row.commit, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, head, 10)

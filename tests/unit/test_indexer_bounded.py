@@ -72,8 +72,8 @@ def repo(tmp_path: Path) -> Path:
     return folder
 
 
-LONG = [str(number) + "a" * 240 for number in range(50)]
-BOMB = "\n".join("*[a]" * 15 + f"*{number}" for number in range(20_000)) + "\n"
+LONG = [str(number) + "a" * 240 for number in range(100)]
+BOMB = "\n".join("*[a]" * 15 + f"*{number}" for number in range(14_000)) + "\n"
 """Each of them is tried on each name, and tries each of its characters."""
 
 

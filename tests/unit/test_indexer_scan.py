@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codebase_indexer.listing import find_repository, head_commit
+from codebase_indexer.repository import find_repository, head_commit
 from codebase_indexer.scan import scan
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 

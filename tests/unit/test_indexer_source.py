@@ -244,6 +244,6 @@ def test_a_pack_beyond_the_limit_is_refused(repo: Path, tmp_path: Path) -> None:
     run(repo, "commit", "-qm", "big")
     target = tmp_path / "small"
     git.run(["init", "--quiet", target])
-    env = git.environment("file", source._trusting(tmp_path))
+    env = git.environment("file")
     with pytest.raises(git.GitFailed):
         git.run(["-C", target, "fetch", repo.as_uri(), "main"], env=env, max_file_bytes=1_000_000)

@@ -1,0 +1,149 @@
+"""A repository as it lies on disk: its folders, and the commits that its references name. No git is run.
+
+All of it is written by whoever owns the repository, so git never works in it: what is needed is read here,
+bounded, and only from beneath the roots.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from codebase_index.source import Root, SourceRefused
+from codebase_indexer.beneath import leads_out
+from codebase_indexer.roots import Roots
+
+log = logging.getLogger(__name__)
+
+_POINTER_BYTES: Final = 8192
+_PACKED_REFS_BYTES: Final = 256 * 2**20
+_CONFIG_BYTES: Final = 2**20
+_MAX_HOPS: Final = 5
+"""Symbolic references one after another: git's own limit."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_RULES: Final = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+"""Where a short name is looked for, in this order (gitrevisions)."""
+
+_OF_WORKTREE: Final = ("HEAD", "refs/bisect/", "refs/worktree/", "refs/rewritten/")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The folders of a repository: `common_dir` differs from `git_dir` in linked worktrees; `top` has files."""
+
+    top: Path
+    git_dir: Path
+    common_dir: Path
+    roots: Roots = field(compare=False)
+
+
+def find_repository(
+    folder: Path, boundary: Path, roots: Sequence[Root] = (), *, strict: bool = False
+) -> Repository | None:
+    """Return the repository that a folder belongs to, not looking above `boundary`. None: it is in none.
+
+    What it points to must lie beneath one of `roots`, by default the boundary alone; otherwise the folder counts
+    as one without a repository, or SourceRefused is raised if this is `strict`.
+    """
+    within = Roots(roots or [Root(PurePosixPath(boundary), boundary)])
+    for top in (folder, *folder.parents):
+        if not top.is_relative_to(boundary):
+            return None
+        if (top / ".git").exists() or (top / ".git").is_symlink():
+            try:
+                return _open(top, within)
+            except SourceRefused as error:
+                if strict:
+                    raise SourceRefused(
+                        f"the repository {top.name} is refused: its .git leads to {error}"
+                    ) from error
+                log.warning("indexed without its repository: .git leads out", extra={"error": str(error)})
+                return None
+            except OSError as error:
+                log.warning("indexed without its repository", extra={"error": str(error)})
+                return None
+    return None
+
+
+def bare_repository(folder: Path, boundary: Path, roots: Sequence[Root] = ()) -> Repository | None:
+    """Return the bare repository that a folder is. None: it is none."""
+    within = Roots(roots or [Root(PurePosixPath(boundary), boundary)])
+    if (folder / "HEAD").exists() and (folder / "objects").is_dir() and (folder / "refs").is_dir():
+        return Repository(folder, folder, folder, within)
+    return None
+
+
+def head_commit(repository: Repository) -> str | None:
+    """Return the commit that is checked out, None before the first one, or where it can not be known."""
+    try:
+        return commit_of(repository, "HEAD")
+    except (SourceRefused, OSError) as error:
+        log.warning("HEAD is not readable", extra={"error": str(error)})
+        return None
+
+
+def commit_of(repository: Repository, name: str) -> str | None:
+    """Return the hash that a branch, a tag, a full reference or a hash stands for. None: there is none.
+
+    Raises SourceRefused for a reference that leads out of the roots, and OSError.
+    """
+    if _HASH.fullmatch(name):
+        return name
+    for rule in _RULES:
+        full = rule.format(name)
+        if (full == "HEAD" or full.startswith("refs/")) and (found := _resolve(repository, full, _MAX_HOPS)):
+            return found
+    return None
+
+
+def is_sha256(repository: Repository) -> bool:
+    """Say whether its objects are named by SHA-256."""
+    config = repository.roots.read(repository.common_dir / "config", _CONFIG_BYTES) or b""
+    return re.search(rb"(?im)^\s*objectformat\s*=\s*sha256\s*$", config) is not None
+
+
+def has_reftable(repository: Repository) -> bool:
+    """Say whether its references are in the format `reftable`, which is not read here."""
+    return (repository.common_dir / "reftable").is_dir()
+
+
+def _open(top: Path, roots: Roots) -> Repository:
+    """Follow `.git`; a worktree's or submodule's is a file that names the real folder."""
+    git_dir = top / ".git"
+    if not git_dir.is_dir():
+        text = roots.read(git_dir, _POINTER_BYTES)
+        match = re.match(r"gitdir: (.+)", (text or b"").decode(errors="surrogateescape"))
+        if not match:
+            raise SourceRefused(f"{str(git_dir)!r}, which is neither a folder nor names one")
+        git_dir = roots.follow(top, match[1].rstrip("\r"))
+    git_dir = common_dir = roots.locate(git_dir)
+    if pointer := roots.read(git_dir / "commondir", _POINTER_BYTES):
+        common_dir = roots.follow(git_dir, pointer.decode(errors="surrogateescape").strip())
+    if not (git_dir.is_dir() and common_dir.is_dir()):
+        raise SourceRefused(f"{str(git_dir)!r}, which is no folder")
+    return Repository(top, git_dir, common_dir, roots)
+
+
+def _resolve(repository: Repository, full: str, hops: int) -> str | None:
+    """Return the hash of a reference by its full name."""
+    if leads_out(full.encode(errors="surrogateescape")) or not hops:
+        return None
+    folder = repository.git_dir if full.startswith(_OF_WORKTREE) else repository.common_dir
+    text = repository.roots.read(folder / full, _POINTER_BYTES)
+    if text is None:
+        return _packed(repository, full)
+    value = text.decode(errors="replace").strip()
+    if value.startswith("ref:"):
+        following = value.removeprefix("ref:").strip()
+        return _resolve(repository, following, hops - 1) if following.startswith("refs/") else None
+    return value if _HASH.fullmatch(value) else None
+
+
+def _packed(repository: Repository, full: str) -> str | None:
+    packed = repository.roots.read(repository.common_dir / "packed-refs", _PACKED_REFS_BYTES) or b""
+    name = re.escape(full.encode(errors="surrogateescape"))
+    match = re.search(rb"(?m)^([0-9a-f]{40}(?:[0-9a-f]{24})?) %b$" % name, packed)
+    return match[1].decode() if match else None

@@ -1,0 +1,87 @@
+"""The repository roots, as this process sees them and as others name them, and what leads from place to place.
+
+`.git` files, `commondir`, alternates and links name folders by paths of the machine that wrote them. In a pod the
+same folders lie below a mount; nothing else may be reached.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from codebase_index.source import Root, SourceRefused
+from codebase_indexer.beneath import NotRegular, Tree
+
+
+class Roots:
+    """Opens what lies beneath the roots, by whatever links beneath them, and refuses everything else."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        # The longest first: of nested roots the inner one says how a path is named.
+        ordered = sorted(roots, key=lambda root: len(root.path.parts), reverse=True)
+        self._roots = [Root(root.path, root.mount.resolve()) for root in ordered]
+
+    def locate(self, path: Path) -> Path:
+        """Return where a path leads, links resolved. Raises SourceRefused and OSError."""
+        try:
+            real = Path(os.path.realpath(path, strict=True))
+        except ValueError as error:  # a NUL
+            raise _outside(path) from error
+        self._mount_of(real)
+        return real
+
+    def follow(self, place: Path, pointer: str) -> Path:
+        """Return where a path leads that is written in the folder `place`, absolute or relative to it.
+
+        It is read as the machine means it that wrote it, then as this process does. Raises SourceRefused.
+        """
+        for candidate in (self._mounted(place, pointer), place / pointer):
+            try:
+                if candidate is not None:
+                    return self.locate(Path(os.path.normpath(candidate)))
+            except (SourceRefused, OSError):
+                continue
+        raise _outside(pointer)
+
+    def tree(self, folder: Path) -> Tree:
+        """Return a folder to open files in, links to it resolved. Raises SourceRefused and OSError."""
+        real = self.locate(folder)
+        return Tree(real, self._mount_of(real), metadata=True)
+
+    def read(self, file: Path, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of a file, links resolved. None: there is no such file.
+
+        Raises SourceRefused and OSError.
+        """
+        try:
+            real = self.locate(file)
+            with self.tree(real.parent) as tree:
+                return tree.read(os.fsencode(real.name), limit)
+        except (FileNotFoundError, NotADirectoryError, NotRegular):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link to itself, or one that has just come
+                return None
+            raise
+
+    def _mount_of(self, real: Path) -> Path:
+        for root in self._roots:
+            if real.is_relative_to(root.mount):
+                return root.mount
+        raise _outside(real)
+
+    def _mounted(self, place: Path, pointer: str) -> Path | None:
+        """Return where a pointer leads as the machine means it that wrote it."""
+        for root in self._roots:
+            if place.is_relative_to(root.mount):
+                place = Path(root.path) / place.relative_to(root.mount)
+                break
+        named = Path(os.path.normpath(place / pointer))
+        for root in self._roots:
+            if named.is_relative_to(root.path):
+                return root.mount / named.relative_to(root.path)
+        return None
+
+
+def _outside(path: Path | str) -> SourceRefused:
+    return SourceRefused(f"{str(path)[:500]!r} is not there, or outside every repository root")
