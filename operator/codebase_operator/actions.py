@@ -147,9 +147,18 @@ class Emit:
     """Fields of the log line."""
 
 
+@dataclass(frozen=True)
+class PlanFailed:
+    """Planning for a job raised: carried out by raising it again, so that it is reported like any failed step."""
+
+    job_id: UUID
+    error: Exception
+
+
 Action = (
     EnsureRow | Admit | ReleaseSlot | StartPod | StartHelper | Retry | DeletePod | Fail | Cancel | Suspend
     | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit
+    | PlanFailed
 )  # fmt: skip
 
 
@@ -158,7 +167,7 @@ def job_of(action: Action) -> UUID | None:
     match action:
         case SetQueue():
             return None
-        case DeletePod() | CancelVanished() | RemoveVanished() | ReleaseSlot():
+        case DeletePod() | CancelVanished() | RemoveVanished() | ReleaseSlot() | PlanFailed():
             return action.job_id
         case _:
             return action.job.id

@@ -4,23 +4,32 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from codebase_index.job import GROUP, KIND, VERSION, pod_name
 from codebase_index.resource import IndexingJobStatus
-from codebase_index.store.errors import FenceLost, IllegalTransition, StoreError
+from codebase_index.store.errors import (
+    FenceLost,
+    IllegalTransition,
+    StatementRefused,
+    StoreError,
+    StoreUnavailable,
+)
 from codebase_index.store.jobs import Jobs
 from codebase_operator import actions as do
 from codebase_operator import conditions as c
 from codebase_operator.api import Api, ApiError
-from codebase_operator.model import Job, Refusal, finished
+from codebase_operator.model import Job, Refusal, StepFailure, finished
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.site import Site
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
+
+MAX_UNANSWERED: Final = 3
+"""Steps of a pass that may wait for a service in vain: hundreds would keep cancels waiting for minutes."""
 
 
 class NoSlot(StoreError):
@@ -46,26 +55,40 @@ class Actuator:
     async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
         """Carry out the actions in order; return how many succeeded. `now` is the time of the plan.
 
-        A step that fails ends this pass for its job alone: its later steps rest on it. The next pass plans
-        again from what is true then.
+        A step that fails, in whatever way, ends this pass for its job alone: its later steps rest on it, except
+        what is told of the job. The next pass plans again from what is true then.
         """
         self._now = now
         stopped: set[UUID] = set()
-        done = 0
+        failures: dict[UUID, StepFailure] = {}
+        done = unanswered = 0
         for action in plan:
             job_id = do.job_of(action)
-            if job_id in stopped:
+            if job_id in stopped and not isinstance(action, do.Emit | do.WriteStatus):
                 continue
             try:
                 await self._carry_out(action)
                 done += 1
                 self._tried(action, None)
-            except (ApiError, StoreError) as error:
+            except Exception as error:
                 self._tried(action, error)
+                _report(action, error)
                 if job_id is not None:
                     stopped.add(job_id)
-                _report(action, error)
+                    if not _is_race(error):
+                        failures.setdefault(job_id, self._failure(job_id, action, error))
+                unanswered += _is_outage(error)
+                if unanswered == MAX_UNANSWERED:
+                    log.warning("the rest of the plan is left to the next pass", extra={"error": str(error)})
+                    break
+            self._world.alive()
+        self._world.failures = failures
         return done
+
+    def _failure(self, job_id: UUID, action: do.Action, error: Exception) -> StepFailure:
+        before = self._world.failures.get(job_id)
+        message = f"{_what(error)}"[:1000]
+        return StepFailure(type(action).__name__, message, before.since if before else self._now)
 
     async def _carry_out(self, action: do.Action) -> None:
         match action:
@@ -101,6 +124,8 @@ class Actuator:
                 await self._delete_job(action.job)
             case do.Emit():
                 await self._emit(action)
+            case do.PlanFailed():
+                raise action.error
 
     async def _admit(self, action: do.Admit) -> None:
         """Take the slot and the fence in the database, then create the pod."""
@@ -285,9 +310,33 @@ def _about(job: Job, **more: object) -> dict[str, object]:
     return {"job": job.name, "job_id": job.id, **more}
 
 
+def _is_race(error: Exception) -> bool:
+    """Whether somebody else was first, which is the planned answer to it."""
+    return isinstance(error, NoSlot) or (isinstance(error, ApiError) and error.status == 409)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether nobody answered, after a wait that each further step would have again."""
+    return type(error) is StoreUnavailable or (isinstance(error, ApiError) and error.status == 0)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether it is an error of a service, whose text says all. Any other is a bug, and wants its traceback."""
+    return isinstance(error, ApiError | StoreError) and not isinstance(error, StatementRefused)
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, ApiError | StoreError):
+        return str(error)
+    return (
+        f"{type(error).__name__} in the operator, whose log has the details: this is a bug, please report it; the "
+        "step is tried again, and other jobs go on"
+    )
+
+
 def _report(action: do.Action, error: Exception) -> None:
-    """Log a failed step: a conflict is the planned answer to a race, anything else deserves a warning."""
-    raced = isinstance(error, NoSlot) or (isinstance(error, ApiError) and error.status == 409)
-    level = logging.DEBUG if raced else logging.WARNING
-    name = type(action).__name__
-    log.log(level, "%s not done, planned again", name, extra={"job_id": do.job_of(action), "error": str(error)})
+    """Log a failed step: a race is no news, anything else deserves a warning."""
+    level = logging.DEBUG if _is_race(error) else logging.WARNING
+    name, trace = type(action).__name__, None if _is_expected(error) else error
+    extra = {"job_id": do.job_of(action), "error": str(error)}
+    log.log(level, "%s not done, planned again", name, extra=extra, exc_info=trace)

@@ -4,7 +4,7 @@ The constants below are the dictionary of everything that `kubectl describe ij` 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from codebase_index.job import LABEL_JOB, JobState
@@ -39,6 +39,8 @@ NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot
 BLOCKED: Final = "Blocked"  # Running=False: the job waits for a service
 WAITING_FOR_SERVICE: Final = "WaitingForService"  # Degraded=True: the indexer waits, the message says for what
 DATABASE_UNAVAILABLE: Final = "DatabaseUnavailable"  # Degraded=True: the operator cannot reach Postgres
+DATABASE_MISCONFIGURED: Final = "DatabaseMisconfigured"  # Degraded=True: Postgres answers and refuses the operator
+STEP_FAILED: Final = "StepFailed"  # Degraded=True: the operator cannot carry out a step of this job; others go on
 STUCK: Final = "StuckForDays"  # Degraded=True: unfinished for more than 7 days; the message says what to do
 AS_EXPECTED: Final = "AsExpected"  # Degraded=False
 SUSPEND_REQUESTED: Final = "SuspendRequested"  # Suspended=True
@@ -49,6 +51,9 @@ IN_PROGRESS: Final = "InProgress"  # Succeeded=Unknown
 COMPLETED: Final = "Completed"  # Succeeded=True
 INVALID_SPEC: Final = "InvalidSpec"  # Succeeded=False: the spec cannot be read
 # Succeeded=False otherwise has the job's error type: codebase_index.job.ErrorType.
+
+FAILED_FOR: Final = timedelta(seconds=3)
+"""How long the steps of a job must fail before its condition says so: what the next pass mends is no news."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,14 @@ def ordinal(number: int) -> str:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """The database cannot be used: the reason for the conditions, and the message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Situation:
     """A job at one instant, with the planner's judgement of it."""
 
@@ -88,7 +101,7 @@ class Situation:
     pod_reason: str = POD_STARTING
     pod_message: str = ""
     """What the current pod's state means (`health.diagnose`)."""
-    database_away: str | None = None
+    outage: Outage | None = None
 
     @property
     def job(self) -> Job:
@@ -136,8 +149,11 @@ def _admitted(s: Situation) -> _Aspect:
         return "True", SLOT_GRANTED, "the job holds a slot"
     if s.view.suspended:
         return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
+    if s.place is None and s.outage is None and s.view.failure:
+        return "False", STEP_FAILED, s.view.failure.message
     if s.place is None:
-        return "False", DATABASE_UNAVAILABLE, s.database_away or "waiting for the database"
+        outage = s.outage or Outage(DATABASE_UNAVAILABLE, "waiting for the database")
+        return "False", outage.reason, outage.message
     return "False", SAME_REPOSITORY if s.place.waits_for else CONCURRENCY_LIMIT, s.place.message
 
 
@@ -146,8 +162,8 @@ def _running(s: Situation) -> _Aspect:
         return "False", FINISHED, ""
     if s.state is JobState.BLOCKED and s.view.row:
         return "False", BLOCKED, s.view.row.message
-    if s.database_away and s.job.status.phase in ("Running", "Blocked"):
-        return "False", BLOCKED, s.database_away
+    if s.outage and s.job.status.phase in ("Running", "Blocked"):
+        return "False", BLOCKED, s.outage.message
     if not s.admitted:
         return "False", NOT_STARTED, ""
     reason, message = s.pod_reason, s.pod_message
@@ -184,8 +200,11 @@ def _succeeded(s: Situation) -> _Aspect:
 def _degraded(s: Situation) -> _Aspect:
     if s.view.stuck(s.now) and s.job.spec is not None:
         return "True", STUCK, _stuck(s)
-    if s.database_away and not s.view.final:
-        return "True", DATABASE_UNAVAILABLE, s.database_away
+    if s.outage and not s.view.final:
+        return "True", s.outage.reason, s.outage.message
+    failure = s.view.failure
+    if failure and s.refusal is None and s.now - failure.since >= FAILED_FOR:
+        return "True", STEP_FAILED, f"{failure.step} fails since {failure.since:%H:%M:%S} UTC: {failure.message}"
     if s.state is JobState.BLOCKED and s.view.row:
         return "True", WAITING_FOR_SERVICE, s.view.row.message
     return "False", AS_EXPECTED, ""
@@ -195,8 +214,10 @@ def _stuck(s: Situation) -> str:
     """Say what keeps the job, and what to do; the text stays the same from day to day."""
     name, patch = s.job.name, """--type merge -p '{"spec":{"cancel":true}}'"""
     cancel = f"cancel it: kubectl patch ij {name} {patch}"
-    if s.database_away:
-        what = f"{s.database_away}: bring the database back"
+    if s.outage:
+        what = f"{s.outage.message}: bring the database back"
+    elif s.view.failure:
+        what = f"{s.view.failure.step} fails: {s.view.failure.message}; mend that, or {cancel}"
     elif s.state is JobState.BLOCKED and s.view.row:
         what = f"{s.view.row.message}: bring the service back, or {cancel}"
     elif s.view.suspended:
@@ -228,6 +249,7 @@ def summary(conditions: list[Condition]) -> tuple[str, str, str]:
         return told_by(SUSPENDED, "Suspended")
     if of[RUNNING].reason == BLOCKED:
         return told_by(DEGRADED, "Blocked")
-    if of[RUNNING].status == "True":
-        return told_by(RUNNING, "Running")
-    return told_by(RUNNING if of[ADMITTED].status == "True" else ADMITTED, "Pending")
+    phase = "Running" if of[RUNNING].status == "True" else "Pending"
+    if of[DEGRADED].reason == STEP_FAILED:
+        return told_by(DEGRADED, phase)
+    return told_by(RUNNING if phase == "Running" or of[ADMITTED].status == "True" else ADMITTED, phase)

@@ -14,7 +14,13 @@ from typing import Final
 from uuid import UUID
 
 from codebase_index.store.database import Database
-from codebase_index.store.errors import StoreError, StoreUnavailable
+from codebase_index.store.errors import (
+    StatementRefused,
+    StoreError,
+    StoreMisconfigured,
+    StoreReadOnly,
+    TransactionAborted,
+)
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.rows import JobRow
 from codebase_operator.actuator import Actuator
@@ -83,8 +89,11 @@ class Loop:
             except ApiError as error:
                 log.warning("cycle given up", extra={"error": str(error)})
                 self._world.cycle_done()  # the loop is well: it is the API server that is not
-            except Exception:
+            except Exception as error:
+                # A bug, but the loop is alive: a restart would meet it again, and take the probe's answer with it.
                 log.exception("cycle failed")
+                self._metrics.cycle_errors.inc()
+                self._world.cycle_done(f"{type(error).__name__}: {error}")
             await asyncio.sleep(PAUSE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TICK)
@@ -113,6 +122,7 @@ class Loop:
         """Take everything that is true now: cluster first, so that the rows are never older than the pods."""
         jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
         rows, now = None, datetime.now(UTC)
+        trouble: StoreError | None
         try:
             if not self._migrated and self._leads():  # one that may have to stay out changes nothing
                 applied = await self._database.migrate(self._namespace)
@@ -120,12 +130,15 @@ class Loop:
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])
             rows |= await self._vanished([job.id for job in jobs])
-        except StoreUnavailable as error:
-            self._migrated = False  # it may come back as another, empty one
-            if self._answers is not False:
-                log.warning("database does not answer", extra={"error": str(error)})
+            trouble = None
         except StoreError as error:
-            log.error("database refuses", extra={"error": str(error)})
+            trouble = error
+            if not isinstance(error, StoreReadOnly | TransactionAborted):
+                self._migrated = False  # it may come back as another, empty one
+            if str(error) != self._world.database:
+                log.warning("the database cannot be used", extra={"state": error.state, "error": str(error)})
+        self._world.database = str(trouble) if trouble else None
+        refused = str(trouble) if isinstance(trouble, StoreMisconfigured | StatementRefused) else None
         if (rows is not None) != self._answers:
             self._answers, self._since = rows is not None, now
         self._cluster_since = self._cluster_since or now
@@ -133,4 +146,5 @@ class Loop:
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
             database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
             site=self._site, cluster_since=self._cluster_since,
+            database_misconfigured=refused, failures=dict(self._world.failures),
         )  # fmt: skip

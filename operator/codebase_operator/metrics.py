@@ -93,6 +93,7 @@ class Metrics:
         self._database = gauge("database_up", "Whether the database answered in the last cycle")
         self._ended = counter("jobs_ended", "Jobs that ended, as this operator told", "state", "error_type")
         self._retries = counter("retries", "Attempts started anew; counted against backoffLimit or not", "counted")
+        self.cycle_errors = counter("cycle_errors", "Passes that an error ended, a bug of the operator")
         self._steps = counter("steps", "Steps of plans; a conflict or failure is planned again", "step", "outcome")
         self.cycle = prometheus.Histogram(
             "codebase_operator_cycle_seconds", "Duration of one pass: list, read, plan, apply",

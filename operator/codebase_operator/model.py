@@ -196,6 +196,16 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class StepFailure:
+    """A step of a job failed in the last pass, and in each one since `since`."""
+
+    step: str
+    """The action's name, such as Admit."""
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything that a plan is made from.
 
@@ -217,6 +227,9 @@ class Snapshot:
     cluster_since: datetime | None = None
     """Since when the API server answers without a gap, as far as this operator knows."""
     refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
+    database_misconfigured: str | None = None
+    """Without rows: what a person has to mend, where the database answers and refuses."""
+    failures: Mapping[UUID, StepFailure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,6 +241,7 @@ class View:
     pods: tuple[Pod, ...]
     refusal: Refusal | None = None
     site: Site = field(default_factory=Site)
+    failure: StepFailure | None = None
 
     @property
     def attempt(self) -> int:
@@ -304,6 +318,9 @@ def views_of(snapshot: Snapshot) -> list[View]:
         pods.setdefault(pod.job_id, []).append(pod)
     rows = snapshot.rows or {}
     return [
-        View(job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.refusals.get(job.id), snapshot.site)
+        View(
+            job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.refusals.get(job.id),
+            snapshot.site, snapshot.failures.get(job.id),
+        )
         for job in snapshot.jobs
-    ]
+    ]  # fmt: skip

@@ -58,11 +58,20 @@ def waiting(views: Iterable[View]) -> list[View]:
     return sorted(wanting, key=_rank)
 
 
-def _rank(view: View) -> tuple[int, float, float, str]:
-    """Order by priority, then first come, first served: the rows tell apart what came in the same second."""
+def _rank(view: View) -> tuple[bool, int, float, float, str]:
+    """Order by priority, then first come, first served: the rows tell apart what came in the same second.
+
+    Behind all others comes what cannot be started: it must not keep the slot that it is tried for.
+    """
     assert view.job.spec is not None
     arrival = view.row.arrival if view.row else math.inf
-    return (-view.job.spec.priority, view.job.created.timestamp(), arrival, str(view.job.id))
+    return (
+        view.failure is not None,
+        -view.job.spec.priority,
+        view.job.created.timestamp(),
+        arrival,
+        str(view.job.id),
+    )
 
 
 def decide(views: Sequence[View], s: Snapshot) -> Queue:

@@ -4,10 +4,10 @@ Level-triggered: it asks what is true, never what has just happened, so a lost e
 crash between any two steps is repaired by the next pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, ParamSpec
 from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
@@ -17,17 +17,20 @@ from codebase_operator.actions import (
     Admit,
     CancelVanished,
     DeletePod,
+    PlanFailed,
     RemoveVanished,
     SetQueue,
     WriteStatus,
 )
-from codebase_operator.conditions import Situation
+from codebase_operator.conditions import Outage, Situation
 from codebase_operator.events import events_of
 from codebase_operator.helpers import helpers_for
 from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
 from codebase_operator.mirror import status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
 from codebase_operator.order import Queue, decide, slots_to_free
+
+P = ParamSpec("P")
 
 AWAY_AFTER: Final = timedelta(seconds=3)
 """How long the database may be silent before the jobs' mirrors say so."""
@@ -41,21 +44,31 @@ def plan(s: Snapshot) -> list[Action]:
     actions: list[Action] = [*_vanished(s), *remove_by_force(s), *slots_to_free(views, s)]
     changing = set()
     for view in views:
-        steps = list(steps_for(view, s))
+        steps = _alone(view, steps_for, view, s)
         actions += steps
-        # A job whose facts change in this pass is mirrored in the next one, which follows at once.
-        if any(not isinstance(step, DeletePod) for step in steps):
+        # A job whose facts change in this pass is mirrored in the next one, which follows at once. One whose steps
+        # fail is mirrored all the same, or nobody would hear of it.
+        if view.failure is None and any(not isinstance(step, DeletePod) for step in steps):
             changing.add(view.job.id)
     queue = decide(views, s)
     for view in queue.admitted:
         actions.append(_admit(view, s.limit))
-        changing.add(view.job.id)
+        if view.failure is None:
+            changing.add(view.job.id)
     actions += helpers_for([view for view in views if view.job.id not in changing], s)
     actions += _places(views, queue, s)
     for view in views:
         if view.job.id not in changing and not view.settled:
-            actions += _mirror(_situation(view, queue, s))
+            actions += _alone(view, _mirrored, view, queue, s)
     return actions
+
+
+def _alone(view: View, planned: Callable[P, Iterable[Action]], *facts: P.args, **more: P.kwargs) -> list[Action]:
+    """Return a job's steps. What fails in planning them is a step of this job, and no other job's matter."""
+    try:
+        return list(planned(*facts, **more))
+    except Exception as error:
+        return [PlanFailed(view.job.id, error)]
 
 
 def _vanished(s: Snapshot) -> Iterator[Action]:
@@ -109,6 +122,10 @@ def _situation(view: View, queue: Queue, s: Snapshot) -> Situation:
     return replace(situation, pod_reason=reason, pod_message="the pod is about to be created")
 
 
+def _mirrored(view: View, queue: Queue, s: Snapshot) -> Iterator[Action]:
+    return _mirror(_situation(view, queue, s))
+
+
 def _mirror(situation: Situation) -> Iterator[Action]:
     job = situation.job
     status = status_of(situation)
@@ -126,5 +143,13 @@ def _without_database(views: list[View], s: Snapshot) -> Iterator[Action]:
                     yield DeletePod(view.job.id, pod, "the job was cancelled")
         if s.now - s.database_since < AWAY_AFTER or view.job.spec is None or view.settled:
             continue
-        away = f"the database does not answer since {s.database_since:%H:%M:%S} UTC; the job goes on by itself"
-        yield from _mirror(Situation(view, s.now, view.job.marked_admitted, database_away=away))
+        situation = Situation(view, s.now, view.job.marked_admitted, outage=_outage(s))
+        yield from _alone(view, _mirror, situation)
+
+
+def _outage(s: Snapshot) -> Outage:
+    since = f"since {s.database_since:%H:%M:%S} UTC; the job goes on by itself"
+    if s.database_misconfigured:
+        what = s.database_misconfigured.removesuffix("; it is tried again")
+        return Outage(c.DATABASE_MISCONFIGURED, f"{what}; {since} when this is mended")
+    return Outage(c.DATABASE_UNAVAILABLE, f"the database does not answer {since}")

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from codebase_operator.api import Api
-from codebase_operator.model import Job, Pod, Refusal
+from codebase_operator.model import Job, Pod, Refusal, StepFailure
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +86,21 @@ class World:
         self.jobs: Store[Job] = Store()
         self.pods: Store[Pod] = Store()
         self.refusals: dict[UUID, Refusal] = {}
+        self.failures: dict[UUID, StepFailure] = {}
+        """By job, what failed in the last pass."""
         self._stale_rounds = 0
         self._failed_lists = 0
         self._last_failure = ""
         self._next_list = 0.0
         self._last_cycle = time.monotonic()
+        self._cycle_error: str | None = None
+        self.database: str | None = None
+        """Why the database cannot be used."""
 
     def put_job(self, body: Mapping[str, Any]) -> None:
         """Take over a job's body."""
-        self.jobs.put(body["metadata"]["uid"], Job.parse(body))
+        if job := self._job(body):
+            self.jobs.put(body["metadata"]["uid"], job)
 
     def put_pod(self, body: Mapping[str, Any]) -> None:
         """Take over a pod's body; pods that are no indexers are ignored."""
@@ -140,7 +146,7 @@ class World:
         self._failed_lists = 0
         self._next_list = time.monotonic() + LIST_INTERVAL
         parsed = (Pod.parse(body) for body in pods["items"])
-        listed = {body["metadata"]["uid"]: self._job(body) for body in jobs["items"]}
+        listed = {body["metadata"]["uid"]: job for body in jobs["items"] if (job := self._job(body))}
         indexers = {pod.id: pod for pod in parsed if pod is not None}
         fresh = self.jobs.replace(listed, jobs["metadata"]["resourceVersion"])
         fresh &= self.pods.replace(indexers, pods["metadata"]["resourceVersion"])
@@ -150,18 +156,38 @@ class World:
         known = {job.id for job in self.jobs.items.values()}
         self.refusals = {job_id: refusal for job_id, refusal in self.refusals.items() if job_id in known}
 
-    def _job(self, body: Mapping[str, Any]) -> Job:
-        """Read a body, unless it is of the version that is known: thousands of finished jobs cost nothing."""
-        known = self.jobs.items.get(body["metadata"]["uid"])
-        return known if known and known.version == body["metadata"]["resourceVersion"] else Job.parse(body)
+    def _job(self, body: Mapping[str, Any]) -> Job | None:
+        """Read a body, unless it is of the version that is known: thousands of finished jobs cost nothing.
 
-    def cycle_done(self) -> None:
+        One that cannot be read stays as it was known, or unknown, rather than to take all the others with it.
+        """
+        known = self.jobs.items.get(body["metadata"]["uid"])
+        if known and known.version == body["metadata"]["resourceVersion"]:
+            return known
+        try:
+            return Job.parse(body)
+        except Exception:
+            log.exception("a job cannot be read; it is left as it is", extra={"job": body["metadata"].get("name")})
+            return known
+
+    def alive(self) -> None:
         """Note that the loop is alive."""
         self._last_cycle = time.monotonic()
 
+    def cycle_done(self, error: str | None = None) -> None:
+        """Note that a cycle has ended, and what ended it too early."""
+        self.alive()
+        self._cycle_error = error
+
     def trouble(self) -> str | None:
-        """Say what is wrong that will pass, or None."""
-        return f"{self._failed_lists} lists in a row failed: {self._last_failure}" if self._failed_lists else None
+        """Say what is wrong that a restart would not mend, or None."""
+        if self._failed_lists:
+            return f"{self._failed_lists} lists in a row failed: {self._last_failure}"
+        if self._cycle_error:
+            return f"the last cycle failed: {self._cycle_error}"
+        if self.database:
+            return self.database
+        return f"steps of {len(self.failures)} jobs failed in the last pass" if self.failures else None
 
     def unhealthy(self) -> str | None:
         """Say why a restart would help, or None. A database or an API server that is away is no such reason."""

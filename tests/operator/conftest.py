@@ -1,15 +1,22 @@
-"""Fixtures of the wiring tests: a namespace of their own, and an operator in it."""
+"""Fixtures: the operator's cycles one by one; for the wiring tests a namespace of their own, and an operator."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiohttp.test_utils import TestServer
 from kubernetes.aio import client, config
 
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
+from codebase_operator.actuator import Actuator
+from codebase_operator.api import Api
+from codebase_operator.loop import Loop
+from codebase_operator.world import World
 from tests.crd import install_crd
+from tests.operator.bench import TEMPLATE, Bench
+from tests.operator.fake_api import FakeApi
 from tests.operator.wiring import KUBECONFIG, Cluster, Operator
 
 
@@ -40,3 +47,16 @@ async def operator(cluster: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[
         if operator.running():
             operator.stop()
     assert operator.tracebacks() == []
+
+
+@pytest.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    server = FakeApi()
+    async with TestServer(server.application()) as http:
+        configuration = client.Configuration()
+        configuration.host = str(http.make_url("")).rstrip("/")
+        api = Api(client.ApiClient(configuration), "ns")
+        world, jobs = World(api), Jobs(database)
+        actuator = Actuator(api, jobs, world, TEMPLATE)
+        yield Bench(server, jobs, Loop(world, database, actuator, "ns", 3), world, actuator)
+        await api.close()

@@ -1,82 +1,24 @@
 """Whole cycles against a small API server and a real Postgres, with the faults that both have."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from aiohttp.test_utils import TestServer
-from kubernetes.aio import client
 
 from codebase_index.job import JobState
 from codebase_index.store.database import Database
 from codebase_index.store.errors import JobNotFound
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
 from codebase_operator import lifecycle, planner
-from codebase_operator.actuator import Actuator, event_manifest
-from codebase_operator.api import Api
+from codebase_operator.actuator import event_manifest
 from codebase_operator.loop import Loop
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import Job
-from codebase_operator.settings import PodTemplate
-from codebase_operator.world import World
+from tests.operator.bench import Bench
 from tests.operator.builders import NOW, job
-from tests.operator.fake_api import FakeApi, Fault
-
-TEMPLATE = PodTemplate(image="localhost/none:0")
-
-
-@dataclass
-class Bench:
-    """The operator without kopf: its loop's cycles are called one by one."""
-
-    server: FakeApi
-    jobs: Jobs
-    loop: Loop
-    world: World
-    actuator: Actuator
-
-    async def cycle(self, times: int = 1) -> None:
-        """Do passes, with everything listed afresh in each: the fake sends no events."""
-        for _ in range(times):
-            self.world._next_list = 0
-            await self.loop.cycle()
-
-    async def settle(self) -> None:
-        for _ in range(10):
-            self.world._next_list = 0
-            if not await self.loop.cycle():
-                return
-        raise AssertionError("the loop does not come to rest")
-
-    def status(self, name: str) -> dict[str, Any]:
-        return dict(self.server.jobs[name].get("status", {}))
-
-    def job(self, name: str) -> Job:
-        return Job.parse(self.server.jobs[name])
-
-    async def row(self, name: str) -> JobRow:
-        return await self.jobs.get(UUID(self.server.jobs[name]["metadata"]["uid"]))
-
-    def sent(self, method: str, part: str) -> list[str]:
-        return [line for line in self.server.requests if line.startswith(method) and part in line]
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    server = FakeApi()
-    async with TestServer(server.application()) as http:
-        configuration = client.Configuration()
-        configuration.host = str(http.make_url("")).rstrip("/")
-        api = Api(client.ApiClient(configuration), "ns")
-        world, jobs = World(api), Jobs(database)
-        actuator = Actuator(api, jobs, world, TEMPLATE)
-        yield Bench(server, jobs, Loop(world, database, actuator, "ns", 3), world, actuator)
-        await api.close()
+from tests.operator.fake_api import Fault
 
 
 async def test_admission_takes_the_slot_and_the_fence_then_creates_the_pod(bench: Bench) -> None:

@@ -8,18 +8,19 @@ import pytest
 
 from codebase_index.resource import IndexingJobStatus, Progress
 from codebase_operator import conditions as c
-from codebase_operator.conditions import Place, Situation, conditions_of, ordinal, summary
+from codebase_operator.conditions import Outage, Place, Situation, conditions_of, ordinal, summary
 from codebase_operator.events import events_of
 from codebase_operator.mirror import status_of, worth_writing
-from codebase_operator.model import Job, Refusal, View
+from codebase_operator.model import Job, Refusal, StepFailure, View
 from tests.operator.builders import NOW, admitted, ago, job, pod, row
 
 A = job("a")
+AWAY = Outage(c.DATABASE_UNAVAILABLE, "since")
 
 
 def situation(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> Situation:
-    refusal = fields.pop("refusal", None)
-    view = View(job_, row_, tuple(pods), refusal)
+    refusal, failure = fields.pop("refusal", None), fields.pop("failure", None)
+    view = View(job_, row_, tuple(pods), refusal, failure=failure)
     return Situation(view, NOW, **{"admitted": view.admitted, **fields})
 
 
@@ -60,10 +61,26 @@ TABLE = [
          "Blocked", c.WAITING_FOR_SERVICE, (c.ADMITTED, c.DEGRADED)),
     Case("a running job is blocked while the database is away",
          situation(replace(admitted(A), status=admitted(A).status.model_copy(update={"phase": "Running"})),
-                   database_away="since", admitted=True),
+                   outage=AWAY, admitted=True),
          "Blocked", c.DATABASE_UNAVAILABLE, (c.ADMITTED, c.DEGRADED)),
     Case("a queued job stays pending while the database is away",
-         situation(A, database_away="since"), "Pending", c.DATABASE_UNAVAILABLE, (c.DEGRADED,)),
+         situation(A, outage=AWAY), "Pending", c.DATABASE_UNAVAILABLE, (c.DEGRADED,)),
+    Case("a database that refuses is another reason than one that is away",
+         situation(A, outage=Outage(c.DATABASE_MISCONFIGURED, "correct the password")),
+         "Pending", c.DATABASE_MISCONFIGURED, (c.DEGRADED,)),
+    Case("a job whose step fails for some seconds says so in its place",
+         situation(A, row(A), place=Place(1, 2, 3), failure=StepFailure("Admit", "the bug", ago(3))),
+         "Pending", c.STEP_FAILED, (c.DEGRADED,)),
+    Case("a running one stays running",
+         situation(admitted(A), row(A, "running", 1), failure=StepFailure("Retry", "the bug", ago(3))),
+         "Running", c.STEP_FAILED, (c.ADMITTED, c.RUNNING, c.DEGRADED)),
+    Case("what the next pass mends is no news",
+         situation(A, row(A), place=Place(1, 2, 3), failure=StepFailure("Admit", "503", ago(1))),
+         "Pending", c.CONCURRENCY_LIMIT, ()),
+    Case("why a pod is refused says more than that its step fails",
+         situation(admitted(A), row(A, "pending", 1, slot=True), refusal=Refusal(c.QUOTA_EXCEEDED, "", NOW),
+                   failure=StepFailure("StartPod", "403", ago(9))),
+         "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a suspended job is suspended when its pod is gone",
          situation(job("a", suspend=True), row(A, "pending", 2)),
          "Suspended", c.SUSPEND_REQUESTED, (c.SUSPENDED,)),
@@ -165,7 +182,7 @@ def test_a_transition_is_written_at_once() -> None:
 
 def test_without_facts_the_progress_stays() -> None:
     s = mirrored(at_work(40), 10, row=None)
-    status = status_of(replace(s, database_away="the database does not answer"))
+    status = status_of(replace(s, outage=Outage(c.DATABASE_UNAVAILABLE, "the database does not answer")))
     assert (status.phase, status.reason) == ("Blocked", c.DATABASE_UNAVAILABLE)
     assert status.progress == status_of(at_work(40)).progress
     assert (status.pod_name, status.attempt) == ("a-a1", 1)
@@ -249,13 +266,13 @@ def test_a_job_that_is_suspended_twice_before_it_had_a_slot_tells_it_twice() -> 
 def test_a_blocking_by_the_database_is_told_once_and_its_end_too() -> None:
     away = "the database does not answer since 11:59:00 UTC"
     running = mirrored(situation(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
-    without = replace(running, view=replace(running.view, row=None), database_away=away)
+    without = replace(running, view=replace(running.view, row=None), outage=Outage(c.DATABASE_UNAVAILABLE, away))
     blocked = [without, replace(without, now=ago(-1))]
     events = [event for s in blocked for event in events_of(s, status_of(s))]
     assert [event.reason for event in events] == ["Blocked", "Blocked"]
     assert events[0].key == events[1].key
     back = mirrored(blocked[0], 1, row=row(A, "running", 1))
-    assert told(replace(back, database_away=None)) == ["Resumed"]
+    assert told(replace(back, outage=None)) == ["Resumed"]
 
 
 def test_an_event_knows_what_the_log_tells() -> None:

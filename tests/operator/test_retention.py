@@ -12,18 +12,15 @@ from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_operator import conditions as c
 from codebase_operator.actions import RemoveVanished, WriteStatus
-from codebase_operator.conditions import Place, Situation, conditions_of, summary
+from codebase_operator.conditions import Outage, Place, Situation, conditions_of, summary
 from codebase_operator.lifecycle import RETENTION
 from codebase_operator.model import Job, View
 from codebase_operator.planner import plan
-from tests.operator import test_actuator
+from tests.operator.bench import Bench
 from tests.operator.builders import NOW, admitted, ago, finished, job, pod, row, snapshot
 from tests.operator.fake_api import Fault
 from tests.operator.simulation import Simulation
-from tests.operator.test_actuator import Bench
 from tests.operator.test_planner import Case, steps
-
-bench = test_actuator.bench
 
 WEEK = RETENTION.total_seconds()
 A, B = job("a"), job("b")
@@ -186,6 +183,7 @@ def test_a_job_whose_resource_is_deleted_while_the_database_is_away_is_cancelled
 
 # --- stuck jobs ------------------------------------------------------------------------------------
 
+AWAY = Outage(c.DATABASE_UNAVAILABLE, "no answer since 9:00")
 OLD = job("a", age=WEEK + 1)
 
 
@@ -214,7 +212,7 @@ STUCK = [
           "no embedder: bring the service back"),
     Stuck("a suspended one", situation(job("a", age=WEEK + 1, suspend=True), row(OLD)), "Suspended",
           "set spec.suspend to false"),
-    Stuck("one whose database is away", situation(admitted(OLD), database_away="no answer since 9:00"), "Pending",
+    Stuck("one whose database is away", situation(admitted(OLD), outage=AWAY), "Pending",
           "no answer since 9:00: bring the database back"),
 ]  # fmt: skip
 
