@@ -5,6 +5,7 @@ copies are the new index's own: what becomes of the donor later does not touch t
 list is frozen, and are taken over there like everything else that the index holds as it is.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,9 @@ LEAST_FILES: Final = 20
 
 MOST_DONORS: Final = 4
 """Indexes that one job copies from, the one with the most files first."""
+
+Prove = Callable[[Sequence[Entry]], Sequence[Entry]]
+"""Returns those of the entries whose file surely holds the blob that they name. Called in a thread."""
 
 _NO_IDS: Final = np.empty(0, np.int64)
 
@@ -49,43 +53,68 @@ class Sharing:
         self._ids = ChunkIds()
 
     async def adopt(
-        self, writer: Writer, entries: Sequence[Entry], told: Callable[[int, int], None]
+        self, writer: Writer, entries: Sequence[Entry], told: Callable[[int, int], None], prove: Prove
     ) -> list[Copied]:
         """Copy what other indexes hold of a scan; `told` hears how many files of how many are copied.
 
-        Only files whose content git vouches for: of others it is known when they are read. Each donor is one
-        transaction, whole or not at all, which keeps jobs of the donor from writing the same files meanwhile.
+        Only files whose content git names: of others it is known when they are read. And of them only what `prove`
+        returns: who writes a repository writes git's index, too, and could name the blob of a file that is not
+        his. Each donor is one transaction, whole or not at all, which keeps jobs of the donor from writing the same
+        files meanwhile.
         """
-        wanted = [(e.path, e.blob, e.size) for e in entries if e.blob is not None and e.skip_reason is None]
+        named = {e.path: e for e in entries if e.blob is not None and e.skip_reason is None}
+        proven: dict[str, Entry] = {}
         copied: list[Copied] = []
         async with self._db.connection() as connection:
-            if 2 * await connection.fetchval(SQL["own_files"], writer.index_id) > len(wanted):
+            if 2 * await connection.fetchval(SQL["own_files"], writer.index_id) > len(named):
                 return copied  # an index that is kept up to date: looking would cost more than it finds
-        while len(wanted) >= LEAST_FILES and len(copied) < MOST_DONORS:
+        for _ in range(MOST_DONORS):
             async with self._db.transaction() as connection:
-                one = await self._copy(connection, writer, wanted, told)
-                if one is None:
-                    break
+                donor, paths = await self._best(connection, writer, [*named.values(), *proven.values()])
+            if donor is None:
+                break
+            asked = [named.pop(path) for path in paths if path in named]
+            proven |= {entry.path: entry for entry in await asyncio.to_thread(prove, asked)}
+            async with self._db.transaction() as connection:
+                sure = [proven[path] for path in paths if path in proven]
+                one = await self._copy(connection, writer, donor, sure, told)
                 await hold_fence(connection, writer)
-            copied.append(one)
+            if one is not None:
+                copied.append(one)
         return copied
+
+    async def _best(
+        self, connection: asyncpg.Connection, writer: Writer, entries: Sequence[Entry]
+    ) -> tuple[asyncpg.Record | None, list[str]]:
+        """Return the index that holds most of the files, and which; None: there is none that is worth it."""
+        await self._want(connection, writer, entries)
+        donor = await connection.fetchrow(SQL["best_donor"], writer.fingerprint, writer.index_id, timeout=_SECONDS)
+        if donor is None or donor["files"] < LEAST_FILES:
+            return None, []
+        rows = await connection.fetch(SQL["files_of_donor"], donor["id"], writer.fingerprint, timeout=_SECONDS)
+        return donor, [row["path"] for row in rows]
+
+    async def _want(self, connection: asyncpg.Connection, writer: Writer, entries: Sequence[Entry]) -> None:
+        """Note until the end of the transaction which files the index does not have yet."""
+        records = ((entry.path, entry.blob, entry.size) for entry in entries)
+        await connection.execute(SQL["make_wanted"])
+        await connection.copy_records_to_table("wanted", records=records, timeout=_SECONDS)
+        await connection.execute(SQL["leave_known"], writer.index_id, timeout=_SECONDS)
 
     async def _copy(
         self,
         connection: asyncpg.Connection,
         writer: Writer,
-        wanted: Sequence[tuple[str, bytes, int]],
+        donor: asyncpg.Record,
+        entries: Sequence[Entry],
         told: Callable[[int, int], None],
     ) -> Copied | None:
-        """Copy from the best donor; None: there is none that is worth it."""
-        await connection.execute(SQL["make_wanted"])
-        await connection.copy_records_to_table("wanted", records=wanted, timeout=_SECONDS)
-        await connection.execute(SQL["leave_known"], writer.index_id, timeout=_SECONDS)
-        donor = await connection.fetchrow(SQL["best_donor"], writer.fingerprint, writer.index_id, timeout=_SECONDS)
-        if donor is None or donor["files"] < LEAST_FILES:
+        """Copy files from a donor; None: there are none that are worth it, or it is being removed."""
+        if len(entries) < LEAST_FILES:
             return None
+        await self._want(connection, writer, entries)
         if await connection.fetchval(SQL["hold_donor"], donor["id"], timeout=_SECONDS) is None:
-            return None  # it is being removed
+            return None
         rows = await connection.fetch(SQL["hold_files"], donor["id"], writer.fingerprint, timeout=_SECONDS)
         former, new = [_NO_IDS], [_NO_IDS]
         for begin in range(0, len(rows), _SLICE_FILES):

@@ -1,7 +1,6 @@
 """A file becomes rows: read, hash, chunk, terms, vectors. Runs in the worker processes."""
 
 import errno
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from codebase_indexer.chunker import Piece, chunk
 from codebase_indexer.languages import Language, detect, is_large_data
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
 from codebase_indexer.texts import documents, with_vectors
+from codebase_indexer.vouching import blob_id
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +62,6 @@ class Processor:
         chunks = len(numbered.texts)
         parts = [(begin, min(begin + MAX_DOCUMENTS, chunks)) for begin in range(0, chunks, MAX_DOCUMENTS)]
         return [encode(self._terms.occurrences(numbered.part(begin, end))) for begin, end in parts]
-
-
-def blob_id(data: bytes) -> bytes:
-    """Return git's name for this content: 20 bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
 
 
 def _process_one(tree: Tree, item: Item, known: KnownFile | None, fingerprint: str) -> FileResult:

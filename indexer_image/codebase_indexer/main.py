@@ -43,6 +43,7 @@ from codebase_indexer.settings import Settings
 from codebase_indexer.slow_embedding import SlowEmbedding
 from codebase_indexer.source import Checkout, CloneFailed, open_source
 from codebase_indexer.texts import TERMS_VERSION
+from codebase_indexer.vouching import proven
 
 log = logging.getLogger(__name__)
 
@@ -165,14 +166,18 @@ class Attempt:
         if scans:
             reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
             if reuse:
-                await self._copy(writer, entries)
+                await self._copy(writer, entries, checkout)
             await until_available("freeze", lambda: self.work.freeze(job.id, attempt, entries, reuse))
         return writer
 
-    async def _copy(self, writer: Writer, entries: Sequence[Entry]) -> None:
+    async def _copy(self, writer: Writer, entries: Sequence[Entry], checkout: Checkout) -> None:
         """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
+
+        def prove(named: Sequence[Entry]) -> Sequence[Entry]:
+            return named if checkout.own else proven(checkout.folder, checkout.boundary, named)
+
         copied = await until_available(
-            "copy from other indexes", lambda: self.sharing.adopt(writer, entries, self.board.copying)
+            "copy from other indexes", lambda: self.sharing.adopt(writer, entries, self.board.copying, prove)
         )
         for one in copied:
             log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})

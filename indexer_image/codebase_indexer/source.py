@@ -56,13 +56,15 @@ class CloneFailed(Exception):
 class Checkout:
     """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git.
 
-    `roots` are where its repository may lie, beside the boundary.
+    `roots` are where its repository may lie, beside the boundary. `own` says that this job made it from a commit:
+    then git's index in it was written here, from objects that were hashed on their way.
     """
 
     folder: Path
     boundary: Path
     commit: str | None
     roots: Sequence[Root] = ()
+    own: bool = False
 
 
 def open_source(
@@ -80,7 +82,8 @@ def open_source(
     if spec.source.git is not None:
         url = policy.check_git_url(spec.source.git.url)
         folder = work_dir / "repository"
-        return Checkout(folder, folder, _fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, sleep))
+        found = _fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, sleep)
+        return Checkout(folder, folder, found, own=True)
     path = spec.source.path or ""
     opened = policy.open_path(path)
     boundary = _mount_of(opened, policy)
@@ -96,7 +99,7 @@ def open_source(
     inside = opened.relative_to(lender.top)
     if not _has_folder(folder, inside):
         raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
-    return Checkout(folder / inside, folder, found)
+    return Checkout(folder / inside, folder, found, own=True)
 
 
 def _has_folder(checkout: Path, inside: Path) -> bool:

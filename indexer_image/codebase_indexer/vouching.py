@@ -1,14 +1,26 @@
-"""Files that git vouches for: its index knows their blob, and by their stat data nothing touched them since. Pure.
+"""Files that git vouches for: its index knows their blob, and by their stat data nothing touched them since.
 
 This is git's own test (`git status` reads no unmodified file either): size, times and inode of the index entry
 equal those of the file, and the entry is not "racily clean", that is, the file was not written in the instant in
 which the index was, or later (Documentation/technical/racy-git.txt). The owner, which git compares too, says
 nothing about content, and differs between a node and a container with mapped users.
+
+What it is worth: whoever writes a repository writes its index, and may name any blob in it. Within the rows of
+that repository this only ever keeps what an earlier job made of the same repository, after it had hashed the files
+itself (`files.blob` is never a mere claim): he can leave his own former text standing, as he could by not starting
+a job, and `force_reindex` ends it. So an unchanged file need not be read. Rows of other repositories are not his:
+those are copied only for files that are `proven`, or that this job checked out itself.
 """
 
+import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+from codebase_index.store.work import Entry
+from codebase_indexer.beneath import Tree
 
 INDEX_FORMAT = ("-z", "--cached", "--stage", "--debug")
 """Arguments that make `git ls-files` print an index with its stat data, whatever its version and form."""
@@ -68,6 +80,24 @@ def parse(listing: bytes, written_ns: int) -> dict[bytes, Vouched | None]:
         stat = (modified, ctime * _SECOND + ctime_ns, inode, size)
         entries[path] = Vouched(bytes.fromhex(blob.decode()), stat) if trusted else None
     return entries
+
+
+def blob_id(data: bytes) -> bytes:
+    """Return git's name for this content: 20 bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
+
+
+def proven(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:
+    """Read and hash files; return the entries whose file holds just the blob that they name. Raises OSError."""
+    with Tree(folder, boundary) as tree:
+        return [entry for entry in entries if entry.blob is not None and _read_blob(tree, entry) == entry.blob]
+
+
+def _read_blob(tree: Tree, entry: Entry) -> bytes | None:
+    try:
+        return blob_id(tree.read(os.fsencode(entry.path), entry.size + 1))
+    except OSError:
+        return None
 
 
 def _before(modified_ns: int, written_ns: int) -> bool:

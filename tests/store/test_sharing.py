@@ -142,7 +142,7 @@ async def test_a_replaced_attempt_copies_nothing(bench: Bench, repository: Path)
     fingerprint = (await bench.fetch("SELECT fingerprint FROM files LIMIT 1"))[0]["fingerprint"]
     with pytest.raises(FenceLost):
         writer = Writer(row.id, 7, index_id, "static/minilm-256", fingerprint)
-        await Sharing(bench.database).adopt(writer, entries, lambda done, total: None)
+        await Sharing(bench.database).adopt(writer, entries, lambda done, total: None, lambda named: named)
     for table in ("files", "chunks", "segments"):
         assert await bench.fetch(f"SELECT FROM {table} WHERE index_id = $1", index_id) == []
 

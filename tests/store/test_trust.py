@@ -1,7 +1,9 @@
 """Real workers on repositories made to deceive them: nothing foreign reaches the index."""
 
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -26,6 +28,10 @@ def evil(bench: Bench) -> Path:
     make_tree(folder, 30)
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     return folder
+
+
+def run(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
 
 
 async def all_that_is_found(bench: Bench) -> str:
@@ -82,16 +88,16 @@ async def test_a_folder_that_became_a_link_after_the_scan_is_not_entered(bench: 
 
 
 def commit(folder: Path) -> None:
-    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
+    git = ["-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    run("init", "--quiet", "--initial-branch=main", str(folder))
+    run(*git, "add", ".")
+    run(*git, "commit", "--quiet", "-m", "x")
 
 
 async def test_a_bare_repository_whose_objects_lie_outside_is_refused(bench: Bench, evil: Path) -> None:
     private, bare = bench.root.parent / "outside", bench.root / "bare.git"
     commit(private)
-    subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
+    run("init", "--quiet", "--bare", str(bare))
     shutil.rmtree(bare / "objects")
     (bare / "objects").symlink_to(private / ".git" / "objects")
     (bare / "HEAD").write_text((private / ".git" / "refs" / "heads" / "main").read_text())
@@ -106,7 +112,7 @@ async def test_a_worktree_that_names_the_path_of_the_host_is_indexed_with_its_co
     main, tree = bench.root / "main", bench.root / "tree"
     make_tree(main, 10)
     commit(main)
-    subprocess.run(["git", "-C", str(main), "worktree", "add", "-q", "-b", "agent", str(tree)], check=True)
+    run("-C", str(main), "worktree", "add", "-q", "-b", "agent", str(tree))
     (tree / ".git").write_text("gitdir: /repos/main/.git/worktrees/tree\n")
     (main / ".git" / "info").mkdir(exist_ok=True)
     (main / ".git" / "info" / "exclude").write_text("*.log\n")
@@ -115,3 +121,55 @@ async def test_a_worktree_that_names_the_path_of_the_host_is_indexed_with_its_co
     for ref in (None, "agent", "main"):
         code, row = await bench.run(await bench.job("tree", ref=ref))
         assert (code, row.state, row.commit, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, head, 10)
+
+
+def claim(folder: Path, blobs: dict[str, bytes]) -> None:
+    """Give a repository an index that names these blobs, and says that the files are unmodified."""
+    rows = [entry(path.encode(), blob, like=(folder / path).stat()) for path, blob in sorted(blobs.items())]
+    write_index(folder, rows)
+    later = time.time_ns() + 10**9
+    os.utime(folder / ".git" / "index", ns=(later, later))
+
+
+async def test_a_blob_that_an_index_names_brings_nobody_elses_code(bench: Bench, evil: Path) -> None:
+    """Some of the files are the same as the other's, and are copied; of the rest only the names and sizes are."""
+    private = bench.root / "private"
+    shutil.copytree(evil, private, ignore=shutil.ignore_patterns(".git"))
+    make_tree(private, 60)
+    run("init", "--quiet", str(private))
+    await bench.run(await bench.job("private"))
+    held = {row["path"]: row["blob"] for row in await bench.fetch("SELECT path, blob FROM files")}
+    assert len(held) == 60
+    for number in range(60):
+        path = f"package_{number % 17}/module_{number}.py"
+        if number >= 30:
+            (evil / path).write_bytes(b"#" * (private / path).stat().st_size)
+        else:
+            shutil.copyfile(private / path, evil / path)
+    claim(evil, held)
+    job = await bench.job("evil")
+    process = await bench.start(job)
+    row = await bench.until(job, lambda row: row.files_total is not None)
+    await process.wait()
+    assert (row.files_total, row.files_unchanged) == (60, 30), "those that were hashed, and none on a word"
+    mine = await bench.fetch(
+        "SELECT path, text FROM chunks JOIN files f ON f.id = file_id WHERE f.job_id = $1", UUID(job.metadata.uid)
+    )
+    assert {row["path"] for row in mine} == held.keys()
+    for row in mine:
+        assert row["text"] in (evil / row["path"]).read_text()
+
+
+async def test_a_false_word_about_the_own_files_leaves_the_own_former_text(bench: Bench, evil: Path) -> None:
+    """All that it can do within an index: what an earlier job made of this repository stays, until forced."""
+    await bench.run(await bench.job("evil"))
+    held = {row["path"]: row["blob"] for row in await bench.fetch("SELECT path, blob FROM files")}
+    before = await all_that_is_found(bench)
+    for path in held:
+        (evil / path).write_bytes(b"#" * (evil / path).stat().st_size)
+    claim(evil, held)
+    _, row = await bench.run(await bench.job("evil"))
+    assert (row.files_indexed, row.files_unchanged) == (30, 30)
+    assert await all_that_is_found(bench) == before
+    await bench.run(await bench.job("evil", forceReindex=True))
+    assert set(await all_that_is_found(bench)) == {"#"}

@@ -20,6 +20,12 @@ WHERE f.fingerprint = $1 AND i.id <> $2 AND i.target IS NOT NULL
   AND i.namespace = (SELECT namespace FROM indexes WHERE id = $2)
 GROUP BY i.id ORDER BY count(*) DESC, i.id LIMIT 1;
 
+-- name: files_of_donor
+-- Which of it that index holds.
+SELECT w.path FROM files f
+JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
+WHERE f.index_id = $1 AND f.fingerprint = $2;
+
 -- name: hold_donor
 -- Nobody replaces its segments, and nobody removes it, until the transaction ends.
 SELECT id FROM indexes WHERE id = $1 AND target IS NOT NULL FOR NO KEY UPDATE;
