@@ -47,13 +47,22 @@ _SOURCE_RULES: Final = (
     {"rule": "self == oldSelf", "message": "source is immutable; create another job"},
 )
 _EMBEDDING_RULES: Final = ({"rule": "self == oldSelf", "message": "embedding is immutable; create another job"},)
+_FILTERS: Final = ("include", "exclude")
 _SPEC_RULES: Final = (
     {"rule": "!oldSelf.cancel || self.cancel", "message": "a cancelled job stays cancelled; create another job"},
     {
-        # An index belongs to source and ref: another ref under way would be another index.
+        # An index belongs to source, ref and filters: another one of these under way would be another index.
         "rule": "has(self.ref) == has(oldSelf.ref) && (!has(self.ref) || self.ref == oldSelf.ref)",
         "message": "ref is immutable; create another job",
     },
+    *(
+        {
+            "rule": f"has(self.{name}) == has(oldSelf.{name})"
+            f" && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            "message": f"{name} is immutable; create another job",
+        }
+        for name in _FILTERS
+    ),
     {
         "rule": "!has(self.ref) || (!self.ref.endsWith('.lock') && !self.ref.contains('.lock/'))",
         "message": "ref must not end with .lock, nor may a part of it: git knows no such ref",

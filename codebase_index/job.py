@@ -5,7 +5,9 @@ a test compares the two.
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -98,7 +100,7 @@ LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # on pods: the fencing token that the
 LABEL_HELPER: Final = (
     f"{GROUP}/helper"  # on the further pods of an attempt (spec.parallelism): their number, from 1
 )
-LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source and ref
+LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source, ref and filters
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
 NAME_MAX = 52
@@ -106,12 +108,22 @@ NAME_MAX = 52
 stay a DNS label of 63."""
 
 
-def target_of(source: str, ref: str | None) -> str:
-    """Identify what is indexed: 16 hex digits over the source (path or URL) and the ref.
+def target_of(source: str, ref: str | None, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
+    """Identify what is indexed: 16 hex digits over the source (path or URL), the ref, and what is left out.
 
-    Two jobs with one target never run at once, and share one index.
+    Two jobs of a namespace with one target never run at once, and share one index. So jobs with other filters have
+    another one: each removes from its index what it does not see.
     """
-    return hashlib.sha256(f"{source.rstrip('/')}\0{ref or ''}".encode()).hexdigest()[:16]
+    identity = f"{source.rstrip('/')}\0{ref or ''}"
+    if include or exclude:
+        identity += f"\0{json.dumps([canonical_globs(include), canonical_globs(exclude)])}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def canonical_globs(globs: Sequence[str]) -> list[str]:
+    """Return the one spelling of a list of patterns: the order counts only where one takes back others (`!`)."""
+    taking_back = any(glob.startswith("!") for glob in globs)
+    return list(globs) if taking_back else sorted(set(globs))
 
 
 def job_name(source: str, target: str, run: int) -> str:

@@ -128,9 +128,9 @@ class IndexingJobSpec(_Model):
     embedding: EmbeddingSpec = EmbeddingSpec()
     """Which model makes the vectors. Immutable."""
     include: list[Glob] = Field(default=[], max_length=64)
-    """Globs of the files to index; none: all."""
+    """Globs of the files to index; none: all. Jobs with other globs fill another index. Immutable."""
     exclude: list[Glob] = Field(default=[], max_length=64)
-    """Globs of files to leave out, beside .gitignore and .mcpignore."""
+    """Globs of files to leave out, beside .gitignore and .mcpignore; as for include. Immutable."""
     backoff_limit: int = Field(default=6, ge=0, le=100)
     """How many attempts may fail by themselves before the job does. Disruptions are not counted."""
     active_deadline_seconds: int | None = Field(default=None, ge=1, le=604800)
@@ -142,8 +142,8 @@ class IndexingJobSpec(_Model):
 
     @property
     def target(self) -> str:
-        """Digest of source and ref: jobs with one target share an index."""
-        return target_of(self.source.identity, self.ref)
+        """Digest of source, ref and filters: jobs of a namespace with one target share an index."""
+        return target_of(self.source.identity, self.ref, self.include, self.exclude)
 
 
 class Progress(_Model):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from codebase_index.job import JobState
+from codebase_index.job import JobState, canonical_globs
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.rows import JobRow
@@ -59,7 +59,7 @@ class Indexes:
         async with self._db.connection() as connection:
             index_id: int = await connection.fetchval(
                 SQL["ensure"], job.namespace, job.target, job.source, job.ref, job.name, model,
-                sorted(set(include)), sorted(set(exclude)),
+                canonical_globs(include), canonical_globs(exclude),
             )  # fmt: skip
         return index_id
 

@@ -132,9 +132,12 @@ class Jobs:
         """
         return await self._seize(job_id, ("fence", attempt, failed, message)) is not None
 
-    async def claim(self, job_id: UUID, attempt: int, pod: str) -> JobRow:
-        """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns."""
-        return JobRow.of(await self._fenced("claim", job_id, attempt, pod))
+    async def claim(self, job_id: UUID, attempt: int, pod: str, target: str | None = None) -> JobRow:
+        """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns.
+
+        `target` is that of the job's spec as this version knows it; an earlier one may have made the row.
+        """
+        return JobRow.of(await self._fenced("claim", job_id, attempt, pod, target))
 
     async def heartbeat(self, job_id: UUID, attempt: int, progress: Progress) -> None:
         """Show life and progress. Raises FenceLost: the job was cancelled, suspended or given away."""

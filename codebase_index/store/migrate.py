@@ -59,7 +59,7 @@ _EXISTS: Final = (
 )
 
 
-async def migrate(connection: asyncpg.Connection, namespace: str) -> list[str]:
+async def migrate(connection: asyncpg.Connection, namespace: str = "default") -> list[str]:
     """Apply what is missing; safe to call from several programs at once. Return the names applied.
 
     `namespace` gets what belongs to none yet, and nobody knows to whom.

@@ -94,12 +94,12 @@ class Attempt:
 
     async def run(self) -> None:
         """Take the job from wherever the last attempt left it to its end."""
-        job = await self._claim()
-        log.info("claimed", extra={"commit": job.commit, "files_total": job.files_total})
-        await self._alongside_heart(self._index(job))
-
-    async def _index(self, job: JobRow) -> None:
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
+        job = await self._claim(spec)
+        log.info("claimed", extra={"commit": job.commit, "files_total": job.files_total})
+        await self._alongside_heart(self._index(job, spec))
+
+    async def _index(self, job: JobRow, spec: IndexingJobSpec) -> None:
         checkout = await self._open(job, spec)
         with self.laps.lap("scanning"):
             writer = await self._scan(job, spec, checkout)
@@ -110,19 +110,18 @@ class Attempt:
             if await until_available("count what is left", lambda: self.work.todo(job.id)):
                 await self._run(spec, checkout, writer, packer)
         if self.settings.leads:
-            await self._finish(writer, packer)
+            await self._finish(writer, packer, sweeps=job.target == spec.target)
 
-    async def _claim(self) -> JobRow:
+    async def _claim(self, spec: IndexingJobSpec) -> JobRow:
         settings = self.settings
+        claimed = (settings.job_id, settings.attempt, settings.pod, spec.target)
         if not settings.leads:
             joined = (settings.job_id, settings.attempt, settings.pod)
             await until_available("join the attempt", lambda: self.helpers.join(*joined))
             return await until_available("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
-                return await until_available(
-                    "claim the job", lambda: self.jobs.claim(settings.job_id, settings.attempt, settings.pod)
-                )
+                return await until_available("claim the job", lambda: self.jobs.claim(*claimed))
             except AnotherJobRuns:
                 log.warning("another job for this repository is still running; waiting for its end")
                 await asyncio.sleep(CLAIM_RETRY_SECONDS)
@@ -222,7 +221,10 @@ class Attempt:
         )
         return slow
 
-    async def _finish(self, writer: Writer, packer: Packer) -> None:
+    async def _finish(self, writer: Writer, packer: Packer, *, sweeps: bool) -> None:
+        """End the job. One that fills the index of another target sweeps nothing: in release 0.1.0 jobs with other
+        filters shared one, and what such a job does not see is not gone.
+        """
         job_id = self.settings.job_id
         skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
@@ -230,7 +232,7 @@ class Attempt:
             raise EmptyRepository(_nothing_found(job, skipped))
         with self.laps.lap("writing"):
             await self._enter(progress.writing(0, "removing what vanished"))
-            swept = await until_available("sweep", lambda: self.chunks.sweep(writer))
+            swept = await until_available("sweep", lambda: self.chunks.sweep(writer)) if sweeps else 0
             await self._enter(progress.writing(0.2, "packing the words"))
             await packer.finish(self._packed)
             if job.vectors_made:

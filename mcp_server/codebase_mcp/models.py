@@ -226,6 +226,8 @@ class IndexFreshness(Answer):
     repository: str
     name: str | None
     ref: str | None
+    include: Annotated[list[str] | None, Field(description="globs: the index has no other files")] = None
+    exclude: Annotated[list[str] | None, Field(description="globs of files that the index leaves out")] = None
     commit: Annotated[str | None, Field(description="that the last completed run indexed")]
     indexed_at: Annotated[datetime | None, Field(description="when a run last completed")]
     state: Annotated[
@@ -239,14 +241,22 @@ class IndexFreshness(Answer):
     ]
     files_behind: Annotated[int | None, Field(description="files that this run has not compared yet, if known")]
 
+    @model_serializer(mode="wrap")
+    def _without_filters_that_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {name: v for name, v in values.items() if v is not None or name not in ("include", "exclude")}
+
     def as_line(self) -> str:
         """Return everything in a line."""
         name = f" ({self.name})" if self.name else ""
         at = self.indexed_at.isoformat() if self.indexed_at else "never completely"
         behind = f" Behind commit {self.newer_commit}." if self.newer_commit else ""
         behind += f" Files behind: {self.files_behind}." if self.files_behind is not None else ""
+        filters = f", only files matching {' '.join(self.include)}" if self.include else ""
+        filters += f", without files matching {' '.join(self.exclude)}" if self.exclude else ""
         return (
-            f"Index of {self.repository}{name}, ref {self.ref or 'default'}, commit {self.commit or 'none'}: "
+            f"Index of {self.repository}{name}, ref {self.ref or 'default'}{filters}, "
+            f"commit {self.commit or 'none'}: "
             f"{self.state}, {self.percent_complete} %, indexed {at}.{behind}"
         )
 

@@ -15,10 +15,11 @@ def chosen(indexes: Sequence[IndexRow], repos: Sequence[str]) -> list[IndexRow]:
     """Return the indexes that `repos` mean, in the order of `indexes`; all of them for none.
 
     Each is a path or URL, a name, or the last part of a path, each also with `@ref`. Raises UserError when one of
-    them means no index, or several repositories.
+    them means no index, or several repositories. An index with filters is left out beside a complete one of the
+    same source and ref without any, unless its own name is given.
     """
     if not repos or not indexes:
-        return list(indexes)
+        return _without_parts(indexes)
     meant = {index.id for repo in repos for index in _chosen(indexes, repo)}
     return [index for index in indexes if index.id in meant]
 
@@ -31,11 +32,21 @@ def _chosen(indexes: Sequence[IndexRow], repo: str) -> list[IndexRow]:
             raise UserError(f"ambiguous: repo {repo!r} means {_listed(matching)}; give one of these paths")
         if matching:
             without_ref = [index for index in matching if index.ref is None]
-            return without_ref or matching
+            return _without_parts(without_ref or matching)
     raise UserError(
         f"not indexed: repo {repo!r}; indexed are {_listed(indexes)}; give one of these, leave repo out to search "
         "all, or index it with start_indexing_background"
     )
+
+
+def _without_parts(indexes: Sequence[IndexRow]) -> list[IndexRow]:
+    """Leave out what has only some files of a source and ref of which there is a complete index, too."""
+    full = {(index.source, index.ref) for index in indexes if index.indexed_at and not _is_part(index)}
+    return [index for index in indexes if not (_is_part(index) and (index.source, index.ref) in full)]
+
+
+def _is_part(index: IndexRow) -> bool:
+    return bool(index.include or index.exclude)
 
 
 def _exact_labels(index: IndexRow) -> set[str]:
@@ -81,7 +92,8 @@ def freshness(index: IndexRow) -> IndexFreshness:
     behind = state != "complete"
     known = behind and index.job_files_total is not None
     return IndexFreshness(
-        repository=index.source, name=index.name, ref=index.ref, commit=index.commit,
+        repository=index.source, name=index.name, ref=index.ref, include=list(index.include) or None,
+        exclude=list(index.exclude) or None, commit=index.commit,
         indexed_at=index.indexed_at, state=state, percent_complete=percent_of(index),
         newer_commit=index.job_commit if behind and index.job_commit != index.commit else None,
         files_behind=max((index.job_files_total or 0) - (index.job_files_done or 0), 0) if known else None,

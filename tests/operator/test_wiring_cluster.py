@@ -202,11 +202,14 @@ async def test_the_api_server_refuses_what_the_contract_forbids(cluster: Cluster
             await cluster.create("refused", **spec)
     with pytest.raises(client.ApiException, match="at most 52 characters"):
         await cluster.create("n" * 53)
-    await cluster.create("fixed", ref="main")
+    await cluster.create("fixed", ref="main", include=["src/"])
     for change, why in (
         ({"source": {"path": "/other"}}, "source is immutable"),
         ({"ref": None}, "ref is immutable"),
         ({"embedding": {"provider": "ollama"}}, "embedding is immutable"),
+        ({"include": ["src/", "docs/"]}, "include is immutable"),
+        ({"include": None}, "include is immutable"),
+        ({"exclude": ["docs/"]}, "exclude is immutable"),
     ):
         with pytest.raises(client.ApiException, match=why):
             await cluster.patch("fixed", **change)

@@ -36,6 +36,18 @@ def test_a_trailing_slash_is_the_same_target_and_another_ref_is_another() -> Non
     assert target_of("/code/shop", "main") != target_of("/code/shop", None)
 
 
+def test_what_is_left_out_makes_another_target_and_nothing_left_out_the_same_as_ever() -> None:
+    whole = target_of("/code/shop", None)
+    assert whole == target_of("/code/shop", None, [], []) == "cf61feb3fd84bba6"  # of release 0.1.0
+    filters = [(["src/"], []), ([], ["src/"]), (["src/"], ["src/"]), (["src/", "a"], [])]
+    assert len({whole, *(target_of("/code/shop", None, *both) for both in filters)}) == 5
+
+
+def test_the_order_of_globs_counts_only_where_one_takes_back_others() -> None:
+    assert target_of("/s", None, ["b", "a", "b"]) == target_of("/s", None, ["a", "b"])
+    assert target_of("/s", None, [], ["*.py", "!a.py"]) != target_of("/s", None, [], ["!a.py", "*.py"])
+
+
 @given(sources, st.integers(min_value=1, max_value=999_999_999))
 def test_every_job_and_pod_has_a_name_that_kubernetes_accepts(source: str, run: int) -> None:
     target = target_of(source, None)

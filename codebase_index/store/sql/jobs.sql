@@ -108,9 +108,10 @@ WHERE id = $1 AND attempt IN ($2, $2 - 1) AND state NOT IN ('completed', 'failed
 RETURNING attempt;
 
 -- name: claim
--- The pod of the current attempt takes the job; the same pod may do so again after a restart of its worker.
+-- The pod of the current attempt takes the job; the same pod may do so again after a restart of its worker. A job that
+-- was created by another version may have another target: it counts until the job has a list of files.
 UPDATE jobs
-SET state = 'running', blocked_since = NULL, pod = $3, started_at = COALESCE(started_at, now()),
+SET target = CASE WHEN files_total IS NULL THEN COALESCE($4, target) ELSE target END, state = 'running', blocked_since = NULL, pod = $3, started_at = COALESCE(started_at, now()),
     claimed_at = now(), done_at_claim = files_indexed + files_skipped, heartbeat_at = now(),
     phase = COALESCE(phase, 'scanning'), queue_position = NULL,
     message = CASE WHEN phase IS NULL THEN 'Scanning the repository' ELSE message END
