@@ -56,6 +56,7 @@ class ErrorType(StrEnum):
     SOURCE_REFUSED = "SourceRefused"  # outside every root, or a URL that is not allowed
     EMPTY_REPOSITORY = "EmptyRepository"  # the scan found no file to index: an empty index is no success
     CLONE_FAILED = "CloneFailed"
+    REPOSITORY_TOO_LARGE = "RepositoryTooLarge"  # its checkout does not fit into the volume for clones
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
     EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
     OUT_OF_MEMORY = "OOMKilled"
@@ -85,6 +86,10 @@ class ExitCode:
     FAILED = 64  # the job is failed in the database, with a typed reason
     FENCED = 65  # another attempt holds the job, or it is cancelled: stop, change nothing
     STOPPED = 66  # SIGTERM: what was in flight is given back
+
+
+MAX_WORKERS: Final = 64
+"""Processes of one indexer pod: beyond these its one connection to the database is what all wait for."""
 
 
 # --- names -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -23,6 +23,10 @@ class ComputedTooLong(BoundExceeded):
 
 class Stalled(BoundExceeded):
     """It waited for something that never came."""
+
+
+class PrintedTooMuch(BoundExceeded):
+    """It printed more than there is room for."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,13 @@ def run(
     env: Mapping[str, str],
     bounds: Bounds,
     data: bytes | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a program to its end, with `data` as its standard input.
 
-    Whatever happens, neither it nor what it started in its session is left. Raises BoundExceeded; ValueError for a
-    NUL in an argument.
+    `watch` is called twice a second meanwhile, and ends the program by raising BoundExceeded. Whatever happens,
+    neither the program nor what it started in its session is left. Raises BoundExceeded; ValueError for a NUL in
+    an argument.
     """
     process = subprocess.Popen(
         command,
@@ -86,7 +92,7 @@ def run(
         _set_limits(process, bounds)
         if process.stdin is not None:
             threading.Thread(target=_write, args=(process.stdin, data), daemon=True).start()
-        _wait(process, output, bounds)
+        _wait(process, output, bounds, watch)
         error.join(_CLOSING_SECONDS)
     finally:
         _kill(process)
@@ -142,7 +148,7 @@ def _write(pipe: IO[bytes], data: bytes) -> None:
         pipe.write(data)
 
 
-def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds) -> None:
+def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds, watch: Callable[[], None]) -> None:
     """Wait until the output ends. Raises BoundExceeded."""
     begin = awake = time.monotonic()
     ticks = -1
@@ -150,6 +156,7 @@ def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds) -> 
         output.join(_POLL_SECONDS)
         if not output.is_alive():
             break
+        watch()
         now = time.monotonic()
         if now - begin > bounds.seconds:
             raise BoundExceeded(f"took longer than {bounds.seconds:.0f} s")
@@ -159,7 +166,7 @@ def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds) -> 
         elif bounds.stalled_seconds is not None and now - awake > bounds.stalled_seconds:
             raise Stalled(f"waited {bounds.stalled_seconds:.0f} s for something that never came")
     if output.exceeded:
-        raise BoundExceeded(f"printed more than {bounds.output_bytes:,} bytes")
+        raise PrintedTooMuch(f"printed more than {bounds.output_bytes:,} bytes")
     with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output, and goes on
         process.wait(_CLOSING_SECONDS)
 

@@ -5,17 +5,21 @@ helper can start, and no prompt waits for a person.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from codebase_indexer import bounded
-from codebase_indexer.bounded import BoundExceeded, Bounds, ComputedTooLong, Stalled
+from codebase_indexer.bounded import BoundExceeded, Bounds, ComputedTooLong, PrintedTooMuch, Stalled
 
 
 class GitFailed(Exception):
     """git ended with an error, or met a bound. The message is git's own, shortened."""
+
+
+class OutputTooLong(GitFailed):
+    """git printed more than it may."""
 
 
 CPU_SECONDS: Final = 60
@@ -105,13 +109,16 @@ def run(
     data: bytes | None = None,
     timeout: float = 300.0,
     max_file_bytes: int | None = None,
+    max_output_bytes: int | None = None,
     local: bool = True,
+    watch: Callable[[], None] = lambda: None,
 ) -> Output:
     """Run git to its end.
 
     `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example. One that is
     `local` transfers nothing: it may neither compute for CPU_SECONDS nor wait for STALLED_SECONDS. Output and
-    memory are bounded in any case. Raises GitFailed.
+    memory are bounded in any case. `watch` is called while git runs, and ends it by raising BoundExceeded.
+    Raises GitFailed; OutputTooLong beyond `max_output_bytes`.
     """
     bounds = Bounds(
         seconds=timeout,
@@ -119,14 +126,15 @@ def run(
         stalled_seconds=STALLED_SECONDS if local else None,
         memory_bytes=MAX_MEMORY_BYTES,
         file_bytes=max_file_bytes,
-        output_bytes=MAX_OUTPUT_BYTES,
+        output_bytes=MAX_OUTPUT_BYTES if max_output_bytes is None else max_output_bytes,
     )
     command = ["git", *map(str, arguments)]
     env = environment() if env is None else env
     try:
-        ended = bounded.run(command, env=env, bounds=bounds, data=data)
+        ended = bounded.run(command, env=env, bounds=bounds, data=data, watch=watch)
     except (BoundExceeded, ValueError) as error:  # ValueError: a NUL in an argument
-        raise GitFailed(f"git {_name(arguments)} {error}{_advice(error)}") from error
+        kind = OutputTooLong if isinstance(error, PrintedTooMuch) else GitFailed
+        raise kind(f"git {_name(arguments)} {error}{_advice(error)}") from error
     warnings = ended.error.decode(errors="replace").strip()
     if ended.code != 0:
         raise GitFailed(warnings[-1000:] or f"git ended with {ended.code}")

@@ -38,6 +38,7 @@ from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
+from codebase_indexer.room import RepositoryTooLarge, Room
 from codebase_indexer.scan import ScanFailed, scan
 from codebase_indexer.settings import Settings
 from codebase_indexer.slow_embedding import SlowEmbedding
@@ -65,6 +66,7 @@ FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (SourceUnreadable, ErrorType.SOURCE_UNREADABLE),
     (SourceRefused, ErrorType.SOURCE_REFUSED),
     (ScanFailed, ErrorType.SOURCE_UNREADABLE),
+    (RepositoryTooLarge, ErrorType.REPOSITORY_TOO_LARGE),
     (CloneFailed, ErrorType.CLONE_FAILED),
     (EmptyRepository, ErrorType.EMPTY_REPOSITORY),
     (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
@@ -131,8 +133,9 @@ class Attempt:
         fetch = spec.source.git is not None or spec.ref is not None
         await self._enter(progress.opening(job.source, fetch=fetch))
         checkout = await asyncio.to_thread(
-            open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None
-        )
+            open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None,
+            room=Room(self.settings.work_bytes),
+        )  # fmt: skip
         if checkout.commit and checkout.commit != job.commit and self.settings.leads:
             commit = checkout.commit
             attempt = self.settings.attempt

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from codebase_index.job import MAX_WORKERS
 from codebase_index.source import SourcePolicy
 from codebase_index.store.address import Address, address_of
+from codebase_indexer.room import VOLUME_BYTES
 
 KEPT_VECTORS = 1_000_000
 """Vectors of slow models that are kept for other jobs: 1 GB of disk at 384 numbers each, 1.8 GB at 768."""
@@ -27,6 +29,8 @@ class Settings:
     work_dir: Path
     database: Address
     kept_vectors: int = KEPT_VECTORS
+    work_bytes: int = VOLUME_BYTES
+    """Size of the volume that clones are made in."""
     helper: int = 0
     """Number of a further pod of the attempt, from 1; 0 for the one that holds it."""
 
@@ -37,8 +41,8 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _HELPER, _KEPT_VECTORS, the policy, and the
-        database's address.
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _HELPER, _KEPT_VECTORS, the
+        policy, and the database's address.
 
         Raises KeyError or ValueError for what the operator can not have meant.
         """
@@ -48,10 +52,11 @@ class Settings:
             attempt=int(env["CODEBASE_ATTEMPT"]),
             pod=env["CODEBASE_POD"],
             spec=env["CODEBASE_JOB_SPEC"],
-            workers=max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))),
+            workers=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_WORKERS),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
             database=address_of(env),
             kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
+            work_bytes=int(env.get("CODEBASE_WORK_BYTES") or VOLUME_BYTES),
             helper=int(env.get("CODEBASE_HELPER") or 0),
         )

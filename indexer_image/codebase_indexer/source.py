@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from codebase_index.resource import IndexingJobSpec
@@ -29,15 +30,12 @@ from codebase_indexer.repository import (
     head_commit,
     is_sha256,
 )
+from codebase_indexer.room import Room
 
 log = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 1800.0
 """Seconds for a fetch: a shallow one of the largest public repositories takes a few minutes."""
-
-MAX_PACK_BYTES = 8 * 2**30
-MAX_CHECKOUT_BYTES = 20 * 2**30
-"""Bounds on what one job may put on a node's disk; the pod's emptyDir has its own limit."""
 
 RETRY_DELAYS = (2.0, 5.0)
 """Seconds before a fetch is tried again after a fault of the network."""
@@ -73,16 +71,18 @@ def open_source(
     work_dir: Path,
     commit: str | None,
     sleep: Callable[[float], None] = time.sleep,
+    room: Room | None = None,
 ) -> Checkout:
     """Make the job's source ready to read; `commit` is the one that an earlier attempt indexed, if it said so.
 
-    `work_dir` takes what is fetched; a complete one of an earlier start is used again.
-    Raises SourceRefused, SourceNotFound, SourceUnreadable or CloneFailed.
+    `work_dir` takes what is fetched, as far as there is `room`; a complete one of an earlier start is used again.
+    Raises SourceRefused, SourceNotFound, SourceUnreadable, RepositoryTooLarge or CloneFailed.
     """
+    fetch = partial(_fetch, sleep=sleep, room=room or Room())
     if spec.source.git is not None:
         url = policy.check_git_url(spec.source.git.url)
         folder = work_dir / "repository"
-        found = _fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, sleep)
+        found = fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder)
         return Checkout(folder, folder, found, own=True)
     path = spec.source.path or ""
     opened = policy.open_path(path)
@@ -95,7 +95,7 @@ def open_source(
     if lender is None:
         raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
     folder = work_dir / "repository"
-    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, sleep)
+    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, fetch)
     inside = opened.relative_to(lender.top)
     if not _has_folder(folder, inside):
         raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
@@ -117,7 +117,7 @@ def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
     return max((mount for mount in mounts if folder.is_relative_to(mount)), key=lambda mount: len(mount.parts))
 
 
-def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, sleep: Callable[[float], None]) -> str:
+def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, fetch: Callable[..., str]) -> str:
     """Check out a commit of a repository on disk. git never works in that: its objects are lent to one of ours."""
     if _is_complete(folder, ref):
         return ref
@@ -130,7 +130,7 @@ def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, sleep
         make_git_dir(lender, is_sha256(repository))
         with lent(repository, lender):
             # file:// lets git copy objects instead of linking them, and check each against its name.
-            return _fetch(lender.as_uri(), "file", found, folder, sleep, shown=(path, ref))
+            return fetch(lender.as_uri(), "file", found, folder, shown=(path, ref))
 
 
 _NO_REF = "couldn't find remote ref"
@@ -152,6 +152,7 @@ def _fetch(
     ref: str,
     folder: Path,
     sleep: Callable[[float], None],
+    room: Room,
     shown: tuple[str, str] | None = None,
 ) -> str:
     """Check out one commit, without history, into `folder`. Return its hash.
@@ -165,10 +166,13 @@ def _fetch(
         shutil.rmtree(folder, ignore_errors=True)
         mark.unlink(missing_ok=True)
         try:
-            commit = _fetch_once(url, protocols, ref, folder)
+            commit = _fetch_once(url, protocols, ref, folder, room)
             mark.write_text(commit)
             return commit
-        except git.GitFailed as error:
+        except git.GitFailed as failure:
+            error = room.explained(failure, folder)
+            if not isinstance(error, git.GitFailed):
+                raise error from failure
             if remote.was_redirected(str(error)) and (moved := remote.redirected(url)) is not None:
                 log.info("redirected", extra={"url": url, "to": moved})
                 url = moved
@@ -182,29 +186,26 @@ def _fetch(
     )
 
 
-def _fetch_once(url: str, protocols: str, ref: str, folder: Path) -> str:
+def _fetch_once(url: str, protocols: str, ref: str, folder: Path, room: Room) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     env = git.environment(protocols, {} if protocols == "file" else remote.credentials(folder.parent))
     inside: list[str | Path] = ["-C", folder]
+    watch = room.watch(folder)
     named_by = "sha256" if len(ref) == _SHA256_DIGITS else "sha1"  # branches of SHA-256 repositories are not known
     git.run(["init", "--quiet", "--template=", f"--object-format={named_by}", folder], env=env)
     # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
     git.run(
         [*inside, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, ref],
-        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=MAX_PACK_BYTES, local=False,
+        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=room.bytes, local=False, watch=watch,
     )  # fmt: skip
     commit = git.run([*inside, "rev-parse", "--verify", "FETCH_HEAD^{commit}"], env=env).data.decode().strip()
-    size = _tree_bytes(folder, commit)
-    if size > MAX_CHECKOUT_BYTES:
-        allowed = f"at most {MAX_CHECKOUT_BYTES >> 30} are allowed"
-        raise git.GitFailed(f"the checkout would take {size >> 30} GiB; {allowed}")
-    git.run([*inside, "checkout", "--quiet", "--detach", commit], env=env, timeout=FETCH_TIMEOUT, local=False)
+    room.check(folder, commit)
+    # Watched all the same: .gitattributes may ask for line ends or an encoding that make files longer.
+    git.run(
+        [*inside, "checkout", "--quiet", "--detach", commit],
+        env=env, timeout=FETCH_TIMEOUT, local=False, watch=watch,
+    )  # fmt: skip
     return commit
-
-
-def _tree_bytes(folder: Path, commit: str) -> int:
-    listing = git.run(["-C", folder, "ls-tree", "-r", "-z", "--format=%(objectsize)", commit]).data
-    return sum(int(size) for size in listing.split(b"\0") if size.isdigit())
 
 
 def _explain(url: str, ref: str, error: str) -> str:
@@ -226,6 +227,10 @@ def _explain(url: str, ref: str, error: str) -> str:
         advice = "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef"
     elif "not found" in lowered or "does not exist" in lowered:
         advice = "check the spelling; a private repository needs credentials in git.secretRef"
+    elif "no space left" in lowered:
+        advice = (
+            "the disk of the node is full: free room there, or let the job run elsewhere (indexer.nodeSelector)"
+        )
     elif any(sign in lowered for sign in _TRANSIENT):
         advice = "check that the cluster's network reaches this host, then start the job again"
     else:

@@ -16,6 +16,7 @@ from codebase_index.job import (
     LABEL_JOB,
     LABEL_JOB_ID,
     LABEL_TARGET,
+    MAX_WORKERS,
     VERSION,
     pod_name,
 )
@@ -36,9 +37,6 @@ GRACE_SECONDS: Final = 3
 WORKER_BYTES: Final = 300_000_000
 BASE_BYTES: Final = 250_000_000
 """Memory of a pod: up to so much for each of its processes, and for all else."""
-
-MAX_WORKERS: Final = 64
-"""Processes of one pod: beyond these its one connection to the database is what it waits for."""
 
 _LOST_NODE_SECONDS: Final = 5
 """How long a pod stays on a node that Kubernetes knows to be lost; 300 s by default."""
@@ -138,7 +136,7 @@ def _container(
         "name": CONTAINER,
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
-        "env": [*template.env, *_environment(job, attempt, resources, helper)],
+        "env": [*template.env, *_environment(job, attempt, template, resources, helper)],
         "resources": resources,
         "volumeMounts": mounts,
         "securityContext": {
@@ -150,7 +148,7 @@ def _container(
 
 
 def _environment(
-    job: Job, attempt: int, resources: dict[str, dict[str, str]], helper: int
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
 ) -> list[dict[str, Any]]:
     # Doubled, because the kubelet expands $(NAME) with the other variables: a spec must not read the Secret.
     spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True).replace("$", "$$")
@@ -160,6 +158,7 @@ def _environment(
         {"name": "CODEBASE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
         {"name": "CODEBASE_WORKERS", "value": str(workers(resources))},
+        {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
         *([{"name": "CODEBASE_HELPER", "value": str(helper)}] if helper else []),
     ]

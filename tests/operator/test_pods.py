@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from codebase_index.job import NAME_MAX, job_name, pod_name, target_of
-from codebase_operator.pods import MAX_WORKERS, indexer_pod, workers
+from codebase_index.job import MAX_WORKERS, NAME_MAX, job_name, pod_name, target_of
+from codebase_operator.pods import indexer_pod, workers
 from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
 from codebase_operator.site import Site
 from tests.operator.builders import job

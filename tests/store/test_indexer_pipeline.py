@@ -21,6 +21,7 @@ from codebase_index.job import ErrorType, ExitCode, JobState
 from codebase_indexer.scan import scan
 from codebase_indexer.skipping import Skip
 from tests.store.bench import CHECKOUT, SUPERVISOR, Bench, make_tree, track
+from tests.unit.test_indexer_room import Repository
 
 
 @pytest.fixture
@@ -412,3 +413,18 @@ async def test_an_attempt_that_was_replaced_before_it_began_changes_nothing(benc
     code, row = await bench.run(job)
     assert code == ExitCode.FENCED
     assert row == before
+
+
+async def test_a_checkout_that_does_not_fit_ends_the_job_at_once_and_leaves_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """A small repository whose checkout is twenty times the volume for clones."""
+    repository = Repository(bench.root)
+    blob = repository.blob(bytes(2**20))
+    repository.commit(repository.tree({f"z{number}.bin": f"blob {blob}" for number in range(200)}))
+    (tmp_path / "work").mkdir()
+    bench.env = {"CODEBASE_WORK_BYTES": str(10 * 2**20), "TMPDIR": str(tmp_path / "work")}
+    code, row = await bench.run(await bench.job("bare.git"))
+    assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.REPOSITORY_TOO_LARGE.value)
+    assert "takes 200.0 MiB in 200 files, and there is room for 9.0 MiB" in (row.error_message or "")
+    assert list((tmp_path / "work").glob("job-*")) == []

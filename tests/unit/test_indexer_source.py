@@ -166,7 +166,7 @@ def test_faults_of_the_network_are_tried_again_then_explained(
     tries: list[tuple[str, str, str]] = []
     slept: list[float] = []
 
-    def unreachable(url: str, protocols: str, ref: str, folder: Path) -> str:
+    def unreachable(url: str, protocols: str, ref: str, *_: object) -> str:
         tries.append((url, protocols, ref))
         raise git.GitFailed("fatal: unable to access: Could not resolve host: git.example.org")
 
