@@ -17,7 +17,7 @@ from codebase_index.store.work import Work
 from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.collector import collecting
 from codebase_mcp.health import Health
-from codebase_mcp.http import build_app, serve_http
+from codebase_mcp.http import build_app, build_probes, serve_http
 from codebase_mcp.jobs import JobService
 from codebase_mcp.search import SearchService
 from codebase_mcp.settings import Settings, SettingsError
@@ -64,7 +64,8 @@ async def serve(settings: Settings, over_http: bool) -> None:
     async with open_services(settings) as services, collecting():
         server = build_server(services.jobs, services.search)
         if over_http:
-            await serve_http(build_app(server, services.health, settings), settings)
+            app, probes = build_app(server, services.health, settings), build_probes(services.health)
+            await serve_http(app, probes, settings)
         else:
             await server.run_stdio_async()
 

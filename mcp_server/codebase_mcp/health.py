@@ -15,11 +15,15 @@ from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.rows import JobRow
 from codebase_mcp.cluster import Cluster, ClusterUnavailable
+from codebase_mcp.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 0.8
 """Below the second after which a Kubernetes probe gives up by default."""
+
+Answer = tuple[dict[str, Any], int]
+"""What is told, and the HTTP status."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,24 @@ class Health:
     def __init__(self, jobs: Jobs, cluster: Cluster) -> None:
         self._jobs = jobs
         self._cluster = cluster
+        self._alive = Remembered(self._whether_alive)
+        self._ready = Remembered(self._whether_ready)
 
     def routes(self) -> list[Route]:
         """Return the two routes."""
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     async def healthz(self, _: Request) -> Response:
+        """Answer whether the process is alive: always 200."""
+        facts, status = await self._alive.get()
+        return JSONResponse(facts, status)
+
+    async def readyz(self, _: Request) -> Response:
+        """Answer whether it can serve: 200 or 503."""
+        facts, status = await self._ready.get()
+        return JSONResponse(facts, status)
+
+    async def _whether_alive(self) -> Answer:
         """Always 200 while the process answers; how many jobs are active, and the oldest one's age in seconds."""
         facts: dict[str, Any] = {"status": "ok", "active_jobs": None, "oldest_active_job_seconds": None}
         active: list[JobRow] | None = None
@@ -58,9 +74,9 @@ class Health:
             age = datetime.now(UTC) - min(row.created_at for row in active)
             # The times are those of the Kubernetes API, whose clock may be ahead of this one.
             facts["oldest_active_job_seconds"] = max(0, round(age.total_seconds()))
-        return JSONResponse(facts | _told(database=database))
+        return facts | _told(database=database), 200
 
-    async def readyz(self, _: Request) -> Response:
+    async def _whether_ready(self) -> Answer:
         """200 while the database or the Kubernetes API answers, 503 when neither does; the body names each.
 
         One is enough on purpose: without the database, jobs can still be started and watched; without the API,
@@ -70,7 +86,7 @@ class Health:
         well = [verdict.state == "ok" for verdict in (database, api)]
         status = "ok" if all(well) else "degraded" if any(well) else "unavailable"
         facts = {"status": status} | _told(database=database, kubernetes=api)
-        return JSONResponse(facts, status_code=200 if any(well) else 503)
+        return facts, 200 if any(well) else 503
 
 
 def _told(**services: Verdict) -> dict[str, str]:

@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import TypeVar
 
 from codebase_index.source import SourcePolicy
 from codebase_index.store.address import Address, NoAddress, address_of
 from codebase_mcp.caller import Network
+from codebase_mcp.connections import Limits
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_MOST_CONNECTIONS = 100_000
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -41,6 +44,12 @@ class Settings:
     port: int
     """TCP port for --http."""
 
+    probe_port: int | None
+    """TCP port on which probes and metrics are answered, whatever clients do on the other one; None: no such."""
+
+    connections: Limits
+    """How many connections clients may hold."""
+
     bind: str
     """Address to listen on for --http: all of a pod's, elsewhere loopback, since the server does not ask who
     calls. In a cluster, a NetworkPolicy says who may."""
@@ -58,22 +67,21 @@ class Settings:
             policy=_policy(env),
             namespace=_matching(env, "CODEBASE_NAMESPACE", "default", _NAMESPACE, "a Kubernetes namespace"),
             allowed_hosts=_hosts(env),
-            port=_port(env),
+            port=_port(env, "CODEBASE_PORT", 8080),
+            probe_port=_port(env, "CODEBASE_PROBE_PORT", None),
+            connections=Limits(
+                most=_number(env, "CODEBASE_MAX_CONNECTIONS", 512),
+                of_client=_number(env, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT", 128),
+            ),
             bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
             trusted_proxies=_networks(env, "CODEBASE_TRUSTED_PROXIES"),
             log_level=_log_level(env),
         )
 
     @property
-    def host_headers(self) -> list[str]:
-        """Every Host header that is accepted: each name alone and with any port."""
-        names = (*_LOOPBACK, *self.allowed_hosts)
-        return [header for name in names for header in ([name] if _has_port(name) else [name, f"{name}:*"])]
-
-    @property
-    def origins(self) -> list[str]:
-        """Every Origin header that is accepted: pages served under the accepted hosts."""
-        return [f"{scheme}://{host}" for host in self.host_headers for scheme in ("http", "https")]
+    def names(self) -> tuple[str, ...]:
+        """Every name under which the server answers."""
+        return (*_LOOPBACK, *self.allowed_hosts)
 
 
 def _database(env: Mapping[str, str]) -> Address:
@@ -123,10 +131,22 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
         ) from error
 
 
-def _port(env: Mapping[str, str]) -> int:
-    text = env.get("CODEBASE_PORT") or "8080"
+Port = TypeVar("Port", int, int | None)
+
+
+def _port(env: Mapping[str, str], name: str, default: Port) -> int | Port:
+    text = env.get(name)
+    if not text:
+        return default
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise SettingsError(f"CODEBASE_PORT is {text!r}; set it to a TCP port, 1 to 65535")
+        raise SettingsError(f"{name} is {text!r}; set it to a TCP port, 1 to 65535")
+    return int(text)
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_CONNECTIONS:
+        raise SettingsError(f"{name} is {text!r}; set it to a number, 1 to {_MOST_CONNECTIONS}")
     return int(text)
 
 
@@ -142,7 +162,3 @@ def _matching(env: Mapping[str, str], name: str, default: str, pattern: re.Patte
     if not pattern.match(value):
         raise SettingsError(f"{name} is {value!r}; set it to {what}")
     return value
-
-
-def _has_port(host: str) -> bool:
-    return bool(re.search(r":(\d+|\*)$", host)) and not host.endswith("]")

@@ -1,16 +1,10 @@
 """The program itself: `python -m codebase_mcp`, over real HTTP and over standard input and output."""
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,60 +14,6 @@ from mcp import Client, StdioServerParameters
 from codebase_index.store.database import Database
 
 START_SECONDS = 60  # a bound for a machine that is busy
-STOP_SECONDS = 30  # without a bound of its own, the server would wait for an open stream for ever
-
-KUBECONFIG = {
-    "apiVersion": "v1", "kind": "Config", "current-context": "x",
-    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:{port}"}}],
-    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    "users": [{"name": "x", "user": {"token": "t"}}],
-}  # fmt: skip
-
-
-@pytest.fixture
-def environment(dsn: str, roots: Path, closed_port: int, tmp_path: Path) -> dict[str, str]:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(KUBECONFIG).replace("{port}", str(closed_port)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("KUBERNETES_")}
-    return {
-        **inherited,
-        "CODEBASE_DATABASE_URL": dsn,
-        "CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]),
-        "CODEBASE_ALLOWED_HOSTS": "mcp.example.org",
-        "CODEBASE_PORT": str(port),
-        "KUBECONFIG": str(kubeconfig),
-    }
-
-
-@asynccontextmanager
-async def serving(environment: dict[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """Run the server; yield its address and its process once it answers."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "codebase_mcp", "--http", env=environment, stderr=asyncio.subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{environment['CODEBASE_PORT']}"
-    try:
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as client:
-            while True:
-                assert process.returncode is None, "the server ended while it started"
-                with contextlib.suppress(httpx.TransportError):
-                    await client.get(f"{url}/healthz")
-                    break
-                await asyncio.sleep(0.1)
-        yield url, process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-@pytest.fixture
-async def url(environment: dict[str, str]) -> AsyncIterator[str]:
-    async with serving(environment) as (url, _):
-        yield url
 
 
 async def test_the_tools_work_over_http(url: str, era: str, shop: Any, answered: Callable[..., Any]) -> None:
@@ -118,10 +58,10 @@ async def test_health(url: str, shop: Any, database: Database) -> None:
 
 
 async def test_with_nothing_to_answer_from_the_server_is_alive_but_not_ready(
-    environment: dict[str, str], closed_port: int
+    environment: dict[str, str], closed_port: int, serving_http: Any
 ) -> None:
     away = {**environment, "CODEBASE_DATABASE_URL": f"postgresql://u:p@127.0.0.1:{closed_port}/x"}
-    async with serving(away) as (url, _), httpx.AsyncClient(base_url=url) as client:
+    async with serving_http(away) as (url, _), httpx.AsyncClient(base_url=url) as client:
         health, ready = await client.get("/healthz"), await client.get("/readyz")
     assert (health.status_code, health.json()["database"]) == (200, "away")
     assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
@@ -155,15 +95,6 @@ async def test_a_body_that_is_too_large_is_refused(url: str) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{url}/mcp", content=b" " * 300_000, headers=headers)
     assert answer.status_code == 413
-
-
-async def test_sigterm_ends_the_server_in_spite_of_an_open_stream(environment: dict[str, str]) -> None:
-    async with serving(environment) as (url, process), httpx.AsyncClient(timeout=None) as client:
-        headers = {"Accept": "text/event-stream"}
-        async with client.stream("GET", f"{url}/mcp", headers=headers) as stream:
-            assert stream.status_code == 200
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), STOP_SECONDS) == 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from codebase_mcp.hosts import AllowedHosts
 from codebase_mcp.settings import Settings as ServerSettings
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
@@ -62,7 +63,8 @@ CASES: dict[str, Object] = {
             "affinity": {"podAntiAffinity": {}}, "podLabels": {"team": "search"}, "podAnnotations": {"a": "b"},
         },
         "operator": {"replicas": 2, "env": [{"name": "A", "value": "B"}], "nodeSelector": {"disk": "slow"}},
-        "server": {"replicas": 2, "allowedHosts": ["code.invalid"], "podLabels": {"team": "search"},
+        "server": {"replicas": 2, "allowedHosts": ["code.invalid"], "trustedProxies": ["10.0.0.0/8"],
+                   "connections": {"max": 1000, "maxOfClient": 100}, "podLabels": {"team": "search"},
                    "service": {"type": "NodePort", "port": 80, "annotations": {"a": "b"}}},
         "networkPolicy": {
             "serverFrom": [{"namespaceSelector": {}}], "metricsFrom": [{"podSelector": {}}],
@@ -427,7 +429,7 @@ def reachable(policies: list[Object], source: Object, target: Object, port: Any)
     return open_for("Egress", source, "to", target) and open_for("Ingress", target, "from", source)
 
 
-NUMBERS = {"postgres": 5432, "http": 8080, "metrics": 9090}
+NUMBERS = {"postgres": 5432, "http": 8080, "probes": 8081, "metrics": 9090}
 
 
 def test_policies_open_the_arrows_of_the_architecture_and_nothing_else() -> None:
@@ -448,6 +450,7 @@ def test_policies_open_the_arrows_of_the_architecture_and_nothing_else() -> None
     assert open_arrows == {
         ("operator", "postgres", 5432), ("server", "postgres", 5432), ("indexer", "postgres", 5432),
         ("test", "server", 8080), ("monitoring", "server", 8080), ("monitoring", "operator", 9090),
+        ("monitoring", "server", 8081),
     }  # fmt: skip
 
 
@@ -491,7 +494,9 @@ def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     env = environment(server["spec"]["containers"][0])
     settings = ServerSettings.from_env({**env, "CODEBASE_NAMESPACE": "ns"})
     (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
-    assert f"{service['metadata']['name']}.ns.svc:*" in settings.host_headers
+    assert f"{service['metadata']['name']}.ns.svc:8080" in AllowedHosts(settings.names)
+    assert settings.probe_port == 8081
+    assert settings.connections.most >= settings.connections.of_client > 0
 
 
 @every_case

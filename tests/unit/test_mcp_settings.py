@@ -21,11 +21,9 @@ def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
     assert Settings.from_env({**VALID, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}).bind == "0.0.0.0"
 
 
-def test_an_allowed_host_is_allowed_with_any_port_unless_it_names_one() -> None:
+def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
     settings = Settings.from_env({**VALID, "CODEBASE_ALLOWED_HOSTS": "mcp.example.org, other:8443"})
-    assert {"mcp.example.org", "mcp.example.org:*", "other:8443", "localhost:*"} <= set(settings.host_headers)
-    assert "other" not in settings.host_headers and "other:*" not in settings.host_headers
-    assert "https://mcp.example.org" in settings.origins and "http://localhost:*" in settings.origins
+    assert settings.names == ("localhost", "127.0.0.1", "[::1]", "mcp.example.org", "other:8443")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +38,9 @@ def test_an_allowed_host_is_allowed_with_any_port_unless_it_names_one() -> None:
         ({"CODEBASE_ROOTS": "[]"}, "nothing may be indexed"),
         ({"CODEBASE_PORT": "0"}, "CODEBASE_PORT is '0'"),
         ({"CODEBASE_PORT": "http"}, "CODEBASE_PORT is 'http'"),
+        ({"CODEBASE_PROBE_PORT": "65536"}, "CODEBASE_PROBE_PORT is '65536'"),
+        ({"CODEBASE_MAX_CONNECTIONS": "0"}, "CODEBASE_MAX_CONNECTIONS is '0'"),
+        ({"CODEBASE_MAX_CONNECTIONS_OF_CLIENT": "all"}, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT is 'all'"),
         ({"CODEBASE_NAMESPACE": "My_Space"}, "CODEBASE_NAMESPACE is 'My_Space'"),
         ({"CODEBASE_ALLOWED_HOSTS": "https://x"}, "CODEBASE_ALLOWED_HOSTS holds 'https://x'"),
         ({"CODEBASE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CODEBASE_TRUSTED_PROXIES is wrong: 10.0.0.1/8"),
