@@ -1,12 +1,9 @@
 """A server over a real database. Its Kubernetes API is a closed port, unless a test brings the cluster."""
 
-import asyncio
-import contextlib
 import json
 import os
 import re
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import numpy as np
 import pytest
 from kubernetes.aio import client
@@ -38,11 +34,10 @@ from codebase_mcp.cluster import KubernetesCluster
 from codebase_mcp.jobs import JobService
 from codebase_mcp.search import SearchService
 from codebase_mcp.tools import build_server
+from tests.mcp.http_server import KUBECONFIG, run_server
 from tests.terms import encode_texts, packed
 
 Call = Callable[..., Awaitable[CallToolResult]]
-
-START_SECONDS = 60  # a bound for a machine that is busy
 
 
 @pytest.fixture(scope="session")
@@ -100,24 +95,16 @@ async def server(
         yield server
 
 
-KUBECONFIG = {
-    "apiVersion": "v1", "kind": "Config", "current-context": "x",
-    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:{port}"}}],
-    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    "users": [{"name": "x", "user": {"token": "t"}}],
-}  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def environment_of(closed_port: int, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
     """Return the environment of a server with this database, on a port of its own; nothing else is there."""
-    folder = tmp_path_factory.mktemp("server")
-    kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(KUBECONFIG).replace("{port}", str(closed_port)))
 
     def environment_of(
-        dsn: str = f"postgresql://u:p@127.0.0.1:{closed_port}/x", root: Path = folder
+        dsn: str = f"postgresql://u:p@127.0.0.1:{closed_port}/x", root: Path | None = None
     ) -> dict[str, str]:
+        folder = tmp_path_factory.mktemp("server")
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(json.dumps(KUBECONFIG).replace("{port}", str(closed_port)))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -125,7 +112,7 @@ def environment_of(closed_port: int, tmp_path_factory: pytest.TempPathFactory) -
         return {
             **inherited,
             "CODEBASE_DATABASE_URL": dsn,
-            "CODEBASE_ROOTS": json.dumps([{"path": str(root)}]),
+            "CODEBASE_ROOTS": json.dumps([{"path": str(root or folder)}]),
             "CODEBASE_ALLOWED_HOSTS": "mcp.example.org",
             "CODEBASE_PORT": str(port),
             "KUBECONFIG": str(kubeconfig),
@@ -143,27 +130,6 @@ def environment(environment_of: Callable[..., dict[str, str]], dsn: str, roots: 
 def serving_http() -> Callable[[dict[str, str]], Any]:
     """Run the server with an environment: yields its address and its process once it answers."""
     return run_server
-
-
-@asynccontextmanager
-async def run_server(environment: dict[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "codebase_mcp", "--http", env=environment, stderr=asyncio.subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{environment['CODEBASE_PORT']}"
-    try:
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as client:
-            while True:
-                assert process.returncode is None, "the server ended while it started"
-                with contextlib.suppress(httpx.TransportError):
-                    await client.get(f"{url}/healthz")
-                    break
-                await asyncio.sleep(0.1)
-        yield url, process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.fixture

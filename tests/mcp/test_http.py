@@ -12,6 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from codebase_index.store.database import Database
+from codebase_mcp.remembered import REMEMBERED_SECONDS
 
 START_SECONDS = 60  # a bound for a machine that is busy
 
@@ -44,6 +45,7 @@ async def test_health(url: str, shop: Any, database: Database) -> None:
     async with database.connection() as connection:
         await connection.execute(created, oldest, timedelta(hours=2))
         await connection.execute(created, over, timedelta(hours=9))
+    await asyncio.sleep(REMEMBERED_SECONDS)
     async with httpx.AsyncClient(base_url=url) as client:
         health, ready = await client.get("/healthz"), await client.get("/readyz")
     assert health.status_code == 200
