@@ -59,8 +59,8 @@ class Sharing:
 
         Only files whose content git names: of others it is known when they are read. And of them only what `prove`
         returns: who writes a repository writes git's index, too, and could name the blob of a file that is not
-        his. Each donor is one transaction, whole or not at all, which keeps jobs of the donor from writing the same
-        files meanwhile.
+        his. Each donor is one transaction, whole or not at all, which keeps its jobs from writing the same files
+        meanwhile.
         """
         named = {e.path: e for e in entries if e.blob is not None and e.skip_reason is None}
         proven: dict[str, Entry] = {}

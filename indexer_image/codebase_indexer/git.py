@@ -80,7 +80,8 @@ _CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAP
 
 def environment(protocols: str = "none", extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the complete environment of a git process; `protocols` like ``https:ssh``, by default none."""
-    kept = {name: os.environ[name] for name in (*_KEPT, *_NETWORK) if name in os.environ}
+    network = _NETWORK if "https" in protocols else ()  # the address of a proxy may hold a password
+    kept = {name: os.environ[name] for name in (*_KEPT, *network) if name in os.environ}
     kept |= {theirs: os.environ[ours] for ours, theirs in _CERTIFICATES.items() if ours in os.environ}
     settings: dict[str, str] = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
     for number, (key, value) in enumerate(_SETTINGS.items()):

@@ -5,16 +5,19 @@ the main process does, however that ends.
 """
 
 import asyncio
+import contextlib
 import logging
-import multiprocessing
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from codebase_index.store.batch import Item, KnownFile, PackedBatch, Processed, Skipped
 from codebase_indexer.skipping import Skip
@@ -26,6 +29,15 @@ FILE_SECONDS = 15.0
 
 START_SECONDS = 120.0
 """Time limit for a process to start and open the model: half a second on an idle machine."""
+
+STOP_SECONDS = 5.0
+"""Time limit for a process to be gone after SIGKILL."""
+
+_INHERITED: Final = re.compile(
+    r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|LD_LIBRARY_PATH|PYTHON\w+|(OPENBLAS|OMP|MKL)_\w+|PYDANTIC_DISABLE_PLUGINS|"
+    r"CODEBASE_LOG_LEVEL"
+)
+"""Of the environment, what a process that parses untrusted files is given: no address, key or credentials."""
 
 READY = "ready"
 """What a process says when it has opened the model."""
@@ -55,8 +67,6 @@ class Pool:
 
     def __init__(self, count: int, fingerprint: str, model: tuple[str, str | None] | None) -> None:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
-        # Inherited: with a process for each core, threads of the linear algebra would only get in their way.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._answer: type[PackedBatch] | type[Processed] = PackedBatch if model else Processed
         self._threads = ThreadPoolExecutor(count, "pool")
         self._workers = [_Worker(fingerprint, model) for _ in range(count)]
@@ -113,21 +123,28 @@ class _Worker:
 
     def __init__(self, fingerprint: str, model: tuple[str, str | None] | None) -> None:
         self._arguments = (fingerprint, model)
-        self._process: BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._ready = False
 
     def start(self) -> None:
-        # Not fork: threads of this process may hold locks that the child would wait for.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
-        self._process.start()
+        # Not multiprocessing: forking copies locks that other threads hold, and what it spawns inherits all of the
+        # environment. -P: nothing is imported from the folder that this runs in.
+        self._pipe, theirs = Pipe()
+        serve = f"from codebase_indexer.pool import serve; serve({theirs.fileno()})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", serve],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
         theirs.close()  # else its end would never be noticed
+        with contextlib.suppress(OSError):  # it has ended already, which is noticed when it does not say READY
+            self._pipe.send(self._arguments)
 
     def run(self, batch: Batch) -> Any:
         """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
-        if self._process is None or not self._process.is_alive():
+        if self._process is None or self._process.poll() is not None:
             self.kill()
             self.start()
         if not self._ready:
@@ -168,7 +185,8 @@ class _Worker:
         """End the process, if there is one, and forget it."""
         if self._process is not None:
             self._process.kill()
-            self._process.join(5)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
             self._process = None
         self._ready = False
         if self._pipe is not None:
@@ -179,12 +197,22 @@ class _Worker:
         process = self._process
         if process is None:
             return "stopped"
-        process.join(5)
-        return f"ended with {process.exitcode}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        return f"ended with {process.returncode}"
 
 
-def _serve(*arguments: Any) -> None:
-    """Run a worker. Only here, in its own process, is its module imported, and with that the model."""
+def environment() -> dict[str, str]:
+    """Return the environment of a worker process."""
+    # With a process for each core, threads of the linear algebra would only get in their way.
+    inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
+    return {"OPENBLAS_NUM_THREADS": "1", **inherited}
+
+
+def serve(descriptor: int) -> None:
+    """Run a worker that talks through a pipe, in a process of its own."""
+    # Only here is its module imported, and with that the model.
     from codebase_indexer import worker
 
-    worker.serve(*arguments)
+    pipe = Connection(descriptor)
+    worker.serve(pipe, *pipe.recv())

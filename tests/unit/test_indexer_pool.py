@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from codebase_index.store.batch import Indexed, Item, Packed, PackedBatch, Skipped
+from codebase_indexer import git
 from codebase_indexer import pool as pool_module
 from codebase_indexer.pool import Batch, Pool, PoolBroken
 from codebase_indexer.skipping import Skip
@@ -31,9 +32,8 @@ def batch(folder: Path, count: int) -> Batch:
 
 
 def children() -> list[psutil.Process]:
-    """The worker processes; not the tracker that Python starts beside them."""
-    found = psutil.Process().children()
-    return [child for child in found if "multiprocessing.spawn" in " ".join(child.cmdline())]
+    """The worker processes."""
+    return [child for child in psutil.Process().children() if "codebase_indexer.pool" in " ".join(child.cmdline())]
 
 
 async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
@@ -145,3 +145,29 @@ def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> 
     assert len(pids) == 2
     _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=60)
     assert not alive
+
+
+SECRETS = {
+    "CODEBASE_DATABASE_URL": "postgresql://user:hunter2@host/db", "CODEBASE_DATABASE_URL_FILE": "/hunter2",
+    "PGPASSWORD": "hunter2", "OPENAI_API_KEY": "hunter2", "GIT_ASKPASS": "hunter2", "CODEBASE_JOB_SPEC": "hunter2",
+    "AWS_SECRET_ACCESS_KEY": "hunter2", "HTTPS_PROXY": "http://user:hunter2@proxy",
+}  # fmt: skip
+
+
+async def test_processes_on_untrusted_files_are_given_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the kernel keeps of them from their start, neither those that parse nor git."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    pool = Pool(2, "1:test", None)
+    try:
+        await pool.process(batch(tmp_path, 3))
+        seen = [(Path("/proc") / str(child.pid) / "environ").read_bytes() for child in psutil.Process().children()]
+    finally:
+        pool.close()
+    assert len(seen) >= 2
+    assert not [one for one in seen if b"hunter2" in one]
+    for protocols in ("none", "file"):
+        assert "hunter2" not in str(git.environment(protocols))
+    assert set(SECRETS) & git.environment("https:ssh").keys() == {"HTTPS_PROXY"}
