@@ -106,6 +106,7 @@ LABEL_HELPER: Final = (
     f"{GROUP}/helper"  # on the further pods of an attempt (spec.parallelism): their number, from 1
 )
 LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source, ref and filters
+LABEL_CALLER: Final = f"{GROUP}/caller"  # on jobs: digest of who started it through the MCP server
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
 NAME_MAX = 52
@@ -129,6 +130,11 @@ def canonical_globs(globs: Sequence[str]) -> list[str]:
     """Return the one spelling of a list of patterns: the order counts only where one takes back others (`!`)."""
     taking_back = any(glob.startswith("!") for glob in globs)
     return list(globs) if taking_back else sorted(set(globs))
+
+
+def caller_label(caller: str) -> str:
+    """Identify a caller in a label: 16 hex digits. An address is no value of a label, nor for all to read."""
+    return hashlib.sha256(caller.encode()).hexdigest()[:16]
 
 
 def job_name(source: str, target: str, run: int) -> str:

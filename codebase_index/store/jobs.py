@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from codebase_index.job import JobState, Phase
+from codebase_index.job import LABEL_CALLER, JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.boundary import MAY_NOT_USE, READ_ONLY
@@ -39,6 +39,14 @@ class Progress:
     eta_seconds: int | None = None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """How many jobs wait for a slot, and how many of them are one caller's."""
+
+    total: int
+    own: int
+
+
 class Jobs:
     """Reads and writes the table `jobs`. Every method may raise StoreUnavailable.
 
@@ -56,7 +64,7 @@ class Jobs:
         async with self._db.connection() as connection:
             await connection.execute(
                 SQL["create"], UUID(meta.uid), meta.namespace, meta.name, spec.target, str(spec.source),
-                spec.ref, spec.name, meta.creation_timestamp, message,
+                spec.ref, spec.name, meta.creation_timestamp, message, meta.labels.get(LABEL_CALLER),
             )  # fmt: skip
 
     async def get(self, job_id: UUID) -> JobRow:
@@ -74,6 +82,12 @@ class Jobs:
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
         return await self._rows("unfinished", self._namespaces)
+
+    async def waiting(self, caller: str) -> Waiting:
+        """Return how many jobs wait. `caller` is as in the label that `create` reads."""
+        async with self._db.connection() as connection:
+            found = await connection.fetchrow(SQL["waiting"], self._namespaces, caller)
+        return Waiting(found["total"], found["own"])
 
     async def check(self) -> None:
         """Do nothing when jobs can be started, watched and cancelled. Raises the StoreError that says why not."""

@@ -50,7 +50,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async with KubernetesCluster.connect(settings.namespace) as cluster:
             namespaces = [settings.namespace]
             jobs = Jobs(database, namespaces)
-            service = JobService(settings.policy, cluster, jobs, Work(database))
+            service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
             search = SearchService.over(database, embedding.by_name, namespaces)
             yield Services(service, search, Health(jobs, cluster))
             await service.close()

@@ -11,7 +11,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
-from codebase_index.job import GROUP, LABEL_TARGET, PLURAL, VERSION
+from codebase_index.job import GROUP, LABEL_CALLER, LABEL_TARGET, PLURAL, VERSION
 from codebase_index.resource import IndexingJob, IndexingJobSpec
 
 REQUEST_TIMEOUT_SECONDS = 3.0
@@ -38,8 +38,8 @@ class Cluster(Protocol):
         """Return every job of the namespace."""
         ...
 
-    async def create(self, name: str, spec: IndexingJobSpec) -> IndexingJob:
-        """Create a job. Raises NameTaken."""
+    async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
+        """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
         ...
 
     async def cancel(self, name: str, uid: str) -> bool:
@@ -91,12 +91,13 @@ class KubernetesCluster:
         """Return every job of the namespace."""
         return await self._list()
 
-    async def create(self, name: str, spec: IndexingJobSpec) -> IndexingJob:
-        """Create a job. Raises NameTaken."""
+    async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
+        """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
+        labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "IndexingJob",
-            "metadata": {"name": name, "labels": {LABEL_TARGET: spec.target}},
+            "metadata": {"name": name, "labels": labels},
             "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
         }
         try:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.job import FINAL, JobState, job_name, run_of
+from codebase_index.job import FINAL, JobState, caller_label, job_name, run_of
 from codebase_index.resource import GitSource, IndexingJob, IndexingJobSpec, Source, problem_of
 from codebase_index.source import SourcePolicy, SourceRefused
 from codebase_index.store.errors import (
@@ -26,13 +26,15 @@ from codebase_index.store.errors import (
     StoreError,
     StoreUnavailable,
 )
-from codebase_index.store.jobs import Jobs
+from codebase_index.store.jobs import Jobs, Waiting
 from codebase_index.store.rows import JobRow
 from codebase_index.store.work import Work
+from codebase_mcp.caller import STDIO
 from codebase_mcp.cluster import Cluster, ClusterUnavailable, NameTaken
 from codebase_mcp.errors import UserError
 from codebase_mcp.mirror import Mirror
 from codebase_mcp.models import Cancelled, Job, JobList, JobStatus, SkippedFile, Started, job_uuid, mirrored_state
+from codebase_mcp.queue_share import QueueBounds, QueueShare
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,6 +68,8 @@ class StartRequest:
     ref: str | None = None
     force_reindex: bool = False
     priority: int = 0
+    caller: str = STDIO
+    """Who asks, as `caller.current()` says it: one caller may have so many waiting jobs."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,16 @@ class JobService:
     Raises UserError for what the caller can act on, StoreUnavailable and ClusterUnavailable for the rest.
     """
 
-    def __init__(self, policy: SourcePolicy, cluster: Cluster, jobs: Jobs, work: Work) -> None:
+    def __init__(
+        self, policy: SourcePolicy, cluster: Cluster, jobs: Jobs, work: Work,
+        bounds: QueueBounds = QueueBounds(),  # noqa: B008 - frozen
+    ) -> None:  # fmt: skip
         self._policy = policy
         self._cluster = cluster
         self._jobs = jobs
         self._work = work
         self._mirror = Mirror(cluster)
+        self._queue = QueueShare(bounds)
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -110,7 +118,7 @@ class JobService:
             )  # fmt: skip
         except ValidationError as error:
             raise _invalid(error) from error
-        return await self._to_its_end(self._find_or_create(spec))
+        return await self._to_its_end(self._find_or_create(spec, caller_label(request.caller)))
 
     async def _allowed(self, repo_path: str) -> Source:
         try:
@@ -124,7 +132,7 @@ class JobService:
         except ValidationError as error:
             raise _invalid(error) from error
 
-    async def _find_or_create(self, spec: IndexingJobSpec) -> Started:
+    async def _find_or_create(self, spec: IndexingJobSpec, caller: str) -> Started:
         run = 0
         for _ in range(CREATE_TRIES):
             same = await self._cluster.of_target(spec.target)
@@ -134,11 +142,12 @@ class JobService:
                 oldest = min(active, key=lambda job: (job.metadata.creation_timestamp, job.metadata.name))
                 return _joined(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
             run = max([run, *(run_of(job.metadata.name, spec.target) for job in same)]) + 1
-            try:
-                job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec)
-            except NameTaken:
-                continue  # by a twin, most likely: the next listing shows it
-            await self._insert(job)
+            with self._queue.place(caller, await self._waiting(caller)):
+                try:
+                    job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec, caller)
+                except NameTaken:
+                    continue  # by a twin, most likely: the next listing shows it
+                await self._insert(job)
             return _started(job, estimate)
         raise UserError(
             f"conflict: {CREATE_TRIES} names for a job on {spec.source} were taken by others meanwhile; nothing "
@@ -166,12 +175,21 @@ class JobService:
         ]
         return rows, max(1, round(seconds[0])) if seconds else None
 
+    async def _waiting(self, caller: str) -> Waiting:
+        """Count the jobs that wait: in the database, or else in the mirror."""
+        try:
+            async with _patience(START_PATIENCE_SECONDS):
+                return await self._jobs.waiting(caller)
+        except StoreError:
+            return await self._mirror.waiting(caller)
+
     async def _insert(self, job: IndexingJob) -> None:
         try:
             async with _patience(START_PATIENCE_SECONDS):
                 await self._jobs.create(job)
         except StoreError as error:
             log.warning("the operator will insert the job's row: %s", error, extra={"job_id": job.metadata.uid})
+            self._mirror.add(job)  # which is what waiting jobs are counted by meanwhile
 
     # --- status and list ---------------------------------------------------------------------------
 

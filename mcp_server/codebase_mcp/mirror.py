@@ -4,8 +4,11 @@ import asyncio
 import time
 from uuid import UUID
 
+from codebase_index.job import LABEL_CALLER, JobState
 from codebase_index.resource import IndexingJob
+from codebase_index.store.jobs import Waiting
 from codebase_mcp.cluster import Cluster
+from codebase_mcp.models import mirrored_state
 
 MAX_AGE_SECONDS = 1.0
 """How long a listing answers for. The operator writes a status at most every 2 s, so this loses little, and 50
@@ -21,17 +24,35 @@ class Mirror:
         self._listed_at = float("-inf")
         self._lock = asyncio.Lock()
 
+    def add(self, job: IndexingJob) -> None:
+        """Take a job into the listing that was just created, so that whoever counts it does not miss it."""
+        self._jobs[job.metadata.uid] = job
+
+    async def waiting(self, caller: str) -> Waiting:
+        """Return how many jobs wait, as far as their mirrors say. Raises ClusterUnavailable."""
+        await self._listed(time.monotonic() - MAX_AGE_SECONDS)
+        callers = [job.metadata.labels.get(LABEL_CALLER) for job in self._jobs.values() if _waits(job)]
+        return Waiting(len(callers), callers.count(caller))
+
     async def find(self, job_id: UUID) -> IndexingJob | None:
         """Return the job with this uid, or None. Raises ClusterUnavailable."""
         asked_at = time.monotonic()
         known = self._jobs.get(str(job_id))
         if known is not None and asked_at - self._listed_at < MAX_AGE_SECONDS:
             return known
+        # A listing that began before the question is not enough: the job may have been created between the two.
+        await self._listed(asked_at)
+        return self._jobs.get(str(job_id))
+
+    async def _listed(self, since: float) -> None:
+        """Have a listing that began at this time or later: whoever waits for the lock takes that of another."""
         async with self._lock:
-            # Whoever waited for the lock takes the listing that began meanwhile. One that began before the
-            # question is not enough: the job may have been created between the two.
-            if self._listed_at < asked_at:
+            if self._listed_at < since:
                 started_at = time.monotonic()
                 self._jobs = {job.metadata.uid: job for job in await self._cluster.all()}
                 self._listed_at = started_at
-        return self._jobs.get(str(job_id))
+
+
+def _waits(job: IndexingJob) -> bool:
+    admitted = any(c.type == "Admitted" and c.status == "True" for c in job.status.conditions)
+    return mirrored_state(job) is JobState.PENDING and not job.spec.cancel and not admitted

@@ -12,6 +12,7 @@ from codebase_index.source import SourcePolicy
 from codebase_index.store.address import Address, NoAddress, address_of
 from codebase_mcp.caller import Network
 from codebase_mcp.connections import Limits
+from codebase_mcp.queue_share import QueueBounds
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -57,6 +58,9 @@ class Settings:
     trusted_proxies: tuple[Network, ...]
     """Networks of the proxies whose X-Forwarded-For is believed. From all others it is what the client likes."""
 
+    queue: QueueBounds
+    """How many jobs may wait for a slot, in all and for one caller."""
+
     log_level: str
 
     @classmethod
@@ -75,6 +79,10 @@ class Settings:
             ),
             bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
             trusted_proxies=_networks(env, "CODEBASE_TRUSTED_PROXIES"),
+            queue=QueueBounds(
+                _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueBounds.total),
+                _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueBounds.per_caller),
+            ),
             log_level=_log_level(env),
         )
 
@@ -148,6 +156,15 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MOST_CONNECTIONS:
         raise SettingsError(f"{name} is {text!r}; set it to a number, 1 to {_MOST_CONNECTIONS}")
     return int(text)
+
+
+def _bound(env: Mapping[str, str], name: str, default: int | None) -> int | None:
+    text = env.get(name)
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise SettingsError(f"{name} is {text!r}; set it to a whole number of jobs, or 0 for no bound")
+    return int(text) or None
 
 
 def _log_level(env: Mapping[str, str]) -> str:

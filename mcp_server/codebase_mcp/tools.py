@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from codebase_index.job import JobState
 from codebase_index.resource import Ref
+from codebase_mcp import caller
 from codebase_mcp.checked_tool import CheckedTool
 from codebase_mcp.cursor import MAX_LENGTH
 from codebase_mcp.jobs import JobService, ListRequest, StartRequest
@@ -73,7 +74,8 @@ class Tools:
         Unchanged files cost nothing, so indexing again is the way to refresh. Follow the job with
         get_indexing_status every poll_after_seconds. A finished job can be looked up for 7 days; its index stays.
         """
-        return await self._jobs.start(StartRequest(repo_path, name, ref, force_reindex, priority or 0))
+        request = StartRequest(repo_path, name, ref, force_reindex, priority or 0, caller.current())
+        return await self._jobs.start(request)
 
     async def get_indexing_status(self, job_id: JobId) -> JobStatus:
         """Use this to see how an indexing job stands: status, progress, counters, time left, what went wrong.

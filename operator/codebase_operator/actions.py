@@ -109,6 +109,8 @@ class WriteStatus:
 
     job: Job
     status: IndexingJobStatus
+    moved: bool = False
+    """Whether only its place in the queue is new."""
 
 
 @dataclass(frozen=True)

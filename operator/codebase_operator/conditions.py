@@ -24,6 +24,7 @@ DEGRADED: Final = "Degraded"  # something that the job needs is away, or it is s
 
 SLOT_GRANTED: Final = "SlotGranted"  # Admitted=True: the job may have a pod
 CONCURRENCY_LIMIT: Final = "ConcurrencyLimit"  # Admitted=False: as many jobs as allowed hold a slot
+QUEUE_FULL: Final = "QueueFull"  # Admitted=False: as many jobs as allowed wait; this one keeps its turn outside
 SAME_REPOSITORY: Final = "WaitingForSameRepository"  # Admitted=False: a job for the same source and ref holds one
 FINISHED: Final = "Finished"  # Admitted=False, Running=False: the job is final, its slot is free
 INDEXING: Final = "Indexing"  # Running=True: a pod is at work
@@ -76,6 +77,14 @@ class Place:
         return f"{queued}; waits for job {self.waits_for}, which indexes the same repository"
 
 
+def queue_full(bound: int) -> str:
+    """Say why a job is not in the queue. The same for as long as it is so: nothing is written meanwhile."""
+    return (
+        f"the queue is full: {bound} jobs wait, as many as limits.maxWaitingJobs allows; this job is queued by "
+        "itself when some have started"
+    )
+
+
 def ordinal(number: int) -> str:
     """1st, 2nd, 3rd, 4th, 11th, 21st."""
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
@@ -102,6 +111,8 @@ class Situation:
     pod_message: str = ""
     """What the current pod's state means (`health.diagnose`)."""
     outage: Outage | None = None
+    queue_bound: int | None = None
+    """How many jobs may wait, for one that has to keep its turn outside the queue."""
 
     @property
     def job(self) -> Job:
@@ -149,6 +160,8 @@ def _admitted(s: Situation) -> _Aspect:
         return "True", SLOT_GRANTED, "the job holds a slot"
     if s.view.suspended:
         return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
+    if s.queue_bound is not None:
+        return "False", QUEUE_FULL, queue_full(s.queue_bound)
     if s.place is None and s.outage is None and s.view.failure:
         return "False", STEP_FAILED, s.view.failure.message
     if s.place is None:

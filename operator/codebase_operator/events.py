@@ -4,7 +4,7 @@ from typing import Any
 
 from codebase_index.resource import IndexingJobStatus
 from codebase_operator.actions import Emit
-from codebase_operator.conditions import DEGRADED, SUSPENDED, Situation
+from codebase_operator.conditions import DEGRADED, SUSPENDED, Situation, queue_full
 from codebase_operator.model import FINAL_PHASES
 
 _WARNINGS = frozenset({"Failed", "Blocked", "Retried"})
@@ -24,7 +24,8 @@ def events_of(s: Situation, new: IndexingJobStatus) -> list[Emit]:
 
     final = new.phase in FINAL_PHASES
     if old.phase is None and not final:
-        tell("Queued", s.place.message if s.place else "waiting for a slot", "")
+        full = queue_full(s.queue_bound) if s.queue_bound is not None else "waiting for a slot"
+        tell("Queued", s.place.message if s.place else full, "")
     if old.phase in ("Blocked", "Suspended") and new.phase in ("Pending", "Running"):
         tell("Resumed", f"no longer {old.phase.lower()}; {new.message}", _ended(s, old.phase))
     if s.admitted and not s.job.marked_admitted and not final:

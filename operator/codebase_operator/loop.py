@@ -40,6 +40,9 @@ TICK: Final = 1.0
 PAUSE: Final = 0.1
 """Seconds between cycles at least: a burst of events is one cycle."""
 
+PLACES_INTERVAL: Final = 3.0
+"""Seconds between writes of a long queue's places."""
+
 SWEEP_INTERVAL: Final = 60.0
 """Seconds between looks at what deleted resources left in the database."""
 
@@ -68,6 +71,7 @@ class Loop:
         self._wake = asyncio.Event()
         self._migrated = False
         self._next_sweep = 0.0
+        self._next_places = 0.0
         self._answers: bool | None = None
         self._since = datetime.now(UTC)
         self._cluster_since: datetime | None = None
@@ -110,6 +114,13 @@ class Loop:
         steps = plan(snapshot) if self._leads() else []
         return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
 
+    def _places_due(self) -> bool:
+        """Whether it is time to write the places of a long queue again."""
+        if time.monotonic() < self._next_places:
+            return False
+        self._next_places = time.monotonic() + PLACES_INTERVAL
+        return True
+
     async def _vanished(self, existing: list[UUID]) -> dict[UUID, JobRow]:
         """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
         if time.monotonic() < self._next_sweep:
@@ -146,5 +157,5 @@ class Loop:
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
             database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
             site=self._site, cluster_since=self._cluster_since,
-            database_misconfigured=refused, failures=dict(self._world.failures),
+            places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._world.failures),
         )  # fmt: skip

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from codebase_index.resource import IndexingJobStatus, Progress
-from codebase_operator.conditions import Situation, conditions_of, summary
+from codebase_operator.conditions import ADMITTED, Situation, conditions_of, summary
 
 WRITE_INTERVAL: Final = timedelta(seconds=2)
 """Progress alone is written at most this often for each job; transitions at once."""
@@ -56,6 +56,21 @@ def worth_writing(s: Situation, status: IndexingJobStatus) -> bool:
         return True
     written = s.job.status.progress.last_updated_time if s.job.status.progress else None
     return written is None or s.now - written >= WRITE_INTERVAL
+
+
+def only_its_place_moved(s: Situation, status: IndexingJobStatus) -> bool:
+    """Whether nothing is new of a waiting job but its place, which moves with every other job."""
+    if s.place is None or s.job.status.queue_position is None:
+        return False
+    return _without_place(s.job.status) == _without_place(status)
+
+
+def _without_place(status: IndexingJobStatus) -> dict[str, Any]:
+    content = status.model_dump(exclude={"queue_position", "message", "progress"})
+    for condition in content["conditions"]:
+        if condition["type"] == ADMITTED:
+            condition.pop("message")
+    return content
 
 
 def comparable(status: IndexingJobStatus) -> dict[str, Any]:

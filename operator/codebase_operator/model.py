@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_HELPER, LABEL_JOB_ID, JobState, pod_name
+from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_CALLER, LABEL_HELPER, LABEL_JOB_ID, JobState, pod_name
 from codebase_index.resource import (
     Condition,
     IndexingJob,
@@ -41,6 +41,8 @@ class Job:
     spec: IndexingJobSpec | None
     problem: str = ""
     status: IndexingJobStatus = field(default_factory=IndexingJobStatus)
+    caller: str | None = None
+    """Digest of who started it through the MCP server."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Job":
@@ -55,7 +57,7 @@ class Job:
             id=UUID(meta.uid), name=meta.name, namespace=meta.namespace, created=meta.creation_timestamp,
             generation=meta.generation, version=meta.resource_version,
             deleting=meta.deletion_timestamp is not None, spec=spec, problem=problem,
-            status=_status(body.get("status") or {}),
+            status=_status(body.get("status") or {}), caller=meta.labels.get(LABEL_CALLER),
         )  # fmt: skip
 
     @property
@@ -63,7 +65,8 @@ class Job:
         """The job as the store knows it. Only for one whose spec could be read."""
         assert self.spec is not None
         meta = Metadata(
-            name=self.name, namespace=self.namespace, uid=str(self.id), creation_timestamp=self.created
+            name=self.name, namespace=self.namespace, uid=str(self.id), creation_timestamp=self.created,
+            labels={LABEL_CALLER: self.caller} if self.caller else {},
         )  # fmt: skip
         return IndexingJob(metadata=meta, spec=self.spec)
 
@@ -230,6 +233,8 @@ class Snapshot:
     database_misconfigured: str | None = None
     """Without rows: what a person has to mend, where the database answers and refuses."""
     failures: Mapping[UUID, StepFailure] = field(default_factory=dict)
+    places_due: bool = True
+    """Whether the places of a long queue may be written in this pass: every few seconds."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class Queue:
 
     admitted: tuple[View, ...]
     places: dict[UUID, Place]
+    outside: frozenset[UUID] = frozenset()
+    """Jobs for which the queue has no room yet: no row, no place, until some have started."""
 
 
 def slots_used(views: Iterable[View], s: Snapshot) -> set[UUID]:
@@ -74,6 +76,15 @@ def _rank(view: View) -> tuple[bool, int, float, float, str]:
     )
 
 
+def _outside(wanting: Iterable[View], most: int | None) -> frozenset[UUID]:
+    """Return the jobs beyond the bound on those that wait. What has a row was taken in, and stays."""
+    if most is None:
+        return frozenset()
+    in_order = list(wanting)
+    newcomers = [view.job.id for view in in_order if view.row is None]
+    return frozenset(newcomers[max(0, most - (len(in_order) - len(newcomers))) :])
+
+
 def decide(views: Sequence[View], s: Snapshot) -> Queue:
     """Fill the free slots in order. A job whose repository is taken waits, and holds up nobody behind it."""
     used = slots_used(views, s)
@@ -82,7 +93,11 @@ def decide(views: Sequence[View], s: Snapshot) -> Queue:
     taken |= {row.target: (row.id, row.cr_name) for row in rows if row.slot or keeps_its_repository(row)}
     admitted: list[View] = []
     queued: list[tuple[View, str | None]] = []
-    for view in waiting(views):
+    wanting = waiting(views)
+    outside = _outside(wanting, s.site.max_waiting)
+    for view in wanting:
+        if view.job.id in outside:
+            continue
         assert view.job.spec is not None
         itself = (view.job.id, view.job.name)
         holder = taken.get(view.job.spec.target, itself)
@@ -96,4 +111,4 @@ def decide(views: Sequence[View], s: Snapshot) -> Queue:
         view.job.id: Place(number, len(queued), len(used), waits_for)
         for number, (view, waits_for) in enumerate(queued, start=1)
     }
-    return Queue(tuple(admitted), places)
+    return Queue(tuple(admitted), places, outside)

@@ -6,7 +6,7 @@ crash between any two steps is repaired by the next pass.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, ParamSpec
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from codebase_operator.conditions import Outage, Situation
 from codebase_operator.events import events_of
 from codebase_operator.helpers import helpers_for
 from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
-from codebase_operator.mirror import status_of, worth_writing
+from codebase_operator.mirror import only_its_place_moved, status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
 from codebase_operator.order import Queue, decide, slots_to_free
 
@@ -34,6 +34,13 @@ P = ParamSpec("P")
 
 AWAY_AFTER: Final = timedelta(seconds=3)
 """How long the database may be silent before the jobs' mirrors say so."""
+
+PROMPT_PLACES: Final = 10
+"""So many places that move are told at once, which is the queue that people watch; of more, so many a pass."""
+
+MIRRORED_PLACES_A_SECOND: Final = 10
+"""How many of a long queue's places reach the jobs' statuses. In the database, where get_indexing_status reads
+them, one statement writes all of them every few seconds."""
 
 
 def plan(s: Snapshot) -> list[Action]:
@@ -43,23 +50,23 @@ def plan(s: Snapshot) -> list[Action]:
         return list(_without_database(views, s))
     actions: list[Action] = [*_vanished(s), *remove_by_force(s), *slots_to_free(views, s)]
     changing = set()
+    queue = decide(views, s)
     for view in views:
+        if view.job.id in queue.outside:
+            continue
         steps = _alone(view, steps_for, view, s)
         actions += steps
         # A job whose facts change in this pass is mirrored in the next one, which follows at once. One whose steps
         # fail is mirrored all the same, or nobody would hear of it.
         if view.failure is None and any(not isinstance(step, DeletePod) for step in steps):
             changing.add(view.job.id)
-    queue = decide(views, s)
     for view in queue.admitted:
         actions.append(_admit(view, s.limit))
         if view.failure is None:
             changing.add(view.job.id)
     actions += helpers_for([view for view in views if view.job.id not in changing], s)
     actions += _places(views, queue, s)
-    for view in views:
-        if view.job.id not in changing and not view.settled:
-            actions += _alone(view, _mirrored, view, queue, s)
+    actions += _mirrors([view for view in views if view.job.id not in changing and not view.settled], queue, s)
     return actions
 
 
@@ -93,6 +100,7 @@ def _admit(view: View, limit: int) -> Admit:
 def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
     """Yield the queue's places and the reasons for waiting, where the rows do not hold them yet."""
     changes: list[tuple[UUID, int | None, str]] = []
+    moved: list[tuple[UUID, int | None, str]] = []
     for view in views:
         row, place = view.row, queue.places.get(view.job.id)
         if row is None or row.state is not JobState.PENDING or view.cancelled or view in queue.admitted:
@@ -108,7 +116,10 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
         else:
             continue
         if (row.queue_position, row.message) != entry[1:]:
-            changes.append(entry)
+            in_line = row.queue_position is not None and place is not None
+            (moved if in_line else changes).append(entry)
+    if s.places_due or len(moved) <= PROMPT_PLACES:
+        changes += moved
     if changes:
         yield SetQueue(tuple(changes))
 
@@ -116,10 +127,37 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
 def _situation(view: View, queue: Queue, s: Snapshot) -> Situation:
     diagnosis = diagnosis_of(view, s)
     situation = Situation(view, s.now, view.admitted, queue.places.get(view.job.id))
+    if view.job.id in queue.outside:
+        return replace(situation, queue_bound=s.site.max_waiting)
     if diagnosis is not None:
         return replace(situation, pod_reason=diagnosis.reason, pod_message=diagnosis.message)
     reason = c.RESTARTING if view.under_way else c.POD_STARTING
     return replace(situation, pod_reason=reason, pod_message="the pod is about to be created")
+
+
+def _mirrors(views: Iterable[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
+    """Yield what is to be told of the jobs; of the places of a long queue a few each pass, the oldest first.
+
+    One that starts moves all behind it, and a newcomer of high priority everybody: a write for each at once would
+    keep the API server and this loop busy with those that wait.
+    """
+    moved: list[WriteStatus] = []
+    for view in views:
+        for action in _alone(view, _mirrored, view, queue, s):
+            if isinstance(action, WriteStatus) and action.moved:
+                moved.append(action)
+            else:
+                yield action
+    if len(moved) > PROMPT_PLACES:
+        interval = timedelta(seconds=len(moved) / MIRRORED_PLACES_A_SECOND)
+        moved = [action for action in moved if s.now - _written(action, s) >= interval]
+        moved = sorted(moved, key=lambda action: _written(action, s))[:PROMPT_PLACES]
+    yield from moved
+
+
+def _written(action: WriteStatus, s: Snapshot) -> datetime:
+    progress = action.job.status.progress
+    return (progress and progress.last_updated_time) or s.now - timedelta(days=1)
 
 
 def _mirrored(view: View, queue: Queue, s: Snapshot) -> Iterator[Action]:
@@ -131,7 +169,7 @@ def _mirror(situation: Situation) -> Iterator[Action]:
     status = status_of(situation)
     if worth_writing(situation, status):
         yield from events_of(situation, status)
-        yield WriteStatus(job, status)
+        yield WriteStatus(job, status, only_its_place_moved(situation, status))
 
 
 def _without_database(views: list[View], s: Snapshot) -> Iterator[Action]:

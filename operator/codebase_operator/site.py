@@ -33,11 +33,13 @@ class Site:
     max_cpu: str | None = None
     max_memory: str | None = None
     providers: frozenset[str] = frozenset(PROVIDERS)
+    max_waiting: int | None = 500
+    """How many jobs may wait for a slot. Those beyond keep their turn outside the queue, at no cost."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Site":
-        """Read CODEBASE_START_DEADLINE_SECONDS, _BLOCKED_DEADLINE_SECONDS (0: none), _MAX_CPU, _MAX_MEMORY, and
-        _EMBEDDING_PROVIDERS (comma-separated).
+        """Read CODEBASE_START_DEADLINE_SECONDS, _BLOCKED_DEADLINE_SECONDS, _MAX_WAITING_JOBS (0: none), _MAX_CPU,
+        _MAX_MEMORY, and _EMBEDDING_PROVIDERS (comma-separated).
 
         Raises ValueError, which names the variable.
         """
@@ -50,6 +52,7 @@ class Site:
             _deadline(env, "CODEBASE_START_DEADLINE_SECONDS", cls.start_deadline),
             _deadline(env, "CODEBASE_BLOCKED_DEADLINE_SECONDS", cls.blocked_deadline),
             _quantity(env, "CODEBASE_MAX_CPU"), _quantity(env, "CODEBASE_MAX_MEMORY"), providers,
+            _whole(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"),
         )  # fmt: skip
 
     def violation_of(self, spec: IndexingJobSpec) -> Violation | None:
@@ -87,12 +90,19 @@ def _listed(providers: Mapping[str, object] | frozenset[str] | tuple[str, ...]) 
 
 
 def _deadline(env: Mapping[str, str], name: str, default: timedelta | None) -> timedelta | None:
+    if not env.get(name):
+        return default
+    seconds = _whole(env, name, None, "number of seconds")
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def _whole(env: Mapping[str, str], name: str, default: int | None, what: str) -> int | None:
     text = env.get(name)
     if not text:
         return default
     if not text.isdecimal():
-        raise ValueError(f"{name} must be a whole number of seconds, not {text!r}")
-    return timedelta(seconds=int(text)) or None
+        raise ValueError(f"{name} must be a whole {what}, not {text!r}")
+    return int(text) or None
 
 
 def _quantity(env: Mapping[str, str], name: str) -> str | None:

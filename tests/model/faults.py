@@ -96,7 +96,7 @@ class DatabaseDoor(Database):
         if statements.lost:
             self.fuse.after(StoreUnavailable("the answer is lost"))
 
-    async def migrate(self) -> list[str]:
+    async def migrate(self, namespace: str = "default") -> list[str]:
         """Do nothing: the schema is there."""
         if self._weather.database:
             raise StoreUnavailable("the database is away")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.job import FINAL, JobState, job_name
+from codebase_index.job import FINAL, LABEL_CALLER, JobState, job_name
 from codebase_index.resource import IndexingJob, IndexingJobSpec, Source
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.database import Database
@@ -66,12 +66,15 @@ class MemoryCluster:
         self.listings += 1
         return list(self.jobs.values())
 
-    async def create(self, name: str, spec: IndexingJobSpec) -> IndexingJob:
+    async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         self._answer()
         await self.before_create.wait()
         if name in self.jobs:
             raise NameTaken(name)
-        return self.add(name, spec)
+        job = self.add(name, spec)
+        labels = {LABEL_CALLER: caller} if caller else {}
+        self.jobs[name] = job.model_copy(update={"metadata": job.metadata.model_copy(update={"labels": labels})})
+        return self.jobs[name]
 
     async def cancel(self, name: str, uid: str) -> bool:
         self._answer()

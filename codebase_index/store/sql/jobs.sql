@@ -1,7 +1,7 @@
 -- name: create
 -- The row of a new job; a second creator (the operator beside the MCP server) changes nothing.
-INSERT INTO jobs (id, namespace, cr_name, target, source, ref, name, created_at, message)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO jobs (id, namespace, cr_name, target, source, ref, name, created_at, message, caller)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: get
@@ -16,6 +16,11 @@ SELECT * FROM jobs WHERE id = ANY ($1::uuid[]) AND ($2::text[] IS NULL OR namesp
 -- Every job that is not final.
 SELECT * FROM jobs
 WHERE state NOT IN ('completed', 'failed', 'cancelled') AND ($1::text[] IS NULL OR namespace = ANY ($1));
+
+-- name: waiting
+-- How many jobs wait for a slot, and how many of them one caller has started.
+SELECT count(*) AS total, count(*) FILTER (WHERE caller = $2) AS own FROM jobs
+WHERE state = 'pending' AND NOT slot AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
 -- name: clock
 -- The database's time, the one clock that heartbeats are judged by; and whether it takes no writes: a demoted primary
