@@ -67,7 +67,7 @@ class ChunkIds:
         return np.array(firsts, np.int64)
 
 
-def ids_of(firsts: Ids, counts: Sequence[int]) -> Ids:
+def ids_of(firsts: Ids, counts: Sequence[int] | Ids) -> Ids:
     """Return the ids of the chunks of files, one after another."""
     return Runs(firsts, np.asarray(counts, np.int64)).ids
 

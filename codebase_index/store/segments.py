@@ -163,21 +163,23 @@ class _Overtaken(Exception):
     """Another process replaced some of the rows: what was dropped here comes back with the rollback."""
 
 
-async def copy(connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids) -> None:
+async def copy(
+    snapshot: asyncpg.Connection, connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids
+) -> None:
     """Write the terms and codes of chunks that were copied from another index: those of `former` as `new`.
 
-    The transaction holds the donor's row, so that its segments stay, and the files of the chunks.
+    They are read from a snapshot that has these chunks, in which no segment is ever replaced.
     """
     order = np.argsort(former)
     copies = _Copies(former[order], new[order])
-    for row in await connection.fetch(SQL["list_segments"], donor):
-        segment = await connection.fetchrow(SQL["read_codes"], row["id"])
+    for row in await snapshot.fetch(SQL["list_segments"], donor):
+        segment = await snapshot.fetchrow(SQL["read_codes"], row["id"])
         if copies.any_of(Runs(segment["first_ids"], segment["run_lengths"])):
-            read = await connection.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
+            read = await snapshot.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
             await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
-    average = await connection.fetchval(SQL["average_length"], donor)
-    for ids in _few(await connection.fetch(SQL["list_pending"], donor)):
-        batches = await connection.fetch(SQL["read_pending"], ids, timeout=_WRITE_SECONDS)
+    average = await snapshot.fetchval(SQL["average_length"], donor)
+    for ids in _few(await snapshot.fetch(SQL["list_pending"], donor)):
+        batches = await snapshot.fetch(SQL["read_pending"], ids, timeout=_WRITE_SECONDS)
         batches = [b for b in batches if copies.any_of(Runs(b["first_ids"], b["run_lengths"]))]
         if batches:
             await _write(connection, index_id, await asyncio.to_thread(copies.of_batches, batches, average))

@@ -34,6 +34,8 @@ _NO_IDS: Final = np.empty(0, np.int64)
 
 _SLICE_FILES: Final = 500
 _SECONDS: Final = 120.0
+_SNAPSHOT_IDLE: Final = "15min"  # it holds no row: one that hangs is in nobody's way
+_COPY_IDLE: Final = "30s"  # while a large segment is read and taken apart; its rows are those of this job alone
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ class Sharing:
 
         Only files whose content git names: of others it is known when they are read. And of them only what `prove`
         returns: who writes a repository writes git's index, too, and could name the blob of a file that is not
-        his. Each donor is one transaction, whole or not at all, which keeps its jobs from writing the same files
-        meanwhile.
+        his. Each donor is one transaction, whole or not at all, which keeps no job of the donor waiting.
         """
         named = {e.path: e for e in entries if e.blob is not None and e.skip_reason is None}
         proven: dict[str, Entry] = {}
@@ -109,33 +110,46 @@ class Sharing:
         entries: Sequence[Entry],
         told: Callable[[int, int], None],
     ) -> Copied | None:
-        """Copy files from a donor; None: there are none that are worth it, or it is being removed."""
+        """Copy files from a donor; None: there are none that are worth it.
+
+        No row of the donor is locked. A snapshot tells its terms as they were when its files were listed; a file
+        that was written anew since is left out.
+        """
         if len(entries) < LEAST_FILES:
             return None
         await self._want(connection, writer, entries)
-        if await connection.fetchval(SQL["hold_donor"], donor["id"], timeout=_SECONDS) is None:
-            return None
-        rows = await connection.fetch(SQL["hold_files"], donor["id"], writer.fingerprint, timeout=_SECONDS)
-        former, new = [_NO_IDS], [_NO_IDS]
-        for begin in range(0, len(rows), _SLICE_FILES):
-            told(begin, len(rows))
-            pairs = await self._copy_files(connection, writer, rows[begin : begin + _SLICE_FILES])
-            former.append(pairs[0])
-            new.append(pairs[1])
-        await segments.copy(connection, donor["id"], writer.index_id, np.concatenate(former), np.concatenate(new))
-        return Copied(donor["source"], donor["ref"], len(rows))
+        listed = await connection.fetch(SQL["list_files"], donor["id"], writer.fingerprint, timeout=_SECONDS)
+        async with self._db.snapshot() as snapshot:
+            await snapshot.execute(SQL["keep_open"], _SNAPSHOT_IDLE)
+            await connection.execute(SQL["keep_open"], _COPY_IDLE)
+            rows = await _unchanged(snapshot, listed)
+            copied, former, new = 0, [_NO_IDS], [_NO_IDS]
+            for begin in range(0, len(rows), _SLICE_FILES):
+                told(begin, len(rows))
+                files, *ids = await self._copy_files(connection, writer, rows[begin : begin + _SLICE_FILES])
+                copied += files
+                former.append(ids[0])
+                new.append(ids[1])
+            all_former, all_new = np.concatenate(former), np.concatenate(new)
+            await segments.copy(snapshot, connection, donor["id"], writer.index_id, all_former, all_new)
+        return Copied(donor["source"], donor["ref"], copied)
 
     async def _copy_files(
         self, connection: asyncpg.Connection, writer: Writer, files: Sequence[asyncpg.Record]
-    ) -> tuple[Ids, Ids]:
-        """Copy files with their chunks and vectors; return the chunks' former and new ids."""
-        ids, counts = [row["id"] for row in files], [row["chunks"] for row in files]
-        firsts = await self._ids.take(connection, counts)
-        former = ids_of(np.array([row["first_chunk"] for row in files], np.int64), counts)
-        new = ids_of(firsts, counts)
-        await connection.execute(
-            SQL["copy_files"], writer.index_id, writer.job_id, ids, firsts.tolist(), timeout=_SECONDS
+    ) -> tuple[int, Ids, Ids]:
+        """Copy files with their chunks and vectors; return how many, and the chunks' former and new ids."""
+        ids, counts = [row["id"] for row in files], np.array([row["chunks"] for row in files], np.int64)
+        former = np.array([row["first_chunk"] for row in files], np.int64)
+        new = await self._ids.take(connection, counts.tolist())
+        rows = await connection.fetch(
+            SQL["copy_files"], writer.index_id, writer.job_id, ids, former.tolist(), new.tolist(), timeout=_SECONDS
         )
-        await connection.execute(SQL["copy_chunks"], writer.index_id, ids, timeout=_SECONDS)
-        await connection.execute(SQL["copy_vectors"], former.tolist(), new.tolist(), timeout=_SECONDS)
-        return former, new
+        done = np.isin(ids, [row["id"] for row in rows])
+        return len(rows), ids_of(former[done], counts[done]), ids_of(new[done], counts[done])
+
+
+async def _unchanged(snapshot: asyncpg.Connection, listed: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    """Return those of the files that are the same in a snapshot."""
+    rows = await snapshot.fetch(SQL["first_chunks"], [row["id"] for row in listed], timeout=_SECONDS)
+    first = {row["id"]: row["first_chunk"] for row in rows}
+    return [row for row in listed if first.get(row["id"]) == row["first_chunk"]]

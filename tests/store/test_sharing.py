@@ -1,25 +1,32 @@
 """Refs and forks take over what another index holds: the same rows and answers as from indexing alone."""
 
+import asyncio
 import shutil
 import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.job import ExitCode
 from codebase_index.resource import IndexingJob
+from codebase_index.store import segments
 from codebase_index.store import sharing as module
-from codebase_index.store.chunks import Writer
+from codebase_index.store.batch import Chunk, Indexed
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.search import Search
 from codebase_index.store.sharing import Sharing
-from codebase_index.store.work import Entry
+from codebase_index.store.work import Entry, Work
 from codebase_index.text import terms
 from tests.store.bench import Bench, make_tree, track
+from tests.terms import encode, packed
 
 FILES = 120
 Rows = set[tuple[Any, ...]]
@@ -182,3 +189,93 @@ async def test_what_git_does_not_vouch_for_is_read(bench: Bench, repository: Pat
     await indexed(bench, repository.name)
     _, todo = await indexed(bench, "plain")
     assert len(todo) == FILES
+
+
+@dataclass
+class Beside:
+    """Lets something happen in the middle of a copy, when the files are copied and their terms are not yet."""
+
+    act: Callable[[], Awaitable[None]]
+    happened: bool = False
+
+    async def copy(self, *arguments: Any) -> None:
+        async with asyncio.timeout(5):  # a statement of an indexer has 10 s
+            await self.act()
+        self.happened = True
+        await segments.copy(*arguments)
+
+
+async def test_a_job_of_the_donor_goes_on_while_its_rows_are_copied(
+    bench: Bench, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await indexed(bench, repository.name)
+    donor = (await bench.fetch("SELECT DISTINCT index_id, fingerprint FROM files"))[0]
+    held = await bench.fetch("SELECT path, blob, size FROM files ORDER BY path")
+    model = "static/minilm-256"
+
+    async def writer_of(folder: str, paths: list[str]) -> Writer:
+        row = await bench.row(await bench.job(folder))
+        assert await bench.jobs.fence(row.id, 1, failed=False, message="Starting")
+        await bench.jobs.claim(row.id, 1, f"{folder}-a1")
+        await Work(bench.database).freeze(row.id, 1, [Entry(path, 9) for path in paths])
+        return Writer(row.id, 1, await Indexes(bench.database).ensure(row, model), model, donor["fingerprint"])
+
+    changed = [row["path"] for row in held[:5]]
+    busy = await writer_of(repository.name, changed)
+    assert busy.index_id == donor["index_id"]
+
+    async def commit_and_end() -> None:
+        """All that a job does with its index: files written anew and touched, segments replaced, its end."""
+        await Work(bench.database).claim(busy.job_id, 1, "p", 9)
+        vector = np.eye(1, 256, dtype=np.float32)
+        results = [
+            Indexed(seq, path, "python", bytes(20), [Chunk(1, 1, None, "fresh")], vector)
+            for seq, path in enumerate(changed)
+        ]
+        terms = encode([{"fresh": 1} for _ in changed])
+        await Chunks(bench.database).commit_batch(busy, packed(results, terms))
+        await bench.fetch("UPDATE files SET job_id = $1 WHERE index_id = $2", busy.job_id, busy.index_id)
+        while await segments.Segments(bench.database).build(busy):
+            pass
+        await Chunks(bench.database).complete(busy, "Complete")
+
+    beside = Beside(commit_and_end)
+    monkeypatch.setattr(module, "segments", beside)
+    mine = await writer_of("other", [])
+    entries = [Entry(row["path"], row["size"], blob=row["blob"]) for row in held]
+    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+
+    assert beside.happened and [one.files for one in copied] == [FILES]
+    former = await bench.fetch("SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path", mine.index_id)
+    assert [(row["path"], row["blob"]) for row in former] == [(row["path"], row["blob"]) for row in held]
+    (chunks,) = await bench.fetch(
+        "SELECT (SELECT sum(chunks) FROM files WHERE index_id = $1) AS of_files,"
+        " (SELECT count(*) FROM chunks WHERE index_id = $1) AS written,"
+        " (SELECT sum(chunks) FROM segments WHERE index_id = $1) AS searched", mine.index_id,
+    )  # fmt: skip
+    assert chunks["of_files"] == chunks["written"] == chunks["searched"]
+
+
+async def test_what_the_donor_wrote_anew_between_the_look_and_the_copy_is_left_out(
+    bench: Bench, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await indexed(bench, repository.name)
+    held = await bench.fetch("SELECT path, blob, size, fingerprint, index_id FROM files ORDER BY path")
+    look = module._unchanged
+
+    async def then_written(snapshot: Any, listed: Any) -> Any:
+        rows = await look(snapshot, listed)
+        await bench.fetch("UPDATE files SET first_chunk = first_chunk + 1000000 WHERE path = $1", held[0]["path"])
+        return rows
+
+    monkeypatch.setattr(module, "_unchanged", then_written)
+    row = await bench.row(await bench.job("other"))
+    assert await bench.jobs.fence(row.id, 1, failed=False, message="Starting")
+    await bench.jobs.claim(row.id, 1, "other-a1")
+    index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
+    mine = Writer(row.id, 1, index_id, "static/minilm-256", held[0]["fingerprint"])
+    entries = [Entry(one["path"], one["size"], blob=one["blob"]) for one in held]
+    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+    assert [one.files for one in copied] == [FILES - 1]
+    paths = await bench.fetch("SELECT path FROM files WHERE index_id = $1", index_id)
+    assert held[0]["path"] not in {one["path"] for one in paths}

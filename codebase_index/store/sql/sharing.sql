@@ -26,35 +26,41 @@ SELECT w.path FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2;
 
--- name: hold_donor
--- Nobody replaces its segments, and nobody removes it, until the transaction ends.
-SELECT id FROM indexes WHERE id = $1 AND target IS NOT NULL FOR NO KEY UPDATE;
+-- name: keep_open
+-- How long this transaction may have nothing to do, while the other one reads or writes.
+SELECT set_config('idle_in_transaction_session_timeout', $1, true);
 
--- name: hold_files
--- Nor does anybody write these files anew.
+-- name: list_files
+-- Which files of that index they are, and the first of the chunks that each has now.
 SELECT f.id, f.first_chunk, f.chunks FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2
-ORDER BY f.path FOR SHARE OF f;
+ORDER BY f.path;
+
+-- name: first_chunks
+-- The first chunks of files: others than before when a file was written anew.
+SELECT id, first_chunk FROM files WHERE id = ANY ($1::bigint[]);
 
 -- name: copy_files
--- Files with other owners, other chunks and the same content.
-INSERT INTO files (index_id, path, language, blob, size, fingerprint, first_chunk, chunks, job_id)
-SELECT $1, path, language, blob, size, fingerprint, new.first_chunk, chunks, $2
-FROM unnest($3::bigint[], $4::bigint[]) AS new (id, first_chunk) JOIN files USING (id);
-
--- name: copy_chunks
--- The chunks of files, under the ids that the copies have for them.
-INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
-SELECT copy.first_chunk + (c.id - f.first_chunk), $1, copy.id, start_line, end_line, symbol, text, kind, defines,
-       names, c.kinds
-FROM files f
-JOIN files copy ON copy.index_id = $1 AND copy.path = f.path
-JOIN chunks c ON c.file_id = f.id
-WHERE f.id = ANY ($2::bigint[]);
-
--- name: copy_vectors
--- Their vectors.
-INSERT INTO embeddings (chunk_id, model, embedding)
-SELECT m.id, model, embedding
-FROM unnest($1::bigint[], $2::bigint[]) AS m (former, id) JOIN embeddings e ON e.chunk_id = m.former;
+-- Files with other owners, their chunks under other ids, and the vectors of these: one statement, so that each file is
+-- copied as it is at one instant, or not at all when it has been written anew or removed meanwhile.
+WITH new AS (
+    SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bigint[]) AS n (id, former, first)),
+source AS MATERIALIZED (
+    SELECT f.*, new.first FROM new JOIN files f ON f.id = new.id AND f.first_chunk = new.former),
+copied AS (
+    INSERT INTO files (index_id, path, language, blob, size, fingerprint, first_chunk, chunks, job_id)
+    SELECT $1, path, language, blob, size, fingerprint, first, chunks, $2 FROM source
+    RETURNING id, path),
+owned AS MATERIALIZED (
+    SELECT copied.id, source.first, source.first_chunk AS former, source.chunks AS count
+    FROM source JOIN copied USING (path)),
+chunked AS (
+    INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
+    SELECT first + (c.id - former), $1, owned.id, start_line, end_line, symbol, text, kind, defines, names, kinds
+    FROM owned JOIN chunks c ON c.id >= former AND c.id < former + count),
+embedded AS (
+    INSERT INTO embeddings (chunk_id, model, embedding)
+    SELECT first + (e.chunk_id - former), model, embedding
+    FROM owned JOIN embeddings e ON e.chunk_id >= former AND e.chunk_id < former + count)
+SELECT id FROM source;
