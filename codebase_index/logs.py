@@ -32,7 +32,8 @@ class JsonFormatter(logging.Formatter):
         entry.update((k, v) for k, v in record.__dict__.items() if k not in _STANDARD and isinstance(v, _PLAIN))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        # In ASCII: no letter of others that is invisible, turns the line around, or cannot be encoded at all.
+        return json.dumps(entry, default=str).replace("\x7f", "\\u007f")
 
 
 # Libraries that tell at INFO of every event, probe or request that they handle.

@@ -41,7 +41,7 @@ def tokens(text: str) -> int:
 def fitting(results: Sequence[SearchResult]) -> int:
     """Return how many of the first results fit an answer, at least one."""
     room = MAX_ANSWER_TOKENS - _BESIDE_RESULTS_TOKENS
-    written = [result.model_dump_json() for result in results]
+    written = [result.shown().model_dump_json() for result in results]
     if sum(map(len, written)) <= room:  # no token is less than a character
         return len(results)
     for kept, text in enumerate(written):

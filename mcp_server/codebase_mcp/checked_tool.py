@@ -13,6 +13,7 @@ from mcp.server.mcpserver.tools.base import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
+from codebase_index import visible
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable
 from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
 from codebase_mcp import caller
@@ -53,7 +54,7 @@ class CheckedTool(Tool):
         outcome = "cancelled"  # what neither returns nor raises an Exception: the client went away
         ids: dict[str, str] = {}
         try:
-            answer = await self._answer(arguments)
+            answer = (await self._answer(arguments)).shown()
             ids = _ids(answer.model_dump(include={"job_id"}))
             outcome = "ok"
             return CallToolResult(
@@ -64,8 +65,9 @@ class CheckedTool(Tool):
             outcome = "crashed"
             raise
         except ToolError as error:
-            outcome = "refused: " + str(error).split(":", 1)[0]
-            raise
+            text = visible.line(str(error))  # it may repeat arguments, and names of repositories
+            outcome = "refused: " + text.split(":", 1)[0]
+            raise ToolError(text) from error
         finally:
             milliseconds = round(1000 * (time.perf_counter() - started_at), 1)
             audit.info(

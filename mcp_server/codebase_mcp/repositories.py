@@ -5,6 +5,7 @@ from typing import Final
 
 from codebase_index.job import FINAL, JobState
 from codebase_index.store.indexes import IndexRow
+from codebase_index.visible import named
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import IndexFreshness, IndexState
 
@@ -63,7 +64,7 @@ def _with_ref(index: IndexRow, labels: set[str]) -> set[str]:
 
 
 def _listed(indexes: Sequence[IndexRow]) -> str:
-    labels = [f"{index.source}@{index.ref}" if index.ref else index.source for index in indexes]
+    labels = [named(f"{index.source}@{index.ref}" if index.ref else index.source) for index in indexes]
     more = len(labels) - LISTED_INDEXES
     return ", ".join(labels[:LISTED_INDEXES]) + (f" and {more} more" if more > 0 else "")
 

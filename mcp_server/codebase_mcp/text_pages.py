@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
+from codebase_index import visible
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.symbols import Snapshot
@@ -119,7 +120,7 @@ def _page(
     end = replace(cursor, place=found.seen_to)
     if not found.out_of_time:
         return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
-    seen = f", having seen the files up to {found.seen_to.path}" if found.seen_to else ""
+    seen = f", having seen the files up to {visible.quoted(found.seen_to.path)}" if found.seen_to else ""
     cut = (
         f"The search was cut short after {TEXT_PATIENCE_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
         "with repo, path or language"

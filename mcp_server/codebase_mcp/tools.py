@@ -14,6 +14,7 @@ from codebase_mcp.checked_tool import CheckedTool
 from codebase_mcp.cursor import MAX_LENGTH
 from codebase_mcp.jobs import JobService, ListRequest, StartRequest
 from codebase_mcp.models import Cancelled, JobList, JobStatus, SearchAnswer, Started
+from codebase_mcp.outgoing import only_visible
 from codebase_mcp.request import Mode, SearchRequest
 from codebase_mcp.search import SearchService
 
@@ -191,6 +192,7 @@ def build_server(jobs: JobService, search: SearchService) -> MCPServer:
             CheckedTool.of(tools.cancel_indexing_background, title="Cancel an indexing job", annotations=cancels),
             CheckedTool.of(tools.list_indexing_jobs, title="List indexing jobs", annotations=reads),
         ],
+        middleware=[only_visible],
         # The list never changes; a subscription to changes would only keep streams open past a shutdown.
         subscriptions=False,
         cache_hints={"tools/list": CacheHint(ttl_ms=300_000, scope="public")},

@@ -20,3 +20,11 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
 
 def test_objects_that_a_library_attaches_are_left_out() -> None:
     assert "settings" not in line(settings=object())
+
+
+def test_a_line_of_the_log_is_one_line_of_visible_letters_and_loses_nothing() -> None:
+    hostile = "a\n\x1b[2J\x7f\x85\u2028\u202e\u200b\U000e0041\udcff é漢"
+    record = logging.makeLogRecord({"msg": hostile, "levelname": "INFO", "path": hostile})
+    text = JsonFormatter("indexer").format(record)
+    assert text.isascii() and text.isprintable()
+    assert json.loads(text)["message"] == json.loads(text)["path"] == hostile
