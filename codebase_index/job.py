@@ -60,14 +60,11 @@ class ErrorType(StrEnum):
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
     EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
     OUT_OF_MEMORY = "OOMKilled"
-    OUT_OF_EPHEMERAL_STORAGE = (
-        "EphemeralStorageExceeded"  # evicted for what the pod itself wrote to its node's disk
-    )
+    OUT_OF_EPHEMERAL_STORAGE = "EphemeralStorageExceeded"  # evicted for what the pod wrote to its node's disk
+    SECRET_REFUSED = "SecretRefused"  # noqa: S105 (git.secretRef names a Secret that is not for this job)
     RESOURCES_REFUSED = "ResourcesRefused"  # spec.resources asks for more than the site allows
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
-    DISRUPTION_LIMIT_EXCEEDED = (
-        "DisruptionLimitExceeded"  # its pods were taken away again and again, without progress
-    )
+    DISRUPTION_LIMIT_EXCEEDED = "DisruptionLimitExceeded"  # its pods were taken away again and again
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # it held a slot, and no pod took it in time
     BLOCKED_DEADLINE_EXCEEDED = "BlockedDeadlineExceeded"  # what it waited for did not come back in time
@@ -107,6 +104,8 @@ LABEL_HELPER: Final = (
 )
 LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source, ref and filters
 LABEL_CALLER: Final = f"{GROUP}/caller"  # on jobs: digest of who started it through the MCP server
+LABEL_GIT_CREDENTIALS: Final = f"{GROUP}/git-credentials"  # on Secrets: "true" where jobs may name them
+ANNOTATION_GIT_HOSTS: Final = f"{GROUP}/git-hosts"  # on them: the hosts that they are for, comma-separated
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
 NAME_MAX = 52

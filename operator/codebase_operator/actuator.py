@@ -20,7 +20,8 @@ from codebase_index.store.jobs import Jobs
 from codebase_operator import actions as do
 from codebase_operator import conditions as c
 from codebase_operator.api import Api, ApiError
-from codebase_operator.model import Job, Refusal, StepFailure, finished
+from codebase_operator.credentials import own_secrets, problem_with, secret_of
+from codebase_operator.model import SECRET_REFUSED, Job, Refusal, StepFailure, finished
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.site import Site
@@ -50,6 +51,7 @@ class Actuator:
         self._template = template
         self._tried = tried
         self._site = site or Site()
+        self._own_secrets = own_secrets(template)
         self._now = datetime.now(UTC)
 
     async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
@@ -128,7 +130,9 @@ class Actuator:
                 raise action.error
 
     async def _admit(self, action: do.Admit) -> None:
-        """Take the slot and the fence in the database, then create the pod."""
+        """Take the slot and the fence in the database, then create the pod, unless its Secret is refused."""
+        if await self._secret_refused(action.job):
+            return
         if not await self._jobs.admit(action.job.id, action.attempt, action.limit):
             raise NoSlot("the database grants no slot: another operator was first, or the job is not pending")
         await self._create_pod(action.job, action.attempt)
@@ -148,7 +152,37 @@ class Actuator:
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=message):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
         self._world.forgive(job.id)  # what was refused may have been a helper of the attempt before
-        await self._create_pod(job, attempt, avoid)
+        if not await self._secret_refused(job):
+            await self._create_pod(job, attempt, avoid)
+
+    async def _secret_refused(self, job: Job) -> bool:
+        """Look whether the job may have the Secret that it names, and remember why not."""
+        name = secret_of(job)
+        if name is None:
+            return False
+        try:
+            problem = problem_with(job, await self._secret(name), self._own_secrets)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            problem = (
+                f"the operator may not look at Secret {name}: add it to repositories.gitSecrets in the chart "
+                f"({error.message})"
+            )
+        if problem is not None:
+            self._refuse(job, SECRET_REFUSED, problem)
+            log.info("Secret refused", extra=_about(job, secret=name, why=problem))
+        return problem is not None
+
+    async def _secret(self, name: str) -> dict[str, Any] | None:
+        if name in self._own_secrets:
+            return None  # refused whatever it says
+        try:
+            return await self._api.secret_metadata(name)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
 
     async def _create_pod(self, job: Job, attempt: int, avoid: str | None = None) -> None:
         try:
@@ -168,6 +202,8 @@ class Actuator:
     async def _start_helper(self, action: do.StartHelper) -> None:
         """Create a further pod of an attempt. The job does not need it: when it is refused, it waits for room."""
         job, attempt = action.job, action.attempt
+        if await self._secret_refused(job):
+            return
         try:
             manifest = indexer_pod(job, attempt, self._template, helper=action.helper, site=self._site)
             body = await self._api.create_pod(manifest)

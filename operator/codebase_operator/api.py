@@ -92,6 +92,12 @@ class Api:
         body = {"preconditions": {"uid": uid}, **grace}
         return await self._call("DELETE", f"{self._core}/pods/{name}", body=body)
 
+    async def secret_metadata(self, name: str) -> dict[str, Any]:
+        """Read a Secret's metadata, and nothing of what it holds; 404 when there is none."""
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1"
+        body = await self._call("GET", f"{self._core}/secrets/{name}", accept=accept)
+        return dict(body["metadata"])
+
     async def create_event(self, manifest: dict[str, Any]) -> None:
         """Record an Event."""
         await self._call("POST", f"{self._core}/events", body=manifest)
@@ -122,10 +128,11 @@ class Api:
         query: list[tuple[str, str]] | None = None,
         body: dict[str, Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> dict[str, Any]:
         request = await self._client.param_serialize(
             method, path, query_params=query, body=body, auth_settings=["BearerToken"],
-            header_params={"Accept": "application/json", "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
         )  # fmt: skip
         try:
             response = await self._client.call_api(*request, _request_timeout=TIMEOUT)

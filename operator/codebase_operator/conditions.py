@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from codebase_index.job import LABEL_JOB, JobState
 from codebase_index.resource import Condition
-from codebase_operator.model import STUCK_AFTER, Job, Refusal, View
+from codebase_operator.model import SECRET_REFUSED, STUCK_AFTER, Job, Refusal, View
 
 # --- types -----------------------------------------------------------------------------------------
 
@@ -35,6 +35,7 @@ IMAGE_PULL_FAILED: Final = "ImagePullFailed"  # the node cannot get the indexer'
 CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"  # the container cannot be made: a Secret is missing, say
 QUOTA_EXCEEDED: Final = "QuotaExceeded"  # a ResourceQuota refuses the pod; tried again every few seconds
 HELPER_REFUSED: Final = "HelperRefused"  # Running=True: the job goes on with fewer pods than spec.parallelism
+# SECRET_REFUSED of model.py: Admitted=False, git.secretRef names a Secret that this job may not have
 POD_REFUSED: Final = "PodRefused"  # the API server refuses the pod: policy, permission or an invalid template
 NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot
 BLOCKED: Final = "Blocked"  # Running=False: the job waits for a service
@@ -162,6 +163,8 @@ def _admitted(s: Situation) -> _Aspect:
         return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
     if s.queue_bound is not None:
         return "False", QUEUE_FULL, queue_full(s.queue_bound)
+    if s.view.secret_refused and s.refusal and s.outage is None:
+        return "False", SECRET_REFUSED, s.refusal.message
     if s.place is None and s.outage is None and s.view.failure:
         return "False", STEP_FAILED, s.view.failure.message
     if s.place is None:

@@ -20,6 +20,14 @@ def overdue(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violation |
     return _too_long(view, s) or _blocked_too_long(view, s) or _not_started(view, diagnosis, s)
 
 
+def secret_overdue(view: View, s: Snapshot) -> Violation | None:
+    """Return the end of a waiting job whose Secret nobody has made or labelled in the time that a start has."""
+    refusal, deadline = view.refusal, s.site.start_deadline
+    if refusal is None or refusal.since is None or deadline is None or s.now - refusal.since <= deadline:
+        return None
+    return Violation(ErrorType.SECRET_REFUSED, f"{refusal.message}; then start the job again")
+
+
 def _too_long(view: View, s: Snapshot) -> Violation | None:
     row, spec = view.row, view.job.spec
     if row is None or spec is None or spec.active_deadline_seconds is None or row.started_at is None:

@@ -17,7 +17,7 @@ from codebase_operator.actions import (
     StartPod,
     Suspend,
 )
-from codebase_operator.deadlines import overdue
+from codebase_operator.deadlines import overdue, secret_overdue
 from codebase_operator.health import Diagnosis, Health, diagnose
 from codebase_operator.model import Pod, Snapshot, View
 
@@ -62,6 +62,8 @@ def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
         yield from _delete(view.unfinished, view, "the job was cancelled")
     elif view.violation and row is not None:
         yield from _fail(view, view.violation.error, view.violation.message)
+    elif row is not None and view.secret_refused and (end := secret_overdue(view, s)):
+        yield from _fail(view, end.error, end.message)
     elif view.suspended:
         yield from _suspend(view)
     elif view.admitted and row is not None:

@@ -9,7 +9,16 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.job import FINAL, LABEL_ATTEMPT, LABEL_CALLER, LABEL_HELPER, LABEL_JOB_ID, JobState, pod_name
+from codebase_index.job import (
+    FINAL,
+    LABEL_ATTEMPT,
+    LABEL_CALLER,
+    LABEL_HELPER,
+    LABEL_JOB_ID,
+    ErrorType,
+    JobState,
+    pod_name,
+)
 from codebase_index.resource import (
     Condition,
     IndexingJob,
@@ -22,6 +31,9 @@ from codebase_index.store.rows import JobRow
 from codebase_operator.site import Site, Violation
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
+
+SECRET_REFUSED: Final = ErrorType.SECRET_REFUSED.value
+"""Reason of a refusal of ours: a Secret that is missing, not labelled, or of another host."""
 
 STUCK_AFTER: Final = timedelta(days=7)
 """An unfinished job that is older than this is flagged as stuck, never removed: somebody may wait for it."""
@@ -196,6 +208,8 @@ class Refusal:
     reason: str
     message: str
     at: datetime
+    since: datetime | None = None
+    """When it was refused for this reason first, in a row."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +300,11 @@ class View:
     def cancelled(self) -> bool:
         """Whether the job shall end: cancelled by its spec, or about to be deleted."""
         return self.job.deleting or (self.job.spec is not None and self.job.spec.cancel)
+
+    @property
+    def secret_refused(self) -> bool:
+        """Whether the job may not have the Secret that it names; it then waits without a slot."""
+        return self.refusal is not None and self.refusal.reason == SECRET_REFUSED and not self.admitted
 
     @property
     def admitted(self) -> bool:

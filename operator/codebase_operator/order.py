@@ -6,6 +6,8 @@ Nothing is counted in memory: a restart loses nothing, and a slot cannot leak.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
@@ -13,6 +15,9 @@ from codebase_index.store.rows import JobRow
 from codebase_operator.actions import ReleaseSlot
 from codebase_operator.conditions import Place
 from codebase_operator.model import Snapshot, View
+
+SECRET_AGAIN: Final = timedelta(seconds=10)
+"""Pause before a job is tried again whose Secret was refused."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def _rank(view: View) -> tuple[bool, int, float, float, str]:
     assert view.job.spec is not None
     arrival = view.row.arrival if view.row else math.inf
     return (
-        view.failure is not None,
+        view.failure is not None or view.secret_refused,
         -view.job.spec.priority,
         view.job.created.timestamp(),
         arrival,
@@ -99,6 +104,10 @@ def decide(views: Sequence[View], s: Snapshot) -> Queue:
         if view.job.id in outside:
             continue
         assert view.job.spec is not None
+        refused = view.refusal if view.secret_refused else None
+        # It has no place, for it waits for a person. It is tried again where nobody else wants the slot.
+        if refused and (len(used) >= s.limit or s.now - refused.at < SECRET_AGAIN):
+            continue
         itself = (view.job.id, view.job.name)
         holder = taken.get(view.job.spec.target, itself)
         if holder != itself or len(used) >= s.limit:

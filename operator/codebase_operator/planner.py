@@ -105,8 +105,10 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
         row, place = view.row, queue.places.get(view.job.id)
         if row is None or row.state is not JobState.PENDING or view.cancelled or view in queue.admitted:
             continue
-        if place is not None:
-            entry: tuple[UUID, int | None, str] = (row.id, place.position, place.message)
+        if view.secret_refused and view.refusal:
+            entry: tuple[UUID, int | None, str] = (row.id, None, view.refusal.message)
+        elif place is not None:
+            entry = (row.id, place.position, place.message)
         elif view.suspended and not view.holds_slot:
             entry = (row.id, None, "Suspended")
         elif view.admitted:

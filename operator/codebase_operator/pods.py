@@ -21,6 +21,7 @@ from codebase_index.job import (
     pod_name,
 )
 from codebase_index.resource import IndexingJobSpec
+from codebase_operator.credentials import secret_of
 from codebase_operator.model import Job
 from codebase_operator.quantities import mebibytes, number
 from codebase_operator.settings import PodTemplate
@@ -93,7 +94,7 @@ def _spec(job: Job) -> IndexingJobSpec:
 def _pod_spec(
     job: Job, template: PodTemplate, avoid_node: str | None, container: dict[str, Any]
 ) -> dict[str, Any]:
-    secret = _secret(job)
+    secret = secret_of(job)
     optional = {
         "imagePullSecrets": template.image_pull_secrets, "priorityClassName": template.priority_class_name,
         "nodeSelector": template.node_selector, "affinity": _affinity(template.affinity, avoid_node),
@@ -116,11 +117,6 @@ def _pod_spec(
     }  # fmt: skip
 
 
-def _secret(job: Job) -> str | None:
-    git = _spec(job).source.git
-    return git.secret_ref.name if git and git.secret_ref else None
-
-
 def _container(
     job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
 ) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _container(
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a path in the pod)
         {"name": "work", "mountPath": WORK_DIR},
     ]
-    if _secret(job):
+    if secret_of(job):
         mounts.append({"name": "git-credentials", "mountPath": "/var/run/git-credentials", "readOnly": True})
     return {
         "name": CONTAINER,

@@ -8,7 +8,7 @@ would keep the operator away for longer than the API server was.
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -125,8 +125,10 @@ class World:
             self.put_pod(body)
 
     def refuse(self, job_id: UUID, refusal: Refusal) -> None:
-        """Remember why a job's pod was not taken."""
-        self.refusals[job_id] = refusal
+        """Remember why a job's pod was not taken, and since when for this reason."""
+        before = self.refusals.get(job_id)
+        same = before is not None and before.reason == refusal.reason
+        self.refusals[job_id] = replace(refusal, since=before.since if before and same else refusal.at)
 
     def forgive(self, job_id: UUID) -> None:
         """Forget it: the pod was taken."""

@@ -40,8 +40,11 @@ class FakeApi:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    accepted: dict[str, str] = field(default_factory=dict)
+    """The last Accept header of each request."""
     version: int = 100
 
     def application(self) -> web.Application:
@@ -73,6 +76,7 @@ class FakeApi:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         line = f"{request.method} {request.path}"
         self.requests.append(line)
+        self.accepted[line] = request.headers.get("Accept", "")
         fault = next((f for f in self.faults if f.times and re.search(f.request, line)), None)
         if fault and fault.before:
             return self._strike(request, fault)
@@ -96,7 +100,8 @@ class FakeApi:
         return web.json_response({"kind": "Status", "message": fault.message}, status=fault.status or 500)
 
     def _answer(self, method: str, path: str, body: dict[str, Any], selector: str) -> dict[str, Any]:
-        for prefix, kind in ((JOBS, self.jobs), (f"{CORE}/pods", self.pods), (f"{CORE}/events", self.events)):
+        served = {"pods": self.pods, "events": self.events, "secrets": self.secrets}
+        for prefix, kind in ((JOBS, self.jobs), *((f"{CORE}/{name}", kind) for name, kind in served.items())):
             if path == prefix and method == "GET":
                 found = [body for body in kind.values() if selected(body, selector)]
                 return {"metadata": {"resourceVersion": str(self.version)}, "items": found}

@@ -48,14 +48,14 @@ def test_the_model_refuses_it_and_says_what_is_allowed(claim: str) -> None:
     with pytest.raises(ValidationError) as refused:
         IndexingJobSpec.model_validate(HOSTILE[claim][0])
     said = problem_of(refused.value)
-    assert re.match(r"spec\.[\w.]+ (must|Input should|String should|List should)", said), said
+    assert re.match(r"spec\.[\w.]+ (must|the |Input should|String should|List should)", said), said
     assert said.isprintable()
 
 
 @every_hostile
 def test_the_schema_refuses_what_it_can_and_leaves_the_rest_to_a_rule(claim: str) -> None:
     spec, door = HOSTILE[claim]
-    assert SCHEMA.is_valid(spec) is (door == "rule")
+    assert SCHEMA.is_valid(spec) is (door != "schema")
 
 
 @pytest.mark.parametrize("shape", sorted({
@@ -105,7 +105,9 @@ def test_a_stored_job_that_runs_already_is_ended_with_its_reason() -> None:
 async def test_the_api_server_agrees(cluster: Cluster) -> None:
     """One test for all: a namespace for each would take minutes."""
     taken, refused = [], []
-    for claim, (spec, _) in HOSTILE.items():
+    for claim, (spec, door) in HOSTILE.items():
+        if door == "model":
+            continue
         try:
             await cluster.create("hostile", **spec)
         except client.ApiException as error:

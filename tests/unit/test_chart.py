@@ -49,6 +49,7 @@ CASES: dict[str, Object] = {
         "repositories": {
             "roots": [{"path": "/srv/a", "existingClaim": "a"}, {"path": "/srv/b", "existingClaim": "b"}],
             "gitHosts": ["git.invalid"],
+            "gitSecrets": ["one", "two"],
             "sshKnownHosts": "git.invalid ssh-ed25519 AAAA\n",
         },
         "proxy": {"https": "http://proxy.invalid:3128", "except": ".corp.invalid"},
@@ -77,11 +78,16 @@ CASES: dict[str, Object] = {
         "storage": {"storageClassName": "fast"}, "nodeSelector": {"disk": "fast"}, "podLabels": {"team": "search"},
         "tolerations": [{"operator": "Exists"}], "podAnnotations": {"a": "b"}, "settings": {"jit": False},
     }},
-    "folders alone": {"repositories": {"roots": [{"path": "/srv", "existingClaim": "srv"}], "gitHosts": []}},
+    "folders alone": {
+        "repositories": {"roots": [{"path": "/srv", "existingClaim": "srv"}], "gitHosts": [], "gitSecrets": []},
+    },
     "nothing optional": {
         "crds": {"enabled": False}, "networkPolicy": {"enabled": False},
         "indexer": {"priorityClass": {"create": False}},
     },
+}  # fmt: skip
+SECRET_RIGHTS: dict[str, dict[str, list[str]]] = {
+    "everything": {"secrets one two": ["get"]}, "folders alone": {},
 }  # fmt: skip
 GOLDEN = {"default": "chart_default.json", "everything": "chart_everything.json"}
 HOST_PATH = {"repositories": {"roots": [{"path": "/srv", "hostPath": "/mnt/srv"}]}}
@@ -354,6 +360,7 @@ def test_rights_are_these_and_no_others(case: str) -> None:
             "events": ["create", "patch", "deletecollection"],
             f"coordination.k8s.io/leases {lease}": ["get", "update"],
             "coordination.k8s.io/leases": ["create"],
+            **SECRET_RIGHTS.get(case, {"secrets": ["get"]}),
         },
         "server": {f"{group}/indexingjobs": ["get", "list", "watch", "create", "patch"]},
     }
