@@ -34,6 +34,7 @@ class Board:
     say: Callable[[JobRow], Progress]
     in_flight: int = 0
     waiting_for: str | None = None  # the message of a blocked job
+    refused: str | None = None  # the same, where the database refuses a part of the work
     _counted_from: tuple[int, float] | None = field(default=None, init=False)
 
     def scanning(self, looked: int, listed: int) -> None:
@@ -44,6 +45,10 @@ class Board:
         """Files are being copied from another index."""
         self.say = lambda job: progress.copying(done, total)
 
+    def refuse(self, why: str | None) -> None:
+        """The database refuses a statement of the work, or does so no more."""
+        self.refused = f"Waiting for the database: {why}" if why else None
+
     def indexing(self) -> None:
         """Files are being chunked and embedded."""
         self.say = self._indexing
@@ -51,7 +56,8 @@ class Board:
     def current(self, job: JobRow) -> Progress:
         """Return what to report now."""
         now = self.say(job)
-        return Progress(now.phase, now.percent, self.waiting_for) if self.waiting_for else now
+        waiting = self.refused or self.waiting_for
+        return Progress(now.phase, now.percent, waiting) if waiting else now
 
     def _indexing(self, job: JobRow) -> Progress:
         start = self._counted_from = self._counted_from or (job.files_indexed, time.monotonic())
@@ -79,6 +85,7 @@ class Heart:
     def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, board: Board) -> None:
         self._jobs, self._job_id, self._attempt, self._board = jobs, job_id, attempt, board
         self._log_at = 0.0
+        self._blocked = False
 
     async def beat(self) -> None:
         """Report once. Raises FenceLost, StoreUnavailable."""
@@ -88,9 +95,20 @@ class Heart:
             raise FenceLost(self._job_id, self._attempt) from error
         now = self._board.current(job)
         await self._jobs.heartbeat(self._job_id, self._attempt, now)
+        if self._board.refused:
+            self._blocked = True
+            await self._jobs.block(self._job_id, self._attempt, self._board.refused)
+        else:
+            await self.unblock()
         if time.monotonic() >= self._log_at:
             self._log_at = time.monotonic() + LOG_SECONDS
             log.info("progress", extra=_facts(job, self._attempt, now))
+
+    async def unblock(self) -> None:
+        """Take back that the database refuses the work. Raises FenceLost, StoreUnavailable."""
+        if self._blocked:
+            await self._jobs.unblock(self._job_id, self._attempt)
+            self._blocked = False
 
     async def run(self) -> NoReturn:
         """Report every second, for ever. Raises FenceLost: the attempt must stop at once."""

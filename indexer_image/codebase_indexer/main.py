@@ -35,7 +35,7 @@ from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
 from codebase_indexer.languages import same_kind
 from codebase_indexer.packing import Packer
-from codebase_indexer.patience import until_available
+from codebase_indexer.patience import tell_refusals, until_available
 from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
 from codebase_indexer.room import RepositoryTooLarge, Room
@@ -246,6 +246,8 @@ class Attempt:
                 await until_available("analyze", self.chunks.analyze)
         message = progress.complete(job, skipped, swept, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
+        await asyncio.gather(self.heart_task, return_exceptions=True)
+        await until_available("unblock", self.heart.unblock)  # only a running job can be completed
         await until_available("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
 
@@ -300,6 +302,7 @@ async def run(settings: Settings) -> int:
     heart_database = await Database.open(settings.database, name=names[1], size=1)
     board = Board(say=lambda job: progress.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
+    tell_refusals(board.refuse)
     attempt = Attempt(
         settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
         Segments(database), VectorCache(database), Sharing(database), board, heart,

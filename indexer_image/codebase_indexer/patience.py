@@ -4,9 +4,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
-from codebase_index.store.errors import StoreUnavailable
+from codebase_index.store.errors import StoreMisconfigured, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +16,18 @@ T = TypeVar("T")
 FIRST_DELAY = 0.2
 MAX_DELAY = 3.0
 """Seconds between two tries: a job must go on within 10 s after the database is back."""
+
+
+Told = Callable[[str | None], None]
+_tell_refusal: ContextVar[Told] = ContextVar("tell_refusal", default=lambda _: None)
+
+
+def tell_refusals(tell: Told) -> None:
+    """Have `tell` called with why the database refuses, and with None afterwards; also in tasks that are started.
+
+    That is no outage, which everybody sees: only the statements that meet it wait, until a person mends it.
+    """
+    _tell_refusal.set(tell)
 
 
 class Outage:
@@ -50,13 +63,18 @@ async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T
 
     The operation must be safe to repeat: an outage may hide that it was carried out.
     """
-    outage, waits = Outage(what), delays()
+    outage, waits, refused = Outage(what), delays(), False
     while True:
         try:
             result = await operation()
         except StoreUnavailable as error:
             outage.note(error)
+            if isinstance(error, StoreMisconfigured):
+                refused = True
+                _tell_refusal.get()(str(error))
             await asyncio.sleep(next(waits))
         else:
             outage.over()
+            if refused:
+                _tell_refusal.get()(None)
             return result
