@@ -26,13 +26,15 @@ class SourceUnreadable(SourceRefused):
 
 @dataclass(frozen=True)
 class Root:
-    """A folder of repositories: `path` as users name it, `mount` as this process sees it.
+    """A folder of repositories: `path` as users name it, `mount` as this process sees it, `host` as its node does.
 
-    They differ in pods, where a root is mounted under a folder that every user may enter.
+    They differ in pods, where a root is mounted under a folder that every user may enter. What git writes down on
+    the node names a folder by the path that it has there.
     """
 
     path: PurePosixPath
     mount: Path
+    host: PurePosixPath | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ class SourcePolicy:
 
     @classmethod
     def from_env(cls, env: dict[str, str] | os._Environ[str] = os.environ) -> "SourcePolicy":
-        """Read CODEBASE_ROOTS (JSON list of {path, mount}) and CODEBASE_GIT_HOSTS (comma-separated)."""
+        """Read CODEBASE_ROOTS (JSON list of {path, mount, host}) and CODEBASE_GIT_HOSTS (comma-separated)."""
         roots = tuple(
-            Root(PurePosixPath(item["path"]), Path(item.get("mount") or item["path"]))
+            Root(
+                PurePosixPath(item["path"]),
+                Path(item.get("mount") or item["path"]),
+                PurePosixPath(item["host"]) if item.get("host") else None,
+            )
             for item in json.loads(env.get("CODEBASE_ROOTS") or "[]")
         )
         hosts = frozenset(h.strip().lower() for h in env.get("CODEBASE_GIT_HOSTS", "").split(",") if h.strip())
@@ -58,6 +64,8 @@ class SourcePolicy:
             raise SourceRefused(f"repo_path {path!r} is not absolute; give {self._allowed()}")
         if "\0" in path or len(path) > 4096:
             raise SourceRefused("repo_path holds a NUL byte or is longer than 4096 characters")
+        if any(0xD800 <= ord(char) < 0xE000 for char in path):
+            raise SourceRefused("repo_path holds a character that no file name can have; give the path as it is")
         if ".." in PurePosixPath(path).parts:
             raise SourceRefused(f"repo_path {path!r} holds '..'; give the path without it")
         clean = str(PurePosixPath("/" + path.lstrip("/")))

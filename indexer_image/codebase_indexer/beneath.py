@@ -95,6 +95,10 @@ class Tree:
         finally:
             os.close(descriptor)
 
+    def may_have(self, path: bytes) -> bool:
+        """Say whether there seems to be something by this name: a quick look, before opening tells."""
+        return os.access(self._prefix + path, os.F_OK, dir_fd=self._top, follow_symlinks=False)
+
     def directory(self, path: bytes) -> int:
         """Return a descriptor of a directory, good for what lies in it; an empty path is the folder itself.
 

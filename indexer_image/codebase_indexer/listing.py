@@ -152,8 +152,11 @@ def _rules(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
     since it may say what nobody is to see; and GitFailed for one that is too large.
     """
     found = {}
+    last = b"/" + os.fsencode(name)
     for directory in within:
-        path = directory + b"/" * bool(directory) + os.fsencode(name)
+        path = directory + last if directory else last[1:]
+        if not tree.may_have(path):
+            continue
         try:
             text = tree.read(path, _RULES_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
@@ -201,7 +204,9 @@ def _converted(tree: Tree, place: _Scratch, paths: list[bytes], repository: Repo
     own = place.git_dir / "info" / "attributes"
     rules = _rules(tree, directories(paths), name)
     texts = [*rules.values(), own.read_bytes() if own.is_file() else b"", *_above(tree, repository, name)]
-    listed = {path.rpartition(b"/")[0] for path in paths if path.rpartition(b"/")[2] == os.fsencode(name)}
+    last = os.fsencode(name)
+    named = (path.rpartition(b"/") for path in paths if path.endswith(last))
+    listed = {directory for directory, _, own_name in named if own_name == last}
     gone = not listed <= rules.keys()
     if not gone and not any(word.encode() in text for text in texts for word in _CONVERTING):
         return []

@@ -6,7 +6,7 @@ same folders lie below a mount; nothing else may be reached.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codebase_index.source import Root, SourceRefused
@@ -17,9 +17,10 @@ class Roots:
     """Opens what lies beneath the roots, by whatever links beneath them, and refuses everything else."""
 
     def __init__(self, roots: Sequence[Root]) -> None:
+        self._mounts = sorted({root.mount.resolve() for root in roots}, key=_depth, reverse=True)
+        names = ((Path(name), root.mount.resolve()) for root in roots for name in (root.host, root.path) if name)
         # The longest first: of nested roots the inner one says how a path is named.
-        ordered = sorted(roots, key=lambda root: len(root.path.parts), reverse=True)
-        self._roots = [Root(root.path, root.mount.resolve()) for root in ordered]
+        self._named = sorted(names, key=lambda named: _depth(named[0]), reverse=True)
 
     def locate(self, path: Path) -> Path:
         """Return where a path leads, links resolved. Raises SourceRefused and OSError."""
@@ -35,10 +36,9 @@ class Roots:
 
         It is read as the machine means it that wrote it, then as this process does. Raises SourceRefused.
         """
-        for candidate in (self._mounted(place, pointer), place / pointer):
+        for candidate in (*self._mounted(place, pointer), place / pointer):
             try:
-                if candidate is not None:
-                    return self.locate(Path(os.path.normpath(candidate)))
+                return self.locate(Path(os.path.normpath(candidate)))
             except (SourceRefused, OSError):
                 continue
         raise _outside(pointer)
@@ -65,22 +65,25 @@ class Roots:
             raise
 
     def _mount_of(self, real: Path) -> Path:
-        for root in self._roots:
-            if real.is_relative_to(root.mount):
-                return root.mount
+        for mount in self._mounts:
+            if real.is_relative_to(mount):
+                return mount
         raise _outside(real)
 
-    def _mounted(self, place: Path, pointer: str) -> Path | None:
-        """Return where a pointer leads as the machine means it that wrote it."""
-        for root in self._roots:
-            if place.is_relative_to(root.mount):
-                place = Path(root.path) / place.relative_to(root.mount)
-                break
-        named = Path(os.path.normpath(place / pointer))
-        for root in self._roots:
-            if named.is_relative_to(root.path):
-                return root.mount / named.relative_to(root.path)
-        return None
+    def _mounted(self, place: Path, pointer: str) -> Iterator[Path]:
+        """Yield where a pointer leads as the machine means it that wrote it; it may have two names for a root."""
+        for name, mount in self._named:
+            if not place.is_relative_to(mount):
+                continue
+            meant = Path(os.path.normpath(name / place.relative_to(mount) / pointer))
+            for other, where in self._named:
+                if meant.is_relative_to(other):
+                    yield where / meant.relative_to(other)
+                    break
+
+
+def _depth(path: Path) -> int:
+    return len(path.parts)
 
 
 def _outside(path: Path | str) -> SourceRefused:

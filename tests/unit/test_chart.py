@@ -495,6 +495,14 @@ def test_server_and_indexers_see_the_same_roots_read_only_at_the_same_places() -
         assert all(m["readOnly"] for m in places.values()) and all(c["readOnly"] for c in claims.values())
 
 
+def test_of_a_folder_of_the_host_its_path_there_is_told_too() -> None:
+    """Linked worktrees name their repository by it."""
+    env = pod_template(render(HOST_PATH)).env
+    assert json.loads(environment({"env": env})["CODEBASE_ROOTS"]) == [
+        {"path": "/srv", "mount": "/repositories/0", "host": "/mnt/srv"}
+    ]
+
+
 @every_case
 def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     (server,) = [pod for component, pod in pods(rendered(case)) if component == "server"]

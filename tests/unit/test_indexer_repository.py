@@ -129,6 +129,14 @@ def test_a_submodule_is_a_repository_by_its_own_path(mount: Path, policy: Source
     assert seen(checkout) == {"lib.py": None}
 
 
+def test_the_host_may_know_a_root_by_another_path_than_users(mount: Path, tmp_path: Path) -> None:
+    tree = worktree(mount, "tree")
+    policy = SourcePolicy((Root(PurePosixPath("/code"), mount, HOST),))
+    checkout = open_source(spec("/code/tree"), policy, tmp_path / "work", None)
+    assert checkout.commit == text(mount / "repo", "rev-parse", "tree")
+    assert checkout.folder == tree
+
+
 POINTERS = [
     "{secret}/.git", "../../outside/private/.git", "/etc", "/nowhere", "x\0y", "", "../repo/.git\0/../../outside",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ def test_a_path_is_found_where_its_root_is_mounted(policy: SourcePolicy, tmp_pat
         ("/", SourceRefused, "an absolute path under /code"),
         ("/code/none", SourceNotFound, "not found"),
         ("/code/a\0b", SourceRefused, "NUL"),
+        ("/code/a\ud800b", SourceRefused, "no file name can have"),
         ("/code/" + "x" * 5000, SourceRefused, "longer"),
     ],
 )

@@ -103,7 +103,9 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "codebase-mcp.sourceEnv" -}}
 {{- $roots := list -}}
 {{- range $number, $root := .Values.repositories.roots -}}
-{{- $roots = append $roots (dict "path" $root.path "mount" (printf "/repositories/%d" $number)) -}}
+{{- $one := dict "path" $root.path "mount" (printf "/repositories/%d" $number) -}}
+{{- with $root.hostPath }}{{ $_ := set $one "host" . }}{{ end -}}
+{{- $roots = append $roots $one -}}
 {{- end -}}
 - name: CODEBASE_ROOTS
   value: {{ toJson $roots | quote }}
