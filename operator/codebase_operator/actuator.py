@@ -25,6 +25,7 @@ from codebase_operator.model import SECRET_REFUSED, Job, Refusal, StepFailure, f
 from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.site import Site
+from codebase_operator.texts import EVENT, told
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Actuator:
 
     def _failure(self, job_id: UUID, action: do.Action, error: Exception) -> StepFailure:
         before = self._world.failures.get(job_id)
-        message = f"{_what(error)}"[:1000]
+        message = told(_what(error), 1000)
         return StepFailure(type(action).__name__, message, before.since if before else self._now)
 
     async def _carry_out(self, action: do.Action) -> None:
@@ -149,7 +150,7 @@ class Actuator:
         self, job: Job, attempt: int, counted: bool = False, message: str = "Starting", avoid: str | None = None
     ) -> None:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
-        if not await self._jobs.fence(job.id, attempt, failed=counted, message=message):
+        if not await self._jobs.fence(job.id, attempt, failed=counted, message=told(message)):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
         self._world.forgive(job.id)  # what was refused may have been a helper of the attempt before
         if not await self._secret_refused(job):
@@ -228,7 +229,7 @@ class Actuator:
             self._refuse(job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way: {whose}")
 
     def _refuse(self, job: Job, reason: str, message: str) -> None:
-        self._world.refuse(job.id, Refusal(reason, message[:1000], self._now))
+        self._world.refuse(job.id, Refusal(reason, told(message, 2000), self._now))
 
     async def _delete_pod(self, action: do.DeletePod) -> None:
         try:
@@ -243,7 +244,7 @@ class Actuator:
 
     async def _fail(self, action: do.Fail) -> None:
         try:
-            await self._jobs.fail(action.job.id, action.attempt, action.error.value, action.message)
+            await self._jobs.fail(action.job.id, action.attempt, action.error.value, told(action.message))
         except FenceLost:
             return  # it ended by itself in this moment
 
@@ -332,7 +333,7 @@ def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:
             "uid": str(job.id), "resourceVersion": job.version,
         },
         "reason": action.reason,
-        "message": action.message[:1024],
+        "message": told(action.message, EVENT),
         "type": "Warning" if action.warning else "Normal",
         "source": {"component": "codebase-operator"},
         "reportingComponent": "codebase-operator",

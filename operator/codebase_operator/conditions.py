@@ -10,6 +10,7 @@ from typing import Final, Literal
 from codebase_index.job import LABEL_JOB, JobState
 from codebase_index.resource import Condition
 from codebase_operator.model import SECRET_REFUSED, STUCK_AFTER, Job, Refusal, View
+from codebase_operator.texts import WORD, told
 
 # --- types -----------------------------------------------------------------------------------------
 
@@ -149,7 +150,8 @@ def _condition(s: Situation, kind: str, aspect: _Aspect) -> Condition:
     before = s.job.condition(kind)
     same = before is not None and before.status == status
     return Condition(
-        type=kind, status=status, reason=reason, message=message[:4096], observed_generation=s.job.generation,
+        type=kind, status=status, reason=told(reason, WORD), message=told(message),
+        observed_generation=s.job.generation,
         last_transition_time=before.last_transition_time if same and before else s.now.replace(microsecond=0),
     )  # fmt: skip
 

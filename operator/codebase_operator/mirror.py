@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from codebase_index.resource import IndexingJobStatus, Progress
 from codebase_operator.conditions import ADMITTED, Situation, conditions_of, summary
+from codebase_operator.texts import WORD, told
 
 WRITE_INTERVAL: Final = timedelta(seconds=2)
 """Progress alone is written at most this often for each job; transitions at once."""
@@ -31,15 +32,16 @@ def status_of(s: Situation) -> IndexingJobStatus:
         message = row.message
     restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
     return IndexingJobStatus(
-        phase=phase, reason=reason, message=message[:4096], conditions=conditions, attempt=row.attempt,
+        phase=phase, reason=reason, message=told(message), conditions=conditions, attempt=row.attempt,
         # A final job keeps what it had: the fence that ended it was no restart.
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
         progress=Progress(
-            percent=int(row.percent), phase=row.phase, message=row.message[:4096], files_total=row.files_total,
+            percent=int(row.percent), phase=row.phase and told(row.phase, WORD), message=told(row.message),
+            files_total=row.files_total,
             files_indexed=row.files_indexed, files_skipped=row.files_skipped, chunks_created=row.chunks_created,
             estimated_remaining_seconds=row.eta_seconds, last_updated_time=s.now.replace(microsecond=0),
         ),
-        queue_position=s.place.position if s.place else None, commit=row.commit,
+        queue_position=s.place.position if s.place else None, commit=row.commit and told(row.commit, WORD),
         pod_name=(pod.name if pod else row.pod) or before.pod_name,
         node_name=(pod.node if pod else None) or before.node_name,
         started_at=_seconds(row.started_at), completed_at=_seconds(row.completed_at),

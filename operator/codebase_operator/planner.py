@@ -29,6 +29,7 @@ from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force
 from codebase_operator.mirror import only_its_place_moved, status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
 from codebase_operator.order import Queue, decide, slots_to_free
+from codebase_operator.texts import told
 
 P = ParamSpec("P")
 
@@ -106,15 +107,15 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
         if row is None or row.state is not JobState.PENDING or view.cancelled or view in queue.admitted:
             continue
         if view.secret_refused and view.refusal:
-            entry: tuple[UUID, int | None, str] = (row.id, None, view.refusal.message)
+            entry: tuple[UUID, int | None, str] = (row.id, None, told(view.refusal.message))
         elif place is not None:
             entry = (row.id, place.position, place.message)
         elif view.suspended and not view.holds_slot:
             entry = (row.id, None, "Suspended")
         elif view.admitted:
             situation = _situation(view, queue, s)
-            told = situation.refusal.message if situation.refusal else situation.pod_message
-            entry = (row.id, None, f"Starting: {told}"[:4096])
+            why = situation.refusal.message if situation.refusal else situation.pod_message
+            entry = (row.id, None, told(f"Starting: {why}"))
         else:
             continue
         if (row.queue_position, row.message) != entry[1:]:
