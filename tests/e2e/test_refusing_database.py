@@ -1,4 +1,4 @@
-"""A database that answers and refuses: it is told everywhere, nothing restarts, and it passes when it is mended."""
+"""A database that answers and refuses: it is told everywhere, nothing restarts, and it passes once mended."""
 
 import base64
 import json
