@@ -1,6 +1,7 @@
 """The database of release 0.1.0, as its own workers left it: `data/make_release.py` says how it was made."""
 
 import io
+import re
 import zipfile
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +38,14 @@ async def restore(connection: asyncpg.Connection) -> None:
         await connection.execute(
             f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), (SELECT max({column}) FROM {table}))"
         )
+
+
+def queries(module: str) -> dict[str, str]:
+    """Return the queries of that release by name: what its pods go on with after an upgrade."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        text = archive.read(f"sql/{module}.sql").decode()
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 async def catalog(connection: asyncpg.Connection) -> list[str]:

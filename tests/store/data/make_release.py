@@ -1,5 +1,5 @@
 """Makes `release-0.1.0.zip`: a database as the release left it, written by its own workers, with jobs in every
-state. Kept to show how the file came about; later code cannot run it.
+state, and the queries by which its pods went on. Kept to show how the file came about; later code cannot run it.
 
 In a checkout of the release's commit (b2c23e0): PYTHONPATH=. python .../make_release.py FILE
 """
@@ -141,6 +141,8 @@ async def save(connection: asyncpg.Connection, file: Path) -> None:
             content = io.BytesIO()
             await connection.copy_from_query(f"SELECT {names} FROM {table}", output=content)
             archive.writestr(f"{table}.copy", names + "\n" + content.getvalue().decode())
+        for module in ("chunks", "indexes", "jobs", "work", "segments"):
+            archive.write(Path("codebase_index/store/sql") / f"{module}.sql", f"sql/{module}.sql")
         archive.writestr("chunk_ids", str(await connection.fetchval("SELECT last_value FROM chunk_ids")))
 
 
