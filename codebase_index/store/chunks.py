@@ -42,6 +42,7 @@ class Writer:
     index_id: int
     model: str
     fingerprint: str
+    namespace: str = ""
 
 
 class ChunkIds:

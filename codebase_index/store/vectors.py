@@ -23,7 +23,8 @@ def digest_of(text: str) -> bytes:
 class VectorCache:
     """Reads and writes `embedding_cache`. Every method may raise StoreUnavailable.
 
-    Not fenced: a vector is true of its text whoever computed it.
+    Not fenced: a vector is true of its text, whichever attempt computed it. `model` is one namespace's: under the
+    same name, the service of another one may give other vectors.
     """
 
     def __init__(self, database: Database) -> None:

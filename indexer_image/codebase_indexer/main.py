@@ -164,7 +164,7 @@ class Attempt:
             "open the index",
             lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
         )
-        writer = Writer(job.id, attempt, index_id, model, _fingerprint(model))
+        writer = Writer(job.id, attempt, index_id, model, _fingerprint(model), job.namespace)
         if scans:
             reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
             if reuse:

@@ -84,9 +84,9 @@ class SlowEmbedding:
         prefix = self.embedder.traits.document_prefix
         digests = [digest_of(prefix + text) for text in texts]
         missing = dict(zip(digests, texts, strict=True))
-        model, dimension = self.embedder.name, self.embedder.dimension
+        dimension = self.embedder.dimension
         vectors = await until_available(
-            "look up vectors", lambda: self.cache.find(model, list(missing), dimension)
+            "look up vectors", lambda: self.cache.find(self._kept_under, list(missing), dimension)
         )
         counts = Counts(reused=sum(digest in vectors for digest in digests))
         for digest in vectors:
@@ -99,6 +99,13 @@ class SlowEmbedding:
             vectors |= made
         return np.stack([vectors[digest] for digest in digests]), counts
 
+    @property
+    def _kept_under(self) -> str:
+        """The model as the cache knows it. Each namespace has a share of its own: another one's service may give
+        other vectors under the same name, and counters and times must not tell what was indexed there.
+        """
+        return f"{self.writer.namespace}/{self.embedder.name}"
+
     async def count(self, counts: Counts) -> None:
         """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""
         with contextlib.suppress(StoreUnavailable):
@@ -110,7 +117,7 @@ class SlowEmbedding:
         """Embed texts by one call, and keep their vectors."""
         embedded = await self._patiently(lambda: self.embedder.embed(list(texts.values())))
         vectors = dict(zip(texts, embedded.vectors, strict=True))
-        await until_available("keep vectors", lambda: self.cache.save(self.embedder.name, vectors))
+        await until_available("keep vectors", lambda: self.cache.save(self._kept_under, vectors))
         counts.cut += embedded.truncated
         return vectors
 

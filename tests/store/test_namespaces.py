@@ -1,20 +1,25 @@
 """The jobs and indexes of two namespaces on one database leave each other alone."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 
+from codebase_index.embedding import Embedded, SlowEmbedder, Traits
 from codebase_index.job import ExitCode, JobState
 from codebase_index.resource import IndexingJob
-from codebase_index.store.chunks import Chunks
+from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, IndexInUse, JobNotFound, StoreUnavailable
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, connection_name
 from codebase_index.store.removal import Removal
+from codebase_index.store.vectors import VectorCache
+from codebase_indexer.slow_embedding import SlowEmbedding
 from tests.store.bench import Bench, make_tree, track
 from tests.store.test_jobs import run_job, writer_for
 
@@ -114,3 +119,29 @@ async def test_nothing_is_copied_from_another_namespace(bench: Bench) -> None:
     await bench.jobs.create(theirs)
     code, row = await bench.run(theirs)
     assert (code, row.files_indexed, row.files_unchanged) == (ExitCode.DONE, 40, 0)
+
+
+class Service:
+    """An embedding service of a release: each has a model of this name, and not the same one."""
+
+    name, dimension, concurrency = "ollama/code", 4, 1
+    traits = Traits(batch_texts=8)
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        return Embedded(np.repeat(np.eye(4, dtype=np.float32)[[self._axis]], len(texts), axis=0), 0)
+
+
+async def test_kept_vectors_are_those_of_the_namespaces_own_service(database: Database) -> None:
+    for attempt in (1, 2):
+        for axis, namespace in enumerate("ab"):
+            writer = Writer(uuid4(), 1, 1, Service.name, "v1", namespace)
+            slow = SlowEmbedding(
+                cast(SlowEmbedder, Service(axis)), VectorCache(database), Jobs(database), writer, cast(Any, None),
+                reports=False,
+            )  # fmt: skip
+            vectors, counts = await slow._vectors(["one text", "and another"])
+            assert np.argmax(vectors, axis=1).tolist() == [axis, axis]
+            assert (counts.made, counts.reused) == ((2, 0) if attempt == 1 else (0, 2))
