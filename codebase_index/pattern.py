@@ -15,7 +15,7 @@ _CLASSES: Final = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": r"\s", "
 _ANCHORS: Final = {"b": r"\y", "B": r"\Y", "<": r"\m", ">": r"\M", "A": "^", "z": r"\r?$", "Z": r"\r?$"}
 _CONTROLS: Final = {"t": "\t", "f": "\f", "v": "\v", "r": "\r", "e": "\x1b", "a": "\a"}
 _CODE: Final = re.compile(r"x([0-9A-Fa-f]{2})|x\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})")
-_BOUND: Final = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
+_BOUND: Final = re.compile(r"\{(\d+)(,(\d*))?\}", re.ASCII)
 _GROUP: Final = re.compile(r"\?(?::|P?<[A-Za-z_]\w*>)")
 _FLAGS: Final = re.compile(r"^\(\?([imsu]+)\)")
 

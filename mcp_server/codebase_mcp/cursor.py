@@ -48,6 +48,8 @@ def decode(text: str, request: str) -> Cursor:
         # urlsafe_b64decode drops what it does not know; the validating form has the other alphabet.
         standard = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)
         cursor = _cursor(json.loads(base64.b64decode(standard, validate=True)))
+        if cursor.encode() != text:
+            raise ValueError("not as this server writes it")
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             "validation: cursor is not one that this server gave; repeat the call with the next_cursor of the "
