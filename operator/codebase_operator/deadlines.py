@@ -75,7 +75,10 @@ def _waits_for(view: View, diagnosis: Diagnosis | None) -> str:
     if view.refusal is not None:
         return view.refusal.message
     if diagnosis is None or view.pod is None:
-        return "its pod could not be created; the operator's log says why"
+        failure = view.failure
+        if failure is None:
+            return "its pod could not be created; the operator's log says why"
+        return f"its pod could not be created ({failure.step}: {failure.message})"
     if diagnosis.reason == c.POD_STARTING and view.pod.running_since is None:
         # The kubelet tells what it waits for (a volume, the network) in events alone.
         events = f"kubectl get events --field-selector involvedObject.name={view.pod.name}"

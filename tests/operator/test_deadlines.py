@@ -9,7 +9,7 @@ import pytest
 from codebase_index.job import ErrorType
 from codebase_operator.actions import Admit, Fail, Retry
 from codebase_operator.lifecycle import MAX_DISRUPTIONS
-from codebase_operator.model import Pod, Refusal
+from codebase_operator.model import Pod, Refusal, StepFailure
 from codebase_operator.planner import plan
 from codebase_operator.site import Site
 from tests.operator.builders import NOW, admitted, ago, crashed, job, pod, row, snapshot
@@ -226,3 +226,9 @@ def test_a_job_that_works_already_goes_on_under_new_limits() -> None:
     given = row(greedy, "running", 1)
     s = snapshot(admitted(greedy), rows=[given], pods=[pod(greedy)], site=Site(max_memory="1Gi"))
     assert [x for x in plan(s) if isinstance(x, Fail)] == []
+
+
+def test_a_step_that_always_fails_is_what_the_job_failed_to_start_for() -> None:
+    broken = StepFailure("StartPod", "500: the webhook does not answer", ago(590))
+    end = failure(failures={A.id: broken})
+    assert end is not None and "(StartPod: 500: the webhook does not answer)" in end.message

@@ -155,7 +155,7 @@ class Operator:
 
     def __init__(
         self, namespace: str, dsn: str, folder: Path, kubeconfig: Path = KUBECONFIG, *,
-        name: str = "operator", lease: str = "",
+        name: str = "operator", lease: str = "", env: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         folder.mkdir(exist_ok=True)
         template = folder / "pod.json"
@@ -167,6 +167,7 @@ class Operator:
         self.log = folder / "operator.log"
         self._environment = {
             **os.environ,
+            **(env or {}),
             "KUBECONFIG": str(kubeconfig),
             "CODEBASE_NAMESPACE": namespace,
             "CODEBASE_DATABASE_URL": dsn,
