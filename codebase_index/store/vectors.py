@@ -20,11 +20,20 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+def kept_under(namespace: str, model: str) -> str:
+    """Return a model as the cache knows it. Each namespace has a share of its own.
+
+    Another one's service may give other vectors under the same name, and counters and times must not tell what was
+    indexed there.
+    """
+    return f"{namespace}:{model}"
+
+
 class VectorCache:
     """Reads and writes `embedding_cache`. Every method may raise StoreUnavailable.
 
-    Not fenced: a vector is true of its text, whichever attempt computed it. `model` is one namespace's: under the
-    same name, the service of another one may give other vectors.
+    Not fenced: a vector is true of its text, whichever attempt computed it. `model` is what
+    `kept_under` returns.
     """
 
     def __init__(self, database: Database) -> None:
@@ -44,14 +53,19 @@ class VectorCache:
         async with self._db.transaction() as connection:
             await connection.executemany(SQL["save"], rows)
 
-    async def evict(self, most: int) -> int:
-        """Remove those that were not used for the longest time until `most` are left. Return how many."""
+    async def evict(self, most: int, namespace: str | None = None) -> int:
+        """Remove those that were not used for the longest time until `most` are left. Return how many.
+
+        Of a namespace, by `kept_under`; None: of all.
+        """
         async with self._db.connection() as connection:
-            surplus = max(0, await connection.fetchval(SQL["count"], timeout=60) - most)
+            surplus = max(0, await connection.fetchval(SQL["count"], namespace, timeout=60) - most)
         evicted = 0
         while evicted < surplus:
             async with self._db.connection() as connection:
-                status = await connection.execute(SQL["evict"], min(_EVICTED_AT_ONCE, surplus - evicted))
+                status = await connection.execute(
+                    SQL["evict"], namespace, min(_EVICTED_AT_ONCE, surplus - evicted)
+                )
             removed = int(status.split()[-1])
             if not removed:
                 break

@@ -240,7 +240,7 @@ class Attempt:
             await packer.finish(self._packed)
             if job.vectors_made:
                 most = self.settings.kept_vectors
-                await until_available("evict vectors", lambda: self.vectors.evict(most))
+                await until_available("evict vectors", lambda: self.vectors.evict(most, writer.namespace))
             if _changed_much(job):
                 await self._enter(progress.writing(0.8, "refreshing statistics"))
                 await until_available("analyze", self.chunks.analyze)

@@ -20,7 +20,7 @@ from codebase_index.store.batch import PackedBatch, Processed, pack
 from codebase_index.store.chunks import Writer
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
-from codebase_index.store.vectors import VectorCache, digest_of
+from codebase_index.store.vectors import VectorCache, digest_of, kept_under
 from codebase_indexer.board import Board
 from codebase_indexer.patience import Outage, delays, until_available
 from codebase_indexer.texts import documents, with_vectors
@@ -101,10 +101,7 @@ class SlowEmbedding:
 
     @property
     def _kept_under(self) -> str:
-        """The model as the cache knows it. Each namespace has a share of its own: another one's service may give
-        other vectors under the same name, and counters and times must not tell what was indexed there.
-        """
-        return f"{self.writer.namespace}/{self.embedder.name}"
+        return kept_under(self.writer.namespace, self.embedder.name)
 
     async def count(self, counts: Counts) -> None:
         """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codebase_index.store.database import Database
-from codebase_index.store.vectors import VectorCache, digest_of
+from codebase_index.store.vectors import VectorCache, digest_of, kept_under
 
 
 @pytest.fixture
@@ -43,3 +43,11 @@ async def test_those_go_that_were_not_used_for_the_longest_time(cache: VectorCac
     assert await cache.evict(6) == 0
     assert await cache.evict(2) == 4
     assert (await cache.find("m", list(made), 3)).keys() == set(read)
+
+
+async def test_one_namespace_evicts_none_of_another(cache: VectorCache) -> None:
+    made = vectors(4)
+    for model in (kept_under("mine", "ollama/code:7b"), kept_under("theirs", "ollama/code:7b"), "ollama/code:7b"):
+        await cache.save(model, made)
+    assert await cache.evict(0, "mine") == 8  # its own, and those from before namespaces
+    assert len(await cache.find(kept_under("theirs", "ollama/code:7b"), list(made), 3)) == 4

@@ -11,10 +11,13 @@ INSERT INTO embedding_cache (model, digest, embedding) VALUES ($1, $2, $3)
 ON CONFLICT (model, digest) DO UPDATE SET embedding = EXCLUDED.embedding, last_used = current_date;
 
 -- name: count
--- How many are kept.
-SELECT count(*) FROM embedding_cache;
+-- How many are kept of a namespace, or of all. Those from before namespaces are everybody's.
+SELECT count(*) FROM embedding_cache
+WHERE $1::text IS NULL OR starts_with(model, $1 || ':') OR strpos(split_part(model, ':', 1), '/') > 0;
 
 -- name: evict
--- Those that were not used for the longest time.
+-- Those of them that were not used for the longest time.
 DELETE FROM embedding_cache WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM embedding_cache ORDER BY last_used LIMIT $1));
+    SELECT ctid FROM embedding_cache
+    WHERE $1::text IS NULL OR starts_with(model, $1 || ':') OR strpos(split_part(model, ':', 1), '/') > 0
+    ORDER BY last_used LIMIT $2));
