@@ -158,6 +158,10 @@ class Progress(_Model):
     files_indexed: int = 0
     files_skipped: int = 0
     chunks_created: int = 0
+    files_transcoded: int = 0
+    """Decoded from another encoding than UTF-8."""
+    secrets_redacted: int = 0
+    """Tokens and private keys that were taken out before indexing."""
     estimated_remaining_seconds: int | None = None
     last_updated_time: datetime | None = None
 

@@ -46,7 +46,9 @@ class Chunk:
 class Indexed:
     """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
 
-    `size` is in bytes; without it the next job reads the file again, whatever git knows of it.
+    `blob` and `size`, in bytes, are those of the file on disk; without `size` the next job reads it again,
+    whatever git knows of it. `encoding` is what it was decoded from, None for UTF-8; `redacted` counts the secrets
+    that were taken out.
     """
 
     seq: int
@@ -56,6 +58,8 @@ class Indexed:
     chunks: Sequence[Chunk]
     vectors: NDArray[np.float32]
     size: int | None = None
+    encoding: str | None = None
+    redacted: int = 0
 
     @property
     def count(self) -> int:
@@ -74,6 +78,8 @@ class Packed:
     count: int
     rows: copying.Rows
     size: int | None
+    encoding: str | None = None
+    redacted: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,4 +202,6 @@ def _packed(file: Indexed) -> Packed:
         for c in file.chunks
     ]
     encoded = copying.encode(rows, file.vectors)
-    return Packed(file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size)
+    return Packed(
+        file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted
+    )  # fmt: skip

@@ -105,6 +105,7 @@ class Chunks:
             counted = await connection.fetchval(
                 SQL["count_batch"], writer.job_id, writer.attempt, len(fresh) + len(unchanged), len(skipped),
                 sum(r.count for r in fresh) + sum(r.chunks for r in unchanged),
+                sum(r.encoding is not None for r in fresh), sum(r.redacted for r in fresh),
             )  # fmt: skip
             if counted is None:
                 raise FenceLost(writer.job_id, writer.attempt)
@@ -191,7 +192,7 @@ class Chunks:
 
 async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
     """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
-    if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0) is None:
+    if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0, 0, 0) is None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 

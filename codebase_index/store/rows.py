@@ -16,6 +16,7 @@ class JobRow:
     `arrival` orders the jobs of one second, since a resource's `created_at` has no fractions.
     `starting_since` counts while `pod` is None; `disruptions` are those in a row that no file was done between.
     `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
+    `files_transcoded` were decoded from another encoding than UTF-8 by this job, and `secrets_redacted` taken out.
     """
 
     id: UUID
@@ -58,6 +59,8 @@ class JobRow:
     vectors_made: int = 0
     vectors_reused: int = 0
     texts_cut: int = 0
+    files_transcoded: int = 0
+    secrets_redacted: int = 0
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":

@@ -20,12 +20,15 @@ from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer import outline, prose
 from codebase_indexer.outline import MAX_BYTES, Definition
 
-CHUNKER_VERSION = 3
+CHUNKER_VERSION = 4
 """Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
 
 MIN_BYTES = 900
 """A chunk has this to `MAX_BYTES`, except for the last of a file. Retrieval is equal within noise from 700 to
 1,800 bytes; this is what fits the 256 tokens of common embedding models."""
+
+MAX_WORD = 200
+"""Bytes at the end of a chunk in which a line that is too long is cut between two words."""
 
 MAX_SYMBOLS = 64
 """Definitions noted for one chunk; more fit into it only in generated code and data."""
@@ -63,7 +66,7 @@ class Piece:
 def chunk(data: bytes, grammar: str | None) -> list[Piece]:
     """Cut a file. Each byte is in exactly one piece, in order, except for pieces of white space alone.
 
-    Text that is not UTF-8 is decoded with replacement characters, and NUL, which Postgres refuses, becomes one.
+    `data` is UTF-8. NUL, which Postgres refuses, becomes a replacement character.
     """
     found = outline.read(data, grammar) if grammar and grammar not in prose.FORMATS else None
     if found is None:
@@ -106,6 +109,8 @@ def _cut_lines(data: bytes, start: int) -> int:
     newline = data.rfind(b"\n", start, limit)
     if newline > start:
         return newline + 1
+    if (space := data.rfind(b" ", limit - MAX_WORD, limit)) > start:
+        return space + 1  # a paragraph in one line
     while limit > start + 1 and data[limit] & 0xC0 == 0x80:  # not inside a character
         limit -= 1
         if start + MAX_BYTES - limit > 3:  # not UTF-8 at all

@@ -13,25 +13,29 @@ from codebase_index.postings import MAX_DOCUMENTS, Encoded, encode
 from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, Processed, Skipped, Unchanged
 from codebase_index.term_table import TermTable
 from codebase_index.vocabulary import Numbered, Vocabulary
-from codebase_indexer import notebook
+from codebase_indexer import content, notebook
 from codebase_indexer.beneath import LeadsOut, NotRegular, Tree
 from codebase_indexer.chunker import Piece, chunk
-from codebase_indexer.languages import Language, detect, is_large_data
-from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content
+from codebase_indexer.secret_files import SecretPolicy
+from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 from codebase_indexer.texts import documents, with_vectors
 from codebase_indexer.vouching import blob_id
 
 log = logging.getLogger(__name__)
 
 _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
+_DEFAULT = SecretPolicy()
 
 
 class Processor:
     """Turns files into rows. Keeps what it learned of words from batch to batch."""
 
-    def __init__(self, fingerprint: str, embedder: StaticEmbedder | None) -> None:
+    def __init__(
+        self, fingerprint: str, embedder: StaticEmbedder | None, secrets: SecretPolicy = _DEFAULT
+    ) -> None:
         """Without an embedder the results have no vectors: texts.py has what they are made of."""
         self._fingerprint = fingerprint
+        self._secrets = secrets
         self._embedder = embedder
         self._vocabulary = embedder.vocabulary if embedder else Vocabulary()
         self._terms = TermTable(self._vocabulary)
@@ -48,7 +52,7 @@ class Processor:
         results: list[FileResult]
         try:
             with Tree(folder, boundary) as tree:
-                results = [_process_one(tree, item, known.get(item.path), self._fingerprint) for item in items]
+                results = [self._process_one(tree, item, known.get(item.path)) for item in items]
         except OSError as error:
             results = [Skipped(item.seq, _reason(error)) for item in items]
         numbered = self._vocabulary.number(documents(results))
@@ -57,39 +61,33 @@ class Processor:
             batch = with_vectors(batch, self._embedder.embed_numbered(numbered))
         return batch
 
+    def _process_one(self, tree: Tree, item: Item, known: KnownFile | None) -> FileResult:
+        try:
+            data = _read(tree, os.fsencode(item.path))
+            if isinstance(data, Skip):
+                return Skipped(item.seq, data)
+            if known and known.fingerprint == self._fingerprint and known.blob == blob_id(data):
+                return Unchanged(item.seq, known.file_id, known.chunks)
+            found = content.read(item.path, data, self._secrets)
+            if isinstance(found, Skip):
+                return Skipped(item.seq, found)
+            chunks = [_row(piece) for piece in _pieces(found.text, found.language.grammar)]
+            if not chunks:  # a notebook without source
+                return Skipped(item.seq, Skip.EMPTY)
+            return Indexed(
+                item.seq, item.path, found.language.name or None, blob_id(data), chunks, _NO_VECTORS, len(data),
+                found.encoding, found.redacted,
+            )  # fmt: skip
+        except Exception:
+            # One bad file must never take the job down; the log has what a bug report needs.
+            log.exception("file skipped after an error", extra={"path": item.path})
+            return Skipped(item.seq, Skip.CRASHED)
+
     def _encoded(self, numbered: Numbered) -> list[Encoded]:
         """Return the search terms of all chunks, ready to be stored."""
         chunks = len(numbered.texts)
         parts = [(begin, min(begin + MAX_DOCUMENTS, chunks)) for begin in range(0, chunks, MAX_DOCUMENTS)]
         return [encode(self._terms.occurrences(numbered.part(begin, end))) for begin, end in parts]
-
-
-def _process_one(tree: Tree, item: Item, known: KnownFile | None, fingerprint: str) -> FileResult:
-    try:
-        data = _read(tree, os.fsencode(item.path))
-        if isinstance(data, Skip):
-            return Skipped(item.seq, data)
-        language = detect(item.path, data[:256])
-        if reason := _unfit(data, language):
-            return Skipped(item.seq, reason)
-        blob = blob_id(data)
-        if known and known.blob == blob and known.fingerprint == fingerprint:
-            return Unchanged(item.seq, known.file_id, known.chunks)
-        chunks = [_row(piece) for piece in _pieces(data, language.grammar)]
-        if not chunks:  # a notebook without source
-            return Skipped(item.seq, Skip.EMPTY)
-        return Indexed(item.seq, item.path, language.name or None, blob, chunks, _NO_VECTORS, len(data))
-    except Exception:
-        # One bad file must never take the job down; the log has what a bug report needs.
-        log.exception("file skipped after an error", extra={"path": item.path})
-        return Skipped(item.seq, Skip.CRASHED)
-
-
-def _unfit(data: bytes, language: Language) -> Skip | None:
-    reason = by_content(data)
-    if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
-        return None  # its long lines are images, which are left out
-    return reason or (Skip.LARGE_DATA if is_large_data(language, len(data)) else None)
 
 
 def _pieces(data: bytes, grammar: str | None) -> list[Piece]:

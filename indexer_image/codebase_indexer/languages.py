@@ -160,11 +160,17 @@ _BY_INTERPRETER: dict[bytes, Language] = {
 }
 
 _UNKNOWN = Language("")
+_PROSE = frozenset(["markdown", "restructuredtext", "asciidoc", "org", "latex", "text"])
 
 
 def is_large_data(language: Language, size: int) -> bool:
     """Say whether a file of `size` bytes is a data file too large to be worth indexing."""
     return language.data and size > MAX_DATA_BYTES
+
+
+def is_prose(language: Language) -> bool:
+    """Say whether people write it for people, in paragraphs."""
+    return language.name in _PROSE
 
 
 def detect(path: str, head: bytes = b"") -> Language:

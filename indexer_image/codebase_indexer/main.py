@@ -40,6 +40,7 @@ from codebase_indexer.pipeline import Pipeline, plan_flight
 from codebase_indexer.pool import Pool
 from codebase_indexer.room import RepositoryTooLarge, Room
 from codebase_indexer.scan import ScanFailed, scan
+from codebase_indexer.secret_files import SecretPolicy
 from codebase_indexer.settings import Settings
 from codebase_indexer.slow_embedding import SlowEmbedding
 from codebase_indexer.source import Checkout, CloneFailed, open_source
@@ -155,6 +156,7 @@ class Attempt:
                 lambda: scan(
                     checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                     include=spec.include, exclude=spec.exclude, report=self.board.scanning,
+                    skip_secrets=self.settings.secrets.leave_out,
                 )
             )  # fmt: skip
             log.info("scanned", extra={"files": len(entries)})
@@ -164,7 +166,8 @@ class Attempt:
             "open the index",
             lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
         )
-        writer = Writer(job.id, attempt, index_id, model, _fingerprint(model), job.namespace)
+        fingerprint = _fingerprint(model, self.settings.secrets)
+        writer = Writer(job.id, attempt, index_id, model, fingerprint, job.namespace)
         if scans:
             reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
             if reuse:
@@ -190,7 +193,7 @@ class Attempt:
         local = embedding.provider == "static"
         slow = None if local else await self._slow(spec, writer)
         model = (embedding.provider, embedding.model) if local else None
-        pool = Pool(self.settings.workers, writer.fingerprint, model)
+        pool = Pool(self.settings.workers, writer.fingerprint, model, self.settings.secrets)
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
             pod=self.settings.pod, folder=checkout.folder, boundary=checkout.boundary, pool=pool,
@@ -274,12 +277,14 @@ class Attempt:
             await asyncio.gather(heart, body, return_exceptions=True)
 
 
-def _fingerprint(model: str) -> str:
-    """Name the versions of the chunker, the terms and the model: a file indexed with others is done again.
+def _fingerprint(model: str, secrets: SecretPolicy) -> str:
+    """Name the versions of the chunker, the terms and the model, and what becomes of secrets: a file indexed with
+    others is done again.
 
-    A file that is unchanged is not read, so a new rule of skipping.py by content needs a new CHUNKER_VERSION, too.
+    A file that is unchanged is not read, so a new rule by content (skipping.py, encodings.py, secret_files.py)
+    needs a new CHUNKER_VERSION, too.
     """
-    return f"{CHUNKER_VERSION}:{TERMS_VERSION}:{model}"
+    return f"{CHUNKER_VERSION}:{TERMS_VERSION}:{secrets.version}:{model}"
 
 
 def _changed_much(job: JobRow) -> bool:

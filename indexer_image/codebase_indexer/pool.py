@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from codebase_index.store.batch import Item, KnownFile, PackedBatch, Processed, Skipped
+from codebase_indexer.secret_files import SecretPolicy
 from codebase_indexer.skipping import Skip
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ _INHERITED: Final = re.compile(
 
 READY = "ready"
 """What a process says when it has opened the model."""
+
+
+_DEFAULT_POLICY = SecretPolicy()
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,17 @@ class PoolBroken(Exception):
 class Pool:
     """Processes that turn files into rows. `close` ends them."""
 
-    def __init__(self, count: int, fingerprint: str, model: tuple[str, str | None] | None) -> None:
+    def __init__(
+        self,
+        count: int,
+        fingerprint: str,
+        model: tuple[str, str | None] | None,
+        secrets: SecretPolicy = _DEFAULT_POLICY,
+    ) -> None:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
         self._answer: type[PackedBatch] | type[Processed] = PackedBatch if model else Processed
         self._threads = ThreadPoolExecutor(count, "pool")
-        self._workers = [_Worker(fingerprint, model) for _ in range(count)]
+        self._workers = [_Worker((fingerprint, model, secrets)) for _ in range(count)]
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         for worker in self._workers:
             worker.start()
@@ -121,8 +131,8 @@ class Pool:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, fingerprint: str, model: tuple[str, str | None] | None) -> None:
-        self._arguments = (fingerprint, model)
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._ready = False

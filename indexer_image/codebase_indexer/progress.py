@@ -67,6 +67,10 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[
     if job.vectors_reused:
         total = job.vectors_made + job.vectors_reused
         parts.append(f"{job.vectors_reused:,} of {total:,} vectors reused ({job.vectors_reused / total:.0%})")
+    if job.files_transcoded:
+        parts.append(f"{job.files_transcoded:,} decoded from other encodings than UTF-8")
+    if job.secrets_redacted:
+        parts.append(f"{job.secrets_redacted:,} secrets redacted")
     if job.texts_cut:
         parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
     if swept:

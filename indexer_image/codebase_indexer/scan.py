@@ -42,12 +42,14 @@ def scan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     report: Report = lambda looked, listed: None,
+    skip_secrets: bool = True,
 ) -> list[Entry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
 
     `folder` and `boundary` are resolved; nothing above `boundary` is looked at, except for a repository that lies
     beneath one of `roots`, where a linked worktree's may. `include` and `exclude` are
-    patterns in the syntax of .gitignore. Raises ScanFailed and SourceRefused.
+    patterns in the syntax of .gitignore. `skip_secrets`: files that hold secrets by their name are skipped,
+    whatever those patterns say. Raises ScanFailed and SourceRefused.
     """
     try:
         with Tree(folder, boundary) as tree:
@@ -56,7 +58,7 @@ def scan(
                 paths = take_away(tree, listing.paths, include, exclude, Path(scratch))
             entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
             entries += (Entry(_shown(path), 0, Skip.LEADS_OUT) for path in listing.leading_out)
-            with _Judge(tree, listing) as judge:
+            with _Judge(tree, listing, skip_secrets) as judge:
                 for number, path in enumerate(paths):
                     if number % REPORT_EVERY == 0:
                         report(number, len(paths))
@@ -78,8 +80,9 @@ def _shown(path: bytes) -> str:
 class _Judge:
     """Looks at each listed path on disk."""
 
-    def __init__(self, tree: Tree, listing: Listing) -> None:
+    def __init__(self, tree: Tree, listing: Listing, skip_secrets: bool) -> None:
         self._tree = tree
+        self._skip_secrets = skip_secrets
         self._vouched = listing.vouched
         # Paths come in order, so one directory is held open at a time; or the error that it met.
         self._within: bytes | None = None
@@ -100,10 +103,13 @@ class _Judge:
             return Entry(path, 0, Skip.UNREADABLE)
         except OSError as error:
             return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.VANISHED)
-        if reason := _by_mode(found.st_mode) or by_name(path) or by_size(found.st_size):
+        if reason := _by_mode(found.st_mode) or self._by_name(path) or by_size(found.st_size):
             return Entry(path, found.st_size, reason)
         vouched = self._vouched.get(name)
         return Entry(path, found.st_size, blob=vouched.blob_of(found) if vouched else None)
+
+    def _by_name(self, path: str) -> Skip | None:
+        return by_name(path, skip_secrets=self._skip_secrets)
 
     def _look(self, path: bytes) -> os.stat_result:
         """Return what is known of a file, through its own directory, which no link may lead to."""

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from codebase_index.job import MAX_WORKERS
 from codebase_index.source import SourcePolicy
 from codebase_index.store.address import Address, address_of
 from codebase_indexer.room import VOLUME_BYTES
+from codebase_indexer.secret_files import SecretPolicy
 
 KEPT_VECTORS = 1_000_000
 """Vectors of slow models that are kept for other jobs: 1 GB of disk at 384 numbers each, 1.8 GB at 768."""
@@ -31,6 +32,7 @@ class Settings:
     kept_vectors: int = KEPT_VECTORS
     work_bytes: int = VOLUME_BYTES
     """Size of the volume that clones are made in."""
+    secrets: SecretPolicy = field(default_factory=SecretPolicy)
     helper: int = 0
     """Number of a further pod of the attempt, from 1; 0 for the one that holds it."""
 
@@ -41,8 +43,8 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _HELPER, _KEPT_VECTORS, the
-        policy, and the database's address.
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _HELPER, _KEPT_VECTORS,
+        _SKIP_SECRET_FILES, _REDACT_SECRETS, the policy, and the database's address.
 
         Raises KeyError or ValueError for what the operator can not have meant.
         """
@@ -58,5 +60,16 @@ class Settings:
             database=address_of(env),
             kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
             work_bytes=int(env.get("CODEBASE_WORK_BYTES") or VOLUME_BYTES),
+            secrets=SecretPolicy(
+                leave_out=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
+            ),
             helper=int(env.get("CODEBASE_HELPER") or 0),
         )
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    """Read a setting that is on unless it is switched off. Raises ValueError for what is neither."""
+    value = env.get(name) or "true"
+    if value not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return value == "true"

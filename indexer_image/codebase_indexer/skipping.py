@@ -6,6 +6,8 @@ people read and call (``// Code generated ... DO NOT EDIT``) is indexed: questio
 
 from enum import StrEnum
 
+from codebase_indexer.secret_files import is_secret_by_name
+
 MAX_FILE_BYTES = 2 * 1024 * 1024
 """Above this a file is data: the largest hand-written sources known to us have about 1 MB."""
 
@@ -13,13 +15,17 @@ MAX_PATH_BYTES = 1024
 """Longer paths do not fit into a Postgres index entry together with the rest of its key."""
 
 BINARY_HEAD_BYTES = 8192
-"""Where a NUL byte makes a file binary: git's own rule. UTF-16 text is binary by it, for git as for us."""
+"""Where a NUL byte makes a file binary: git's own rule. UTF-16 with a byte-order mark is decoded before."""
 
 MINIFIED_AVERAGE = 1000
 """Bytes a line, on average, above which no person wrote the file."""
 
 MINIFIED_FROM_BYTES = 8192
 """A small file may well have a single long line."""
+
+PROSE_SHARE = 20
+"""Prose may have a paragraph a line. It is told by its words: more than one byte in so many is white space, or
+part of a letter that is not ASCII, for languages without spaces. English has one in six, Base64 none."""
 
 
 class Skip(StrEnum):
@@ -42,6 +48,9 @@ class Skip(StrEnum):
     LFS_POINTER = "Git LFS pointer: the content is not in the checkout"
     BINARY = "binary"
     LARGE_DATA = "data: larger than 256 KiB"
+    UNDECODABLE = "encoding not known: save it as UTF-8"
+    SENSITIVE_NAME = "holds secrets, by its name"
+    SENSITIVE_CONTENT = "holds secrets, by its content"
     CRASHED = "crashed the parser"
 
 
@@ -53,11 +62,12 @@ _LOCK_FILES = frozenset(
         "pubspec.lock",
     ]
 )  # fmt: skip
+_BETWEEN_WORDS = b" \t\r\n" + bytes(range(0x80, 0x100))
 _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 
 
-def by_name(path: str) -> Skip | None:
-    """Judge a file by its name."""
+def by_name(path: str, *, skip_secrets: bool = True) -> Skip | None:
+    """Judge a file by its name. `skip_secrets`: whether one that holds secrets is left out."""
     name = path.rpartition("/")[2].lower()
     if name in _LOCK_FILES:
         return Skip.LOCK_FILE
@@ -65,7 +75,7 @@ def by_name(path: str) -> Skip | None:
         return Skip.MINIFIED
     if name.endswith((".js.map", ".css.map", ".mjs.map", ".ts.map")):
         return Skip.SOURCE_MAP
-    return None
+    return Skip.SENSITIVE_NAME if skip_secrets and is_secret_by_name(path) else None
 
 
 def by_size(size: int) -> Skip | None:
@@ -75,14 +85,24 @@ def by_size(size: int) -> Skip | None:
     return Skip.TOO_LARGE if size > MAX_FILE_BYTES else None
 
 
-def by_content(data: bytes) -> Skip | None:
-    """Judge a file by what is in it."""
+def by_content(data: bytes, *, is_prose: bool = False) -> Skip | None:
+    """Judge a file by its text, as UTF-8. `is_prose`: written by people for people, a paragraph a line maybe."""
     if reason := by_size(len(data)):
         return reason
-    if b"\0" in data[:BINARY_HEAD_BYTES]:
+    if is_binary(data):
         return Skip.BINARY
     if data.startswith(_LFS_HEAD) and len(data) < 1024:
         return Skip.LFS_POINTER
-    if len(data) >= MINIFIED_FROM_BYTES and len(data) > MINIFIED_AVERAGE * (data.count(b"\n") + 1):
+    long_lines = len(data) >= MINIFIED_FROM_BYTES and len(data) > MINIFIED_AVERAGE * (data.count(b"\n") + 1)
+    if long_lines and not (is_prose and _has_words(data)):
         return Skip.MINIFIED
     return Skip.EMPTY if data.isspace() else None
+
+
+def is_binary(data: bytes) -> bool:
+    """Say whether a file is no text."""
+    return b"\0" in data[:BINARY_HEAD_BYTES]
+
+
+def _has_words(data: bytes) -> bool:
+    return len(data) - len(data.translate(None, _BETWEEN_WORDS)) > len(data) // PROSE_SHARE

@@ -12,16 +12,17 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.batch import pack
 from codebase_indexer.files import Processor
 from codebase_indexer.pool import READY, Batch
+from codebase_indexer.secret_files import SecretPolicy
 
 
-def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | None) -> None:
+def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | None, secrets: SecretPolicy) -> None:
     """Answer batches until the other end of the pipe is closed. `model` is provider and name, None: no vectors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the main process's to handle
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     embedder = factory.create(*model) if model else None
     assert embedder is None or isinstance(embedder, StaticEmbedder)  # the others are the main process's
     centre = middle_of(embedder.embed_documents(SNIPPETS)) if embedder else None
-    processor = Processor(fingerprint, embedder)
+    processor = Processor(fingerprint, embedder, secrets)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
         while True:

@@ -90,6 +90,8 @@ class Job(Answer):
     files_indexed: int
     files_skipped: int
     chunks_created: int
+    files_transcoded: Annotated[int, Field(description="decoded from other encodings than UTF-8")]
+    secrets_redacted: Annotated[int, Field(description="tokens and private keys that are not in the index")]
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -118,6 +120,8 @@ class Job(Answer):
                 "files_indexed": row.files_indexed,
                 "files_skipped": row.files_skipped,
                 "chunks_created": row.chunks_created,
+                "files_transcoded": row.files_transcoded,
+                "secrets_redacted": row.secrets_redacted,
                 "created_at": row.created_at,
                 "started_at": row.started_at,
                 "completed_at": row.completed_at,
@@ -152,6 +156,8 @@ class Job(Answer):
                 "files_indexed": progress.files_indexed if progress else 0,
                 "files_skipped": progress.files_skipped if progress else 0,
                 "chunks_created": progress.chunks_created if progress else 0,
+                "files_transcoded": progress.files_transcoded if progress else 0,
+                "secrets_redacted": progress.secrets_redacted if progress else 0,
                 "created_at": job.metadata.creation_timestamp,
                 "started_at": status.started_at,
                 "completed_at": status.completed_at,

@@ -39,6 +39,7 @@ def status_of(s: Situation) -> IndexingJobStatus:
             percent=int(row.percent), phase=row.phase and told(row.phase, WORD), message=told(row.message),
             files_total=row.files_total,
             files_indexed=row.files_indexed, files_skipped=row.files_skipped, chunks_created=row.chunks_created,
+            files_transcoded=row.files_transcoded, secrets_redacted=row.secrets_redacted,
             estimated_remaining_seconds=row.eta_seconds, last_updated_time=s.now.replace(microsecond=0),
         ),
         queue_position=s.place.position if s.place else None, commit=row.commit and told(row.commit, WORD),

@@ -67,7 +67,8 @@ async def test_status_shows_the_row(call: Any, answered: Any, shop: Any) -> None
     assert status == {
         "job_id": str(job_id), "name": "the shop", "repo_path": "/work/shop", "ref": "main", "commit": None,
         "status": "running", "phase": "embedding", "progress_percentage": 42, "progress_message": "Embedding",
-        "files_total": 2, "files_indexed": 0, "files_skipped": 1, "chunks_created": 0, "completed_at": None,
+        "files_total": 2, "files_indexed": 0, "files_skipped": 1, "chunks_created": 0, "files_transcoded": 0,
+        "secrets_redacted": 0, "completed_at": None,
         "cancelled_at": None, "estimated_time_remaining_seconds": 90, "queue_position": None, "attempt": 1,
         "error_type": None, "error_message": None, "skipped": [{"path": "b.bin", "reason": "binary"}],
         "stale": False,

@@ -165,6 +165,14 @@ def test_markdown_is_cut_at_headings() -> None:
         assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), grammar))
 
 
+def test_a_paragraph_in_one_line_is_cut_between_words() -> None:
+    text = "Whoever holds the attempt may write, and all the others have to stop at once. " * 60
+    pieces = chunk(text.encode(), "markdown")
+    assert len(pieces) > 2
+    assert all(piece.text.endswith(" ") and not piece.text.startswith(" ") for piece in pieces)
+    assert "".join(piece.text for piece in pieces) == text
+
+
 def test_a_long_line_is_cut_between_characters() -> None:
     data = ("é" * 5000).encode()
     pieces = chunk(data, None)

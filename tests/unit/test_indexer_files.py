@@ -1,6 +1,9 @@
 """From a file to rows: languages, what is skipped at a second look, hashes, and hostile files on disk."""
 
+import json
 import os
+import pickle
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -11,12 +14,14 @@ import pytest
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.postings import decode, find
 from codebase_index.stemming import stem
-from codebase_index.store.batch import FileResult, Indexed, Item, KnownFile, Skipped, Unchanged
+from codebase_index.store.batch import FileResult, Indexed, Item, KnownFile, Skipped, Unchanged, pack
 from codebase_index.text import terms
 from codebase_indexer import files, texts
 from codebase_indexer.files import Processor
 from codebase_indexer.languages import detect
+from codebase_indexer.secret_files import SecretPolicy
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
+from tests.fixtures import secrets
 
 FINGERPRINT = "1:test"
 
@@ -179,12 +184,96 @@ def test_files_that_changed_since_the_scan_are_skipped_with_a_reason(tmp_path: P
     ]  # fmt: skip
 
 
-def test_text_that_is_not_utf8_is_indexed_with_replacements(tmp_path: Path) -> None:
-    (tmp_path / "latin.py").write_bytes("größe = 1\n".encode("latin-1") + b"\n" * 9000 + b"end\0 = 2\n")
-    (result,) = process(tmp_path, "latin.py")
+@pytest.mark.parametrize(
+    ("encoding", "mark", "told"),
+    [
+        ("utf-8", b"\xef\xbb\xbf", None),
+        ("utf-16-le", b"\xff\xfe", "utf-16-le"),
+        ("utf-16-be", b"\xfe\xff", "utf-16-be"),
+        ("gbk", b"", "gb18030"),
+        ("big5", b"", "big5hkscs"),
+    ],
+)
+def test_text_of_another_encoding_is_indexed_as_it_was_meant(
+    encoding: str, mark: bytes, told: str | None, tmp_path: Path
+) -> None:
+    text = "# 初始化的文件\n\ndef first(a):\n    return a\n\n\n# 第二個距離\ndef second(b):\n    return b\n" * 30
+    text = text.replace("第二個距離", "第二的向量") if encoding == "gbk" else text
+    text = text.replace("初始化的文件", "初始化設定檔") if encoding == "big5" else text
+    data = mark + text.encode(encoding)
+    (tmp_path / "a.py").write_bytes(data)
+    (result,) = process(tmp_path, "a.py")
     assert isinstance(result, Indexed)
-    assert "gr\ufffd\ufffde" in result.chunks[0].text
+    # Lines and symbols are those of the same file in UTF-8; blob and size are those of the disk.
+    (tmp_path / "b.py").write_text(text)
+    (plain,) = process(tmp_path, "b.py")
+    assert isinstance(plain, Indexed)
+    assert result.chunks == plain.chunks
+    assert "".join(chunk.text for chunk in result.chunks) == text
+    assert (result.encoding, result.blob, result.size) == (told, files.blob_id(data), len(data))
+
+
+def test_text_that_nobody_can_read_is_skipped_not_shown_distorted(tmp_path: Path) -> None:
+    (tmp_path / "dos.py").write_bytes("# Größe über café\nx = 1\n".encode("cp437"))
+    (tmp_path / "mixed.py").write_bytes("# größe 距離\n".encode() * 9 + "# naïve\n".encode("latin-1"))
+    assert process(tmp_path, "dos.py", "mixed.py") == [
+        Skipped(0, Skip.UNDECODABLE), Skipped(1, Skip.UNDECODABLE),
+    ]  # fmt: skip
+
+
+def test_a_nul_far_into_a_text_becomes_a_replacement(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"\n" * 9000 + b"end\0 = 2\n")
+    (result,) = process(tmp_path, "a.py")
+    assert isinstance(result, Indexed)
     assert result.chunks[-1].text.strip() == "end\ufffd = 2"
+
+
+PARAGRAPH = "Each job has an attempt, and whoever holds it may write; all others have to stop at once. " * 20
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "reason"),
+    [
+        ("guide.md", f"# Title\n\n{PARAGRAPH}\n" * 9, None),
+        ("guide.rst", f"Title\n=====\n\n{PARAGRAPH}\n" * 9, None),
+        ("notes.txt", f"{PARAGRAPH}\n" * 9, None),
+        ("guide.md", "任务持有一次尝试，持有者可以写入。" * 99 + "\n" + "每个批次整体提交。" * 400, None),
+        ("paper.tex", f"{PARAGRAPH}\n" * 9, None),
+        ("app.py", f"x = '{PARAGRAPH}'\n" * 9, Skip.MINIFIED),
+        ("image.md", "![a](data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUg" * 900 + ")\n", Skip.MINIFIED),
+        ("blob.txt", "A1b2C3d4" * 2000, Skip.MINIFIED),
+    ],
+)  # fmt: skip
+def test_prose_with_a_paragraph_a_line_is_not_minified(
+    path: str, text: str, reason: Skip | None, tmp_path: Path
+) -> None:
+    (tmp_path / path).write_text(text)
+    (result,) = process(tmp_path, path)
+    assert getattr(result, "reason", None) == reason
+
+
+def test_nothing_that_is_made_of_a_file_holds_its_secrets(tmp_path: Path) -> None:
+    found = secrets.tokens()
+    text = "\n".join(f"def use_{n}():\n    {line}" for n, (line, _) in enumerate(found.values()))
+    named = f"class {found['aws-access-key-id'][1]}:\n    pass\n"
+    (tmp_path / "a.py").write_text(text + "\n" + named + secrets.private_key())
+    (tmp_path / "a.md").write_text(f"# {found['github-token'][1]}\n\n{found['jwt'][1]}\n")
+    cell = {"cell_type": "code", "source": [f"{found['openai-api-key'][0]}\n"], "outputs": []}
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
+    embedder = StaticEmbedder.load()
+    items = [Item(n, path, 0) for n, path in enumerate(["a.py", "a.md", "a.ipynb"])]
+    batch = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
+    results = [r for r in batch.results if isinstance(r, Indexed)]
+    assert [r.redacted for r in results] == [len(found) + 2, 2, 1]
+    made = pickle.dumps(batch) + pickle.dumps(pack(batch))
+    words = {word for part in batch.parts for word in part.vocabulary.split("\n")}
+    for _, token in found.values():
+        assert token.encode() not in made
+        # A word of the token, as the terms have it: long enough to be of nothing else.
+        pieces = [piece for piece in re.split(r"[^a-z0-9]+", token.lower()) if len(piece) >= 16]
+        assert not words & set(pieces)
+    kept = Processor(FINGERPRINT, embedder, SecretPolicy(redact=False)).process(tmp_path, items, {})
+    assert all(token.encode() in pickle.dumps(kept) for _, token in found.values())
 
 
 def test_an_error_in_one_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

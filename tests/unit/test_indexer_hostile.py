@@ -68,7 +68,6 @@ def test_no_file_is_fatal(results: Results) -> None:
         ("loop.py", Skip.SYMLINK),
         ("outside.py", Skip.SYMLINK),
         ("binary/zip.py", Skip.BINARY),
-        ("binary/utf16.py", Skip.BINARY),
         ("binary/empty.py", Skip.EMPTY),
         ("endless/data.json", Skip.LARGE_DATA),
         ("endless/line.py", Skip.MINIFIED),

@@ -170,7 +170,9 @@ affinity: {{- toYaml . | nindent 2 }}
       (include "codebase-mcp.databaseEnv" . | fromYamlArray)
       (include "codebase-mcp.sourceEnv" . | fromYamlArray)
       (include "codebase-mcp.networkEnv" . | fromYamlArray)
-      (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel))
+      (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel)
+        (dict "name" "CODEBASE_SKIP_SECRET_FILES" "value" (toString .Values.indexer.secrets.skipFiles))
+        (dict "name" "CODEBASE_REDACT_SECRETS" "value" (toString .Values.indexer.secrets.redactTokens)))
       .Values.indexer.env -}}
 {{- $template := dict
       "image" (include "codebase-mcp.image" (dict "root" . "name" "indexer"))

@@ -34,7 +34,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 -- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds
 -- the attempt hangs. No row means that another attempt holds the job, or that it is final.
 UPDATE jobs
-SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5
+SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5,
+    files_transcoded = files_transcoded + $6, secrets_redacted = secrets_redacted + $7
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
 RETURNING id;
 
