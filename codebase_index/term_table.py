@@ -14,7 +14,10 @@ from codebase_index.vocabulary import Numbered, Numbers, Vocabulary
 
 
 class TermTable:
-    """What the words of a vocabulary are found by. Grows with it, and starts anew when it does."""
+    """What the words of a vocabulary are found by. Grows with it, and starts anew when it does.
+
+    Owned by the thread that owns the vocabulary.
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary

@@ -51,7 +51,7 @@ class Numbers(dict[str, int]):
 
 
 class Vocabulary:
-    """The words that a process has met. Not for use by several threads at once."""
+    """The words that a process has met. Owned by one thread: `static.StaticEmbedder` has its own behind a lock."""
 
     def __init__(self, kept_words: int = KEPT_WORDS) -> None:
         """Take how many words there may be before `make_room` forgets them."""

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -12,8 +13,6 @@ import httpx
 from codebase_index.embedding.protocol import EmbeddingError, EmbeddingRefused, EmbeddingUnavailable
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 120.0
-"""A service on a laptop may have to load its model first."""
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
@@ -31,6 +30,14 @@ _TOO_MANY = (
     "batch size", "too many inputs", "array too long", "tokens per request", "max_tokens_per_request",
     "request body too large", "payload too large", "entity too large",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a service is asked, and how many seconds each answer may take."""
+
+    attempts: int
+    seconds: float
 
 
 class TooLarge(Exception):
@@ -70,8 +77,7 @@ class JsonService:
             raise EmbeddingRefused(f"{name} is not used: its URL contains a user or a password; {advice}")
         self._shown = f"{name} at {address.scheme}://{address.netloc.decode()}"
         headers = {"Authorization": f"Bearer {key}"} if key else None
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers)
         self._sleep = sleep
         self._jitter = jitter
 
@@ -79,18 +85,20 @@ class JsonService:
         """Close the connections."""
         self._client.close()
 
-    def post(self, path: str, body: dict[str, Any], attempts: int) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], patience: Patience) -> dict[str, Any]:
         """Post the body and return the JSON object of the answer.
 
-        Tries up to `attempts` times when the service is away, busy (408, 425, 429) or broken
+        Tries up to `patience.attempts` times when the service is away, busy (408, 425, 429) or broken
         (5xx), with exponential backoff and full jitter, but not earlier than its
         Retry-After. Raises EmbeddingUnavailable after that; at once TooLarge, and
         EmbeddingRefused for an answer that will be the same next time.
         """
+        attempts = patience.attempts
+        timeout = httpx.Timeout(patience.seconds, connect=CONNECT_SECONDS)
         for attempt in range(1, attempts + 1):
             response: httpx.Response | None = None
             try:
-                response = self._client.post(path, json=body)
+                response = self._client.post(path, json=body, timeout=timeout)
             except httpx.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
             else:

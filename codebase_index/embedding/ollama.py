@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from codebase_index.embedding.http import JsonService
+from codebase_index.embedding.http import JsonService, Patience
 from codebase_index.embedding.remote import CONCURRENCY, RemoteEmbedder
 
 DEFAULT_URL = "http://localhost:11434"
@@ -20,13 +20,13 @@ class OllamaEmbedder(RemoteEmbedder):
         advice = f"check that OLLAMA_URL is right and that `ollama pull {model}` was run there"
         super().__init__("ollama", model, JsonService("Ollama", url, advice), concurrency)
 
-    def _fetch(self, texts: Sequence[str], attempts: int) -> list[list[float]]:
-        return self._embed(texts, attempts, truncate=False)  # by itself it would cut them and not say so
+    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
+        return self._embed(texts, patience, truncate=False)  # by itself it would cut them and not say so
 
-    def _fetch_cut(self, text: str, attempts: int) -> list[float]:
-        return self._embed([text], attempts, truncate=True)[0]
+    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
+        return self._embed([text], patience, truncate=True)[0]
 
-    def _embed(self, texts: Sequence[str], attempts: int, *, truncate: bool) -> list[list[float]]:
+    def _embed(self, texts: Sequence[str], patience: Patience, *, truncate: bool) -> list[list[float]]:
         body = {"model": self._model, "input": list(texts), "truncate": truncate}
-        vectors: list[list[float]] = self._service.post("api/embed", body, attempts)["embeddings"]
+        vectors: list[list[float]] = self._service.post("api/embed", body, patience)["embeddings"]
         return vectors

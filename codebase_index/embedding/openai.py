@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from codebase_index.embedding.http import JsonService, TooLarge
+from codebase_index.embedding.http import JsonService, Patience, TooLarge
 from codebase_index.embedding.protocol import EmbeddingRefused
 from codebase_index.embedding.remote import CONCURRENCY, RemoteEmbedder
 
@@ -38,18 +38,18 @@ class OpenAIEmbedder(RemoteEmbedder):
         service = JsonService("the OpenAI-compatible service", url, advice, key=api_key)
         super().__init__("openai", model, service, concurrency)
 
-    def _fetch(self, texts: Sequence[str], attempts: int) -> list[list[float]]:
+    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
-        items = self._service.post("embeddings", body, attempts)["data"]
+        items = self._service.post("embeddings", body, patience)["data"]
         return [item["embedding"] for item in sorted(items, key=lambda item: int(item["index"]))]
 
-    def _fetch_cut(self, text: str, attempts: int) -> list[float]:
+    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
         """Send less of the text until the service takes it: the API has no word for cutting."""
         reason = "it is too long"
         while len(text) >= _FEWEST_CHARACTERS:
             text = text[: int(len(text) * _share(reason))]
             try:
-                return self._fetch([text], attempts)[0]
+                return self._fetch([text], patience)[0]
             except TooLarge as error:
                 reason = str(error)
         raise self._service.refused(f"takes not even a short text ({reason})")

@@ -6,22 +6,30 @@ from functools import cached_property
 
 import numpy as np
 
-from codebase_index.embedding.http import JsonService, TooLarge
+from codebase_index.embedding.http import JsonService, Patience, TooLarge
 from codebase_index.embedding.models import traits_of
 from codebase_index.embedding.protocol import Embedded, Traits, Vectors
 from codebase_index.embedding.vectors import to_unit_length
 
-DOCUMENT_ATTEMPTS = 3
-"""A second or two with the backoff, which a hiccup takes; a job says of a longer outage that it is blocked."""
+DOCUMENTS = Patience(attempts=3, seconds=120)
+"""A second or two with the backoff, which a hiccup takes; a job says of a longer outage that it is blocked.
+A service on a laptop may have to load its model first."""
 
-QUERY_ATTEMPTS = 2  # somebody is waiting
+CHECK = Patience(attempts=1, seconds=DOCUMENTS.seconds)
+DIMENSION = Patience(attempts=2, seconds=DOCUMENTS.seconds)
+
+QUERY = Patience(attempts=2, seconds=10)
+"""Somebody is waiting, and threads are few: one that waits for a service that hangs is missing for others."""
 
 CONCURRENCY = 4
 """Requests of one pod at once: enough to hide the network, few enough for a service that many pods share."""
 
 
 class RemoteEmbedder(ABC):
-    """An Embedder whose vectors come from a service; subclasses know its request and its answer."""
+    """An Embedder whose vectors come from a service; subclasses know its request and its answer.
+
+    Safe for several threads at once: they share connections, and what one learns of the service holds for all.
+    """
 
     def __init__(self, provider: str, model: str, service: JsonService, concurrency: int = CONCURRENCY) -> None:
         """Take the provider, the model and the service. Nothing is sent yet."""
@@ -33,7 +41,7 @@ class RemoteEmbedder(ABC):
         self._batch_texts = self.traits.batch_texts  # what the service was found to take
 
     @abstractmethod
-    def _fetch(self, texts: Sequence[str], attempts: int) -> list[list[float]]:
+    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
         """Return one vector a text, in order, of any length.
 
         Raises TooLarge when the service does not take so many texts, or one of them is too long for the model and
@@ -41,17 +49,17 @@ class RemoteEmbedder(ABC):
         """
 
     @abstractmethod
-    def _fetch_cut(self, text: str, attempts: int) -> list[float]:
+    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
         """Return the vector of a text that is too long, from as much of it as the model reads."""
 
     @cached_property
     def dimension(self) -> int:
         """Length of every vector. Asks the service once; raises EmbeddingUnavailable or EmbeddingRefused."""
-        return int(self._vectors([self.traits.query_prefix + "dimension"], QUERY_ATTEMPTS).shape[1])
+        return int(self._vectors([self.traits.query_prefix + "dimension"], DIMENSION).shape[1])
 
     def check(self) -> None:
         """Embed a word: the service is there, has the model, and its vectors are as long as they were."""
-        self._checked([self.traits.query_prefix + "health"], 1)
+        self._checked([self.traits.query_prefix + "health"], CHECK)
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Return one unit vector a text, and how many texts were cut.
@@ -74,7 +82,7 @@ class RemoteEmbedder(ABC):
                 continue
             batch = [prepared[i] for i in numbers]
             try:
-                vectors[numbers] = self._checked(batch, DOCUMENT_ATTEMPTS)
+                vectors[numbers] = self._checked(batch, DOCUMENTS)
             except TooLarge as error:
                 if len(batch) == 1:
                     vectors[numbers] = self._cut(batch[0])
@@ -97,7 +105,7 @@ class RemoteEmbedder(ABC):
         """
         asked = self.traits.query_prefix + text
         try:
-            vectors = self._checked([asked], QUERY_ATTEMPTS)
+            vectors = self._checked([asked], QUERY)
         except TooLarge:
             vectors = self._cut(asked)
         vector: Vectors = to_unit_length(vectors)[0]
@@ -108,11 +116,11 @@ class RemoteEmbedder(ABC):
         self._service.close()
 
     def _cut(self, text: str) -> Vectors:
-        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), DOCUMENT_ATTEMPTS)], 1)
+        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), DOCUMENTS)], 1)
         return self._of_known_length(vector)
 
-    def _checked(self, texts: Sequence[str], attempts: int) -> Vectors:
-        return self._of_known_length(self._vectors(texts, attempts))
+    def _checked(self, texts: Sequence[str], patience: Patience) -> Vectors:
+        return self._of_known_length(self._vectors(texts, patience))
 
     def _of_known_length(self, vectors: Vectors) -> Vectors:
         if vectors.shape[1] != self.dimension:
@@ -123,12 +131,13 @@ class RemoteEmbedder(ABC):
             )
         return vectors
 
-    def _vectors(self, texts: Sequence[str], attempts: int) -> Vectors:
-        return self._asked(lambda: self._fetch([_sendable(text) for text in texts], attempts), len(texts))
+    def _vectors(self, texts: Sequence[str], patience: Patience) -> Vectors:
+        return self._asked(lambda: self._fetch([_sendable(text) for text in texts], patience), len(texts))
 
     def _asked(self, question: Callable[[], list[list[float]]], count: int) -> Vectors:
         try:
-            vectors = np.array(question(), dtype=np.float32)
+            with np.errstate(over="ignore"):  # told below
+                vectors = np.array(question(), dtype=np.float32)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise self._service.unavailable(f"gave an answer without embeddings ({error!r})") from error
         if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:

@@ -10,6 +10,7 @@ equal up to rounding.
 
 import json
 import re
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain, pairwise
@@ -44,8 +45,9 @@ _ODD_FIELD = re.compile(r"(?<![^ \t\n\r])[!-~]*+[^ \t\n\r!-~][^ \t\n\r]*")
 class StaticEmbedder:
     """Embeds with the static model of a folder; `StaticEmbedder.load()` takes the one that we ship.
 
-    Not for use by several threads at once: the table of word sums has no lock. Processes share
-    the memory of the token table, which is mapped from its file.
+    Safe for several threads at once, which take turns. Only who calls `embed_numbered` must be the one thread that
+    also calls its `vocabulary`: whatever forgets words makes their numbers void. Processes share the memory of the
+    token table, which is mapped from its file.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class StaticEmbedder:
         self.traits = Traits(batch_texts=_BATCH_TEXTS)
         self._vectors = vectors
         self._tokenizer_json = tokenizer
+        # Words get numbers and sums while a text is embedded: a second thread would give a word another one's sum.
+        self._turn = threading.RLock()
         self._pieces = WordPiece(json.loads(tokenizer)["model"]["vocab"])
         self._tokens = _Tokens(self._pieces)
         self.vocabulary = vocabulary
@@ -108,16 +112,18 @@ class StaticEmbedder:
         A text without any known token gets the last unit vector of the basis, the axis
         that carries the least variance (PCA orders them): see to_unit_length.
         """
-        self.vocabulary.make_room()
-        return self.embed_numbered(self.vocabulary.number(texts))
+        with self._turn:
+            self.vocabulary.make_room()
+            return self.embed_numbered(self.vocabulary.number(texts))
 
     def embed_numbered(self, numbered: Numbered) -> Vectors:
         """Return what embed_documents does, for texts that its vocabulary has numbered already."""
-        self._learn()
         vectors = np.empty((len(numbered.texts), self.dimension), dtype=np.float32)
-        for start in range(0, len(vectors), _BATCH_TEXTS):
-            end = min(start + _BATCH_TEXTS, len(vectors))
-            vectors[start:end] = self._sum_texts(numbered.part(start, end))
+        with self._turn:
+            self._learn()
+            for start in range(0, len(vectors), _BATCH_TEXTS):
+                end = min(start + _BATCH_TEXTS, len(vectors))
+                vectors[start:end] = self._sum_texts(numbered.part(start, end))
         return to_unit_length(vectors)
 
     def _sum_texts(self, numbered: Numbered) -> Vectors:

@@ -22,7 +22,7 @@ from codebase_index.embedding import (
     create,
     http,
 )
-from codebase_index.embedding.http import LONGEST_DELAY_SECONDS, JsonService
+from codebase_index.embedding.http import LONGEST_DELAY_SECONDS, JsonService, Patience
 from codebase_index.embedding.models import BATCH_TEXTS, traits_of
 from codebase_index.embedding.ollama import OllamaEmbedder
 from codebase_index.embedding.openai import OpenAIEmbedder
@@ -236,7 +236,7 @@ def delays(service: Service, attempts: int, jitter: float = 1.0) -> list[float]:
     slept: list[float] = []
     client = JsonService("S", service.url, "wait", sleep=slept.append, jitter=lambda: jitter)
     with closing(client), pytest.raises(EmbeddingUnavailable):
-        client.post("x", {"input": []}, attempts)
+        client.post("x", {"input": []}, Patience(attempts, seconds=5))
     return slept
 
 
