@@ -115,12 +115,12 @@ def _embedder(model: str) -> Embedder:
 async def _case(database: Database, corpus: retrieval.Corpus, question: retrieval.Question) -> ladder.Case:
     row = next(row for row in await Indexes(database).list() if row.source == str(corpus.folder))
     assert row.model is not None
-    candidates = await Search(database).candidates(
-        [row.id], model=row.model, vector=_embedder(row.model).embed_query(question.text),
+    found = await Search(database).candidates(
+        [row.id], vectors={row.model: _embedder(row.model).embed_query(question.text)},
         terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).sought,
         limit=CANDIDATES_OF_EACH_ARM,
     )  # fmt: skip
-    return ladder.Case.of(corpus.name, question, candidates)
+    return ladder.Case.of(corpus.name, question, found.candidates)
 
 
 async def index(database: Database, dsn: str, source: Path) -> None:

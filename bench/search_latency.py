@@ -174,7 +174,7 @@ async def measure(database: Database, rounds: int) -> dict[str, Any]:
 
     async def ask(query: str, within: Filters) -> None:
         await search.candidates(
-            ids, model=model, vector=embedder.embed_query(query), terms=list(dict.fromkeys(terms(query))),
+            ids, vectors={model: embedder.embed_query(query)}, terms=list(dict.fromkeys(terms(query))),
             filters=within, limit=CANDIDATES,
         )  # fmt: skip
 
@@ -236,7 +236,7 @@ async def recall(database: Database, ids: list[int], model: str, vectors: list[V
     async def by_codes(vector: Vectors) -> set[int]:
         async with database.snapshot() as connection:
             parts = await cache.parts(connection, ids)
-            return await nearest(connection, parts, None, model, vector, CANDIDATES)
+            return (await nearest(connection, parts, None, model, vector, CANDIDATES)).chunks
 
     ways = {"exact": exact, "codes": by_codes}
     took = await timed(

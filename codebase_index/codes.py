@@ -80,11 +80,23 @@ def to_bytes(codes: Codes) -> bytes:
     return b"".join((codes.signs.tobytes(), codes.large.tobytes(), codes.scales.astype("<f2").tobytes()))
 
 
+def words_of(dimension: int) -> int:
+    """Return how many words the signs of a vector of this length take."""
+    return -(-dimension // _WORD_BITS)
+
+
 def from_bytes(data: bytes, count: int) -> Codes:
-    """Return the `count` codes that `to_bytes` wrote."""
+    """Return the `count` codes that `to_bytes` wrote. Raises ValueError for data of another length."""
+    if count and (len(data) < 2 * count or (len(data) - 2 * count) % (16 * count)):
+        raise ValueError(f"{len(data)} bytes are not the codes of {count} vectors")
     numbers = (len(data) - 2 * count) // 8
     signs, large = np.frombuffer(data, "<u8", numbers).reshape(2, numbers // max(2 * count, 1), count)
     return Codes(signs, large, np.frombuffer(data, "<f2", count, 8 * numbers).astype(np.float32))
+
+
+def none(count: int) -> Codes:
+    """Return the codes of `count` vectors of no dimension, which are compared with no query."""
+    return Codes(np.empty((0, count), "<u8"), np.empty((0, count), "<u8"), np.zeros(count, np.float32))
 
 
 def join(parts: Sequence[Codes]) -> Codes:

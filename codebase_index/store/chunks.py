@@ -137,7 +137,7 @@ class Chunks:
             left = await connection.fetchval(WORK_SQL["todo"], writer.job_id)
             if left:
                 raise IllegalTransition(f"cannot complete: job {writer.job_id} has {left} files left to do")
-            await connection.execute(SQL["finish_index"], writer.index_id, writer.job_id)
+            await connection.execute(SQL["finish_index"], writer.index_id, writer.job_id, writer.model)
             done = await connection.fetchval(JOBS_SQL["complete"], writer.job_id, writer.attempt, message)
             if done is None:
                 raise FenceLost(writer.job_id, writer.attempt)

@@ -5,6 +5,7 @@ pending batches an index has is asked anew by every search; what they hold comes
 each question: a common word is a megabyte in a large index, and the batches of a job that writes are several.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from codebase_index.postings import Held, Lookup
 from codebase_index.store import queries
 
 SQL = queries.load("search")
+
+log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -58,7 +61,7 @@ class Segment:
     @classmethod
     def of(cls, row: Any) -> "Segment":
         """Read a row of `segments`."""
-        known = codes.from_bytes(row["codes"], row["chunks"])
+        known = _codes(row)
         return cls(
             row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _runs(row), row["model"],
             known,
@@ -88,7 +91,7 @@ class Batch:
     def of(cls, row: Any) -> "Batch":
         """Read a row of `pending_batches`."""
         part = postings.decode(row["vocabulary"], row["payload"])
-        known = codes.from_bytes(row["codes"], row["chunks"])
+        known = _codes(row)
         nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
         nbytes += known.nbytes
         return cls(
@@ -137,6 +140,13 @@ class Parts:
         """The lengths of the chunks of the pending batches, one batch after another."""
         return np.concatenate([np.empty(0, "<u4"), *(batch.lengths for batch in self.pending)])
 
+    def models(self, ids: Sequence[int]) -> list[str | None]:
+        """Return the model of each chunk's vector; None for one that is in no part."""
+        documents = self.numbering.documents(np.asarray(ids, np.int64))
+        numbers = np.searchsorted([begin for begin, _ in self.numbered], documents, side="right") - 1
+        of_part = [*(part.model for _, part in self.numbered), None]  # None for -1, too
+        return [of_part[number] for number in numbers.tolist()]
+
     @cached_property
     def average_length(self) -> float:
         """How many terms a chunk has, on average."""
@@ -146,6 +156,7 @@ class Parts:
 class IndexCache:
     """Reads segments, their postings and pending batches, and keeps what was used last, up to `max_bytes`.
 
+    Owned by the event loop: no thread ever sees it. What it gives is never changed, so threads might read that.
     Methods read in the transaction of the connection that they are given, and may raise what asyncpg does.
     """
 
@@ -212,6 +223,15 @@ def _begins(parts: Sequence[Part], first: int = 0) -> list[int]:
 
 def _runs(row: Any) -> Runs:
     return Runs(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
+
+
+def _codes(row: Any) -> Codes:
+    """Return a row's codes. Where they cannot be read, none that could be compared: the words still answer."""
+    try:
+        return codes.from_bytes(row["codes"], row["chunks"])
+    except ValueError as error:
+        log.error("codes of vectors cannot be read", extra={"index_id": row["index_id"], "reason": str(error)})
+        return codes.none(row["chunks"])
 
 
 class _Recent(Generic[_K, _V]):

@@ -19,8 +19,9 @@ class IndexRow:
     """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
 
     `include` and `exclude` are the globs of the files that it has and leaves out; both empty: it has all.
-    `commit` is that of the last completed job, `job_commit` the one that the newest job reads, `job_files_total`
-    the length of its list of files, null before it is frozen.
+    `model` is that of the last completed job, or of the first one while it runs; which vectors there are says
+    `Search.models`. `commit` is that of the last completed job, `job_commit` the one that the newest job reads,
+    `job_files_total` the length of its list of files, null before it is frozen.
     """
 
     id: int

@@ -1,6 +1,7 @@
 """The vector arm of a search: codes in memory tell which chunks may be near, Postgres how near these are."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import numpy as np
@@ -25,6 +26,14 @@ _FEW_CHUNKS = 4_096
 and each costs microseconds to begin."""
 
 
+@dataclass(frozen=True)
+class Nearest:
+    """The chunks nearest to a query. `unlike`: some vectors of the model have another length than the query's."""
+
+    chunks: set[int]
+    unlike: bool
+
+
 async def nearest(
     connection: asyncpg.Connection,
     parts: Parts,
@@ -32,7 +41,7 @@ async def nearest(
     model: str,
     vector: NDArray[np.float32],
     limit: int,
-) -> set[int]:
+) -> Nearest:
     """Return the `limit` chunks of this model whose vectors are nearest to a query's; by id where they tie.
 
     `allowed` says which documents may answer; None: all.
@@ -44,13 +53,17 @@ async def nearest(
         # Of what is nearest of all, so much was removed since it was packed that too little is left.
         estimates = _estimated(parts, allowed, model, vector, every_one=True)
         found = await _compared(connection, await best_alive(connection, estimates, COMPARED), model, query, limit)
-    return found
+    words = codes.words_of(len(vector))
+    unlike = any(part.model == model and len(part.codes.signs) != words for _, part in parts.numbered)
+    if not unlike and ids and not found:
+        unlike = await connection.fetchval(SQL["unlike"], ids, model, len(vector))
+    return Nearest(found, unlike)
 
 
 async def _compared(
     connection: asyncpg.Connection, ids: Iterable[int], model: str, query: HalfVector, limit: int
 ) -> set[int]:
-    rows = await connection.fetch(SQL["nearest_of"], list(ids), model, query, limit)
+    rows = await connection.fetch(SQL["nearest_of"], list(ids), model, query, query.dimensions(), limit)
     return {row["chunk_id"] for row in rows}
 
 

@@ -3,7 +3,9 @@
 Ranking them is the server's business (`codebase_mcp.ranking`); nothing here decides an order that users see.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import asyncpg
 import numpy as np
@@ -30,52 +32,90 @@ MOST_DEFINITIONS = 1_000
 _EVERYTHING = Filters()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search may answer with, in no order.
+
+    `incomparable` are the models of which there are vectors of another length than the query's: whatever has them
+    was found by the lexical arm alone.
+    """
+
+    candidates: list[Candidate]
+    incomparable: frozenset[str] = field(default_factory=frozenset)
+
+
 class Search:
-    """Reads the index. Every method may raise StoreUnavailable. `kept` is what was read before."""
+    """Reads the index. Every method may raise StoreUnavailable. `kept` is what was read before.
+
+    Owned by the event loop, like the IndexCache: no thread ever sees either.
+    """
 
     def __init__(self, database: Database, kept: IndexCache | None = None) -> None:
         self._db = database
         self._kept = kept or IndexCache()
 
+    async def models(self, index_ids: Sequence[int]) -> dict[str, set[int]]:
+        """Return the models that some indexes have vectors of, and which: those of the most chunks first.
+
+        An index has several while a job embeds it by another model, and after one that ended early. Chunks that
+        were removed count until their segment is packed anew.
+        """
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["models"], list(index_ids))
+        having: dict[str, set[int]] = defaultdict(set)
+        chunks: dict[str, int] = defaultdict(int)
+        for index_id, model, count in records:
+            having[model].add(index_id)
+            chunks[model] += count
+        return {model: having[model] for model in sorted(having, key=lambda model: (-chunks[model], model))}
+
     async def candidates(
         self,
         index_ids: Sequence[int],
         *,
-        model: str,
-        vector: NDArray[np.float32],
+        vectors: Mapping[str, NDArray[np.float32]],
         terms: Sequence[str],
         names: Sequence[str] = (),
         filters: Filters = _EVERYTHING,
         limit: int = 100,
-    ) -> list[Candidate]:
-        """Return up to `limit` chunks of each arm, in no order, with both scores for each, and the terms it holds.
+    ) -> Found:
+        """Return up to `limit` chunks of each arm with both scores for each, and the terms it holds.
 
-        `vector` is the query's unit vector, `terms` what `codebase_index.text` makes of the query. Chunks
-        whose vectors are of another model are found by the lexical arm alone. Up to DEFINITIONS more are
-        those that define one of `names`, given in lower case.
+        `vectors` has the query's unit vector by each model, `terms` what `codebase_index.text` makes of the query.
+        There is a vector arm for each model; chunks whose vectors are of another one are found by the lexical arm
+        alone. Up to DEFINITIONS more are those that define one of `names`, given in lower case.
         """
-        query, ids = HalfVector(vector), list(index_ids)
+        ids, scored_by = list(index_ids), (list(vectors), [HalfVector(vector) for vector in vectors.values()])
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
             parts = await self._kept.parts(connection, ids)
             allowed = await filtered.allowed(connection, ids, filters, parts.numbering)
             if allowed is not None and not allowed.any():
-                return []
-            found = await nearest(connection, parts, allowed, model, vector, limit)
+                return Found([])
+            near = {
+                model: await nearest(connection, parts, allowed, model, vector, limit)
+                for model, vector in vectors.items()
+            }
             matches = await lexical.matches(connection, parts, allowed, terms, self._kept)
             best = set(matches.scores.best(limit))
-            found |= best | await self._defining(connection, ids, names, matches, allowed)
-            records = await connection.fetch(SQL["candidates"], list(found), query, model)
+            found = best | await self._defining(connection, ids, names, matches, allowed)
+            found = found.union(*(of_model.chunks for of_model in near.values()))
+            records = await connection.fetch(SQL["candidates"], list(found), *scored_by)
             there = {record["id"] for record in records}
             if not best <= there:
                 # Some were removed since their words were packed: others take their places.
                 further = set(await best_alive(connection, matches.scores, limit)) - there
-                records += await connection.fetch(SQL["candidates"], list(further), query, model)
+                records += await connection.fetch(SQL["candidates"], list(further), *scored_by)
         found_ids = [record["id"] for record in records]
-        scores, terms_of = matches.scores.of(found_ids), matches.terms_of(found_ids)
-        return [
-            Candidate._make((*record, score, held))  # by place: by name it takes four times as long
-            for record, score, held in zip(records, scores, terms_of, strict=True)
+        scores, terms_of, models = (
+            matches.scores.of(found_ids),
+            matches.terms_of(found_ids),
+            parts.models(found_ids),
+        )
+        candidates = [
+            Candidate._make((*record, score, held, model))  # by place: by name it takes four times as long
+            for record, score, held, model in zip(records, scores, terms_of, models, strict=True)
         ]
+        return Found(candidates, frozenset(model for model, of_model in near.items() if of_model.unlike))
 
     async def _defining(
         self,

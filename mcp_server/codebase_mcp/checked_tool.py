@@ -14,7 +14,6 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
 from codebase_index import visible
-from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable
 from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
 from codebase_mcp import caller
 from codebase_mcp.cluster import ClusterUnavailable
@@ -88,11 +87,11 @@ class CheckedTool(Tool):
             return answer
         except UserError as error:
             raise ToolError(str(error)) from error
-        except (StoreMisconfigured, EmbeddingRefused) as error:
+        except StoreMisconfigured as error:
             raise ToolError(
                 f"unavailable: {_what(error)}; trying again will not help before that is done"
             ) from error
-        except (StoreUnavailable, ClusterUnavailable, EmbeddingUnavailable) as error:
+        except (StoreUnavailable, ClusterUnavailable) as error:
             raise ToolError(f"unavailable: {_what(error)}; try again in 10 seconds") from error
         except InsufficientStorage as error:
             raise ToolError(f"unavailable: {error}") from error

@@ -1,85 +1,102 @@
 """mode=auto: the best places by meaning and by words."""
 
-import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from codebase_index.embedding import Embedder, Vectors, is_slow
+from codebase_index.embedding import Embedder, EmbeddingUnavailable
 from codebase_index.store.indexes import IndexRow
-from codebase_index.store.search import Candidate, Search
+from codebase_index.store.search import Candidate, Found, Search
 from codebase_index.text import terms
 from codebase_mcp.budget import shares
 from codebase_mcp.cursor import Cursor
 from codebase_mcp.excerpt import excerpt
 from codebase_mcp.models import SearchResult
-from codebase_mcp.pages import Hit, Page
+from codebase_mcp.pages import Hit, Page, joined
 from codebase_mcp.query import Query
+from codebase_mcp.query_embedding import RETRY_SECONDS, Embedded, QueryEmbedding
 from codebase_mcp.ranking import Ranked, rank
-from codebase_mcp.repositories import sources_of
+from codebase_mcp.repositories import listed, sources_of
 from codebase_mcp.request import SearchRequest
+from codebase_mcp.turns import Turn
 
 CANDIDATES_OF_EACH_ARM: Final = 70
 """Between 50 and 140 nDCG@10 differs by a hundredth, up and down; each costs the server 50 microseconds."""
 
+MAX_MODELS: Final = 4
+"""Models that a query is embedded by, those of the most chunks first: each is a vector arm of its own."""
+
 
 class RankedPages:
-    """Answers from both arms of the store. Raises EmbeddingUnavailable.
+    """Answers from both arms of the store. What a vector arm is missing for is found by its words, and told.
 
     `embedder_of` gives the embedder for a model's name; it is asked once for each model.
     """
 
     def __init__(self, search: Search, embedder_of: Callable[[str], Embedder]) -> None:
         self._search = search
-        self._embedder_of = embedder_of
-        self._embedders: dict[str, Embedder] = {}
-        # One thread: embedders are not safe for several at once, and a query takes a millisecond.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+        self._embedding = QueryEmbedding(embedder_of)
 
     def close(self) -> None:
-        """Stop the embedding thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Stop the embedding threads."""
+        self._embedding.close()
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
+    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, turn: Turn) -> Page:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
-        query = Query.of(request.query)
-        found = await self._candidates(request, query, searched)
-        ranked = rank(request.query, found, cursor.offset + request.limit)[cursor.offset :]
+        query, ids = Query.of(request.query), [index.id for index in searched]
+        models = await self._search.models(ids)
+        embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent)
+        found = await self._search.candidates(
+            ids, vectors={model: query.vector for model, query in embedded.vectors.items()},
+            terms=list(dict.fromkeys(terms(request.query))), names=query.sought, filters=request.filters,
+            limit=CANDIDATES_OF_EACH_ARM,
+        )  # fmt: skip
+        ranked = rank(request.query, _comparable(found, embedded), cursor.offset + request.limit)[cursor.offset :]
         results = _results(ranked, sources_of(searched), query.terms)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
         ]
-        more = hits and cursor.offset + len(hits) < len(found)
-        return Page(hits, hits[-1].after if more else None)
+        more = hits and cursor.offset + len(hits) < len(found.candidates)
+        missing = joined(*_missing(models, embedded, found, searched))
+        return Page(hits, hits[-1].after if more else None, missing, joined(request.no_match, missing))
 
-    async def _candidates(
-        self, request: SearchRequest, query: Query, searched: Sequence[IndexRow]
-    ) -> list[Candidate]:
-        of_model: dict[str, list[int]] = defaultdict(list)
-        for index in searched:
-            if index.model is not None:  # else nothing is stored in it yet
-                of_model[index.model].append(index.id)
-        found: list[Candidate] = []
-        asked = list(dict.fromkeys(terms(request.query)))
-        for model, ids in of_model.items():
-            found += await self._search.candidates(
-                ids, model=model, vector=await self._embed(model, request.query), terms=asked,
-                names=query.sought, filters=request.filters, limit=CANDIDATES_OF_EACH_ARM,
-            )  # fmt: skip
-        return found
 
-    async def _embed(self, model: str, query: str) -> Vectors:
-        def embed() -> Vectors:
-            if model not in self._embedders:
-                self._embedders[model] = self._embedder_of(model)
-            return self._embedders[model].embed_query(query)
+def _comparable(found: Found, embedded: Embedded) -> list[Candidate]:
+    """Return the candidates with vector scores that can be compared, whichever models they are by."""
+    vectors = embedded.vectors
+    if len(vectors) <= 1:
+        return found.candidates
+    return [
+        c if c.vector_score is None or c.model is None
+        else c._replace(vector_score=vectors[c.model].comparable(c.vector_score))
+        for c in found.candidates
+    ]  # fmt: skip
 
-        if model in self._embedders and not is_slow(self._embedders[model]):
-            return embed()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, embed)
+
+def _missing(
+    models: Mapping[str, Collection[int]], embedded: Embedded, found: Found, searched: Sequence[IndexRow]
+) -> Iterator[str]:
+    """Say for each model that has no vector arm where that is missing, why, and what to do."""
+    for number, (model, having) in enumerate(models.items()):
+        where = listed([index for index in searched if index.id in having])
+        if len(having) == len(searched):
+            where = "what was searched" if len(searched) > 1 else where
+        words_alone = f"The search by meaning is missing for {where}, whose results come from words alone: "
+        if model in embedded.missing:
+            error = embedded.missing[model]
+            again = f"; try again in {RETRY_SECONDS:g} s" if isinstance(error, EmbeddingUnavailable) else ""
+            yield words_alone + str(error) + again
+        elif number >= MAX_MODELS:
+            yield (
+                words_alone
+                + f"{len(models)} models are indexed and {MAX_MODELS} are asked; name repositories in repo"
+            )
+        elif model in found.incomparable:
+            yield words_alone + (
+                f"the model {model} gives vectors of another length than the index has; bring back the model that "
+                "was behind this name, or index again with force_reindex"
+            )
 
 
 def _results(

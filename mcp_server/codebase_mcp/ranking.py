@@ -104,11 +104,17 @@ def _fused(asked: Query, found: Sequence[Candidate], weights: Weights) -> list[f
     return [share * a + (1 - share) * b for a, b in zip(lexical, vector, strict=True)]
 
 
-def _scaled(found: Sequence[Candidate], score: Callable[[Candidate], float]) -> list[float]:
-    """Scale one arm's scores to 0 (its worst candidate) to 1 (its best); all 0 where they are equal."""
+def _scaled(found: Sequence[Candidate], score: Callable[[Candidate], float | None]) -> list[float]:
+    """Scale one arm's scores to 0 (its worst candidate) to 1 (its best); all 0 where they are equal.
+
+    A candidate without a score gets 0. Those of several models must have been made comparable.
+    """
     values = [score(c) for c in found]
-    lowest, highest = min(values, default=0.0), max(values, default=0.0)
-    return [(value - lowest) / (highest - lowest) if highest > lowest else 0.0 for value in values]
+    known = [value for value in values if value is not None]
+    lowest, highest = min(known, default=0.0), max(known, default=0.0)
+    if not highest > lowest:
+        return [0.0] * len(values)
+    return [0.0 if value is None else (value - lowest) / (highest - lowest) for value in values]
 
 
 def _with_files_lifted(files: Sequence[_File], scores: Sequence[float], weights: Weights) -> list[float]:

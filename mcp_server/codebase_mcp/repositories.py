@@ -30,12 +30,12 @@ def _chosen(indexes: Sequence[IndexRow], repo: str) -> list[IndexRow]:
     for labels in (_exact_labels, _short_labels):  # a full path is never ambiguous with another's last part
         matching = [index for index in indexes if wanted in labels(index)]
         if len({index.source for index in matching}) > 1:
-            raise UserError(f"ambiguous: repo {repo!r} means {_listed(matching)}; give one of these paths")
+            raise UserError(f"ambiguous: repo {repo!r} means {listed(matching)}; give one of these paths")
         if matching:
             without_ref = [index for index in matching if index.ref is None]
             return _without_parts(without_ref or matching)
     raise UserError(
-        f"not indexed: repo {repo!r}; indexed are {_listed(indexes)}; give one of these, leave repo out to search "
+        f"not indexed: repo {repo!r}; indexed are {listed(indexes)}; give one of these, leave repo out to search "
         "all, or index it with start_indexing_background"
     )
 
@@ -63,7 +63,8 @@ def _with_ref(index: IndexRow, labels: set[str]) -> set[str]:
     return labels | {f"{label}@{index.ref.lower()}" for label in labels if index.ref}
 
 
-def _listed(indexes: Sequence[IndexRow]) -> str:
+def listed(indexes: Sequence[IndexRow]) -> str:
+    """Name indexes in a sentence, the first LISTED_INDEXES of them."""
     labels = [named(f"{index.source}@{index.ref}" if index.ref else index.source) for index in indexes]
     more = len(labels) - LISTED_INDEXES
     return ", ".join(labels[:LISTED_INDEXES]) + (f" and {more} more" if more > 0 else "")

@@ -51,3 +51,10 @@ class SearchRequest:
             self.language
         )
         return " with " + " and ".join(given) if given else ""
+
+    @property
+    def no_match(self) -> str:
+        """What to say when neither words nor meaning find anything."""
+        if self.narrowing:
+            return f"No match{self.narrowing}: no indexed file fits; check the spelling, or leave it out"
+        return "No match: no indexed chunk resembles the query; use other words, or names that occur in the code"

@@ -20,13 +20,14 @@ from codebase_mcp.repositories import LISTED_INDEXES, chosen, freshness, percent
 from codebase_mcp.request import Mode, SearchRequest
 from codebase_mcp.symbol_pages import SymbolPages
 from codebase_mcp.text_pages import TextPages
+from codebase_mcp.turns import Busy, FairTurns, Turn
 
 SEARCH_PATIENCE_SECONDS = 8.0
 """Bound of a whole search, well below the shortest limit of any client (30 s)."""
 
 RANKED_AT_ONCE: Final = 2
-"""Of mode auto: one computes while the other waits for the database. Further ones wait their turn, first come,
-first served: side by side, each would take as long as all of them."""
+"""Of mode auto: one computes while the other waits for the database. Further ones wait for a turn: side by side,
+each would take as long as all of them."""
 
 LOOKED_UP_AT_ONCE: Final = 2
 """Of the other modes, whose work is the database's: regular expressions that take all the time that they may have
@@ -38,12 +39,14 @@ CONTEXT_CHARACTERS: Final = 800
 class Pages(Protocol):
     """A way to search."""
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
-        """Return the results after the cursor, at most `request.limit`."""
+    async def page(
+        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, turn: Turn, /
+    ) -> Page:
+        """Return the results after the cursor, at most `request.limit`; lend the turn while waiting for others."""
 
 
 class SearchService:
-    """Answers queries. Raises UserError, StoreUnavailable and EmbeddingUnavailable."""
+    """Answers queries. Raises UserError and StoreUnavailable."""
 
     def __init__(
         self,
@@ -55,9 +58,9 @@ class SearchService:
     ) -> None:
         self._indexes = indexes
         self._search = search
-        looked_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
-        self._turns: dict[Mode, asyncio.Semaphore] = {
-            "auto": asyncio.Semaphore(RANKED_AT_ONCE), "symbol": looked_up, "text": looked_up, "regex": looked_up,
+        looked_up = FairTurns(LOOKED_UP_AT_ONCE)
+        self._turns: dict[Mode, FairTurns] = {
+            "auto": FairTurns(RANKED_AT_ONCE), "symbol": looked_up, "text": looked_up, "regex": looked_up,
         }  # fmt: skip
         self._ranked = RankedPages(search, embedder_of)
         lines = TextPages(text)
@@ -80,11 +83,22 @@ class SearchService:
         """Stop the embedding thread."""
         self._ranked.close()
 
-    async def search(self, request: SearchRequest) -> SearchAnswer:
-        """Return the best places for a query, and which state of the code they are from."""
+    async def search(self, request: SearchRequest, caller: str = "") -> SearchAnswer:
+        """Return the best places for a query, and which state of the code they are from.
+
+        Callers who ask at the same time have equal shares.
+        """
         try:
-            async with asyncio.timeout(SEARCH_PATIENCE_SECONDS), self._turns[request.mode]:
-                return await self._answer(request)
+            async with (
+                asyncio.timeout(SEARCH_PATIENCE_SECONDS),
+                self._turns[request.mode].turn(caller) as turn,
+            ):
+                return await self._answer(request, turn)
+        except Busy as busy:
+            raise UserError(
+                f"busy: more searches wait than this server can answer in time, {busy.waiting} of them yours; try "
+                f"again in {busy.retry_seconds} s, with fewer at once"
+            ) from busy
         except TimeoutError as error:
             raise UserError(
                 f"unavailable: the search did not end within {SEARCH_PATIENCE_SECONDS:g} s; the database may be "
@@ -92,11 +106,11 @@ class SearchService:
                 "or language"
             ) from error
 
-    async def _answer(self, request: SearchRequest) -> SearchAnswer:
+    async def _answer(self, request: SearchRequest, turn: Turn) -> SearchAnswer:
         searched = chosen(await self._indexes.list(), request.repos)
         cursor = _cursor(request, searched)
         now = replace(cursor, state=_state(searched))
-        page = await self._pages[request.mode].page(request, searched, now) if searched else Page([], None)
+        page = await self._pages[request.mode].page(request, searched, now, turn) if searched else Page([], None)
         if request.detail == "full":
             page = replace(page, hits=await self._in_full(page.hits))
         page = page.within_budget()
@@ -129,7 +143,7 @@ class SearchService:
             if request.cursor and not page.end:
                 return "There are no more results"
             still = "; indexing is still under way, so search again when it has ended" if busy else ""
-            return (page.nothing or _no_match(request)) + still
+            return (page.nothing or request.no_match) + still
         if busy:
             return (
                 f"Nothing is stored yet: indexing is at {percent_of(busy[0])} %; search again in a few seconds, "
@@ -173,9 +187,3 @@ def answer(page: Page, searched: Sequence[IndexRow], message: str | None) -> Sea
         index_percent_complete=only.percent_complete if only else None, indexes=indexes,
         indexes_searched=len(searched),
     )  # fmt: skip
-
-
-def _no_match(request: SearchRequest) -> str:
-    if request.narrowing:
-        return f"No match{request.narrowing}: no indexed file fits; check the spelling, or leave it out"
-    return "No match: no indexed chunk resembles the query; use other words, or names that occur in the code"

@@ -18,6 +18,7 @@ from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.signals import importance
 from codebase_mcp.text_pages import TextPages
+from codebase_mcp.turns import Turn
 from codebase_mcp.weights import DEFAULT
 
 MOST_DEFINITIONS: Final = 300
@@ -36,7 +37,7 @@ class SymbolPages:
     def __init__(self, symbols: Symbols, text: TextPages) -> None:
         self._symbols, self._text = symbols, text
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
+    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Turn, /) -> Page:
         """Return definitions from the cursor's offset on; where they end, uses. Raises UserError for no name."""
         name = Name.of(request.query)
         async with self._symbols.snapshot() as snapshot:

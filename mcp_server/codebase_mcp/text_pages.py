@@ -16,6 +16,7 @@ from codebase_mcp.occurrences import Occurrence, occurrences, surroundings
 from codebase_mcp.pages import Hit, Page
 from codebase_mcp.repositories import sources_of
 from codebase_mcp.request import SearchRequest
+from codebase_mcp.turns import Turn
 
 TEXT_PATIENCE_SECONDS: Final = 0.75
 """Bound of reading through text, so that an answer takes less than a second; a cursor goes on where it stopped."""
@@ -33,7 +34,7 @@ class TextPages:
     def __init__(self, text: TextSearch) -> None:
         self._text = text
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor) -> Page:
+    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Turn, /) -> Page:
         """Return the places whose lines match, after the cursor. Raises UserError for a pattern that is none."""
         pattern = request.pattern
         found = await self._find(request, pattern, searched, cursor.place, request.limit, TEXT_PATIENCE_SECONDS)

@@ -166,7 +166,8 @@ class Tools:
         The answer says which commit was indexed and how complete the index is. It works while indexing runs.
         """
         repos = (repo,) if isinstance(repo, str) else tuple(repo or ())
-        return await self._search.search(SearchRequest(query, repos, path, language, limit, detail, mode, cursor))
+        request = SearchRequest(query, repos, path, language, limit, detail, mode, cursor)
+        return await self._search.search(request, caller.current())
 
 
 def build_server(jobs: JobService, search: SearchService) -> MCPServer:

@@ -58,10 +58,10 @@ async def writer(database: Database) -> Writer:
 async def found(
     database: Database, writer: Writer, filters: Filters = EVERYWHERE, limit: int = 20, model: str = MODEL
 ) -> set[tuple[str, int]]:
-    candidates = await Search(database).candidates(
-        [writer.index_id], model=model, vector=QUERY, terms=[], filters=filters, limit=limit
+    found = await Search(database).candidates(
+        [writer.index_id], vectors={model: QUERY}, terms=[], filters=filters, limit=limit
     )
-    return {(c.path, c.start_line) for c in candidates}
+    return {(c.path, c.start_line) for c in found.candidates}
 
 
 def expected(limit: int = 20, within: range = range(FILES), step: int = 1) -> set[tuple[str, int]]:
@@ -137,7 +137,7 @@ async def test_an_index_that_is_not_asked_is_not_compared(database: Database, wr
 async def test_codes_are_read_once(database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     await Segments(database).build(writer)
     search = Search(database)
-    asked = {"model": MODEL, "vector": QUERY, "terms": [], "limit": 20}
+    asked = {"vectors": {MODEL: QUERY}, "terms": [], "limit": 20}
     first = await search.candidates([writer.index_id], **asked)  # type: ignore[arg-type]
     monkeypatch.setitem(SQL, "read_segments", "SELECT 1 / 0")
     assert await search.candidates([writer.index_id], **asked) == first  # type: ignore[arg-type]

@@ -59,8 +59,8 @@ async def found(database: Database) -> list[str]:
     """The paths of every chunk that search finds."""
     ids = [index.id for index in await Indexes(database).list()]
     vector = np.eye(1, 256, dtype=np.float32)[0]
-    candidates = await Search(database).candidates(ids, model=MODEL, vector=vector, terms=["needle"], limit=999)
-    return sorted(c.path for c in candidates)
+    found = await Search(database).candidates(ids, vectors={MODEL: vector}, terms=["needle"], limit=999)
+    return sorted(c.path for c in found.candidates)
 
 
 async def test_nothing_of_a_removed_index_is_left_and_others_stay(database: Database) -> None:
@@ -118,10 +118,8 @@ async def test_a_search_that_began_before_sees_whole_files_only(
 
     async def look() -> None:
         while True:
-            chunks = await Search(reader).candidates(
-                [index], model=MODEL, vector=vector, terms=["needle"], limit=999
-            )  # fmt: skip
-            paths = [c.path for c in chunks]
+            found = await Search(reader).candidates([index], vectors={MODEL: vector}, terms=["needle"], limit=999)
+            paths = [c.path for c in found.candidates]
             assert {paths.count(path) for path in paths} <= {CHUNKS_OF_A_FILE}
             seen.append(len(paths))
             began.set()

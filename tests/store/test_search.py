@@ -45,8 +45,10 @@ async def index(database: Database) -> int:
 
 
 async def paths(database: Database, index: int, **query: object) -> list[str]:
-    arguments = {"model": MODEL, "vector": unit(9)[0], "terms": [], "limit": 1} | query
-    return sorted(c.path for c in await Search(database).candidates([index], **arguments))  # type: ignore[arg-type]
+    vector = query.pop("vector", unit(9)[0])
+    arguments = {"vectors": {query.pop("model", MODEL): vector}, "terms": [], "limit": 1} | query
+    found = await Search(database).candidates([index], **arguments)  # type: ignore[arg-type]
+    return sorted(c.path for c in found.candidates)
 
 
 async def test_the_vector_arm_finds_the_nearest_chunk(database: Database, index: int) -> None:
@@ -91,8 +93,8 @@ async def test_filters_come_before_the_limit(
 
 
 async def test_each_candidate_has_both_scores(database: Database, index: int) -> None:
-    found = await Search(database).candidates([index], model=MODEL, vector=unit(0)[0], terms=["rate"], limit=3)
-    scores = {c.path: (round(c.vector_score, 3), c.lexical_score > 0) for c in found}
+    found = await Search(database).candidates([index], vectors={MODEL: unit(0)[0]}, terms=["rate"], limit=3)
+    scores = {c.path: (c.vector_score, c.lexical_score > 0) for c in found.candidates}
     assert scores == {"src/cart.py": (1, False), "src/tax.go": (0, True), "docs/it's.md": (0, False)}
 
 

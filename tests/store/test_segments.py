@@ -93,10 +93,8 @@ async def scores(
     database: Database, writer: Writer, *terms: str, limit: int = 999
 ) -> dict[tuple[str, int], float]:
     """Lexical scores by place, of the chunks that the query finds."""
-    found = await Search(database, KEPT).candidates(
-        [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms, limit=limit
-    )
-    return {(c.path, c.start_line): round(c.lexical_score, 4) for c in found}
+    found = await Search(database, KEPT).candidates([writer.index_id], vectors={}, terms=terms, limit=limit)
+    return {(c.path, c.start_line): round(c.lexical_score, 4) for c in found.candidates}
 
 
 async def all_scores(database: Database, writer: Writer) -> list[dict[tuple[str, int], float]]:
@@ -122,10 +120,8 @@ async def test_a_search_reads_only_what_none_did_before(
     search = Search(database)
 
     async def found(*terms: str) -> dict[int, float]:
-        candidates = await search.candidates(
-            [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms
-        )
-        return {c.id: c.lexical_score for c in candidates}
+        found = await search.candidates([writer.index_id], vectors={}, terms=terms)
+        return {c.id: c.lexical_score for c in found.candidates}
 
     first = await found("every", "file3", "missing")
     monkeypatch.setitem(SEARCH_SQL, "read_segments", "SELECT 1 / 0")
@@ -141,11 +137,9 @@ async def test_a_candidate_tells_which_terms_it_holds_wherever_they_are(
 ) -> None:
     writer = await partly_built(database, monkeypatch)
     terms = ["every", "everys", "mod1", "file4", "only23x0", "größe", "missing"]
-    found = await Search(database).candidates(
-        [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=terms, limit=999
-    )
-    assert len(found) == FILES * CHUNKS_OF_A_FILE
-    for chunk in found:
+    found = await Search(database).candidates([writer.index_id], vectors={}, terms=terms, limit=999)
+    assert len(found.candidates) == FILES * CHUNKS_OF_A_FILE
+    for chunk in found.candidates:
         held = terms_of(int(chunk.path[5:8]), chunk.start_line - 1)
         assert chunk.terms == {term for term in terms if stem(term) in held}
 
@@ -243,11 +237,13 @@ async def test_filters_cost_no_recall(database: Database) -> None:
         (Filters(path_prefix="src/f01", language="python"), lambda path: path[4:7] == "f01" and int(path[7]) % 2),
     ):
         found = await Search(database).candidates(
-            [writer.index_id], model="none", vector=np.eye(1, 256, dtype=np.float32)[0], terms=["every", "größe"],
+            [writer.index_id], vectors={}, terms=["every", "größe"],
             filters=filters, limit=8,
         )  # fmt: skip
         allowed = sorted((score for place, score in everything.items() if fits(place[0])), reverse=True)
-        assert [round(c.lexical_score, 4) for c in sorted(found, key=lambda c: -c.lexical_score)] == allowed[:8]
+        assert [
+            round(c.lexical_score, 4) for c in sorted(found.candidates, key=lambda c: -c.lexical_score)
+        ] == allowed[:8]
 
 
 async def test_a_file_that_is_written_anew_is_found_by_its_new_terms_alone(database: Database) -> None:

@@ -81,10 +81,10 @@ async def answers(bench: Bench, job: IndexingJob) -> list[set[tuple[Any, ...]]]:
     row = (await bench.fetch("SELECT id FROM indexes WHERE target = $1", job.spec.target))[0]
     found = []
     for query in QUERIES:
-        candidates = await Search(bench.database).candidates(
-            [row["id"]], model=embedder.name, vector=embedder.embed_query(query), terms=terms(query), limit=2000
+        one = await Search(bench.database).candidates(
+            [row["id"]], vectors={embedder.name: embedder.embed_query(query)}, terms=terms(query), limit=2000
         )
-        found.append({(c.path, c.start_line, c.lexical_score, c.vector_score) for c in candidates})
+        found.append({(c.path, c.start_line, c.lexical_score, c.vector_score) for c in one.candidates})
     return found
 
 

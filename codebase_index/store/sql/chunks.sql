@@ -44,8 +44,8 @@ RETURNING id;
 DELETE FROM files WHERE id IN (SELECT id FROM files WHERE index_id = $1 AND job_id <> $2 LIMIT $3);
 
 -- name: finish_index
--- The index is complete as of this job.
-UPDATE indexes SET commit = (SELECT commit FROM jobs WHERE id = $2), indexed_at = now() WHERE id = $1;
+-- The index is complete as of this job, and all of its vectors are of one model.
+UPDATE indexes SET commit = (SELECT commit FROM jobs WHERE id = $2), indexed_at = now(), model = $3 WHERE id = $1;
 
 -- name: drop_done_work
 -- Only skipped files are of interest after the end.

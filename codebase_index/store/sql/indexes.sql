@@ -2,7 +2,7 @@
 -- The index of a target, made by its first job.
 INSERT INTO indexes (namespace, target, source, ref, name, model, include, exclude)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (namespace, target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name), model = EXCLUDED.model
+ON CONFLICT (namespace, target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name)
 RETURNING id;
 
 -- name: dimension

@@ -1,8 +1,20 @@
 -- name: nearest_of
 -- The nearest of some chunks: unit vectors, so the negative inner product orders like the cosine distance.
 SELECT chunk_id FROM embeddings
-WHERE chunk_id = ANY ($1::bigint[]) AND model = $2
-ORDER BY embedding <#> $3, chunk_id LIMIT $4;
+WHERE chunk_id = ANY ($1::bigint[]) AND model = $2 AND vector_dims(embedding) = $4
+ORDER BY embedding <#> $3, chunk_id LIMIT $5;
+
+-- name: models
+-- Which indexes have chunks whose vectors are of which model, and about how many.
+SELECT index_id, model, sum(chunks)::bigint
+FROM (SELECT index_id, model, chunks FROM segments WHERE index_id = ANY ($1::bigint[])
+      UNION ALL SELECT index_id, model, chunks FROM pending_batches WHERE index_id = ANY ($1::bigint[])) parts
+GROUP BY index_id, model;
+
+-- name: unlike
+-- Whether some chunks have vectors of a model with another length than a query's.
+SELECT EXISTS (SELECT FROM embeddings
+               WHERE chunk_id = ANY ($1::bigint[]) AND model = $2 AND vector_dims(embedding) <> $3);
 
 -- name: parts
 -- The segments and the pending batches of some indexes, and under which stamp a search may have kept each.
@@ -46,11 +58,14 @@ WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
 SELECT id FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: candidates
--- What an answer shows of each candidate, and its vector score: in the order of codebase_index.store.candidate.
+-- What an answer shows of each candidate, and its vector score by the query's vector of its model, null where there is
+-- none of that length: in the order of codebase_index.store.candidate.
 -- The score is no join: to choose among the orders of three tables took as long as reading them.
 SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.text,
-       COALESCE((SELECT -(e.embedding <#> $2) FROM embeddings e WHERE e.chunk_id = c.id AND e.model = $3), 0)::real
-       AS vector_score
+       (SELECT -(e.embedding <#> q.vector) FROM embeddings e
+        JOIN unnest($2::text[], $3::halfvec[]) AS q (model, vector)
+          ON q.model = e.model AND vector_dims(q.vector) = vector_dims(e.embedding)
+        WHERE e.chunk_id = c.id)::real AS vector_score
 FROM chunks c
 JOIN files f ON f.id = c.file_id
 WHERE c.id = ANY ($1::bigint[]);
