@@ -1,7 +1,7 @@
 """Indexes: one for each target of a namespace, outliving the jobs that fill it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,8 +19,9 @@ class IndexRow:
     """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
 
     `include` and `exclude` are the globs of the files that it has and leaves out; both empty: it has all.
-    `model` is that of the last completed job, or of the first one while it runs; which vectors there are says
-    `Search.models`. `commit` is that of the last completed job, `job_commit` the one that the newest job reads,
+    `model` is that of the last completed job, or of the first one while it runs; `models` says about how many
+    chunks have vectors of which one: several while a job changes the model, and after one that ended early.
+    `commit` is that of the last completed job, `job_commit` the one that the newest job reads,
     `job_files_total` the length of its list of files, null before it is frozen.
     """
 
@@ -41,6 +42,7 @@ class IndexRow:
     namespace: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    models: Mapping[str, int] = field(default_factory=dict)
 
 
 class Indexes:
@@ -78,12 +80,14 @@ class Indexes:
 
 
 def _row(record: Mapping[str, Any]) -> IndexRow:
-    state = record["job_state"]
+    values = dict(record)
+    state, chunks = values["job_state"], values.pop("models_chunks")
     return IndexRow(
         **{
-            **record,
+            **values,
             "job_state": JobState(state) if state else None,
-            "include": tuple(record["include"]),
-            "exclude": tuple(record["exclude"]),
+            "include": tuple(values["include"]),
+            "exclude": tuple(values["exclude"]),
+            "models": dict(zip(values["models"], chunks, strict=True)),
         }
     )

@@ -3,7 +3,6 @@
 Ranking them is the server's business (`codebase_mcp.ranking`); nothing here decides an order that users see.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,21 +52,6 @@ class Search:
     def __init__(self, database: Database, kept: IndexCache | None = None) -> None:
         self._db = database
         self._kept = kept or IndexCache()
-
-    async def models(self, index_ids: Sequence[int]) -> dict[str, set[int]]:
-        """Return the models that some indexes have vectors of, and which: those of the most chunks first.
-
-        An index has several while a job embeds it by another model, and after one that ended early. Chunks that
-        were removed count until their segment is packed anew.
-        """
-        async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["models"], list(index_ids))
-        having: dict[str, set[int]] = defaultdict(set)
-        chunks: dict[str, int] = defaultdict(int)
-        for index_id, model, count in records:
-            having[model].add(index_id)
-            chunks[model] += count
-        return {model: having[model] for model in sorted(having, key=lambda model: (-chunks[model], model))}
 
     async def candidates(
         self,
@@ -140,8 +124,8 @@ class Search:
             records = await connection.fetch(SQL["neighbours"], list(chunk_ids))
         return {r["id"]: (r["before"], r["after"]) for r in records}
 
-    async def counts(self, index_ids: Sequence[int]) -> tuple[int, int]:
-        """Return how many files and chunks these indexes hold now."""
+    async def holds_something(self, index_ids: Sequence[int]) -> bool:
+        """Say whether these indexes hold a file now."""
         async with self._db.connection() as connection:
-            record = await connection.fetchrow(SQL["counts"], list(index_ids))
-        return record["files"], int(record["chunks"])
+            holds: bool = await connection.fetchval(SQL["holds_something"], list(index_ids))
+        return holds

@@ -1,5 +1,6 @@
 """mode=auto: the best places by meaning and by words."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -44,7 +45,7 @@ class RankedPages:
     async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, turn: Turn) -> Page:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         query, ids = Query.of(request.query), [index.id for index in searched]
-        models = await self._search.models(ids)
+        models = _models(searched)
         embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent)
         found = await self._search.candidates(
             ids, vectors={model: query.vector for model, query in embedded.vectors.items()},
@@ -60,6 +61,17 @@ class RankedPages:
         more = hits and cursor.offset + len(hits) < len(found.candidates)
         missing = joined(*_missing(models, embedded, found, searched))
         return Page(hits, hits[-1].after if more else None, missing, joined(request.no_match, missing))
+
+
+def _models(searched: Sequence[IndexRow]) -> dict[str, set[int]]:
+    """Return the models that indexes have vectors of, and which indexes: those of the most chunks first."""
+    chunks: Counter[str] = Counter()
+    having: dict[str, set[int]] = defaultdict(set)
+    for index in searched:
+        chunks.update(index.models)
+        for model in index.models:
+            having[model].add(index.id)
+    return {model: having[model] for model in sorted(having, key=lambda model: (-chunks[model], model))}
 
 
 def _comparable(found: Found, embedded: Embedded) -> list[Candidate]:

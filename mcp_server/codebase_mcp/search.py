@@ -139,7 +139,7 @@ class SearchService:
         if not searched:
             return "Nothing is indexed yet; index a repository with start_indexing_background, then search again"
         busy = [index for index in searched if state_of(index) == "indexing"]
-        if any(await self._search.counts([index.id for index in searched])):
+        if await self._search.holds_something([index.id for index in searched]):
             if request.cursor and not page.end:
                 return "There are no more results"
             still = "; indexing is still under way, so search again when it has ended" if busy else ""

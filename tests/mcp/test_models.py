@@ -17,7 +17,6 @@ from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_index.store.search import Search
 from codebase_mcp import query_embedding
 from codebase_mcp.models import SearchAnswer
 from codebase_mcp.request import SearchRequest
@@ -92,7 +91,7 @@ async def found_by_meaning(search: SearchService, **more: Any) -> tuple[list[str
 
 
 async def models(database: Database) -> set[str]:
-    return set(await Search(database).models([row.id for row in await Indexes(database).list()]))
+    return {model for row in await Indexes(database).list() for model in row.models}
 
 
 async def begun(

@@ -104,16 +104,15 @@ async def test_what_the_last_release_indexed_is_found_after_the_upgrade(
         ("/repos/notes", None, "notes_7"),
         ("/repos/forgotten", None, "forgotten_7"),
     ]:
-        candidates = await Search(program).candidates(
+        found = await Search(program).candidates(
             [indexes[source, ref].id],
-            model=embedder.name,
-            vector=embedder.embed_query(word),
+            vectors={embedder.name: embedder.embed_query(word)},
             terms=terms(word),
             limit=5,
         )
-        best = max(candidates, key=lambda candidate: candidate.lexical_score)
+        best = max(found.candidates, key=lambda candidate: candidate.lexical_score)
         assert best.path == f"package_2/{word}.py"
-        assert best.vector_score > 0
+        assert best.vector_score is not None and best.vector_score > 0
     assert ("/repos/leaving", None) not in indexes
     assert {(row.source, row.leaving) for row in await Removal(program).overview()} >= {("/repos/leaving", True)}
 

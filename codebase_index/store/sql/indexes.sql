@@ -12,14 +12,24 @@ FROM files f JOIN chunks c ON c.file_id = f.id JOIN embeddings e ON e.chunk_id =
 WHERE f.index_id = $1 AND e.model = $2 LIMIT 1;
 
 -- name: list
--- The indexes of some namespaces, or of all, with the state of each one's newest job. One without a target is being removed: nobody finds it any more.
+-- The indexes of some namespaces, or of all, with the models of their vectors and the state of each one's newest job.
+-- One without a target is being removed: nobody finds it any more.
+-- The target is no plain equality: the planner then looked through the jobs of all for an index that has none any more.
 SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.include, i.exclude,
+       COALESCE(m.models, '{}') AS models, COALESCE(m.chunks, '{}') AS models_chunks,
        j.id AS job_id, j.state AS job_state, j.percent AS job_percent, j.commit AS job_commit,
        j.files_total AS job_files_total, j.files_indexed + j.files_skipped AS job_files_done
 FROM indexes i
 LEFT JOIN LATERAL (
     SELECT id, state, percent, commit, files_total, files_indexed, files_skipped
-    FROM jobs WHERE jobs.namespace = i.namespace AND jobs.target = i.target
-    ORDER BY created_at DESC, arrival DESC LIMIT 1) j ON true
+    FROM jobs WHERE jobs.namespace = i.namespace AND jobs.target BETWEEN i.target AND i.target
+    ORDER BY jobs.target, created_at DESC, arrival DESC LIMIT 1) j ON true
+LEFT JOIN (
+    SELECT index_id, array_agg(model) AS models, array_agg(chunks) AS chunks
+    FROM (SELECT index_id, model, sum(chunks)::bigint AS chunks
+          FROM (SELECT index_id, model, chunks FROM segments
+                UNION ALL SELECT index_id, model, chunks FROM pending_batches) parts
+          GROUP BY index_id, model) of_model
+    GROUP BY index_id) m ON m.index_id = i.id
 WHERE i.target IS NOT NULL AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
 ORDER BY i.source, i.ref NULLS FIRST;

@@ -39,8 +39,12 @@ SELECT * FROM jobs
 WHERE namespace = $1 AND (id = ANY ($2::uuid[]) OR slot OR state NOT IN ('completed', 'failed', 'cancelled'));
 
 -- name: page
--- A page of jobs, newest first, with the count of all that match.
-SELECT *, count(*) OVER () AS total_count
+-- A page of jobs, newest first, with the count of all that match: apart, so that only the page is read whole.
+SELECT *, (SELECT count(*) FROM jobs
+           WHERE ($1::job_state IS NULL OR state = $1)
+             AND ($2::text IS NULL OR strpos(source, $2) > 0)
+             AND ($3::timestamptz IS NULL OR created_at > $3)
+             AND ($4::text[] IS NULL OR namespace = ANY ($4))) AS total_count
 FROM jobs
 WHERE ($1::job_state IS NULL OR state = $1)
   AND ($2::text IS NULL OR strpos(source, $2) > 0)

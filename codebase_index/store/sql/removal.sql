@@ -12,8 +12,9 @@ CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
     FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
-    SELECT cr_name, state FROM jobs WHERE jobs.namespace = i.namespace AND jobs.target = i.target
-    ORDER BY created_at DESC, arrival DESC LIMIT 1) newest ON true) listed
+    SELECT cr_name, state FROM jobs
+    WHERE jobs.namespace = i.namespace AND jobs.target BETWEEN i.target AND i.target  -- as in indexes.sql
+    ORDER BY jobs.target, created_at DESC, arrival DESC LIMIT 1) newest ON true) listed
 WHERE $1::text[] IS NULL OR namespace = ANY ($1)
 ORDER BY source, ref NULLS FIRST, namespace, id;
 

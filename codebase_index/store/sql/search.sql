@@ -4,13 +4,6 @@ SELECT chunk_id FROM embeddings
 WHERE chunk_id = ANY ($1::bigint[]) AND model = $2 AND vector_dims(embedding) = $4
 ORDER BY embedding <#> $3, chunk_id LIMIT $5;
 
--- name: models
--- Which indexes have chunks whose vectors are of which model, and about how many.
-SELECT index_id, model, sum(chunks)::bigint
-FROM (SELECT index_id, model, chunks FROM segments WHERE index_id = ANY ($1::bigint[])
-      UNION ALL SELECT index_id, model, chunks FROM pending_batches WHERE index_id = ANY ($1::bigint[])) parts
-GROUP BY index_id, model;
-
 -- name: unlike
 -- Whether some chunks have vectors of a model with another length than a query's.
 SELECT EXISTS (SELECT FROM embeddings
@@ -80,6 +73,6 @@ LEFT JOIN LATERAL (SELECT text FROM chunks a WHERE a.file_id = c.file_id AND a.i
                    ORDER BY a.id LIMIT 1) after ON true
 WHERE c.id = ANY ($1::bigint[]);
 
--- name: counts
--- How much the indexes hold: nothing found in an empty index is another answer than no match.
-SELECT count(*) AS files, COALESCE(sum(chunks), 0) AS chunks FROM files WHERE index_id = ANY ($1::bigint[]);
+-- name: holds_something
+-- Whether some indexes hold anything: nothing found in an empty one is another answer than no match.
+SELECT EXISTS (SELECT FROM files WHERE index_id = ANY ($1::bigint[]));
