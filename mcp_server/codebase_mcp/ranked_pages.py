@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from codebase_index import visible
 from codebase_index.embedding import Embedder, EmbeddingUnavailable
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.search import Candidate, Found, Search
@@ -98,7 +99,7 @@ def _missing(
         if model in embedded.missing:
             error = embedded.missing[model]
             again = f"; try again in {RETRY_SECONDS:g} s" if isinstance(error, EmbeddingUnavailable) else ""
-            yield words_alone + str(error) + again
+            yield words_alone + visible.line(str(error)) + again  # services' words are in it
         elif number >= MAX_MODELS:
             yield (
                 words_alone
