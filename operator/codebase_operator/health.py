@@ -58,6 +58,7 @@ _OVER_ITS_LIMIT = re.compile(
     r"EmptyDir volume .* exceeds the limit|exceeded its local ephemeral storage limit"
     r"|ephemeral local storage usage exceeds the total limit"
 )
+_LARGEST_CONSUMER = re.compile(r"has larger consumption of (ephemeral-storage|memory)")
 _VOLUME_ADVICE = {"work": "raise indexer.workSizeLimit", "tmp": "raise indexer.tmpSizeLimit"}
 _IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
@@ -70,7 +71,7 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     """
     if pod.deleted_at is not None:
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
-    if own := _own_making(pod):
+    if own := of_its_own_making(pod, worked=row.files_indexed + row.files_skipped > row.done_at_claim):
         return own
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
         return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
@@ -82,24 +83,29 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     return _starting(pod)
 
 
-def _own_making(pod: Pod) -> Diagnosis | None:
-    """Judge an eviction for what the pod itself wrote to its node's disk: the next one would do the same.
+def of_its_own_making(pod: Pod, worked: bool) -> Diagnosis | None:
+    """Judge an eviction for what the pod itself took of its node; None for what others did.
 
     The texts are those of the kubelet's eviction manager (pkg/kubelet/eviction/helpers.go): the reason of all is
-    Evicted.
+    Evicted. One that `worked` before its node was short of memory is a victim of its neighbours.
     """
-    said = pod.failure_message or pod.disrupted or ""
-    error = ErrorType.OUT_OF_EPHEMERAL_STORAGE
-    if _OVER_ITS_LIMIT.search(said):
+    said = (pod.failure_message or pod.disrupted or "").rstrip(". ")
+    if _OVER_ITS_LIMIT.search(said):  # the next one would do the same
         volume = re.search(r'EmptyDir volume "(\w+)"', said)
         advice = _VOLUME_ADVICE.get(volume[1] if volume else "", "raise ephemeral-storage in indexer.resources")
-        message = f"pod {pod.name} was evicted for what it wrote: {said.rstrip('. ')}; {advice} of the chart"
+        message = f"pod {pod.name} was evicted for what it wrote: {said}; {advice} of the chart"
+        error = ErrorType.OUT_OF_EPHEMERAL_STORAGE
         return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error, retry=False)
-    if "larger consumption of ephemeral-storage" in said:
-        # The node's disk is full, and this pod took more than it had asked for. Another node may have the room.
-        message = f"pod {pod.name} was evicted from node {pod.node}: {said.rstrip('. ')}"
-        return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error)
-    return None
+    # It took more than it had asked for, of a node that had no more. Another node may have the room.
+    most = _LARGEST_CONSUMER.search(said)
+    if most is None or (most[1] == "memory" and worked):
+        return None
+    error = ErrorType.OUT_OF_MEMORY if most[1] == "memory" else ErrorType.OUT_OF_EPHEMERAL_STORAGE
+    advice = (
+        f"raise the request for {most[1]} in indexer.resources of the chart, so that only nodes with room take it"
+    )
+    message = f"pod {pod.name} was evicted from node {pod.node}: {said}; {advice}"
+    return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error)
 
 
 def _stays_down(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from codebase_index.job import JobState, Phase
 from codebase_operator.actions import Action, DeletePod, StartHelper
+from codebase_operator.health import of_its_own_making
 from codebase_operator.lifecycle import REFUSED_AGAIN
 from codebase_operator.model import Snapshot, View
 
@@ -57,7 +58,8 @@ def _missing(view: View) -> Iterator[int]:
 def _failed(view: View) -> Iterator[DeletePod]:
     """Yield helpers that failed as a whole (evicted, say): their names are free again for the next ones."""
     for pod in view.helpers:
-        if pod.failure and pod.finished and pod.deleted_at is None and not view.final:
+        own = of_its_own_making(pod, worked=False)  # the next one would do the same: it is left where it is
+        if pod.failure and pod.finished and pod.deleted_at is None and not view.final and own is None:
             yield DeletePod(view.job.id, pod, f"helper failed: {pod.failure}")
 
 

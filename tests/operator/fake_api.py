@@ -52,7 +52,7 @@ class FakeApi:
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
 
-    def create_job(self, name: str, **spec: Any) -> dict[str, Any]:
+    def create_job(self, name: str, /, **spec: Any) -> dict[str, Any]:
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,

@@ -8,11 +8,14 @@ import pytest
 
 from codebase_index.job import ErrorType
 from codebase_operator.actions import Admit, Fail, Retry
+from codebase_operator.api import ApiError
 from codebase_operator.lifecycle import MAX_DISRUPTIONS
 from codebase_operator.model import Pod, Refusal, StepFailure
 from codebase_operator.planner import plan
 from codebase_operator.site import Site
+from tests.operator.bench import Bench
 from tests.operator.builders import NOW, admitted, ago, crashed, job, pod, row, snapshot
+from tests.operator.fake_api import Fault
 from tests.operator.simulation import Simulation
 
 A, B = job("a", age=900), job("b", age=800)
@@ -158,6 +161,23 @@ def test_filling_a_nodes_disk_is_counted_and_ends_at_the_backoff_limit() -> None
         assert step.counted if isinstance(step, Retry) else step.error is ErrorType.OUT_OF_EPHEMERAL_STORAGE
 
 
+NODE_WITHOUT_MEMORY = (
+    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. Container indexer was "
+    "using 2Gi, request is 512Mi, has larger consumption of memory. "
+)
+
+
+@pytest.mark.parametrize(("done", "counted"), [(0, True), (5, False)])
+def test_taking_a_nodes_memory_is_counted_unless_the_attempt_got_further(done: int, counted: bool) -> None:
+    given = row(A, "running", 1, files_indexed=done)
+    actions = plan(snapshot(admitted(A), rows=[given], pods=[evicted(NODE_WITHOUT_MEMORY)]))
+    (retry,) = [x for x in actions if isinstance(x, Retry)]
+    assert retry.counted is counted
+    given = row(A, "running", 1, files_indexed=done, failures=6)
+    end = failure(row_=given, pods=[evicted(NODE_WITHOUT_MEMORY)])
+    assert (end is not None and end.error is ErrorType.OUT_OF_MEMORY) is counted
+
+
 def test_another_pods_pressure_is_not_counted() -> None:
     victim = evicted("The node was low on resource: memory. Container indexer was using 1Gi, request is 512Mi. ")
     actions = plan(snapshot(admitted(A), rows=[row(A, "running", 1)], pods=[victim]))
@@ -232,3 +252,14 @@ def test_a_step_that_always_fails_is_what_the_job_failed_to_start_for() -> None:
     broken = StepFailure("StartPod", "500: the webhook does not answer", ago(590))
     end = failure(failures={A.id: broken})
     assert end is not None and "(StartPod: 500: the webhook does not answer)" in end.message
+
+
+async def test_an_api_server_that_was_away_starts_the_count_anew(bench: Bench) -> None:
+    await bench.cycle()
+    before = (await bench.loop.snapshot()).cluster_since
+    bench.server.faults = [Fault("GET .*/pods", 503)]
+    with pytest.raises(ApiError):
+        await bench.cycle()
+    await bench.cycle()
+    after = (await bench.loop.snapshot()).cluster_since
+    assert before and after and after > before

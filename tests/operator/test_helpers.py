@@ -40,6 +40,9 @@ NARROW = job("n")
 AT_WORK = row(A, "running", 1, files_total=5000)
 
 
+TOO_LARGE = 'Usage of EmptyDir volume "work" exceeds the limit "10Gi". '
+
+
 def world(*jobs: Any, pods: Any = (), limit: int = 9, attempt: int = 1, **fields: Any) -> Snapshot:
     """Jobs at work, each with the pod that holds its attempt."""
     rows = [
@@ -87,6 +90,9 @@ CASES = [
          world(A, pods=[helper(A, 1, deleted_at=ago(1)), helper(A, 2)]), []),
     Case("an evicted helper is removed, so that its name is free",
          world(A, pods=[helper(A, 1, finished=True, failure="Evicted"), helper(A, 2)]), ["DeletePod a-a1-h1"]),
+    Case("leaves a helper that outgrew its volume where it is, or the next one would clone and do the same",
+         world(A, pods=[helper(A, 1, finished=True, failure="Evicted", failure_message=TOO_LARGE), helper(A, 2)]),
+         []),
     Case("no helpers for an attempt whose pod is going",
          snapshot(A, rows=[AT_WORK], pods=[pod(A, deleted_at=ago(1))], helper_limit=9),
          ["Retry a 2"]),

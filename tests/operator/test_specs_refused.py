@@ -17,6 +17,7 @@ from codebase_operator.actions import Admit, EnsureRow, Fail, WriteStatus
 from codebase_operator.model import Job
 from codebase_operator.planner import plan
 from tests.fixtures.specs import HOSTILE, ORDINARY, Spec
+from tests.operator.bench import Bench
 from tests.operator.builders import job, row, snapshot
 from tests.operator.wiring import Cluster
 
@@ -99,6 +100,18 @@ def test_a_stored_job_that_runs_already_is_ended_with_its_reason() -> None:
     running = replace(row(job("old"), "running", 1, slot=True), id=bad.id)
     (fail,) = [a for a in plan(snapshot(bad, rows=[running])) if isinstance(a, Fail)]
     assert (fail.error, fail.attempt) == (ErrorType.INVALID_SPEC, 1)
+
+
+async def test_with_real_cycles_the_others_go_on(bench: Bench) -> None:
+    """Postgres refuses a NUL, which once ended the pass for everybody."""
+    for number, claim in enumerate(("a name with a NUL", "a path with a NUL", "a glob with a NUL", "two sources")):
+        bench.server.create_job(f"bad-{number}", **HOSTILE[claim][0])
+    bench.server.create_job("good")
+    await bench.settle()
+    assert set(bench.server.pods) == {"good-a1"}
+    for number in range(4):
+        assert bench.status(f"bad-{number}")["reason"] == "InvalidSpec"
+    assert bench.status("good")["phase"] == "Pending"
 
 
 @pytest.mark.cluster

@@ -43,7 +43,7 @@ class Cluster:
         self.custom = client.CustomObjectsApi(self.api)
         self.where = {"group": GROUP, "version": VERSION, "namespace": self.namespace, "plural": PLURAL}
 
-    async def create(self, name: str, **spec: Any) -> UUID:
+    async def create(self, name: str, /, **spec: Any) -> UUID:
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "IndexingJob",
