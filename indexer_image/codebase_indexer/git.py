@@ -112,18 +112,19 @@ def run(
     max_file_bytes: int | None = None,
     max_output_bytes: int | None = None,
     local: bool = True,
+    cpu_seconds: int | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> Output:
     """Run git to its end.
 
     `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example. One that is
-    `local` transfers nothing: it may neither compute for CPU_SECONDS nor wait for STALLED_SECONDS. Output and
-    memory are bounded in any case. `watch` is called while git runs, and ends it by raising BoundExceeded.
-    Raises GitFailed; OutputTooLong beyond `max_output_bytes`.
+    `local` transfers nothing: it may neither compute for `cpu_seconds`, by default CPU_SECONDS, nor wait for
+    STALLED_SECONDS. Output and memory are bounded in any case. `watch` is called while git runs, and ends it by
+    raising BoundExceeded. Raises GitFailed; OutputTooLong beyond `max_output_bytes`.
     """
     bounds = Bounds(
         seconds=timeout,
-        cpu_seconds=CPU_SECONDS if local else None,
+        cpu_seconds=(cpu_seconds or CPU_SECONDS) if local else None,
         stalled_seconds=STALLED_SECONDS if local else None,
         memory_bytes=MAX_MEMORY_BYTES,
         file_bytes=max_file_bytes,

@@ -24,10 +24,11 @@ MAX_LENT: Final = 4000
 """Descriptors: two for each pack."""
 
 MAX_LOOSE_BYTES: Final = 4 * 2**30
-"""Of loose objects, all together; what is larger than COPIED_BYTES is lent and does not count."""
+"""Of loose objects, all together, each of them a block at least: a million. Those above COPIED_BYTES are lent."""
 
 COPIED_BYTES: Final = 2**20
 
+_BLOCK_BYTES: Final = 4096
 _ALTERNATES_BYTES: Final = 2**16
 _PACK: Final = re.compile(rb"pack-[0-9a-f]{40,64}\.(?:pack|idx)")
 _FAN: Final = re.compile(rb"[0-9a-f]{2}")
@@ -86,7 +87,7 @@ class _Lender:
                 f"the repository is refused: its objects hold a link or what is no file ({error})"
             ) from error
         if copies and (size := os.fstat(descriptor).st_size) <= COPIED_BYTES:
-            self._room -= size
+            self._room -= max(size, _BLOCK_BYTES)
             with contextlib.closing(os.fdopen(descriptor, "rb")):
                 target.write_bytes(read_at_most(descriptor, COPIED_BYTES))
         else:

@@ -8,7 +8,6 @@ nothing is written into the user's repository.
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,9 @@ log = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 1800.0
 """Seconds for a fetch: a shallow one of the largest public repositories takes a few minutes."""
+
+CHECKOUT_CPU_SECONDS = 600
+"""Of processor time: 20 GiB take a minute or two, the rest is for attributes of many patterns."""
 
 RETRY_DELAYS = (2.0, 5.0)
 """Seconds before a fetch is tried again after a fault of the network."""
@@ -124,13 +126,16 @@ def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, fetch
     found = commit_of(repository, ref)
     if found is None:
         raise CloneFailed(_explain(path, ref, _NO_REFTABLE if has_reftable(repository) else _NO_REF))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="lender-", dir=folder.parent) as name:
-        lender = Path(name)
+    lender = folder.with_name("lender")
+    shutil.rmtree(lender, ignore_errors=True)  # of an attempt that was killed
+    lender.parent.mkdir(parents=True, exist_ok=True)
+    try:
         make_git_dir(lender, is_sha256(repository))
         with lent(repository, lender):
             # file:// lets git copy objects instead of linking them, and check each against its name.
             return fetch(lender.as_uri(), "file", found, folder, shown=(path, ref))
+    finally:
+        shutil.rmtree(lender, ignore_errors=True)
 
 
 _NO_REF = "couldn't find remote ref"
@@ -203,7 +208,7 @@ def _fetch_once(url: str, protocols: str, ref: str, folder: Path, room: Room) ->
     # Watched all the same: .gitattributes may ask for line ends or an encoding that make files longer.
     git.run(
         [*inside, "checkout", "--quiet", "--detach", commit],
-        env=env, timeout=FETCH_TIMEOUT, local=False, watch=watch,
+        env=env, timeout=FETCH_TIMEOUT, cpu_seconds=CHECKOUT_CPU_SECONDS, watch=watch,
     )  # fmt: skip
     return commit
 

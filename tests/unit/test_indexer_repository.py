@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from codebase_index.source import Root, SourcePolicy, SourceRefused
+from codebase_indexer import objects
 from codebase_indexer.repository import commit_of, find_repository
 from codebase_indexer.scan import scan
 from codebase_indexer.source import Checkout, CloneFailed, open_source
@@ -290,6 +291,17 @@ def test_loose_and_packed_references_and_objects_are_found(
         assert commit_of(found, name) is None, name
     checkout = opened(policy, "repo", tmp_path / "work", "v1")
     assert (checkout.commit, set(seen(checkout))) == (head, {"a.py"})
+
+
+def test_more_objects_than_there_is_room_for_are_refused(
+    mount: Path, policy: SourcePolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "MAX_LOOSE_BYTES", 5000)
+    with pytest.raises(SourceRefused, match="git gc"):
+        opened(policy, "repo", tmp_path / "work", "main")
+    git(mount / "repo", "gc", "--quiet")
+    assert set(seen(opened(policy, "repo", tmp_path / "work", "main"))) == {"a.py"}
+    assert sorted(file.name for file in (tmp_path / "work").iterdir()) == ["repository", "repository.commit"]
 
 
 def test_references_that_name_each_other_end(mount: Path) -> None:
