@@ -110,7 +110,10 @@ class Loop:
             self._cluster_since = None
             raise
         snapshot = await self.snapshot()
-        self._metrics.show(levels_of(snapshot))
+        try:
+            self._metrics.show(levels_of(snapshot))
+        except Exception:  # what counts jobs must not keep them from being run
+            log.exception("levels not shown")
         steps = plan(snapshot) if self._leads() else []
         return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
 

@@ -51,11 +51,14 @@ def plan(s: Snapshot) -> list[Action]:
         return list(_without_database(views, s))
     actions: list[Action] = [*_vanished(s), *remove_by_force(s), *slots_to_free(views, s)]
     changing = set()
-    queue = decide(views, s)
+    planned = {view.job.id: _alone(view, steps_for, view, s) for view in views}
+    # What cannot be planned cannot be judged either: it has no part in what is decided about all together.
+    sound = [view for view in views if not any(isinstance(step, PlanFailed) for step in planned[view.job.id])]
+    queue = decide(sound, s)
     for view in views:
         if view.job.id in queue.outside:
             continue
-        steps = _alone(view, steps_for, view, s)
+        steps = planned[view.job.id]
         actions += steps
         # A job whose facts change in this pass is mirrored in the next one, which follows at once. One whose steps
         # fail is mirrored all the same, or nobody would hear of it.
@@ -65,8 +68,8 @@ def plan(s: Snapshot) -> list[Action]:
         actions.append(_admit(view, s.limit))
         if view.failure is None:
             changing.add(view.job.id)
-    actions += helpers_for([view for view in views if view.job.id not in changing], s)
-    actions += _places(views, queue, s)
+    actions += helpers_for([view for view in sound if view.job.id not in changing], s)
+    actions += _places(sound, queue, s)
     actions += _mirrors([view for view in views if view.job.id not in changing and not view.settled], queue, s)
     return actions
 

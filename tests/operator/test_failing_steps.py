@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from codebase_index.resource import IndexingJobSpec
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
 from codebase_operator import conditions, lifecycle, model, planner
@@ -20,6 +21,7 @@ from codebase_operator.actuator import MAX_UNANSWERED
 from codebase_operator.loop import Loop
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import Snapshot, View
+from codebase_operator.site import Site
 from tests.operator.bench import Bench
 from tests.operator.fake_api import Fault
 
@@ -127,6 +129,25 @@ async def test_a_bug_of_the_planner_keeps_no_other_job(
     assert counted.registry.get_sample_value(
         "codebase_operator_steps_total", {"step": "PlanFailed", "outcome": "failed"}
     )
+
+
+async def test_a_job_that_cannot_be_judged_keeps_no_other_from_being_admitted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is decided about all jobs together asks each of them, too."""
+    violation_of = Site.violation_of
+
+    def broken(site: Site, spec: IndexingJobSpec) -> Any:
+        if str(spec.source) == "/repos/b":
+            raise ValueError("no quantity")
+        return violation_of(site, spec)
+
+    monkeypatch.setattr(Site, "violation_of", broken)
+    for name in ("a", "b", "c"):
+        bench.server.create_job(name)
+    await bench.cycle(3)
+    assert set(bench.server.pods) == {"a-a1", "c-a1"}
+    assert degraded(bench, "b")[1] == "StepFailed"
 
 
 async def test_a_bug_in_carrying_out_keeps_no_other_job(

@@ -21,7 +21,7 @@ from codebase_index.job import FINAL, LABEL_CALLER, JobState, job_name
 from codebase_index.resource import IndexingJob, IndexingJobSpec, Source
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.database import Database
-from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreUnavailable
+from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreMisconfigured, StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import ClusterUnavailable, NameTaken
@@ -434,3 +434,36 @@ async def test_without_the_database_a_final_job_is_still_not_cancelled(
 async def test_without_the_database_a_listing_is_not_possible(without_database: JobService) -> None:
     with pytest.raises(StoreUnavailable):
         await without_database.list(ListRequest())
+
+
+# --- a database that answers and refuses ---------------------------------------------------------------
+
+
+@pytest.fixture
+async def refusing(service_on: Any, database: Database) -> AsyncIterator[JobService]:
+    """A service whose database has another schema."""
+    async with database.connection() as connection:
+        await connection.execute("ALTER TABLE jobs RENAME TO elsewhere")
+    yield service_on(database)
+
+
+async def test_a_database_that_refuses_keeps_nobody_from_starting_and_watching(
+    refusing: JobService, repository: str
+) -> None:
+    started = await refusing.start(StartRequest(repository))
+    status = await refusing.status(started.job_id)
+    assert started.created and (status.status, status.stale) == (JobState.PENDING, True)
+
+
+async def test_a_cancel_that_it_refuses_is_recorded_and_says_why(
+    refusing: JobService, cluster: MemoryCluster
+) -> None:
+    job = kubectl_job(cluster, phase="Running")
+    with pytest.raises(UserError, match=r"^unavailable: .* its schema is missing .* takes effect by itself"):
+        await refusing.cancel(job.metadata.uid)
+    assert cluster.jobs["by-hand"].spec.cancel
+
+
+async def test_a_listing_says_what_has_to_be_mended(refusing: JobService) -> None:
+    with pytest.raises(StoreMisconfigured, match="look at the operator's log"):
+        await refusing.list(ListRequest())
