@@ -37,7 +37,7 @@ async def test_a_job_goes_with_its_events_and_its_index_only_on_request(
     async with connect(server_url) as tools:
         found = await tools.call("search_code", query="class", repo=small_repository)
         assert found["results"] and found["index_state"] == "complete"
-    assert [line.split()[2:4] for line in codebase_index("list").splitlines() if small_repository in line] == [
+    assert [line.split()[4:6] for line in codebase_index("list").splitlines() if small_repository in line] == [
         ["-", "20"]
     ]
 
