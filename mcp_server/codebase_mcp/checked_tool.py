@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from codebase_index import visible
 from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
-from codebase_mcp import caller
+from codebase_mcp import caller, metrics
 from codebase_mcp.cluster import ClusterUnavailable
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import Answer, job_uuid
@@ -68,12 +68,14 @@ class CheckedTool(Tool):
             outcome = "refused: " + text.split(":", 1)[0]
             raise ToolError(text) from error
         finally:
-            milliseconds = round(1000 * (time.perf_counter() - started_at), 1)
+            seconds = time.perf_counter() - started_at
+            metrics.CALLS.labels(self.name, outcome.split(":")[0]).inc()
+            metrics.CALL_SECONDS.labels(self.name).observe(seconds)
             audit.info(
                 "tool call",
                 extra={
                     "tool": self.name, "caller": caller.current(), "arguments": _digest(arguments),
-                    "outcome": outcome, "ms": milliseconds,
+                    "outcome": outcome, "ms": round(1000 * seconds, 1),
                 } | (ids or _ids(arguments)),
             )  # fmt: skip
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from codebase_mcp import metrics
 from codebase_mcp.caller import Network, believed, calling
 from codebase_mcp.connections import Limits
 from codebase_mcp.door import MAX_BODY_BYTES, Door
@@ -62,8 +63,8 @@ def build_app(server: MCPServer, health: Health, settings: Settings) -> Starlett
 
 
 def build_probes(health: Health) -> Starlette:
-    """Return the application of the probe port: `/healthz` and `/readyz`."""
-    return Starlette(routes=health.routes())
+    """Return the application of the probe port: `/healthz`, `/readyz` and `/metrics`."""
+    return Starlette(routes=[*health.routes(), Route("/metrics", metrics.shown)])
 
 
 class Callers:
@@ -170,6 +171,15 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: close what has waited too long. Once a second: tell of it."""
         self._patience.close_overdue()
-        if counter % 10 == 0 and (closed := self._patience.told()):
-            log.warning("connections were closed or refused", extra={"port": self.config.port, "closed": closed})
+        if counter % 10 == 0:
+            self._tell()
         return await super().on_tick(counter)
+
+    def _tell(self) -> None:
+        port, connections, closed = self.config.port, self._patience.connections, self._patience.told()
+        metrics.CONNECTIONS.labels(port, "waiting").set(connections.waiting)
+        metrics.CONNECTIONS.labels(port, "working").set(len(connections) - connections.waiting)
+        for reason, number in closed.items():
+            metrics.CLOSED.labels(port, reason).inc(number)
+        if closed:
+            log.warning("connections were closed or refused", extra={"port": port, "closed": closed})

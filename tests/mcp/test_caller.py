@@ -31,9 +31,10 @@ async def whoami() -> SkippedFile:
 
 
 @asynccontextmanager
-async def listening(trusted: str) -> AsyncIterator[str]:
+async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
     settings = Settings.from_env(
         {
+            **more,
             "CODEBASE_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x",
             "CODEBASE_GIT_HOSTS": "git.example.org",
             "CODEBASE_TRUSTED_PROXIES": trusted,
@@ -75,3 +76,25 @@ async def test_a_tool_knows_its_caller_also_among_others(era: str) -> None:
 async def test_a_client_that_is_no_proxy_cannot_be_another(era: str) -> None:
     async with listening(trusted="") as url:
         assert await asked(url, era, {"X-Forwarded-For": "198.51.100.1"}) == "127.0.0.1"
+
+
+async def test_behind_a_proxy_each_client_has_its_own_share_of_what_is_answered_at_once() -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
+
+    async def status(http: httpx.AsyncClient, client: str) -> httpx.Response:
+        headers = {"Accept": "application/json, text/event-stream", "X-Forwarded-For": client}
+        return await http.post("/mcp", json=call, headers=headers)
+
+    bounds = {"CODEBASE_MAX_CONNECTIONS_OF_CLIENT": "3", "CODEBASE_MAX_CONNECTIONS": "40"}
+    async with (
+        listening("127.0.0.0/8", **bounds) as url,
+        httpx.AsyncClient(base_url=url.removesuffix("/mcp")) as http,
+    ):
+        greedy = [status(http, "198.51.100.1") for _ in range(20)]
+        others = [status(http, f"198.51.100.{number}") for number in range(2, 8)]
+        answers = await asyncio.gather(*greedy, *others)
+    refused = [answer for answer in answers[:20] if answer.status_code == 429]
+    assert len(refused) >= 10 and all(answer.headers["retry-after"] == "1" for answer in refused)
+    assert "3 requests of this address are being answered" in refused[0].text
+    assert {answer.status_code for answer in answers[:20]} == {200, 429}
+    assert [answer.status_code for answer in answers[20:]] == [200] * 6

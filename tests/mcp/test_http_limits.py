@@ -151,6 +151,19 @@ async def test_the_probe_port_serves_no_clients(limited: int, probe_port: int) -
         assert (await client.post(f"http://127.0.0.1:{probe_port}/mcp", content=LIST)).status_code == 404
 
 
+async def test_the_probe_port_counts_calls_and_connections(limited: int, probe_port: int) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "search_code", "arguments": {}}}
+    assert status_of(await exchanged(limited, posted(json.dumps(call).encode()))) == 200
+    async with connected(limited, 2 * MOST, IDLE["half a head"]), httpx.AsyncClient() as client:
+        await asyncio.sleep(1.5)  # connections are counted once a second
+        told = (await client.get(f"http://127.0.0.1:{probe_port}/metrics")).text
+    counted = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+    assert float(counted['codebase_server_calls_total{outcome="refused",tool="search_code"}']) >= 1
+    assert float(counted[f'codebase_server_connections{{port="{limited}",state="waiting"}}']) == OF_CLIENT
+    closed = f'codebase_server_connections_closed_total{{port="{limited}",reason="another needed its place"}}'
+    assert float(counted[closed]) >= 2 * MOST - OF_CLIENT
+
+
 MODERN = HEAD + b"MCP-Protocol-Version: 2026-07-28\r\n"
 DEEP = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b'{"a":' * 20_000
 CHUNKED = b"Transfer-Encoding: chunked\r\nConnection: close\r\n"
