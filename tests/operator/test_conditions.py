@@ -275,6 +275,14 @@ def test_a_blocking_by_the_database_is_told_once_and_its_end_too() -> None:
     assert told(replace(back, outage=None)) == ["Resumed"]
 
 
+def test_the_mirror_has_every_counter_of_the_row() -> None:
+    counts = {"files_total": 10, "files_indexed": 7, "files_skipped": 1, "chunks_created": 40,
+              "files_transcoded": 2, "secrets_redacted": 3}  # fmt: skip
+    progress = status_of(situation(admitted(A), row(A, "running", 2, **counts), pod(A, 2))).progress
+    assert progress is not None
+    assert {name: getattr(progress, name) for name in counts} == counts
+
+
 def test_an_event_knows_what_the_log_tells() -> None:
     counts = {"files_total": 10, "files_indexed": 7, "files_skipped": 1, "chunks_created": 40, "files_repeated": 1}
     running = situation(admitted(A), row(A, "running", 2, failures=1, **counts), pod(A, 2))

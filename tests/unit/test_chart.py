@@ -578,6 +578,15 @@ def test_the_definition_is_the_generated_file_and_kept_by_default() -> None:
     assert not of_kind(rendered("nothing optional"), "CustomResourceDefinition")
 
 
+@pytest.mark.parametrize(
+    ("values", "said"), [({}, "true"), ({"skipFiles": False, "redactTokens": False}, "false")]
+)
+def test_what_becomes_of_secrets_reaches_the_indexers_and_they_take_it(values: Object, said: str) -> None:
+    env = {e["name"]: e.get("value") for e in pod_template(render({"indexer": {"secrets": values}})).env}
+    settings = ("CODEBASE_SKIP_SECRET_FILES", "CODEBASE_REDACT_SECRETS")
+    assert [env[name] for name in settings] == [said, said]
+
+
 def test_a_changed_pod_template_starts_the_operator_anew() -> None:
     def stamp(values: Object) -> str:
         deployment = named(render(values), "Deployment", "rel-codebase-mcp-operator")

@@ -56,6 +56,12 @@ def test_the_end_names_what_was_skipped_and_why() -> None:
     )
 
 
+def test_the_end_names_what_was_decoded_and_redacted() -> None:
+    job = replace(JOB, files_indexed=9, files_transcoded=2, secrets_redacted=1)
+    said = progress.complete(job, {}, 0, {})
+    assert ", 2 decoded from other encodings than UTF-8, 1 secrets redacted;" in said
+
+
 def test_rare_reasons_are_summed_up() -> None:
     counts = {"a": 5, "b": 4, "c": 3, "d": 2, "e": 1, "f": 1}
     assert progress.reasons(counts) == "5 a, 4 b, 3 c, 2 d, 2 for other reasons"

@@ -293,13 +293,15 @@ async def test_without_the_database_the_mirror_answers_and_says_so(
     job = kubectl_job(
         cluster, phase="Running", attempt=2, commit="c0ffee",
         progress={"percent": 37, "phase": "embedding", "message": "Embedding", "filesTotal": 100,
-                  "filesIndexed": 30, "filesSkipped": 1, "chunksCreated": 200, "estimatedRemainingSeconds": 60},
+                  "filesIndexed": 30, "filesSkipped": 1, "chunksCreated": 200, "estimatedRemainingSeconds": 60,
+                  "filesTranscoded": 3, "secretsRedacted": 4},
     )  # fmt: skip
     status = await without_database.status(job.metadata.uid)
     assert status.stale and status.status is JobState.RUNNING
     assert (status.progress_percentage, status.phase, status.progress_message) == (37, "embedding", "Embedding")
     assert (status.files_total, status.files_indexed, status.files_skipped) == (100, 30, 1)
     assert (status.chunks_created, status.estimated_time_remaining_seconds) == (200, 60)
+    assert (status.files_transcoded, status.secrets_redacted) == (3, 4)
     assert (status.attempt, status.commit) == (2, "c0ffee")
 
 
