@@ -53,11 +53,13 @@ class ErrorType(StrEnum):
 
     SOURCE_NOT_FOUND = "SourceNotFound"  # the path or repository does not exist in the pod
     SOURCE_UNREADABLE = "SourceUnreadable"  # it exists, but the pod's user may not read it
+    SOURCE_CHANGED = "SourceChanged"  # it went away, or became another one, while the job read it
     SOURCE_REFUSED = "SourceRefused"  # outside every root, or a URL that is not allowed
     EMPTY_REPOSITORY = "EmptyRepository"  # the scan found no file to index: an empty index is no success
     CLONE_FAILED = "CloneFailed"
     REPOSITORY_TOO_LARGE = "RepositoryTooLarge"  # its checkout does not fit into the volume for clones
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
+    DATABASE_TIMEOUT = "DatabaseTimeout"  # the database answers, but does not get an operation done in time
     EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
     OUT_OF_MEMORY = "OOMKilled"
     OUT_OF_EPHEMERAL_STORAGE = "EphemeralStorageExceeded"  # evicted for what the pod wrote to its node's disk

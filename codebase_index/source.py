@@ -4,10 +4,12 @@ Checked twice on purpose: by the MCP server before it creates a job, and again i
 anyone with the right to create the custom resource can bypass the MCP server.
 """
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from codebase_index.git_url import GitUrl, GitUrlInvalid
 
@@ -84,9 +86,14 @@ class SourcePolicy:
         inside = mount / PurePosixPath(clean).relative_to(root.path)
         try:
             resolved = inside.resolve(strict=True)
-        except PermissionError as error:
-            raise _unreadable(clean) from error
         except (OSError, RuntimeError) as error:
+            if isinstance(error, PermissionError):
+                raise _unreadable(clean) from error
+            if isinstance(error, OSError) and error.errno not in _ABSENT:  # EIO, ESTALE: a share that is away
+                raise SourceUnreadable(
+                    f"repo_path {clean} cannot be read ({error.strerror}); bring its disk or share back, then "
+                    "start the job again"
+                ) from error
             raise SourceNotFound(
                 f"repo_path {clean} not found: no such directory under the root {root.path}; "
                 "check the spelling, and that the directory exists on the nodes of the cluster"
@@ -124,6 +131,10 @@ class SourcePolicy:
     def _allowed(self) -> str:
         roots = " or ".join(str(root.path) for root in self.roots)
         return f"an absolute path under {roots or 'a repository root (none is configured)'}"
+
+
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors that say that nothing is at a path; any other one says that nobody can tell."""
 
 
 def _unreadable(path: str) -> SourceUnreadable:

@@ -76,7 +76,7 @@ _WRITE = """            ids = await self._write_files(connection, writer, fresh)
 _COUNTED = """            if counted is None:
                 raise FenceLost(writer.job_id, writer.attempt)
 """
-_SWEEP = "\n    async def sweep"
+_NEXT = "\n    async def analyze"
 
 MUTANTS = (
     Mutant(
@@ -85,8 +85,8 @@ MUTANTS = (
         (
             Change(
                 "codebase_index/store/sql/chunks.sql",
-                "chunks_created + $5\nWHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')",
-                "chunks_created + $5\nWHERE id = $1 AND $2::integer > 0 AND state IN ('running', 'blocked')",
+                "secrets_redacted + $7\nWHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')",
+                "secrets_redacted + $7\nWHERE id = $1 AND $2::integer > 0 AND state IN ('running', 'blocked')",
             ),
             Change(
                 "codebase_index/store/sql/work.sql", "AND jobs.attempt = $2 AND jobs.state IN", "AND jobs.state IN"
@@ -100,8 +100,8 @@ MUTANTS = (
             Change("codebase_index/store/chunks.py", _WRITE, ""),
             Change(
                 "codebase_index/store/chunks.py",
-                _COUNTED + _SWEEP,
-                f"{_COUNTED}        async with self._db.transaction() as connection:\n{_WRITE}{_SWEEP}",
+                _COUNTED + _NEXT,
+                f"{_COUNTED}        async with self._db.transaction() as connection:\n{_WRITE}{_NEXT}",
             ),
         ),
     ),

@@ -4,7 +4,7 @@ A batch's chunks, its files' done marks and the job's counters commit in one tra
 each file either before or after, and what is not committed is the only work that is ever repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,8 +24,6 @@ SQL = queries.load("chunks")
 ID_BLOCK = 65_536
 """Ids that are reserved together: the increment of the sequence, and as many as a file may have chunks. What a
 process does not use of them is lost; there are enough for as many processes."""
-
-_SWEEP_FILES = 500  # files a transaction: short enough that a sweep never holds locks for long
 
 _NO_IDS = np.empty(0, np.int64)
 
@@ -80,10 +78,10 @@ class Chunks:
         self._db = database
         self._ids = ChunkIds()
 
-    async def known(self, index_id: int, paths: Sequence[str]) -> dict[str, KnownFile]:
-        """Return what the index holds for these paths."""
+    async def known(self, index_id: int, paths: Sequence[str], by: UUID | None = None) -> dict[str, KnownFile]:
+        """Return what the index holds for these paths, with `by` only what that job has done or seen."""
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["known"], index_id, list(paths))
+            records = await connection.fetch(SQL["known"], index_id, list(paths), by)
         return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
 
     async def commit_batch(self, writer: Writer, batch: PackedBatch) -> None:
@@ -96,31 +94,17 @@ class Chunks:
             done = await self._mark(connection, writer, batch.results)
             fresh = [r for r in batch.results if isinstance(r, Packed) and r.seq in done]
             unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
-            skipped = [r for r in batch.results if isinstance(r, Skipped) and r.seq in done]
             ids = await self._write_files(connection, writer, fresh)
             await _write_pending(connection, writer, batch, done, ids)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
             counted = await connection.fetchval(
-                SQL["count_batch"], writer.job_id, writer.attempt, len(fresh) + len(unchanged), len(skipped),
-                sum(r.count for r in fresh) + sum(r.chunks for r in unchanged),
-                sum(r.encoding is not None for r in fresh), sum(r.redacted for r in fresh),
+                SQL["count_batch"], writer.job_id, writer.attempt,
+                *_counts([r for r in batch.results if r.seq in done and not done[r.seq]]),
             )  # fmt: skip
             if counted is None:
                 raise FenceLost(writer.job_id, writer.attempt)
-
-    async def sweep(self, writer: Writer) -> int:
-        """Remove files that this job did not see, a few at a time. Return how many. Raises FenceLost."""
-        swept = 0
-        while True:
-            async with self._db.transaction() as connection:
-                status = await connection.execute(SQL["sweep"], writer.index_id, writer.job_id, _SWEEP_FILES)
-                await hold_fence(connection, writer)
-            removed = int(status.split()[-1])
-            swept += removed
-            if removed < _SWEEP_FILES:
-                return swept
 
     async def analyze(self) -> None:
         """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on."""
@@ -177,8 +161,8 @@ class Chunks:
     @staticmethod
     async def _mark(
         connection: asyncpg.Connection, writer: Writer, results: Sequence[Packed | Unchanged | Skipped]
-    ) -> set[int]:
-        """Mark the batch's files done or skipped; return those that were still to do."""
+    ) -> dict[int, bool]:
+        """Mark the batch's files done or skipped; say of those that were still to do whether they are counted."""
         finished = [r.seq for r in results if not isinstance(r, Skipped)]
         skipped = [r for r in results if isinstance(r, Skipped)]
         rows = await connection.fetch(WORK_SQL["mark_done"], writer.job_id, finished, writer.attempt)
@@ -187,7 +171,18 @@ class Chunks:
                 WORK_SQL["mark_skipped"], writer.job_id, [r.seq for r in skipped],
                 [r.reason for r in skipped], writer.attempt,
             )  # fmt: skip
-        return {row["seq"] for row in rows}
+        return {row["seq"]: row["counted"] for row in rows}
+
+
+def _counts(results: Sequence[Packed | Unchanged | Skipped]) -> tuple[int, int, int, int, int]:
+    """Return how many files were indexed and skipped, how many chunks the former have, and how many of them were
+    transcoded, with how many secrets redacted.
+    """
+    skipped = sum(isinstance(r, Skipped) for r in results)
+    chunks = [r.count if isinstance(r, Packed) else r.chunks for r in results if not isinstance(r, Skipped)]
+    fresh = [r for r in results if isinstance(r, Packed)]
+    transcoded = sum(r.encoding is not None for r in fresh)
+    return len(chunks), skipped, sum(chunks), transcoded, sum(r.redacted for r in fresh)
 
 
 async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
@@ -197,7 +192,7 @@ async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
 
 
 async def _write_pending(
-    connection: asyncpg.Connection, writer: Writer, batch: PackedBatch, done: set[int], ids: Ids
+    connection: asyncpg.Connection, writer: Writer, batch: PackedBatch, done: Container[int], ids: Ids
 ) -> None:
     """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""
     if not len(ids):

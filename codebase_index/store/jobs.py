@@ -160,8 +160,8 @@ class Jobs:
             progress.eta_seconds,
         )  # fmt: skip
 
-    async def set_commit(self, job_id: UUID, attempt: int, commit: str) -> None:
-        """Record which commit is being indexed. Raises FenceLost."""
+    async def set_commit(self, job_id: UUID, attempt: int, commit: str | None) -> None:
+        """Record which commit is being indexed, None outside of git. Raises FenceLost."""
         await self._fenced("set_commit", job_id, attempt, commit)
 
     async def block(self, job_id: UUID, attempt: int, message: str) -> None:

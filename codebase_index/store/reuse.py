@@ -5,7 +5,7 @@ whole one with all that it took over.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -25,11 +25,14 @@ class Reuse:
     """The index that a job fills, and what may stay in it: files of equal content, done with this fingerprint.
 
     `same_kind` says of a former and a new path whether a file of equal content is indexed alike under both.
+    `unreadable` are files and folders of which the scan does not know whether they are there: nothing moved away
+    from them.
     """
 
     index_id: int
     fingerprint: str
     same_kind: Callable[[str, str], bool]
+    unreadable: Collection[str] = frozenset()
 
 
 class Named(NamedTuple):
@@ -57,7 +60,11 @@ async def take(connection: asyncpg.Connection, job_id: UUID, reuse: Reuse) -> Ta
     """Take unchanged and renamed files off the scan and mark them as seen."""
     scope = (job_id, reuse.index_id, reuse.fingerprint)
     unchanged = await connection.fetchrow(SQL["take_unchanged"], *scope, timeout=BULK_SECONDS)
-    former = await connection.fetch(SQL["vanished_files"], *scope, timeout=BULK_SECONDS)
+    former = [
+        record
+        for record in await connection.fetch(SQL["vanished_files"], *scope, timeout=BULK_SECONDS)
+        if not within(record["path"], reuse.unreadable)
+    ]
     blobs = list({record["blob"] for record in former})
     new = await connection.fetch(SQL["new_files"], reuse.index_id, blobs, timeout=BULK_SECONDS) if blobs else []
     pairs = pair((Named(*r) for r in former), (Named(*r) for r in new), reuse.same_kind)
@@ -68,6 +75,14 @@ async def take(connection: asyncpg.Connection, job_id: UUID, reuse: Reuse) -> Ta
         [now.path for _, now in pairs], timeout=BULK_SECONDS,
     )  # fmt: skip
     return Taken(**unchanged) + Taken(**moved)
+
+
+def within(path: str, places: Collection[str]) -> bool:
+    """Say whether a path is one of these files, or lies in one of these folders."""
+    if not places:
+        return False
+    parts = path.split("/")
+    return any("/".join(parts[:length]) in places for length in range(1, len(parts) + 1))
 
 
 def pair(

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
+
 from codebase_index.store import queries
 from codebase_index.store.batch import Item
 from codebase_index.store.database import Database
@@ -47,13 +49,7 @@ class Work:
                 raise FenceLost(job_id, attempt)
             if job["files_total"] is not None:
                 return False
-            await connection.execute(SQL["make_scanned"])
-            await connection.copy_records_to_table(
-                "scanned",
-                columns=["seq", "path", "size", "skip_reason", "blob"],
-                records=((seq, e.path, e.size, e.skip_reason, e.blob) for seq, e in enumerate(entries)),
-                timeout=BULK_SECONDS,
-            )
+            await put_down(connection, entries)
             taken = await take(connection, job_id, reuse) if reuse else Taken()
             await connection.execute(SQL["list_work"], job_id, timeout=BULK_SECONDS)
             # Last, so that a list of a million files keeps no heartbeat from the job's row.
@@ -102,3 +98,14 @@ class Work:
         """Count the skipped files by reason, most frequent first."""
         async with self._db.connection() as connection:
             return {r["skip_reason"]: r["files"] for r in await connection.fetch(SQL["skip_reasons"], job_id)}
+
+
+async def put_down(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+    """Write a scan's result into a table that lasts until the transaction ends."""
+    await connection.execute(SQL["make_scanned"])
+    await connection.copy_records_to_table(
+        "scanned",
+        columns=["seq", "path", "size", "skip_reason", "blob"],
+        records=((seq, e.path, e.size, e.skip_reason, e.blob) for seq, e in enumerate(entries)),
+        timeout=BULK_SECONDS,
+    )

@@ -24,28 +24,28 @@ from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientS
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress, connection_name
-from codebase_index.store.reuse import Reuse
+from codebase_index.store.relist import Relist
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
 from codebase_index.store.sharing import Sharing
+from codebase_index.store.sweep import Sweep, Unseen, in_parts
 from codebase_index.store.vectors import VectorCache
-from codebase_index.store.work import Entry, Work
+from codebase_index.store.work import Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart, HelperHeart, Laps
 from codebase_indexer.chunker import CHUNKER_VERSION
-from codebase_indexer.languages import same_kind
 from codebase_indexer.packing import Packer
-from codebase_indexer.patience import tell_refusals, until_available
-from codebase_indexer.pipeline import Pipeline, plan_flight
+from codebase_indexer.patience import Stuck, tell_refusals, until_available
+from codebase_indexer.pipeline import Pipeline, Redo, plan_flight
 from codebase_indexer.pool import Pool
-from codebase_indexer.room import RepositoryTooLarge, Room
-from codebase_indexer.scan import ScanFailed, scan
+from codebase_indexer.room import RepositoryTooLarge
+from codebase_indexer.scan import ScanFailed
 from codebase_indexer.secret_files import SecretPolicy
 from codebase_indexer.settings import Settings
 from codebase_indexer.slow_embedding import SlowEmbedding
-from codebase_indexer.source import Checkout, CloneFailed, open_source
+from codebase_indexer.source import CloneFailed, SourceChanged
+from codebase_indexer.survey import SourceMoved, Survey
 from codebase_indexer.texts import TERMS_VERSION
-from codebase_indexer.vouching import proven
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class EmptyRepository(Exception):
 # First match wins: SourceNotFound and SourceUnreadable are kinds of SourceRefused.
 FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (SourceNotFound, ErrorType.SOURCE_NOT_FOUND),
+    (SourceChanged, ErrorType.SOURCE_CHANGED),
     (SourceUnreadable, ErrorType.SOURCE_UNREADABLE),
     (SourceRefused, ErrorType.SOURCE_REFUSED),
     (ScanFailed, ErrorType.SOURCE_UNREADABLE),
@@ -71,6 +72,7 @@ FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (CloneFailed, ErrorType.CLONE_FAILED),
     (EmptyRepository, ErrorType.EMPTY_REPOSITORY),
     (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
+    (Stuck, ErrorType.DATABASE_TIMEOUT),
     (ValidationError, ErrorType.INVALID_SPEC),
     (EmbeddingRefused, ErrorType.EMBEDDING_REFUSED),  # a service that is away is waited for
 )
@@ -90,6 +92,8 @@ class Attempt:
     segments: Segments
     vectors: VectorCache
     sharing: Sharing
+    relist: Relist
+    sweep: Sweep
     board: Board
     heart: Heart
     heart_task: asyncio.Task[NoReturn] = field(init=False)
@@ -103,17 +107,55 @@ class Attempt:
         await self._alongside_heart(self._index(job, spec))
 
     async def _index(self, job: JobRow, spec: IndexingJobSpec) -> None:
-        checkout = await self._open(job, spec)
+        survey = self._survey(job, spec)
+        await survey.open()
         with self.laps.lap("scanning"):
-            writer = await self._scan(job, spec, checkout)
+            entries = await survey.list_files()
+            writer = await self._writer(job, spec)
+            await survey.freeze(writer, entries)
         packer = Packer(self.segments, writer)
         with self.laps.lap("chunking and embedding"):
+            unseen = await self._work_off(survey, packer)
+        if self.settings.leads:
+            await self._finish(survey, packer, *unseen)
+
+    def _survey(self, job: JobRow, spec: IndexingJobSpec) -> Survey:
+        return Survey(
+            self.settings, spec, job, self.jobs, self.work, self.relist, self.sweep, self.sharing, self.board,
+            self._enter,
+        )  # fmt: skip
+
+    async def _writer(self, job: JobRow, spec: IndexingJobSpec) -> Writer:
+        model = await asyncio.to_thread(factory.name_of, spec.embedding.provider, spec.embedding.model)
+        index_id = await until_available(
+            "open the index",
+            lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
+        )
+        fingerprint = _fingerprint(model, self.settings.secrets)
+        return Writer(job.id, self.settings.attempt, index_id, model, fingerprint, job.namespace)
+
+    async def _work_off(self, survey: Survey, packer: Packer) -> tuple[list[Unseen], int]:
+        """Index until the list is done, and the source is as it was listed.
+
+        Return what of the index is gone from the source, and how many files stay in it unseen.
+        """
+        while True:
             self.board.indexing()
             await until_available("report", self.heart.beat)
-            if await until_available("count what is left", lambda: self.work.todo(job.id)):
-                await self._run(spec, checkout, writer, packer)
-        if self.settings.leads:
-            await self._finish(writer, packer, sweeps=job.target == spec.target)
+            try:
+                if await self._todo():
+                    await self._run(survey, packer)
+                if not self.settings.leads:
+                    return [], 0
+                if not await survey.again() and not await self._todo():
+                    return await survey.gone()
+            except SourceMoved as moved:
+                if not self.settings.leads:
+                    raise SourceChanged(str(moved)) from moved
+                await survey.interrupted(moved)
+
+    async def _todo(self) -> int:
+        return await until_available("count what is left", lambda: self.work.todo(self.settings.job_id))
 
     async def _claim(self, spec: IndexingJobSpec) -> JobRow:
         settings = self.settings
@@ -129,66 +171,9 @@ class Attempt:
                 log.warning("another job for this repository is still running; waiting for its end")
                 await asyncio.sleep(CLAIM_RETRY_SECONDS)
 
-    async def _open(self, job: JobRow, spec: IndexingJobSpec) -> Checkout:
-        """Open or fetch the source; a later attempt fetches the commit that the first one saw."""
-        fetch = spec.source.git is not None or spec.ref is not None
-        await self._enter(progress.opening(job.source, fetch=fetch))
-        checkout = await asyncio.to_thread(
-            open_source, spec, self.settings.policy, self.settings.work_dir, job.commit if fetch else None,
-            room=Room(self.settings.work_bytes),
-        )  # fmt: skip
-        if checkout.commit and checkout.commit != job.commit and self.settings.leads:
-            commit = checkout.commit
-            attempt = self.settings.attempt
-            await until_available("set commit", lambda: self.jobs.set_commit(job.id, attempt, commit))
-        return checkout
-
-    async def _scan(self, job: JobRow, spec: IndexingJobSpec, checkout: Checkout) -> Writer:
-        """Open the index and freeze the list of files, taking over what the index holds already.
-
-        When an earlier attempt froze it, or this is a helper, what remains of that list is the work.
-        """
-        entries: list[Entry] = []
-        scans = self.settings.leads and job.files_total is None
-        if scans:
-            await self._enter(progress.scanning(0, 0))
-            entries = await asyncio.to_thread(
-                lambda: scan(
-                    checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
-                    include=spec.include, exclude=spec.exclude, report=self.board.scanning,
-                    skip_secrets=self.settings.secrets.leave_out,
-                )
-            )  # fmt: skip
-            log.info("scanned", extra={"files": len(entries)})
-        attempt = self.settings.attempt
-        model = await asyncio.to_thread(factory.name_of, spec.embedding.provider, spec.embedding.model)
-        index_id = await until_available(
-            "open the index",
-            lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
-        )
-        fingerprint = _fingerprint(model, self.settings.secrets)
-        writer = Writer(job.id, attempt, index_id, model, fingerprint, job.namespace)
-        if scans:
-            reuse = None if spec.force_reindex else Reuse(index_id, writer.fingerprint, same_kind)
-            if reuse:
-                await self._copy(writer, entries, checkout)
-            await until_available("freeze", lambda: self.work.freeze(job.id, attempt, entries, reuse))
-        return writer
-
-    async def _copy(self, writer: Writer, entries: Sequence[Entry], checkout: Checkout) -> None:
-        """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
-
-        def prove(named: Sequence[Entry]) -> Sequence[Entry]:
-            return named if checkout.own else proven(checkout.folder, checkout.boundary, named)
-
-        copied = await until_available(
-            "copy from other indexes", lambda: self.sharing.adopt(writer, entries, self.board.copying, prove)
-        )
-        for one in copied:
-            log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
-
-    async def _run(self, spec: IndexingJobSpec, checkout: Checkout, writer: Writer, packer: Packer) -> None:
+    async def _run(self, survey: Survey, packer: Packer) -> None:
         """Index what is left of the list. Only now are a model and processes needed."""
+        spec, writer = survey.spec, survey.writer
         embedding, attempt = spec.embedding, self.settings.attempt
         local = embedding.provider == "static"
         slow = None if local else await self._slow(spec, writer)
@@ -196,9 +181,9 @@ class Attempt:
         pool = Pool(self.settings.workers, writer.fingerprint, model, self.settings.secrets)
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
-            pod=self.settings.pod, folder=checkout.folder, boundary=checkout.boundary, pool=pool,
-            board=self.board, slow=slow,
-            force=spec.force_reindex, helpers=self.helpers if self.settings.leads else None,
+            pod=self.settings.pod, folder=survey.checkout.folder, boundary=survey.checkout.boundary,
+            check=survey.check, pool=pool, board=self.board, slow=slow, redo=_redo(survey),
+            helpers=self.helpers if self.settings.leads else None,
         )  # fmt: skip
         try:
             await until_available("release", pipeline.release)  # what a crashed worker of this pod held
@@ -207,9 +192,9 @@ class Attempt:
             flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism, repeated)
             log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
             await pipeline.run(flight)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, SourceMoved, SourceChanged):
             with contextlib.suppress(StoreError):
-                await pipeline.release()  # told to stop: what was in flight is free at once
+                await pipeline.release()  # what was in flight is free at once
             raise
         finally:
             pool.close()
@@ -227,18 +212,15 @@ class Attempt:
         )
         return slow
 
-    async def _finish(self, writer: Writer, packer: Packer, *, sweeps: bool) -> None:
-        """End the job. One that fills the index of another target sweeps nothing: in release 0.1.0 jobs with other
-        filters shared one, and what such a job does not see is not gone.
-        """
-        job_id = self.settings.job_id
+    async def _finish(self, survey: Survey, packer: Packer, gone: list[Unseen], kept: int) -> None:
+        job_id, writer = self.settings.job_id, survey.writer
         skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await until_available("read the job", lambda: self.jobs.get(job_id))
         if job.files_indexed == 0:
             raise EmptyRepository(_nothing_found(job, skipped))
         with self.laps.lap("writing"):
             await self._enter(progress.writing(0, "removing what vanished"))
-            swept = await until_available("sweep", lambda: self.chunks.sweep(writer)) if sweeps else 0
+            swept = await self._sweep(writer, gone)
             await self._enter(progress.writing(0.2, "packing the words"))
             await packer.finish(self._packed)
             if job.vectors_made:
@@ -247,12 +229,23 @@ class Attempt:
             if _changed_much(job):
                 await self._enter(progress.writing(0.8, "refreshing statistics"))
                 await until_available("analyze", self.chunks.analyze)
-        message = progress.complete(job, skipped, swept, self.laps.seconds)
+        message = progress.complete(job, skipped, progress.Swept(swept, kept), self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await asyncio.gather(self.heart_task, return_exceptions=True)
         await until_available("unblock", self.heart.unblock)  # only a running job can be completed
         await until_available("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
+
+    async def _sweep(self, writer: Writer, gone: Sequence[Unseen]) -> int:
+        """Remove what is gone, a part at a time: each is done for good, and told."""
+        removed = 0
+        for part in in_parts(gone):
+            say = progress.writing(
+                0.2 * removed / len(gone), f"removing what vanished, {removed:,} of {len(gone):,}"
+            )
+            self.board.say = lambda job, say=say: say  # type: ignore[misc]
+            removed += await until_available("remove what vanished", lambda: self.sweep.remove(writer, part))  # noqa: B023
+        return removed
 
     def _packed(self, share: float) -> None:
         self.board.say = lambda job: progress.writing(0.2 + 0.6 * share, "packing the words")
@@ -275,6 +268,13 @@ class Attempt:
             for task in (heart, body):
                 task.cancel()
             await asyncio.gather(heart, body, return_exceptions=True)
+
+
+def _redo(survey: Survey) -> Redo:
+    """Say what a job does again: with force_reindex all, but not what it did itself before the source changed."""
+    if not survey.spec.force_reindex:
+        return Redo.CHANGED
+    return Redo.NOT_MINE if survey.changed else Redo.ALL
 
 
 def _fingerprint(model: str, secrets: SecretPolicy) -> str:
@@ -310,7 +310,8 @@ async def run(settings: Settings) -> int:
     tell_refusals(board.refuse)
     attempt = Attempt(
         settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
-        Segments(database), VectorCache(database), Sharing(database), board, heart,
+        Segments(database), VectorCache(database), Sharing(database), Relist(database), Sweep(database), board,
+        heart,
     )  # fmt: skip
     try:
         await attempt.run()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
-from codebase_index.store.errors import StoreMisconfigured, StoreUnavailable
+from codebase_index.store.errors import StatementTimeout, StoreMisconfigured, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +16,14 @@ T = TypeVar("T")
 FIRST_DELAY = 0.2
 MAX_DELAY = 3.0
 """Seconds between two tries: a job must go on within 10 s after the database is back."""
+
+MAX_TIMEOUTS = 5
+"""Of one statement in a row. A database that cannot be reached is waited for as long as it takes; one that
+answers, and does not get this done, will not get it done the next time either."""
+
+
+class Stuck(Exception):
+    """The database answers, but an operation does not come to its end. The message says which, and what to do."""
 
 
 Told = Callable[[str | None], None]
@@ -61,13 +69,17 @@ def delays() -> Iterator[float]:
 async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T:
     """Return the operation's result, trying again for as long as the database is away.
 
-    The operation must be safe to repeat: an outage may hide that it was carried out.
+    The operation must be safe to repeat: an outage may hide that it was carried out. Raises Stuck when it runs
+    into its time limit MAX_TIMEOUTS times in a row: that is no outage.
     """
-    outage, waits, refused = Outage(what), delays(), False
+    outage, waits, refused, timeouts = Outage(what), delays(), False, 0
     while True:
         try:
             result = await operation()
         except StoreUnavailable as error:
+            timeouts = timeouts + 1 if isinstance(error, StatementTimeout) else 0
+            if timeouts == MAX_TIMEOUTS:
+                raise Stuck(_advice(what)) from error
             outage.note(error)
             if isinstance(error, StoreMisconfigured):
                 refused = True
@@ -78,3 +90,11 @@ async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T
             if refused:
                 _tell_refusal.get()(None)
             return result
+
+
+def _advice(what: str) -> str:
+    return (
+        f"the database is reachable, but {what!r} ran into its time limit {MAX_TIMEOUTS} times in a row; what is "
+        "committed is kept; look for long locks (pg_stat_activity) and for a lack of CPU or disk, then start the "
+        "job again"
+    )

@@ -8,13 +8,14 @@ commit overlaps with the others' parsing.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from codebase_index.grouping import grouped
-from codebase_index.store.batch import Item, KnownFile, PackedBatch, Processed
+from codebase_index.store.batch import BatchT, Item, KnownFile, PackedBatch, Processed, Skipped
 from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.helpers import Helpers
 from codebase_index.store.jobs import Jobs
@@ -23,7 +24,9 @@ from codebase_indexer.board import Board
 from codebase_indexer.packing import Packer
 from codebase_indexer.patience import until_available
 from codebase_indexer.pool import Batch, Pool
+from codebase_indexer.skipping import UNCERTAIN
 from codebase_indexer.slow_embedding import Counts, SlowEmbedding
+from codebase_indexer.source import SourceChanged
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,18 @@ they share what may be in flight: three for each process cost a sixth more CPU t
 
 RECHECK_SECONDS = 1.0
 """How often a pod that has no files left asks whether the other pods' are done."""
+
+
+MAX_MISSING = 8
+"""Files in a row that a helper does not find until it concludes that its node lacks the repository."""
+
+
+class Redo(Enum):
+    """Which files are done again though the index has them as they are."""
+
+    CHANGED = auto()  # none
+    ALL = auto()
+    NOT_MINE = auto()  # those that the job itself has not done yet
 
 
 @dataclass(frozen=True)
@@ -84,21 +99,25 @@ class Pipeline:
     board: Board
     slow: SlowEmbedding | None
     packer: Packer
-    force: bool
+    redo: Redo
+    check: Callable[[], Awaitable[None]]
+    """Makes sure that what was read is of the folder that the job opened; raises where it may not be."""
     helpers: Helpers | None = None
     """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
     state, to the pod that holds the attempt."""
+    _missing: int = field(default=0, init=False)
 
     async def run(self, flight: Flight) -> None:
         """Return when every file of the job is done, by this pod or another; a helper returns when none is left
         to claim.
 
-        Raises FenceLost and InsufficientStorage. An outage of the database or the embedding service is waited
-        for, with the batches in flight kept.
+        Raises FenceLost, InsufficientStorage, and what `check` raises. An outage of the database or the embedding
+        service is waited for, with the batches in flight kept.
         """
         while True:
             await _together([self._lane(flight.batch_files) for _ in range(flight.lanes)])
             if self.helpers is None:
+                await until_available("release", self.release)
                 return
             if not await until_available("count what is left", lambda: self.work.todo(self.writer.job_id)):
                 return
@@ -128,6 +147,9 @@ class Pipeline:
     async def _index(self, items: Sequence[Item]) -> None:
         known = await until_available("look up known files", lambda: self._known(items))
         answer = await self.pool.process(Batch(self.folder, items, known, self.boundary))
+        await self.check()
+        if self.helpers is None:
+            answer = self._found(answer)
         batch, counts = await self._embed(answer) if isinstance(answer, Processed) else (answer, Counts())
         await until_available("commit", lambda: self.chunks.commit_batch(self.writer, batch))
         if self.slow is not None:
@@ -138,10 +160,25 @@ class Pipeline:
         assert self.slow is not None, "a pool without a model is for models that embed here"
         return await self.slow.embed(batch)
 
+    def _found(self, batch: BatchT) -> BatchT:
+        """Leave out what a helper cannot read: its node may lack what others have. It gives that back at its end.
+
+        Raises SourceChanged when it finds nothing at all: then another folder is mounted on this node.
+        """
+        found = [r for r in batch.results if not (isinstance(r, Skipped) and r.reason in UNCERTAIN)]
+        self._missing = 0 if found else self._missing + len(batch.results)
+        if self._missing >= MAX_MISSING:
+            raise SourceChanged(
+                f"{self._missing} files in a row are not there on this node, which the list has; the other pods "
+                "do them; mount the same repositories on every node"
+            )
+        return replace(batch, results=found)
+
     async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
-        if self.force:
+        if self.redo is Redo.ALL:
             return {}
-        return await self.chunks.known(self.writer.index_id, [item.path for item in items])
+        by = self.writer.job_id if self.redo is Redo.NOT_MINE else None
+        return await self.chunks.known(self.writer.index_id, [item.path for item in items], by)
 
 
 async def _together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:

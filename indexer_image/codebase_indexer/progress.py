@@ -22,6 +22,14 @@ class Pace:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Swept:
+    """Files of the index that the job did not see: how many were removed, and how many stay."""
+
+    removed: int = 0
+    kept: int = 0
+
+
 def opening(source: str, *, fetch: bool) -> Progress:
     """The source is opened or fetched."""
     return Progress(Phase.SCANNING, 1, f"Scanning: {'fetching' if fetch else 'opening'} {source}")
@@ -58,7 +66,7 @@ def writing(share: float, what: str) -> Progress:
     return Progress(Phase.WRITING, 90 + 9 * share, f"Writing: {what}", 1)
 
 
-def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[str, float]) -> str:
+def complete(job: JobRow, skipped: Mapping[str, int], swept: Swept, laps: Mapping[str, float]) -> str:
     """Return the last message of a job that completed; `laps` are the seconds of each stage."""
     unchanged = f" ({job.files_unchanged:,} unchanged)" if job.files_unchanged else ""
     parts = [f"{job.files_indexed:,} files indexed{unchanged}", f"{job.chunks_created:,} chunks"]
@@ -73,8 +81,10 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: int, laps: Mapping[
         parts.append(f"{job.secrets_redacted:,} secrets redacted")
     if job.texts_cut:
         parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
-    if swept:
-        parts.append(f"{swept:,} vanished files removed")
+    if swept.removed:
+        parts.append(f"{swept.removed:,} vanished files removed")
+    if swept.kept:
+        parts.append(f"{swept.kept:,} files kept as they were: they could not be read")
     if job.files_repeated:
         share = job.files_repeated / max(1, job.files_total or 0)
         parts.append(f"{job.files_repeated:,} started again after interruptions ({share:.2%})")

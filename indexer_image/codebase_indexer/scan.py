@@ -99,10 +99,10 @@ class _Judge:
             return Entry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
         try:
             found = self._look(name)
-        except PermissionError:
-            return Entry(path, 0, Skip.UNREADABLE)
-        except OSError as error:
-            return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.VANISHED)
+        except (FileNotFoundError, NotADirectoryError):
+            return Entry(path, 0, Skip.VANISHED)
+        except OSError as error:  # whether it is there, nobody can tell
+            return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.UNREADABLE)
         if reason := _by_mode(found.st_mode) or self._by_name(path) or by_size(found.st_size):
             return Entry(path, found.st_size, reason)
         vouched = self._vouched.get(name)

@@ -54,6 +54,9 @@ class Skip(StrEnum):
     CRASHED = "crashed the parser"
 
 
+UNCERTAIN = frozenset({Skip.VANISHED, Skip.UNREADABLE, Skip.CRASHED})
+"""Reasons that say nothing of what is in the file now, nor, for certain, that it is gone."""
+
 _LOCK_FILES = frozenset(
     [
         "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock",

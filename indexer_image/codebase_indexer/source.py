@@ -48,6 +48,14 @@ _TRANSIENT = ("could not resolve host", "timed out", "early eof", "connection re
               "connection refused", "unexpected disconnect", "temporary failure")  # fmt: skip
 
 
+GIT_WORKS_SECONDS = 600.0
+"""A lock of git's index that is older was left by a git that was killed: nobody changes the files."""
+
+
+class SourceChanged(Exception):
+    """The source went away, or became another one, while a job read it. The message says how, and what to do."""
+
+
 class CloneFailed(Exception):
     """The repository could not be fetched. The message says why and what to do."""
 
@@ -57,7 +65,9 @@ class Checkout:
     """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git.
 
     `roots` are where its repository may lie, beside the boundary. `own` says that this job made it from a commit:
-    then git's index in it was written here, from objects that were hashed on their way.
+    then git's index in it was written here, from objects that were hashed on their way, and it stays as it is.
+    `identity` are device and inode of a folder that is not its own, as it was opened. `busy`: git was changing the
+    files, so what was there is not what stays.
     """
 
     folder: Path
@@ -65,6 +75,18 @@ class Checkout:
     commit: str | None
     roots: Sequence[Root] = ()
     own: bool = False
+    identity: tuple[int, int] | None = None
+    busy: bool = False
+
+    def is_there(self) -> bool:
+        """Say whether the folder is still the one that was opened, and may be read."""
+        if self.own:
+            return True
+        try:
+            found = self.folder.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self.identity and os.access(self.folder, os.R_OK | os.X_OK)
 
 
 def open_source(
@@ -93,7 +115,7 @@ def open_source(
     if lender is None:
         lender = find_repository(opened, boundary, policy.roots, strict=spec.ref is not None)
         if spec.ref is None:
-            return Checkout(opened, boundary, head_commit(lender) if lender else None, policy.roots)
+            return _in_place(opened, boundary, lender, policy.roots)
     if lender is None:
         raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
     folder = work_dir / "repository"
@@ -102,6 +124,31 @@ def open_source(
     if not _has_folder(folder, inside):
         raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
     return Checkout(folder / inside, folder, found, own=True)
+
+
+def reopen(spec: IndexingJobSpec, policy: SourcePolicy, work_dir: Path, checkout: Checkout) -> Checkout:
+    """Return the source as it is now. One that the job fetched is as it was.
+
+    Raises SourceRefused, SourceNotFound or SourceUnreadable.
+    """
+    return checkout if checkout.own else open_source(spec, policy, work_dir, None)
+
+
+def _in_place(folder: Path, boundary: Path, repository: Repository | None, roots: Sequence[Root]) -> Checkout:
+    """Read a folder where it lies."""
+    found = folder.stat()
+    return Checkout(
+        folder, boundary, head_commit(repository) if repository else None, roots,
+        identity=(found.st_dev, found.st_ino), busy=repository is not None and _is_busy(repository.git_dir),
+    )  # fmt: skip
+
+
+def _is_busy(git_dir: Path) -> bool:
+    """Say whether git changes the files of a working tree; it moves HEAD only at the end."""
+    try:
+        return time.time() - (git_dir / "index.lock").stat().st_mtime < GIT_WORKS_SECONDS
+    except OSError:
+        return False
 
 
 def _has_folder(checkout: Path, inside: Path) -> bool:

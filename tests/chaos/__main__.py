@@ -11,10 +11,8 @@ from typing import Any
 from demo.deploy import deploy
 from local_cluster.paths import own_state
 from tests.chaos import machines, soak, table
-from tests.chaos.catalog import chosen, run
-from tests.chaos.faults import Fault
+from tests.chaos.catalog import Row, chosen, run
 from tests.chaos.rounds import JOBS, Bench, Outcome, over_all
-from tests.chaos.stops import Stop
 from tests.cluster import REPOSITORIES
 
 
@@ -64,7 +62,7 @@ async def run_matrix(given: argparse.Namespace) -> int:
     return 0 if all(rows[name]["passed"] for name in measured) else 1
 
 
-async def run_row(bench: Bench, fault: Fault | Stop, rounds: int) -> dict[str, Any]:
+async def run_row(bench: Bench, fault: Row, rounds: int) -> dict[str, Any]:
     """Run the rounds of a row. One that comes to no end breaks the row, and not the matrix."""
     outcomes: list[Outcome] = []
     try:

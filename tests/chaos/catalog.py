@@ -3,16 +3,19 @@
 from tests.chaos import machine_faults, pod_faults, process_faults, service_faults, suspend_faults
 from tests.chaos.faults import Fault
 from tests.chaos.rounds import Bench, Outcome, TooLate, over_all, run_round
+from tests.chaos.source_faults import LOSSES, Loss, run_losses
 from tests.chaos.stops import STOPS, Stop, run_stops
+
+Row = Fault | Stop | Loss
 
 FAULTS: tuple[Fault, ...] = (
     *process_faults.FAULTS, *pod_faults.FAULTS, *service_faults.FAULTS, *suspend_faults.FAULTS,
     *machine_faults.FAULTS,
 )  # fmt: skip
-ROWS: tuple[Fault | Stop, ...] = (*FAULTS, *STOPS, *machine_faults.STOPS)
+ROWS: tuple[Row, ...] = (*FAULTS, *STOPS, *machine_faults.STOPS, *LOSSES)
 
 
-def chosen(names: str | None, nodes: int) -> list[Fault | Stop]:
+def chosen(names: str | None, nodes: int) -> list[Row]:
     """Return the rows that are named (comma-separated; None: all) and possible with so many nodes.
 
     Raises ValueError for a name that does not exist.
@@ -28,7 +31,7 @@ TRIES = 3
 """Of one round, when a job was over before its fault: a quick machine must not look like a broken product."""
 
 
-async def run(bench: Bench, row: Fault | Stop) -> list[Outcome]:
+async def run(bench: Bench, row: Row) -> list[Outcome]:
     """Run one round of a row. Raises TooLate when the jobs are over before the fault time and again."""
     for _ in range(TRIES - 1):
         try:
@@ -39,5 +42,11 @@ async def run(bench: Bench, row: Fault | Stop) -> list[Outcome]:
     return await _once(bench, row)
 
 
-async def _once(bench: Bench, row: Fault | Stop) -> list[Outcome]:
-    return await (run_stops(bench, row) if isinstance(row, Stop) else run_round(bench, row))
+async def _once(bench: Bench, row: Row) -> list[Outcome]:
+    match row:
+        case Stop():
+            return await run_stops(bench, row)
+        case Loss():
+            return await run_losses(bench, row)
+        case Fault():
+            return await run_round(bench, row)

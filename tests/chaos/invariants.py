@@ -52,7 +52,9 @@ _ORPHANS = {
         FROM files f JOIN indexes i ON i.id = f.index_id
         CROSS JOIN LATERAL (
             SELECT id, state FROM jobs WHERE target = i.target ORDER BY created_at DESC LIMIT 1) j
-        WHERE j.state = 'completed' AND f.job_id <> j.id""",
+        WHERE j.state = 'completed' AND f.job_id <> j.id AND NOT EXISTS (
+            SELECT FROM work w WHERE w.job_id = j.id AND w.path = f.path
+            AND w.skip_reason IN ('not readable', 'crashed the parser'))""",
 }
 
 

@@ -95,13 +95,13 @@ class Bench:
             yield cls(cluster, facts, pods, folders, expected, rng)
 
 
-def repository(name: str, files: int) -> Path:
-    """Return a generated repository, made once; equal numbers of files are equal repositories."""
+def repository(name: str, files: int, lines: int = 200) -> Path:
+    """Return a generated repository, made once; equal numbers of files, and lines in each, are equal ones."""
     folder = REPOSITORIES / name
     complete = folder.with_suffix(".complete")
     if not complete.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        generate(folder, file_count=files)
+        generate(folder, file_count=files, avg_lines=lines)
         complete.touch()
     return folder
 
@@ -133,26 +133,28 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     return outcomes
 
 
-async def start(bench: Bench, folders: Sequence[Path] = ()) -> list[UUID]:
+async def start(bench: Bench, folders: Sequence[Path] = (), *, anew: bool = True) -> list[UUID]:
     """Start a job for each folder through the MCP server, on no index at all; what was noted is forgotten.
 
-    Without folders those of the bench.
+    Without folders those of the bench. Not `anew`: on the index that is there, every file of which is done again.
     """
     folders = folders or bench.repositories
     await bench.facts.fetch("TRUNCATE chaos.changes, chaos.writes")
-    await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, folders)])
+    if anew:
+        await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, folders)])
     active = [job["id"] for job in await _jobs(bench, folders) if JobState(job["state"]) not in FINAL]
     assert not active, f"jobs of an earlier round are still active: {active}"
-    return [await _start(bench.cluster, folder) for folder in folders]
+    return [await _start(bench.cluster, folder, force=not anew) for folder in folders]
 
 
-async def _start(cluster: Cluster, folder: Path) -> UUID:
+async def _start(cluster: Cluster, folder: Path, *, force: bool) -> UUID:
     """Start a job as a patient user does: after the last fault, a call may still meet the former server."""
     deadline = time.monotonic() + SERVER_SECONDS
     while True:
         try:
             async with asyncio.timeout(10), cluster.tools() as tools:
-                return UUID((await tools.call("start_indexing_background", repo_path=str(folder)))["job_id"])
+                arguments = {"repo_path": str(folder), "force_reindex": force}
+                return UUID((await tools.call("start_indexing_background", **arguments))["job_id"])
         except (ToolFailed, OSError, TimeoutError, RuntimeError):
             if time.monotonic() > deadline:
                 raise

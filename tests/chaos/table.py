@@ -13,18 +13,22 @@ from typing import Any
 from demo.tools import CHECKOUT
 from tests.chaos.faults import Fault
 from tests.chaos.rounds import Outcome
+from tests.chaos.source_faults import Loss
 from tests.chaos.stops import Stop
 
 RESULTS = CHECKOUT / "bench" / "results"
+_KINDS = {Fault: "recovery", Stop: "cancel", Loss: "source"}
 _COLUMNS = ("p50", "p95", "max")
 
 
-def row_of(fault: Fault | Stop, outcomes: Sequence[Outcome], problems: Sequence[str] = ()) -> dict[str, Any]:
+def row_of(
+    fault: Fault | Stop | Loss, outcomes: Sequence[Outcome], problems: Sequence[str] = ()
+) -> dict[str, Any]:
     """Summarise the runs of a fault. Times in seconds. `problems` are those that have no run."""
     recovered = sorted(o.recovered for o in outcomes if o.recovered is not None)
     problems = sorted({*problems, *(problem for outcome in outcomes for problem in outcome.problems)})
     return {
-        "fault": fault.name, "kind": "cancel" if isinstance(fault, Stop) else "recovery",
+        "fault": fault.name, "kind": _KINDS[type(fault)],
         "title": fault.title, "counted_from": fault.counted_from, "runs": len(outcomes),
         "limit_seconds": fault.limit_seconds, "repeated_limit": fault.repeated_limit,
         **{name: percentile(recovered, percent) for name, percent in (("p50", 50), ("p95", 95), ("max", 100))},
@@ -53,7 +57,10 @@ def line(row: dict[str, Any]) -> str:
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print the whole matrix."""
-    for kind, title, outage in (("recovery", "recovered", "outage"), ("cancel", "processes gone", "answer")):
+    kinds = (
+        ("recovery", "recovered", "outage"), ("cancel", "processes gone", "answer"), ("source", "job ended", "-"),
+    )  # fmt: skip
+    for kind, title, outage in kinds:
         chosen = [row for row in rows if row["kind"] == kind]
         if chosen:
             times = "".join(f"{name:>8}" for name in _COLUMNS)

@@ -37,7 +37,7 @@ GROUP BY path, chunks
 def compute(folder: Path) -> Digests:
     """Return the digests of a repository all of whose files are indexable, as generated ones are."""
     processor = Processor("", StaticEmbedder.load())
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
     items = [Item(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)]
     digests = {}
     for begin in range(0, len(items), _AT_ONCE):

@@ -28,6 +28,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.rows import JobRow
+from codebase_index.store.sweep import Sweep
 from codebase_index.store.work import Entry, Work
 from codebase_index.symbols import Kind, Symbol
 from codebase_mcp.cluster import KubernetesCluster
@@ -201,6 +202,7 @@ class Shop:
     def __init__(self, database: Database, embedder: StaticEmbedder) -> None:
         self.jobs, self.work = Jobs(database), Work(database)
         self._indexes, self._chunks, self._embedder = Indexes(database), Chunks(database), embedder
+        self._sweep = Sweep(database)
 
     async def pending(self, path: str = "/work/shop", namespace: str = "default", **spec: Any) -> UUID:
         meta = {"name": f"j-{uuid4().hex[:8]}", "namespace": namespace, "uid": str(uuid4()),
@@ -240,7 +242,7 @@ class Shop:
     async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:
         row, writer = await self.indexing(files, path, **spec)
         await self.jobs.set_commit(row.id, 1, "c0ffee" * 6 + "beef")
-        await self._chunks.sweep(writer)
+        await self._sweep.remove(writer, await self._sweep.unseen(writer))
         await self._chunks.complete(writer, "Complete")
         return row.id
 

@@ -24,6 +24,7 @@ from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.sweep import Sweep
 from codebase_index.store.work import Entry, Work
 from tests.model import content
 from tests.model.cluster import Cluster, ended
@@ -247,7 +248,7 @@ class Oracle:
             "set the commit": lambda: jobs.set_commit(*fence, "c0ffee"),
             "block": lambda: jobs.block(*fence, ""),
             "unblock": lambda: jobs.unblock(*fence),
-            "sweep": lambda: chunks.sweep(writer),
+            "sweep": lambda: Sweep(self.database).remove(writer, []),
             "complete": lambda: chunks.complete(writer, ""),
             "fail": lambda: jobs.fail(*fence, ErrorType.INTERNAL.value, ""),
         }

@@ -14,6 +14,7 @@ from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.reuse import Reuse
 from codebase_index.store.rows import JobRow
 from codebase_index.store.segments import Segments
+from codebase_index.store.sweep import Sweep
 from codebase_index.store.work import Entry, Work
 from codebase_indexer import progress
 from codebase_indexer.board import Board, Heart
@@ -58,6 +59,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.jobs, self.work = Jobs(self.door), Work(self.door)
         self.chunks, self.indexes, self.segments = Chunks(self.door), Indexes(self.door), Segments(self.door)
+        self.sweep = Sweep(self.door)
         self._restart()
 
     def _restart(self) -> None:
@@ -136,7 +138,7 @@ class Worker:
                 await self._index(choice)
             case Stage.SWEEP:
                 assert self.writer
-                await self.chunks.sweep(self.writer)
+                await self.sweep.remove(self.writer, await self.sweep.unseen(self.writer))
                 self.stage = Stage.BUILD
             case Stage.BUILD:
                 assert self.writer

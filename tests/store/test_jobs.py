@@ -20,6 +20,7 @@ from codebase_index.store.errors import (
 )
 from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.sweep import Sweep
 from codebase_index.store.work import Entry, Work
 from tests.terms import packed
 
@@ -108,7 +109,7 @@ async def test_the_old_attempt_can_write_nothing_after_the_fence(database: Datab
         Work(database).claim(job_id, 1, "p1", 1),
         Work(database).freeze(job_id, 1, []),
         Chunks(database).commit_batch(writer, packed([indexed(item.seq, "a.py")])),
-        Chunks(database).sweep(writer),
+        Sweep(database).remove(writer, []),
     ):
         with pytest.raises(FenceLost, match="no action needed"):
             await write
@@ -260,7 +261,9 @@ async def test_a_second_job_sweeps_what_vanished_and_keeps_what_is_unchanged(dat
     known = (await Chunks(database).known(writer.index_id, ["a.py"]))["a.py"]
     assert known.fingerprint == "test:1" and known.chunks == 2
     await Chunks(database).commit_batch(writer, packed([Unchanged(item.seq, known.file_id, known.chunks)]))
-    assert await Chunks(database).sweep(writer) == 1
+    (gone,) = await Sweep(database).unseen(writer)
+    assert (gone.path, gone.chunks, gone.skip_reason) == ("gone.py", 2, None)
+    assert await Sweep(database).remove(writer, [gone]) == 1
     await Chunks(database).complete(writer, "Complete")
     async with database.connection() as connection:
         assert [r[0] for r in await connection.fetch("SELECT path FROM files")] == ["a.py"]

@@ -19,6 +19,7 @@ from codebase_index.store.indexes import Indexes
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.reuse import Named, Reuse, pair
 from codebase_index.store.rows import JobRow
+from codebase_index.store.sweep import Sweep
 from codebase_index.store.work import Entry, Work
 from codebase_indexer.languages import same_kind
 from tests.store.test_jobs import custom_resource, started
@@ -63,19 +64,25 @@ class Indexer:
     ) -> tuple[list[str], JobRow]:
         """Run a job to its end; return what it had to index, and its row."""
         writer, todo, _ = await self.freeze(listed, fingerprint=fingerprint, force=force)
+        await self.commit(writer, todo, listed)
+        sweep = Sweep(self.database)
+        await sweep.remove(writer, await sweep.unseen(writer))
+        await Chunks(self.database).complete(writer, "Complete")
+        return todo, await Jobs(self.database).get(writer.job_id)
+
+    async def commit(self, writer: Writer, todo: list[str], listed: list[Entry]) -> None:
+        """Index files of the list."""
+        await Work(self.database).claim(writer.job_id, 1, "p1", 1000)
         sizes = {e.path: (e.size, e.blob) for e in listed}
-        seqs = {r["path"]: r["seq"] for r in await self.rows("SELECT path, seq FROM work")}
+        query = f"SELECT path, seq FROM work WHERE job_id = '{writer.job_id}'"
+        seqs = {r["path"]: r["seq"] for r in await self.rows(query)}
         results = []
         for path in todo:
             size, content = sizes[path]
             pieces = [Chunk(n + 1, n + 1, None, f"{path} {n}") for n in range(size)]
             vectors = np.ones((size, 4), dtype=np.float32)
             results.append(Indexed(seqs[path], path, "python", content or b"", pieces, vectors, size))
-        chunks = Chunks(self.database)
-        await chunks.commit_batch(writer, packed(results))
-        await chunks.sweep(writer)
-        await chunks.complete(writer, "Complete")
-        return todo, await Jobs(self.database).get(writer.job_id)
+        await Chunks(self.database).commit_batch(writer, packed(results))
 
     async def rows(self, query: str) -> list[Any]:
         async with self.database.connection() as connection:

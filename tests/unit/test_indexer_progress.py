@@ -50,9 +50,9 @@ def test_skipped_files_are_not_among_those_to_index() -> None:
 def test_the_end_names_what_was_skipped_and_why() -> None:
     job = replace(JOB, files_indexed=1200, files_skipped=12, chunks_created=9000)
     laps = {"scanning": 0.52, "writing": 1234.0}
-    assert progress.complete(job, {"binary": 9, "empty": 3}, 2, laps) == (
-        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 vanished files removed; "
-        "scanning 0.5 s, writing 1,234.0 s"
+    assert progress.complete(job, {"binary": 9, "empty": 3}, progress.Swept(2, 5), laps) == (
+        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 vanished files removed, "
+        "5 files kept as they were: they could not be read; scanning 0.5 s, writing 1,234.0 s"
     )
 
 

@@ -1,6 +1,7 @@
 -- name: known
 -- What the index holds for these paths: an equal blob and fingerprint need no work.
-SELECT id, path, blob, fingerprint, chunks FROM files WHERE index_id = $1 AND path = ANY ($2::text[]);
+SELECT id, path, blob, fingerprint, chunks FROM files
+WHERE index_id = $1 AND path = ANY ($2::text[]) AND ($3::uuid IS NULL OR job_id = $3);
 
 -- name: upsert_files
 -- The files of a batch, in any order. A row that nobody has deleted or updated has no xmax: it is new.
@@ -38,10 +39,6 @@ SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chun
     files_transcoded = files_transcoded + $6, secrets_redacted = secrets_redacted + $7
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
 RETURNING id;
-
--- name: sweep
--- Files that this job did not see: they vanished from the repository, or are skipped now.
-DELETE FROM files WHERE id IN (SELECT id FROM files WHERE index_id = $1 AND job_id <> $2 LIMIT $3);
 
 -- name: finish_index
 -- The index is complete as of this job, and all of its vectors are of one model.

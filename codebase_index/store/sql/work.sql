@@ -70,11 +70,11 @@ WHERE job_id = $1 AND state = 'skipped' GROUP BY skip_reason ORDER BY count(*) D
 -- name: mark_done
 -- Finished files of a batch. Only those still to do count, so a repeated commit adds nothing.
 UPDATE work SET state = 'done' WHERE job_id = $1 AND seq = ANY ($2::integer[]) AND state = 'todo' AND attempt = $3
-RETURNING seq;
+RETURNING seq, counted;
 
 -- name: mark_skipped
 -- Files of a batch that turned out not to be indexable, with the reason.
 UPDATE work SET state = 'skipped', skip_reason = s.reason
 FROM unnest($2::integer[], $3::text[]) AS s (seq, reason)
 WHERE work.job_id = $1 AND work.seq = s.seq AND work.state = 'todo' AND work.attempt = $4
-RETURNING work.seq;
+RETURNING work.seq, work.counted;

@@ -1,0 +1,344 @@
+"""What a job sees of its source: it is opened, listed once, and looked at again before anything is removed.
+
+A source may change while it is read: another branch is checked out, a folder is renamed and another one stands in
+its place, a share is unmounted. Then the list is made again, on what is there now, and the job goes on with it; a
+source that stays away, or that does not come to rest, ends the job with a reason. Whichever it is, the index keeps
+every file of which nobody has seen that it is gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from codebase_index.job import Phase
+from codebase_index.resource import IndexingJobSpec
+from codebase_index.source import SourceRefused, SourceUnreadable
+from codebase_index.store.chunks import Writer
+from codebase_index.store.jobs import Jobs, Progress
+from codebase_index.store.relist import Relist
+from codebase_index.store.reuse import Reuse
+from codebase_index.store.rows import JobRow
+from codebase_index.store.sharing import Sharing
+from codebase_index.store.sweep import Sweep, Unseen
+from codebase_index.store.work import Entry, Work
+from codebase_indexer import progress
+from codebase_indexer.board import Board
+from codebase_indexer.languages import same_kind
+from codebase_indexer.patience import until_available
+from codebase_indexer.room import Room
+from codebase_indexer.scan import ScanFailed, scan
+from codebase_indexer.second_look import (
+    Listing,
+    Sight,
+    gone,
+    is_suspicious,
+    is_uncertain,
+    is_unvouched,
+    listing_of,
+    look,
+)
+from codebase_indexer.settings import Settings
+from codebase_indexer.skipping import UNCERTAIN, Skip
+from codebase_indexer.source import Checkout, SourceChanged, open_source, reopen
+from codebase_indexer.vouching import proven
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_CHANGES = 4
+"""How often a source may change under one attempt until it is said that it does not come to rest."""
+
+AWAY_SECONDS = 15.0
+"""How long a source may be away: a folder is replaced in an instant, a share is mounted again in seconds."""
+
+BUSY_SECONDS = 120.0
+"""How long git may be at work in a repository at the end of a job: a checkout of a large one takes a minute."""
+
+ANSWER_SECONDS = 30.0
+"""Within which a disk has to say whether a folder is there."""
+
+_RETRY_SECONDS = 0.5
+
+_WORTH_A_LOOK = UNCERTAIN - {Skip.CRASHED}
+"""Reasons that may not hold any more: a file that ends its process would do so again."""
+
+_KEPT = "; the index keeps what it had"
+
+
+class SourceMoved(Exception):
+    """What was read just now may not be of the folder that was opened: it must not be written."""
+
+
+@dataclass
+class Survey:
+    """The source of one attempt. `enter` begins a stage and says so."""
+
+    settings: Settings
+    spec: IndexingJobSpec
+    job: JobRow
+    jobs: Jobs
+    work: Work
+    relist: Relist
+    sweep: Sweep
+    sharing: Sharing
+    board: Board
+    enter: Callable[[Progress], Awaitable[None]]
+    checkout: Checkout = field(init=False)
+    writer: Writer = field(init=False)
+    _commit: str | None = field(init=False)  # of the last list
+    _listing: Listing | None = field(default=None, init=False)  # of the second look
+    _doubted: bool = field(default=False, init=False)  # whether there was a second look for the files' sake
+    _unseen: list[Unseen] = field(default_factory=list, init=False)
+    _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
+    _changes: int = field(default=0, init=False)
+    _interruptions: int = field(default=0, init=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the source became another one, so that files may be done that are done already."""
+        return self._changes > 0
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether what the job does not see may be gone. Not from the index of another target: in release 0.1.0
+        jobs with other filters shared one.
+        """
+        return self.job.target == self.spec.target
+
+    async def open(self) -> None:
+        """Open or fetch the source; a later attempt fetches the commit that the first one saw."""
+        job = self.job
+        fetch = self.spec.source.git is not None or self.spec.ref is not None
+        await self.enter(progress.opening(job.source, fetch=fetch))
+        commit = job.commit if fetch else None
+        try:
+            self.checkout = await asyncio.to_thread(
+                open_source, self.spec, self.settings.policy, self.settings.work_dir, commit,
+                room=Room(self.settings.work_bytes),
+            )  # fmt: skip
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self._commit = job.commit
+        if self.settings.leads and job.files_total is None:
+            await self._note_commit(self.checkout.commit)
+
+    async def list_files(self) -> list[Entry] | None:
+        """List the files; None: an earlier attempt froze its list, or this is a helper."""
+        if not self.settings.leads or self.job.files_total is not None:
+            return None
+        await self.enter(progress.scanning(0, 0))
+        self._listed_here = True
+        return await self._scan()
+
+    async def freeze(self, writer: Writer, entries: list[Entry] | None) -> None:
+        """Freeze the list, taking over what the index holds already, which others may fill before.
+
+        Raises SourceChanged when the list is much shorter than the index, and nobody says that this is right.
+        """
+        self.writer = writer
+        if entries is None:
+            return
+        if not self.spec.force_reindex:
+            await self._refuse_suspicious(entries)
+        reuse = None
+        if not self.spec.force_reindex:
+            unreadable = frozenset(entry.path for entry in entries if entry.skip_reason == Skip.UNREADABLE)
+            reuse = Reuse(writer.index_id, writer.fingerprint, same_kind, unreadable)
+            await self._copy(entries)
+        await until_available("freeze", lambda: self.work.freeze(writer.job_id, writer.attempt, entries, reuse))
+
+    async def _copy(self, entries: Sequence[Entry]) -> None:
+        """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
+        checkout = self.checkout
+
+        def prove(named: Sequence[Entry]) -> Sequence[Entry]:
+            return named if checkout.own else proven(checkout.folder, checkout.boundary, named)
+
+        copied = await until_available(
+            "copy from other indexes",
+            lambda: self.sharing.adopt(self.writer, entries, self.board.copying, prove),
+        )
+        for one in copied:
+            log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
+
+    async def check(self) -> None:
+        """Make sure that what was just read is of the folder that was opened.
+
+        Raises SourceMoved when it may not be, and SourceUnreadable when the disk does not answer.
+        """
+        if not self.checkout.own and not await self._answer(self.checkout.is_there):
+            raise SourceMoved(f"{self.job.source} is not the folder any more that was opened, or cannot be read")
+
+    async def interrupted(self, why: SourceMoved) -> None:
+        """Wait until the source is there again, and list it again if it is another one.
+
+        Raises SourceChanged or SourceUnreadable when it stays away, or does not come to rest.
+        """
+        log.warning("interrupted", extra={"source": self.job.source, "reason": str(why)})
+        self._interruptions += 1
+        if self._interruptions > MAX_CHANGES:
+            raise self._restless(self._interruptions)
+        with contextlib.suppress(SourceMoved):  # the next round meets it again
+            await self.again()
+
+    async def again(self) -> bool:
+        """Look at the source again. Return whether the list was made again: there may be more to do then.
+
+        Raises SourceMoved, and SourceChanged or SourceUnreadable when the source is away or does not come to rest.
+        """
+        before, self.checkout = self.checkout, await self._settled()
+        if self.checkout.identity != before.identity or self.checkout.commit != self._commit:
+            self._changes += 1
+            if self._changes > MAX_CHANGES:
+                raise self._restless(self._changes)
+            await self._list_again(trusting=False)
+            return True
+        if not self._doubted and await self._is_in_doubt():
+            self._doubted = True
+            await self._list_again(trusting=True)
+            return True
+        return False
+
+    async def gone(self) -> tuple[list[Unseen], int]:
+        """Return what of the index is gone from the source, and how many unseen files stay in it.
+
+        Raises SourceMoved when the source changed meanwhile.
+        """
+        if self._doubted:
+            await self._list_unseen()  # some of them may be seen now
+        unseen = self._unseen
+        if not unseen:
+            return [], 0
+        removable = list(gone(unseen, await self._look(), self._listing))
+        await self.check()  # what was looked at is what was opened
+        return removable, len(unseen) - len(removable)
+
+    async def _is_in_doubt(self) -> bool:
+        """Say whether a file may be there that the list has not, or has as not readable."""
+        job_id = self.job.id
+        lost = await until_available("count lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK))
+        await self._list_unseen()
+        if lost or (self._unseen and not self._listed_here):
+            return True
+        sights = await self._look()
+        crashed = {file.path for file in self._unseen if file.skip_reason == Skip.CRASHED}
+        return any(sight is not Sight.GONE for path, sight in sights.items() if path not in crashed)
+
+    async def _look(self) -> dict[str, Sight]:
+        """Look for the unseen files of which nobody knows what is in them now."""
+        folder, boundary = self.checkout.folder, self.checkout.boundary
+        paths = [file.path for file in self._unseen if is_uncertain(file)]
+        return await self._answer(lambda: look(folder, boundary, paths), seconds=10 * ANSWER_SECONDS)
+
+    async def _list_unseen(self) -> None:
+        if not self.sweeps:
+            return
+        self._unseen = await until_available("list unseen files", lambda: self.sweep.unseen(self.writer))
+
+    def _unreadable(self, error: Exception) -> SourceUnreadable:
+        if isinstance(error, SourceUnreadable):
+            return SourceUnreadable(f"{str(error).removesuffix(_KEPT)}{_KEPT}")
+        return SourceUnreadable(
+            f"{self.job.source} cannot be read ({error}){_KEPT}; bring its disk or share back, then start the job "
+            "again"
+        )
+
+    def _restless(self, times: int) -> SourceChanged:
+        return SourceChanged(
+            f"{self.job.source} changed {times} times while it was read{_KEPT}; start the job again when nobody "
+            "checks out or replaces it"
+        )
+
+    async def _list_again(self, *, trusting: bool) -> None:
+        log.warning("listing again", extra={"source": self.job.source, "changes": self._changes})
+        now = Progress(Phase.EMBEDDING, 10, f"Scanning again: {self.job.source} changed while it was read")
+        await self.enter(now)
+        try:
+            entries = await self._scan()
+        except ScanFailed:
+            await self.check()  # it went away meanwhile
+            raise
+        await self._refuse_suspicious(entries)
+        await self._note_commit(self.checkout.commit)
+        self._listing = listing_of(entries)
+        more = await until_available(
+            "make the list again",
+            lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_WORTH_A_LOOK),
+        )
+        log.info("listed again", extra={"files": len(entries), "more": more})
+
+    async def _scan(self) -> list[Entry]:
+        spec, checkout = self.spec, self.checkout
+        entries = await asyncio.to_thread(
+            lambda: scan(
+                checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
+                include=spec.include, exclude=spec.exclude, report=self.board.scanning,
+                skip_secrets=self.settings.secrets.leave_out,
+            )
+        )  # fmt: skip
+        log.info("scanned", extra={"files": len(entries)})
+        return entries
+
+    async def _refuse_suspicious(self, entries: list[Entry]) -> None:
+        commit = self.checkout.commit
+        if not self.sweeps or not is_unvouched(entries, commit):
+            return
+        index_id = self.writer.index_id
+        indexed = await until_available("count files", lambda: self.sweep.count(index_id))
+        if is_suspicious(entries, commit, indexed):
+            found = sum(entry.skip_reason is None for entry in entries)
+            raise SourceChanged(
+                f"{self.job.source} holds {found:,} files to index, and its index has {indexed:,}: more than half "
+                f"is missing, and git does not say that it was deleted{_KEPT}; bring the files back or, if they "
+                "were deleted on purpose, start a job with force_reindex"
+            )
+
+    async def _note_commit(self, commit: str | None) -> None:
+        if commit != self._commit:
+            await until_available(
+                "set commit", lambda: self.jobs.set_commit(self.job.id, self.settings.attempt, commit)
+            )
+        self._commit = commit
+
+    async def _settled(self) -> Checkout:
+        """Open the source again, waiting while it is away or git is at work in it."""
+        began = time.monotonic()
+        arguments = (self.spec, self.settings.policy, self.settings.work_dir, self.checkout)
+        while True:
+            waited = time.monotonic() - began
+            try:
+                now = await self._answer(lambda: reopen(*arguments))
+            except (SourceUnreadable, OSError) as error:
+                if waited > AWAY_SECONDS:
+                    raise self._unreadable(error) from error
+            except SourceRefused as error:
+                if waited > AWAY_SECONDS:
+                    raise SourceChanged(
+                        f"{self.job.source} went away while it was read ({error}){_KEPT}; bring it back, then "
+                        "start the job again"
+                    ) from error
+            else:
+                if not now.busy:
+                    return now
+                if waited > BUSY_SECONDS:
+                    raise SourceChanged(
+                        f"git is at work in {self.job.source} and does not come to its end{_KEPT}; wait for it, "
+                        "then start the job again"
+                    )
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _answer(self, question: Callable[[], T], seconds: float = ANSWER_SECONDS) -> T:
+        """Ask the disk in a thread: one that hangs must hold up neither the heartbeat nor a cancel."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.to_thread(question)
+        except TimeoutError as error:
+            raise SourceUnreadable(
+                f"the disk or share of {self.job.source} has not answered for {seconds:.0f} s; bring it back, "
+                f"then start the job again{_KEPT}"
+            ) from error
