@@ -105,7 +105,9 @@ async def test_a_pod_that_has_its_list_goes_on_to_its_end(pod: asyncpg.Connectio
     assert (row.state, row.files_indexed) == (JobState.COMPLETED, row.files_total)
     (index,) = [one for one in await Indexes(program, ["code"]).list() if one.source == "/repos/large"]
     assert (index.job_id, index.indexed_at is not None) == (job_id, True)
-    assert (await Search(program).counts([index.id]))[0] == row.files_total
+    late = await Search(program).candidates([index.id], vectors={}, terms=["late"], limit=999)
+    assert len(late.candidates) == await pod.fetchval("SELECT count(*) FROM chunks WHERE text = 'late word'")
+    assert await pod.fetchval("SELECT count(*) FROM files WHERE index_id = $1", index.id) == row.files_total
 
 
 async def test_a_pod_that_has_no_list_yet_is_fenced_and_its_job_resumed(
