@@ -58,7 +58,7 @@ def test_the_end_names_what_was_skipped_and_why() -> None:
 
 def test_the_end_names_what_was_decoded_and_redacted() -> None:
     job = replace(JOB, files_indexed=9, files_transcoded=2, secrets_redacted=1)
-    said = progress.complete(job, {}, 0, {})
+    said = progress.complete(job, {}, progress.Swept(), {})
     assert ", 2 decoded from other encodings than UTF-8, 1 secrets redacted;" in said
 
 
