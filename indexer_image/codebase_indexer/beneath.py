@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -204,6 +205,8 @@ def _open_part(parent: int, name: bytes, flags: int) -> int:
 
 
 def _has_openat2() -> bool:
+    if sys.platform != "linux":
+        return False  # the number means something else there
     try:
         os.close(open_by_kernel(_AT_FDCWD, b".", _PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError:
