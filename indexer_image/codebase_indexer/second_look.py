@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codebase_index.store.sweep import Unseen
 from codebase_index.store.work import Entry
-from codebase_indexer.beneath import Tree
+from codebase_indexer.beneath import Tree, leads_out
 from codebase_indexer.skipping import UNCERTAIN, Skip
 
 Listing = Mapping[str, str | None]
@@ -47,6 +47,8 @@ class _Eye:
 
     def look(self, path: bytes) -> Sight:
         """Look at one path."""
+        if leads_out(path):
+            return Sight.GONE  # an older version took it in: whatever is there, it is no file of this repository
         directory, _, name = path.rpartition(b"/")
         try:
             parent = self._tree.directory(directory)

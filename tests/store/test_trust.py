@@ -173,3 +173,26 @@ async def test_a_false_word_about_the_own_files_leaves_the_own_former_text(bench
     assert await all_that_is_found(bench) == before
     await bench.run(await bench.job("evil", forceReindex=True))
     assert set(await all_that_is_found(bench)) == {"#"}
+
+
+@pytest.mark.parametrize("mended", [True, False], ids=["its index is mended", "its index still names them"])
+async def test_what_an_older_version_took_in_from_outside_is_removed(
+    mended: bool, bench: Bench, evil: Path
+) -> None:
+    """Though the file is there, and nobody has seen it deleted: it is none of this repository's."""
+    run("-C", str(evil), "add", ".")
+    await bench.run(await bench.job("evil"))
+    foreign = {
+        "package_1/module_1.py": "../other/secret.py",
+        "package_2/module_2.py": "/etc/hostname",
+        "package_3/module_3.py": ".git/config",
+    }
+    for path, other in foreign.items():
+        await bench.fetch("UPDATE files SET path = $2 WHERE path = $1", path, other)
+    if not mended:
+        write_index(evil, [entry(path.encode()) for path in sorted(foreign.values())])
+    code, _ = await bench.run(await bench.job("evil"))
+    assert code == ExitCode.DONE
+    held = {row["path"] for row in await bench.fetch("SELECT path FROM files")}
+    assert not held & set(foreign.values())
+    assert len(held) >= 30
