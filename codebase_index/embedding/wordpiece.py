@@ -18,6 +18,8 @@ _CONTINUATION = "##"  # how pieces after the first are written in the vocabulary
 class WordPiece:
     """Divides normalized words into tokens: always the longest piece of the vocabulary that fits next.
 
+    Safe for several threads at once: nothing changes after it is made.
+
     Algorithm: greedy longest match first (Wu et al., "Google's Neural Machine Translation
     System", 2016, as in BERT). Which lengths to try is known from the next three characters:
     few pieces begin as the words of source code do, so most tries could not succeed.

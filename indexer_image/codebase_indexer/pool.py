@@ -129,7 +129,7 @@ class Pool:
 
 
 class _Worker:
-    """One process and the pipe to it."""
+    """One process and the pipe to it. Owned by the thread that is in `run`; `interrupt` alone is for others."""
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self._arguments = arguments
@@ -188,8 +188,9 @@ class _Worker:
 
     def interrupt(self) -> None:
         """End the process under a `run` in another thread, which then raises WorkerDied and cleans up."""
-        if self._process is not None:
-            self._process.kill()
+        process = self._process  # the thread may forget it at any moment
+        if process is not None:
+            process.kill()
 
     def kill(self) -> None:
         """End the process, if there is one, and forget it."""

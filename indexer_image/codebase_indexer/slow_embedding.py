@@ -39,7 +39,10 @@ class Counts:
 
 @dataclass
 class SlowEmbedding:
-    """Embeds for all lanes of a pod, with so many calls at once as the embedder has use for."""
+    """Embeds for all lanes of a pod, with so many calls at once as the embedder has use for.
+
+    Owned by the event loop; threads get the embedder alone, which is safe for several at once.
+    """
 
     embedder: SlowEmbedder
     cache: VectorCache
