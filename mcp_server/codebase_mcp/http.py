@@ -24,7 +24,7 @@ from codebase_mcp.door import MAX_BODY_BYTES, Door
 from codebase_mcp.health import Health
 from codebase_mcp.hosts import AllowedHosts
 from codebase_mcp.protocol import Patience
-from codebase_mcp.settings import Settings
+from codebase_mcp.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +85,21 @@ class Callers:
 
 
 async def serve_http(app: Starlette, probes: Starlette, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is unfinished is ended after a grace period."""
+    """Serve until SIGTERM or SIGINT; what is unfinished is ended after a grace period. Raises SettingsError."""
     limits = within_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, Patience(limits, settings.trusted_proxies))
     servers = [main]
     if settings.probe_port:
         servers.append(_Server(probes, settings.bind, settings.probe_port, Patience(PROBE_LIMITS)))
-    with _signals(servers):
-        async with asyncio.TaskGroup() as group:
-            # One after the other: a probe that succeeds says that clients are served, too.
-            for server in servers:
-                group.create_task(server.serve())
-                await server.listening.wait()
+    try:
+        with _signals(servers):
+            async with asyncio.TaskGroup() as group:
+                # One after the other: a probe that succeeds says that clients are served, too.
+                for server in servers:
+                    group.create_task(server.serve())
+                    await server.listening.wait()
+    except* SettingsError as errors:
+        raise errors.exceptions[0] from None
 
 
 def within_open_files(limits: Limits) -> Limits:
@@ -164,8 +167,14 @@ class _Server(uvicorn.Server):
         return contextlib.nullcontext()
 
     async def startup(self, sockets: Any = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
+        """Begin to listen. Raises SettingsError."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn would end the process in the middle of it
+            raise SettingsError(
+                f"nothing can listen on {self.config.host} at port {self.config.port}; another program may do so "
+                "already: set CODEBASE_PORT and CODEBASE_PROBE_PORT to two that are free"
+            ) from None
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:

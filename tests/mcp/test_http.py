@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -119,3 +120,14 @@ async def test_a_wrong_setting_ends_the_start_with_code_2(
     message = stderr.decode().splitlines()[-1]  # the Kubernetes client may have warned before
     assert message.startswith("codebase_mcp: ") and says in message
     assert "Traceback" not in stderr.decode()
+
+
+async def test_a_port_that_is_taken_ends_the_start_with_code_2(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        env = {**environment, "CODEBASE_PROBE_PORT": str(taken.getsockname()[1])}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "codebase_mcp", "--http", env=env, stderr=asyncio.subprocess.PIPE
+        )
+        _, stderr = await asyncio.wait_for(process.communicate(), START_SECONDS)
+    assert process.returncode == 2
+    assert stderr.decode().splitlines()[-1].startswith("codebase_mcp: nothing can listen on 127.0.0.1")
