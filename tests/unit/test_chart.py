@@ -104,16 +104,16 @@ def helm() -> str:
 
 
 def call(
-    *arguments: str, values: Object, chart: Path = CHART, namespace: str = "ns"
+    *arguments: str, values: Object, chart: Path = CHART, namespace: str = "ns", kubernetes: str = "1.34.0"
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [helm(), *arguments, str(chart), "--kube-version=1.34.0", f"--namespace={namespace}", "--values=-"],
+        [helm(), *arguments, str(chart), f"--kube-version={kubernetes}", f"--namespace={namespace}", "--values=-"],
         input=json.dumps(values), capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def render(values: Object, chart: Path = CHART, namespace: str = "ns") -> list[Object]:
-    done = call("template", "rel", values=values, chart=chart, namespace=namespace)
+def render(values: Object, chart: Path = CHART, namespace: str = "ns", **more: str) -> list[Object]:
+    done = call("template", "rel", values=values, chart=chart, namespace=namespace, **more)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -585,6 +585,14 @@ def test_what_becomes_of_secrets_reaches_the_indexers_and_they_take_it(values: O
     env = {e["name"]: e.get("value") for e in pod_template(render({"indexer": {"secrets": values}})).env}
     settings = ("CODEBASE_SKIP_SECRET_FILES", "CODEBASE_REDACT_SECRETS")
     assert [env[name] for name in settings] == [said, said]
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "selectable"), [("1.29.0", False), ("1.30.0", True), ("1.31.2-gke.1", True)]
+)
+def test_a_kubernetes_is_given_no_field_that_it_does_not_know(kubernetes: str, selectable: bool) -> None:
+    (definition,) = of_kind(render(CASES["default"], kubernetes=kubernetes), "CustomResourceDefinition")
+    assert ["selectableFields" in version for version in definition["spec"]["versions"]] == [selectable]
 
 
 def test_a_changed_pod_template_starts_the_operator_anew() -> None:
