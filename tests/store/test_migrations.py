@@ -26,6 +26,13 @@ from tests.store.release import catalog, make_schema, restore
 
 RELEASED = {
     "0001_schema.sql": "d2997415c0c2b9df3a62f459c7fa8eda1e322d01be583e327ed746638802f77e",
+    "0002_namespaces.sql": "292fbcbf06242172a67a22122afac3571ff9aba16f0c89a9a747694b1b56c1fd",
+    "0003_relist.sql": "037abdf3542ea4ca62b95cdd54c306da3cdfed24b69d5b036b687c8406e060d7",
+    "0004_content.sql": "7b0af34c1c52ec9d3ba89b4abf9b89a5c04ca77f3c6403d1a08f850740ce518a",
+    "0005_lists_of_jobs.sql": "5015ec3ef2b8047ca3e02a0dc5981ead772773a338250e975828265a70039568",
+    "0006_callers.sql": "17f337e9032cde7879dd668043280814fa180427274ab3f4dc21dd7c0be611b6",
+    "0007_starts.sql": "275272209f84cba29bf348286d26a539c8f3cd74b28987fa9ed4c0d16ecaa280",
+    "0008_one_target_a_repository.sql": "c2d108b0e4e542436307d71ca28fcf53de49348d14787c19304703e9b1ed47fa",
 }
 """What a release has applied somewhere, and its digest: such a file is never edited, a new one goes on."""
 
