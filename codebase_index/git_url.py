@@ -70,7 +70,7 @@ class GitUrl:
             )
         scheme = parts["scheme"].lower()
         if scheme not in DEFAULT_PORTS:
-            raise GitUrlInvalid(f"a git URL begins with https:// or ssh://, not with {scheme}://")
+            raise GitUrlInvalid(f"a git URL must be https:// or ssh://, not {scheme}://")
         if parts["rest"]:
             raise GitUrlInvalid("the git URL has a query or a fragment (? or #); give the address without it")
         host = parts["host"].lower()
@@ -112,8 +112,10 @@ def _refuse_other_forms(text: str) -> None:
     scp = _SCP.fullmatch(text)
     if scp:
         meant = f"ssh://{scp['user']}@{scp['host'].lower()}/{scp['path']}"
-        raise GitUrlInvalid(f"{text!r} is the short form of ssh, which is not taken; write {meant}")
-    raise GitUrlInvalid("the git URL has no scheme; use https:// or ssh://")
+        raise GitUrlInvalid(
+            f"a git URL must be https:// or ssh://; for {text!r}, the short form of ssh, write {meant}"
+        )
+    raise GitUrlInvalid("the git URL has no scheme; it must be https:// or ssh://")
 
 
 def _user(scheme: str, user: str | None) -> str | None:

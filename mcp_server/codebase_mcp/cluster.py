@@ -56,6 +56,7 @@ class KubernetesCluster:
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self._api: Any = client.CustomObjectsApi(api)  # its annotations take no **kwargs
+        self.namespace = namespace
         self._where = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
 
     @classmethod

@@ -94,7 +94,7 @@ class Api:
 
     async def secret_metadata(self, name: str) -> dict[str, Any]:
         """Read a Secret's metadata, and nothing of what it holds; 404 when there is none."""
-        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1"
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         body = await self._call("GET", f"{self._core}/secrets/{name}", accept=accept)
         return dict(body["metadata"])
 

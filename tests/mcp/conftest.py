@@ -92,7 +92,7 @@ async def serving(
 async def server(
     database: Database, cluster: KubernetesCluster, roots: Path, embedder: StaticEmbedder
 ) -> AsyncIterator[MCPServer]:
-    async with serving(database, cluster, roots, embedder) as server:
+    async with serving(database, cluster, roots, embedder, cluster.namespace) as server:
         yield server
 
 

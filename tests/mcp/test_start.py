@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from kubernetes.aio import client, config
 
-from codebase_index.job import LABEL_TARGET, job_name
+from codebase_index.job import LABEL_CALLER, LABEL_TARGET, job_name
 from codebase_index.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.store.database import Database
 from codebase_index.store.jobs import Jobs
@@ -63,7 +63,8 @@ async def test_start_creates_a_job_that_both_sides_know(
     assert (started["status"], started["created"]) == ("pending", True)
     assert 2 <= started["poll_after_seconds"] <= 5
     assert job.metadata.uid == started["job_id"] and job.metadata.name == row.cr_name
-    assert job.metadata.labels == {LABEL_TARGET: job.spec.target} and row.target == job.spec.target
+    assert job.metadata.labels[LABEL_TARGET] == row.target == job.spec.target
+    assert set(job.metadata.labels) == {LABEL_TARGET, LABEL_CALLER}
     assert (job.spec.name, job.spec.ref, job.spec.priority) == ("the shop", "main", 5)
     status = answered(await call("get_indexing_status", job_id=started["job_id"]))
     assert (status["status"], status["repo_path"], status["stale"]) == ("pending", repository, False)

@@ -201,7 +201,7 @@ async def test_only_metadata_is_asked_for(bench: Bench) -> None:
     secret(bench, "token", labelled())
     await bench.settle()
     assert bench.server.accepted["GET /api/v1/namespaces/ns/secrets/token"] == (
-        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1"
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
     )
 
 
