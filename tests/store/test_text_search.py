@@ -23,7 +23,7 @@ async def index(database: Database) -> int:
     """The files in chunks of three lines, put in as bare rows: only the text matters here."""
     async with database.transaction() as connection:
         index_id: int = await connection.fetchval(
-            "INSERT INTO indexes (target, source) VALUES ('t', '/r') RETURNING id"
+            "INSERT INTO indexes (namespace, target, source) VALUES ('n', 't', '/r') RETURNING id"
         )
         for path, text in FILES.items():
             file_id = await connection.fetchval(
