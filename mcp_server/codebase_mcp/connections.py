@@ -60,7 +60,7 @@ class Connections(Generic[C]):
         verdict, gone = Verdict.SERVE, None
         siblings = self._of_client.setdefault(client, set()) if client is not None else set()
         if client is not None and len(siblings) >= self._limits.of_client:
-            gone = min(siblings & self._waiting.keys(), key=self._waiting.__getitem__, default=None)
+            gone = next((waiting for waiting in self._waiting if waiting in siblings), None)
             verdict = Verdict.SERVE if gone is not None else Verdict.CLIENT_IS_BUSY
         elif len(self) >= self._limits.most:
             gone = next(iter(self._waiting), None)
