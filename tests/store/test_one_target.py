@@ -29,15 +29,24 @@ async def release(address: str) -> asyncpg.Connection:
     return connection
 
 
-async def index(connection: asyncpg.Connection, source: str, ref: str | None, day: int = 1) -> None:
+async def index(
+    connection: asyncpg.Connection, source: str, ref: str | None, day: int = 1, namespace: str = "n"
+) -> None:
     target = target_of(source, ref)  # as the release made it
     await connection.execute(
         "INSERT INTO indexes (target, source, ref, indexed_at) VALUES ($1, $2, $3, date '2026-11-01' + $4::int)",
         target, source, ref, day,
     )  # fmt: skip
+    await job(connection, source, ref, namespace=namespace)
+
+
+async def job(
+    connection: asyncpg.Connection, source: str, ref: str | None, state: str = "pending", namespace: str = "n"
+) -> None:
     await connection.execute(
-        "INSERT INTO jobs (id, namespace, cr_name, target, source, ref) VALUES ($1, 'n', 'j', $2, $3, $4)",
-        uuid4(), target, source, ref,
+        "INSERT INTO jobs (id, namespace, cr_name, target, source, ref, state)"
+        " VALUES ($1, $2, 'j', $3, $4, $5, $6)",
+        uuid4(), namespace, target_of(source, ref), source, ref, state,
     )  # fmt: skip
 
 
@@ -65,4 +74,27 @@ async def test_of_two_spellings_the_newer_index_goes_on_and_the_other_is_kept(
         targets = dict(map(tuple, await connection.fetch(f"SELECT source, target FROM {table}")))
         assert targets.pop(spellings[newer]) == target_now(spellings[newer], None)
         assert len(targets) == 1 and target_now(spellings[0], None) not in targets.values()
+    await connection.close()
+
+
+async def test_a_running_job_of_each_spelling_is_no_obstacle(empty_database: str) -> None:
+    connection = await release(empty_database)
+    spellings = ["https://github.com/a/b.git", "https://github.com/a/b"]
+    await index(connection, spellings[0], None)  # the other one's job has not opened its index yet
+    for spelling in spellings:
+        await job(connection, spelling, None, state="running")
+    await migrate(connection)
+    rows = await connection.fetch("SELECT source, target FROM jobs WHERE state = 'running'")
+    assert len({row["target"] for row in rows}) == 2
+    assert dict(map(tuple, rows))[spellings[0]] == target_now(spellings[0], None)
+    await connection.close()
+
+
+async def test_other_spellings_in_another_namespace_change_nothing(empty_database: str) -> None:
+    connection = await release(empty_database)
+    await index(connection, "https://github.com/a/b", None, day=1, namespace="one")
+    await index(connection, "https://github.com/a/b.git", None, day=2, namespace="two")
+    await migrate(connection)
+    targets = {row["target"] for row in await connection.fetch("SELECT target FROM indexes")}
+    assert targets == {target_now("https://github.com/a/b", None)}
     await connection.close()
