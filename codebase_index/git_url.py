@@ -28,8 +28,7 @@ _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 # Names under which GitHub, GitLab and Bitbucket take a token, and the beginnings of their tokens.
 _TOKEN: Final = re.compile(
-    r"(?:token|oauth2|x-access-token|x-token-auth|gitlab-ci-token)|(?:gh[a-z]_|github_pat_|glpat-|ATB|ATC).*|\w{30,}",
-    re.IGNORECASE,
+    r"token|oauth2|x-access-token|x-token-auth|gitlab-ci-token|(?:gh[a-z]_|github_pat_|glpat-).*|ATC?[BT]\w{16,}|\w{30,}"
 )
 _AZURE: Final = re.compile(r"dev\.azure\.com|ssh\.dev\.azure\.com|.*\.visualstudio\.com")
 

@@ -78,7 +78,7 @@ SECRET_NAME: Final = Shape(
 )
 
 CPU: Final = Shape(
-    r"^([1-9][0-9]{0,2}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9]|[1-9][0-9]{0,5}m)$",
+    r"^([1-9][0-9]{0,2}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9]0{0,2}|[1-9][0-9]{0,5}m)$",
     "cores above 0 and below 1000, such as 2, 0.5 or 1500m",
 )
 MEMORY: Final = Shape(r"^([1-9][0-9]{0,3}Gi|[1-9][0-9]{0,6}Mi)$", "memory above 0, such as 512Mi or 4Gi")

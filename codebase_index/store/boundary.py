@@ -78,6 +78,11 @@ _ADVICE: dict[str, str] = {
 READ_ONLY = f"the database takes no writes; {_ADVICE['25006']}; it is tried again"
 MAY_NOT_USE = f"the database refuses to read or write the table jobs; {_ADVICE['42501']}; it is tried again"
 
+_NOT_AN_ADDRESS = (
+    "the database's address cannot be read; write it as postgresql://user:password@host:5432/database, and "
+    "characters of the password such as / # ? [ @ : % as percent escapes (%2F for /); it is tried again"
+)
+
 _SHOWN = 200
 """Characters of Postgres' own words in a message."""
 
@@ -97,11 +102,14 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
         raise StatementTimeout("the database does not answer a statement in time; it is tried again") from error
     except asyncpg.exceptions.TargetServerAttributeNotMatched as error:
         raise StoreReadOnly(READ_ONLY) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-        # The driver's own: mostly a connection that ended in this instant. A value that cannot be sent is none.
-        if isinstance(error, ValueError):
+    except ValueError as error:
+        if connecting:
+            raise StoreMisconfigured(_NOT_AN_ADDRESS) from None  # its text may quote a part of the password
+        if isinstance(error, asyncpg.InterfaceError):  # a value that cannot be sent
             raise _refused(type(error).__name__, str(error)) from error
-        raise _away(error) from error
+        raise
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        raise _away(error) from error  # the driver's own: mostly a connection that ended in this instant
 
 
 def _of_sqlstate(error: asyncpg.PostgresError) -> StoreError:

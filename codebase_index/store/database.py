@@ -10,7 +10,7 @@ from pgvector.asyncpg import register_vector
 
 from codebase_index.store.address import Address, address_of, fixed
 from codebase_index.store.boundary import translated
-from codebase_index.store.errors import StoreReadOnly
+from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
 from codebase_index.store.migrate import migrate, require_schema
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
@@ -111,9 +111,10 @@ class Database:
 
         `namespace` gets the indexes that no job knows any more, where they had none.
         """
-        with translated():
-            # Not from the pool: its connections need the vector type, which the first migration makes.
+        # Not from the pool: its connections need the vector type, which the first migration makes.
+        with translated(connecting=True):
             connection = await asyncpg.connect(self.address(), **_migration_arguments(self.pool))
+        with translated():
             try:
                 return await migrate(connection, namespace)
             finally:
@@ -140,4 +141,10 @@ async def _keep(_: asyncpg.Connection) -> None:
 
 async def _prepare(connection: asyncpg.Connection) -> None:
     await require_schema(connection)
-    await register_vector(connection)
+    try:
+        await register_vector(connection)
+    except ValueError as error:
+        raise StoreMisconfigured(
+            "the database's type vector is not in the schema public; run ALTER EXTENSION vector SET SCHEMA "
+            "public; it is tried again"
+        ) from error

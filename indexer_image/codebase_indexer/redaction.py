@@ -72,7 +72,9 @@ _TOKENS: dict[str, str] = {
         r"hooks\.slack\.com/(?:services|workflows|triggers)/"
         r"(T[A-Z0-9]{7,14}/[A-Z0-9]{8,24}/(?:\d{10,20}/)?[A-Za-z0-9]{20,40})"
     ),
-    "discord_token": r"\b([MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})",
+    "discord_token": (  # its first part is the Base64 of 17 to 20 digits
+        r"\b((?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){5,6}[A-Za-z0-9]{0,3}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
+    ),
     "discord_webhook": r"discord(?:app)?\.com/api/(?:v\d{1,2}/)?webhooks/\d{17,20}/([A-Za-z0-9_-]{60,80})",
     "teams_webhook": (
         r"webhook\.office\.com/webhookb2/([a-f0-9@-]{60,80}/IncomingWebhook/[a-f0-9]{32}/[a-f0-9-]{36})"

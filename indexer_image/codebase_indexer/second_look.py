@@ -110,9 +110,15 @@ def _is_gone(file: Unseen, sight: Sight, listing: Listing | None) -> bool:
     if sight is not Sight.THERE or listing is None:
         return sight is Sight.GONE
     if file.path not in listing:
-        return True  # ignored now, or excluded
+        return not _lies_in_the_dark(file.path, listing)  # ignored now, or excluded
     reason = listing[file.path]
     return reason is not None and reason not in UNCERTAIN
+
+
+def _lies_in_the_dark(path: str, listing: Listing) -> bool:
+    """Say whether a listing could not open one of the folders that a file is in."""
+    parts = path.split("/")
+    return any(listing.get("/".join(parts[:depth])) in UNCERTAIN for depth in range(1, len(parts)))
 
 
 def listing_of(entries: Sequence[Entry]) -> Listing:

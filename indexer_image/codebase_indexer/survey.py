@@ -192,7 +192,8 @@ class Survey:
         Raises SourceMoved, and SourceChanged or SourceUnreadable when the source is away or does not come to rest.
         """
         before, self.checkout = self.checkout, await self._settled()
-        if self.checkout.identity != before.identity or self.checkout.commit != self._commit:
+        # A source that git was still writing when it was opened was listed in part.
+        if before.busy or self.checkout.identity != before.identity or self.checkout.commit != self._commit:
             self._changes += 1
             if self._changes > MAX_CHANGES:
                 raise self._restless(self._changes)
@@ -263,13 +264,16 @@ class Survey:
         except ScanFailed:
             await self.check()  # it went away meanwhile
             raise
-        await self._refuse_suspicious(entries)
-        await self._note_commit(self.checkout.commit)
+        # The user's word is for the source that this attempt opened first; another node may show an empty one.
+        if not (trusting and self._listed_here and self.spec.force_reindex):
+            await self._refuse_suspicious(entries)
         self._listing = listing_of(entries)
         more = await until_available(
             "make the list again",
             lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_WORTH_A_LOOK),
         )
+        # Not before: an attempt that begins here with the new commit would take the old list for its files.
+        await self._note_commit(self.checkout.commit)
         log.info("listed again", extra={"files": len(entries), "more": more})
 
     async def _scan(self) -> list[Entry]:

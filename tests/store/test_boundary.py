@@ -195,6 +195,28 @@ async def test_an_address_that_is_missing_or_nonsense_is_waited_for(site: Site) 
         await database.close()
 
 
+@pytest.mark.parametrize("character", list("/#?[@:%"))
+async def test_an_address_that_the_driver_cannot_read_says_so_and_shows_none_of_it(
+    site: Site, character: str
+) -> None:
+    """A password that was not escaped makes another address of it, at best one that nobody answers."""
+    database = await site.open()
+    try:
+        for address in (
+            f"postgresql://u:hunter{character}2@localhost:1/d",
+            "postgresql://u:hunter2@localhost:x/d",
+        ):
+            site.file.write_text(address)
+            for attempt in (use(database), database.migrate()):
+                with pytest.raises(StoreUnavailable) as raised:
+                    await attempt
+                assert "hunter" not in f"{raised.value}{raised.value.__cause__}{raised.value.__suppress_context__}"
+        site.write_address()
+        await use(database)
+    finally:
+        await database.close()
+
+
 async def test_a_demoted_primary_is_left_for_the_one_that_the_address_names_now(site: Site, postgres: str) -> None:
     """Its connections stay open: who keeps them never finds the new primary."""
     database = await site.open()

@@ -61,14 +61,14 @@ def commit(folder: Path, message: str) -> str:
 
 @pytest.fixture
 def slow(bench: Bench, tmp_path: Path) -> Bench:
-    """The bench, with a disk that needs 2 ms for each file: time enough to strike between two of them."""
+    """The bench, with a disk that needs 1 ms for each file: time enough to strike between two of them."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "sitecustomize.py").write_text(
         "import sys, time\n"
-        "if any('spawn_main' in argument for argument in sys.orig_argv):\n"
+        "if any('pool import serve' in argument for argument in sys.orig_argv):\n"
         "    import codebase_indexer.files as files\n"
         "    read = files._read\n"
-        "    files._read = lambda *path: (time.sleep(0.002), read(*path))[1]\n"
+        "    files._read = lambda *path: (time.sleep(0.001), read(*path))[1]\n"
     )
     bench.env["PYTHONPATH"] = str(tmp_path / "disk")
     return bench
@@ -201,6 +201,37 @@ async def test_more_than_half_gone_needs_a_word_of_the_user(bench: Bench) -> Non
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert "31 vanished files removed" in row.message
     assert await bench.fetch("SELECT count(*)::int FROM files") == [(29,)]
+
+
+async def test_more_than_half_ignored_is_removed_by_the_users_word(bench: Bench) -> None:
+    """Files that are there, and not listed: only a second listing tells, and the same word is for that too."""
+    folder = bench.root / "tree"
+    grow(folder, "first", range(60))
+    job, before = await completed(bench)
+    (folder / ".mcpignore").write_text("".join(f"module_{number}.py\n" for number in range(31)))
+    code, row = await bench.run(await bench.job("tree"))
+    assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_CHANGED.value)
+    assert before <= await bench.index_of(job)
+    code, row = await bench.run(await bench.job("tree", forceReindex=True))
+    assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
+    assert "31 vanished files removed" in row.message
+
+
+async def test_a_repository_that_git_was_writing_when_the_job_began_is_listed_again(slow: Bench) -> None:
+    """`git clone` holds index.lock while it checks out, and HEAD is right already: nothing else tells."""
+    folder = slow.root / "tree"
+    grow(folder, "first", range(FILES // 2))
+    commit(folder, "half")
+    lock = folder / ".git" / "index.lock"
+    lock.touch()
+
+    def finish() -> None:
+        grow(folder, "first", range(FILES // 2, FILES))
+        lock.unlink()
+
+    code, row = await struck(slow, 0.3, finish)
+    assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
+    assert await slow.fetch("SELECT count(*)::int FROM files") == [(FILES,)]
 
 
 async def test_a_word_given_for_another_folder_does_not_count(slow: Bench) -> None:

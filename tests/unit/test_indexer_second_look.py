@@ -23,6 +23,9 @@ from codebase_indexer.skipping import Skip
         pytest.param(Skip.CRASHED, Sight.THERE, None, False, id="it ends its process"),
         pytest.param(None, Sight.THERE, None, False, id="there, and not listed a second time"),
         pytest.param(None, Sight.THERE, {}, True, id="ignored now"),
+        pytest.param(
+            None, Sight.THERE, {"dark": Skip.UNREADABLE}, True, id="ignored now, beside a folder in the dark"
+        ),
         pytest.param(None, Sight.THERE, {"a.py": Skip.BINARY}, True, id="unfit at the second listing"),
         pytest.param(None, Sight.THERE, {"a.py": Skip.UNREADABLE}, False, id="unreadable at the second listing"),
         pytest.param(Skip.BINARY, Sight.UNKNOWN, None, True, id="read, and nothing to index now"),
@@ -33,6 +36,12 @@ def test_only_what_is_proven_gone_is_removed(
 ) -> None:
     file = Unseen(1, "a.py", 3, reason)
     assert list(gone([file], {"a.py": sight}, listing)) == ([file] if is_gone else [])
+
+
+def test_what_lies_in_a_folder_that_the_second_listing_could_not_open_is_not_gone() -> None:
+    file = Unseen(1, "src/deep/a.py", 3, None)
+    for dark in ("src", "src/deep"):
+        assert not list(gone([file], {file.path: Sight.THERE}, {dark: Skip.UNREADABLE, "b.py": None}))
 
 
 def test_a_look_tells_what_is_there_from_what_is_gone(tmp_path: Path) -> None:
