@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from codebase_index.git_url import GitUrl, identity_of
+from codebase_index.git_url import MAX_LENGTH, GitUrl, identity_of
 from codebase_index.job import target_of
 from codebase_index.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
 
@@ -38,7 +38,7 @@ def _an_address(url: str) -> str:
 
 
 Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_a_ref_of_git)]
-GitAddress = Annotated[str, Field(min_length=1, max_length=2048), GIT_URL, AfterValidator(_an_address)]
+GitAddress = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), GIT_URL, AfterValidator(_an_address)]
 
 
 class _Model(BaseModel):

@@ -28,3 +28,11 @@ async def empty_database(postgres: str) -> AsyncIterator[str]:
     yield with_database(postgres, name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@pytest.fixture
+async def program(empty_database: str) -> AsyncIterator[Database]:
+    """A program of the present version that meets that database."""
+    database = await Database.open(empty_database, name="program")
+    yield database
+    await database.close()

@@ -44,14 +44,6 @@ async def connection(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-@pytest.fixture
-async def program(empty_database: str) -> AsyncIterator[Database]:
-    """A program of the present version that meets that database."""
-    database = await Database.open(empty_database, name="program")
-    yield database
-    await database.close()
-
-
 def known(monkeypatch: pytest.MonkeyPatch, *more: tuple[int, str]) -> list[Migration]:
     """Let the program know further migrations; return all."""
     extra = [

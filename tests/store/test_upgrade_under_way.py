@@ -31,13 +31,6 @@ async def pod(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-@pytest.fixture
-async def program(empty_database: str) -> AsyncIterator[Database]:
-    database = await Database.open(empty_database, name="program")
-    yield database
-    await database.close()
-
-
 async def job_named(pod: asyncpg.Connection, name: str) -> UUID:
     job_id: UUID = await pod.fetchval("SELECT id FROM jobs WHERE cr_name = $1", name)
     return job_id
