@@ -4,14 +4,17 @@ All of it is written by whoever owns the repository, so git never works in it: w
 bounded, and only from beneath the roots.
 """
 
+import errno
 import logging
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from codebase_index.source import Root, SourceRefused
+from codebase_index.source import ABSENT, Root, SourceRefused, SourceUnreadable
 from codebase_indexer.beneath import leads_out
 from codebase_indexer.roots import Roots
 
@@ -46,15 +49,18 @@ def find_repository(
     """Return the repository that a folder belongs to, not looking above `boundary`. None: it is in none.
 
     What it points to must lie beneath one of `roots`, by default the boundary alone; otherwise the folder counts
-    as one without a repository, or SourceRefused is raised if this is `strict`.
+    as one without a repository, or SourceRefused is raised if this is `strict`. Raises SourceUnreadable where the
+    disk does not say: without its repository a folder has other files, and nobody's word for what was deleted.
     """
     within = Roots(roots or [Root(PurePosixPath(boundary), boundary)])
     for top in (folder, *folder.parents):
         if not top.is_relative_to(boundary):
             return None
-        if (top / ".git").exists() or (top / ".git").is_symlink():
+        if stat_of(top / ".git", follow=False):
             try:
                 return _open(top, within)
+            except SourceUnreadable:
+                raise
             except SourceRefused as error:
                 if strict:
                     raise SourceRefused(
@@ -63,25 +69,34 @@ def find_repository(
                 log.warning("indexed without its repository: .git leads out", extra={"error": str(error)})
                 return None
             except OSError as error:
+                if error.errno not in ABSENT:
+                    raise _unreadable(top / ".git", error) from error
                 log.warning("indexed without its repository", extra={"error": str(error)})
                 return None
     return None
 
 
 def bare_repository(folder: Path, boundary: Path, roots: Sequence[Root] = ()) -> Repository | None:
-    """Return the bare repository that a folder is. None: it is none."""
+    """Return the bare repository that a folder is. None: it is none. Raises SourceUnreadable."""
     within = Roots(roots or [Root(PurePosixPath(boundary), boundary)])
-    if (folder / "HEAD").exists() and (folder / "objects").is_dir() and (folder / "refs").is_dir():
+    if stat_of(folder / "HEAD") and _is_folder(folder / "objects") and _is_folder(folder / "refs"):
         return Repository(folder, folder, folder, within)
     return None
 
 
 def head_commit(repository: Repository) -> str | None:
-    """Return the commit that is checked out, None before the first one, or where it can not be known."""
+    """Return the commit that is checked out, None before the first one, or where HEAD leads out of the roots.
+
+    Raises SourceUnreadable.
+    """
     try:
         return commit_of(repository, "HEAD")
-    except (SourceRefused, OSError) as error:
-        log.warning("HEAD is not readable", extra={"error": str(error)})
+    except SourceRefused as error:
+        log.warning("HEAD leads out", extra={"error": str(error)})
+        return None
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise _unreadable(repository.git_dir / "HEAD", error) from error
         return None
 
 
@@ -107,13 +122,43 @@ def is_sha256(repository: Repository) -> bool:
 
 def has_reftable(repository: Repository) -> bool:
     """Say whether its references are in the format `reftable`, which is not read here."""
-    return (repository.common_dir / "reftable").is_dir()
+    return _is_folder(repository.common_dir / "reftable")
+
+
+def stat_of(path: Path, *, follow: bool = True) -> os.stat_result | None:
+    """Return what is known of a path, links followed if asked for. None: nothing is there.
+
+    Raises SourceUnreadable when nobody can tell.
+    """
+    try:
+        return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 (one call for both)
+    except ValueError:  # a NUL
+        return None
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise _unreadable(path, error) from error
+
+
+def _is_folder(path: Path) -> bool:
+    found = stat_of(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def _unreadable(path: Path, error: OSError) -> SourceUnreadable:
+    advice = "bring its disk or share back, then start the job again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        advice = f"give the indexer (uid {os.getuid()}) read permission (chmod -R o+rX)"
+    return SourceUnreadable(
+        f"the repository cannot be read: {error.strerror} at {str(path)[:500]!r}, and nothing else says which "
+        f"files belong to it; {advice}"
+    )
 
 
 def _open(top: Path, roots: Roots) -> Repository:
     """Follow `.git`; a worktree's or submodule's is a file that names the real folder."""
     git_dir = top / ".git"
-    if not git_dir.is_dir():
+    if not _is_folder(git_dir):
         text = roots.read(git_dir, _POINTER_BYTES)
         match = re.match(r"gitdir: (.+)", (text or b"").decode(errors="surrogateescape"))
         if not match:
@@ -122,7 +167,7 @@ def _open(top: Path, roots: Roots) -> Repository:
     git_dir = common_dir = roots.locate(git_dir)
     if pointer := roots.read(git_dir / "commondir", _POINTER_BYTES):
         common_dir = roots.follow(git_dir, pointer.decode(errors="surrogateescape").strip())
-    if not (git_dir.is_dir() and common_dir.is_dir()):
+    if not (_is_folder(git_dir) and _is_folder(common_dir)):
         raise SourceRefused(f"{str(git_dir)!r}, which is no folder")
     return Repository(top, git_dir, common_dir, roots)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from codebase_index.source import Root, SourceRefused
+from codebase_index.source import ABSENT, Root, SourceRefused
 from codebase_indexer.beneath import NotRegular, Tree
 
 
@@ -34,14 +34,20 @@ class Roots:
     def follow(self, place: Path, pointer: str) -> Path:
         """Return where a path leads that is written in the folder `place`, absolute or relative to it.
 
-        It is read as the machine means it that wrote it, then as this process does. Raises SourceRefused.
+        It is read as the machine means it that wrote it, then as this process does. Raises SourceRefused, and
+        OSError when something beneath the roots may be meant that cannot be read now.
         """
+        unreadable: OSError | None = None
         for candidate in (*self._mounted(place, pointer), place / pointer):
+            meant = Path(os.path.normpath(candidate))
             try:
-                return self.locate(Path(os.path.normpath(candidate)))
-            except (SourceRefused, OSError):
+                return self.locate(meant)
+            except SourceRefused:
                 continue
-        raise _outside(pointer)
+            except OSError as error:
+                if error.errno not in ABSENT and any(map(meant.is_relative_to, self._mounts)):
+                    unreadable = error
+        raise unreadable or _outside(pointer)
 
     def tree(self, folder: Path) -> Tree:
         """Return a folder to open files in, links to it resolved. Raises SourceRefused and OSError."""

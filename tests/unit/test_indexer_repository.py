@@ -1,15 +1,17 @@
 """Repositories made to lead elsewhere, or to run something: worktrees, bare ones, refs, objects, settings."""
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
-from codebase_index.source import Root, SourcePolicy, SourceRefused
-from codebase_indexer import objects
+from codebase_index.source import Root, SourcePolicy, SourceRefused, SourceUnreadable
+from codebase_indexer import beneath, objects
 from codebase_indexer.repository import commit_of, find_repository
 from codebase_indexer.scan import scan
 from codebase_indexer.source import Checkout, CloneFailed, open_source
@@ -163,6 +165,63 @@ def test_a_repository_outside_is_not_reached(
     assert (checkout.commit, set(seen(checkout))) == (None, {"own.py"})
     with pytest.raises(SourceRefused, match=r"outside every repository root|neither a folder"):
         opened(policy, "trap", tmp_path / "work", "main")
+
+
+# --- a disk that fails ----------------------------------------------------------------------------------
+
+
+def fail_at(place: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk answer with an error whenever a path is looked at, resolved or opened."""
+
+    def failing(call: Callable[..., Any], path_of: Callable[..., Path]) -> Callable[..., Any]:
+        def answer(*arguments: Any, **options: Any) -> Any:
+            if path_of(*arguments) == place:
+                raise OSError(number, os.strerror(number), str(place))
+            return call(*arguments, **options)
+
+        return answer
+
+    def beneath_of(top: int, path: bytes, flags: int) -> Path:
+        return Path(f"/proc/self/fd/{top}").readlink() / os.fsdecode(path)
+
+    def path_of(path: Any, *_: Any) -> Path:
+        return Path() if isinstance(path, int) else Path(os.fsdecode(path))
+
+    for call in ("stat", "lstat", "readlink"):
+        monkeypatch.setattr(os, call, failing(getattr(os, call), path_of))
+    monkeypatch.setattr(beneath, "_open_beneath", failing(beneath._open_beneath, beneath_of))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("place", [".git", ".git/HEAD", ".git/refs/heads/main", ".git/commondir"])
+def test_a_repository_that_cannot_be_read_is_no_plain_folder(
+    place: str, number: int, mount: Path, policy: SourcePolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(mount / "repo" / place, number, monkeypatch)
+    with pytest.raises(SourceUnreadable, match=r"chmod|bring its disk or share back"):
+        opened(policy, "repo", tmp_path / "work")
+    monkeypatch.undo()
+    assert opened(policy, "repo", tmp_path / "work").commit == text(mount / "repo", "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE], ids=errno.errorcode.get)
+def test_a_worktree_whose_repository_cannot_be_read_is_no_plain_folder(
+    number: int, mount: Path, policy: SourcePolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worktree(mount, "tree")
+    fail_at(mount / "repo/.git/worktrees", number, monkeypatch)
+    with pytest.raises(SourceUnreadable):
+        opened(policy, "tree", tmp_path / "work")
+
+
+@pytest.mark.parametrize("place", ["HEAD", "objects", "refs"])
+def test_a_bare_repository_that_cannot_be_read_is_no_plain_folder(
+    place: str, mount: Path, policy: SourcePolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(mount, "clone", "--quiet", "--bare", "repo", "bare.git")
+    fail_at(mount / "bare.git" / place, errno.ESTALE, monkeypatch)
+    with pytest.raises(SourceUnreadable):
+        opened(policy, "bare.git", tmp_path / "work")
 
 
 # --- what a bare repository, or one whose ref is asked for, leads to -----------------------------------
