@@ -26,6 +26,13 @@ class Admit:
 
 
 @dataclass(frozen=True)
+class CheckSecret:
+    """Look again at the Secret that a waiting job was refused; from then on it is queued, or not."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class ReleaseSlot:
     """Free the slot of a job that needs it no more, after asking the API whether a pod of it is left."""
 
@@ -158,9 +165,8 @@ class PlanFailed:
 
 
 Action = (
-    EnsureRow | Admit | ReleaseSlot | StartPod | StartHelper | Retry | DeletePod | Fail | Cancel | Suspend
-    | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit
-    | PlanFailed
+    EnsureRow | Admit | CheckSecret | ReleaseSlot | StartPod | StartHelper | Retry | DeletePod | Fail | Cancel
+    | Suspend | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit | PlanFailed
 )  # fmt: skip
 
 

@@ -99,6 +99,8 @@ class Actuator:
                 await self._jobs.create(action.job.resource)
             case do.Admit():
                 await self._admit(action)
+            case do.CheckSecret():
+                await self._check_secret(action.job)
             case do.ReleaseSlot():
                 await self._release_slot(action.job_id)
             case do.StartPod():
@@ -156,6 +158,11 @@ class Actuator:
         if not await self._secret_refused(job):
             await self._create_pod(job, attempt, avoid)
 
+    async def _check_secret(self, job: Job) -> None:
+        if not await self._secret_refused(job):
+            self._world.forgive(job.id)
+            log.info("Secret given", extra=_about(job, secret=secret_of(job)))
+
     async def _secret_refused(self, job: Job) -> bool:
         """Look whether the job may have the Secret that it names, and remember why not."""
         name = secret_of(job)
@@ -171,8 +178,10 @@ class Actuator:
                 f"({error.message})"
             )
         if problem is not None:
+            before = self._world.refusals.get(job.id)
             self._refuse(job, SECRET_REFUSED, problem)
-            log.info("Secret refused", extra=_about(job, secret=name, why=problem))
+            if before is None or before.message != self._world.refusals[job.id].message:
+                log.info("Secret refused", extra=_about(job, secret=name, why=problem))
         return problem is not None
 
     async def _secret(self, name: str) -> dict[str, Any] | None:

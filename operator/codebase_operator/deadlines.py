@@ -1,10 +1,11 @@
 """When a job has held its slot for too long: the three deadlines. Pure.
 
 spec.activeDeadlineSeconds bounds a job's life from its start. The site bounds how long one may hold a slot without
-work, so that the slots are never all taken by jobs that wait for something that nobody brings.
+work, so that the slots are never all taken by jobs that wait for something that nobody brings. What it bounds is
+counted while the database and the API server answer (`uptime.py`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from codebase_index.job import ErrorType, JobState
 from codebase_operator import conditions as c
@@ -21,9 +22,14 @@ def overdue(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violation |
 
 
 def secret_overdue(view: View, s: Snapshot) -> Violation | None:
-    """Return the end of a waiting job whose Secret nobody has made or labelled in the time that a start has."""
+    """Return the end of a waiting job whose Secret nobody has made or labelled in the time that a start has.
+
+    The last look at it has to be later than that time: the Secret may have been labelled in it.
+    """
     refusal, deadline = view.refusal, s.site.start_deadline
-    if refusal is None or refusal.since is None or deadline is None or s.now - refusal.since <= deadline:
+    if refusal is None or refusal.since is None or deadline is None:
+        return None
+    if s.uptime.counted(refusal.since, refusal.at) <= deadline:
         return None
     return Violation(ErrorType.SECRET_REFUSED, f"{refusal.message}; then start the job again")
 
@@ -43,7 +49,7 @@ def _blocked_too_long(view: View, s: Snapshot) -> Violation | None:
     row, deadline = view.row, s.site.blocked_deadline
     if row is None or row.state is not JobState.BLOCKED or row.blocked_since is None or deadline is None:
         return None
-    if s.now - max(row.blocked_since, _watched(s)) <= deadline:
+    if s.uptime.counted(row.blocked_since, s.now) <= deadline:
         return None
     message = (
         f"blocked for more than {deadline.total_seconds():.0f} s: {row.message}; bring it back and start the job "
@@ -56,18 +62,13 @@ def _not_started(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violat
     row, deadline = view.row, s.site.start_deadline
     if row is None or row.pod is not None or deadline is None:
         return None
-    if s.now - max(row.starting_since or _watched(s), _watched(s)) <= deadline:
+    if s.uptime.counted(row.starting_since, s.now) <= deadline:
         return None
     message = (
         f"no pod began to work within {deadline.total_seconds():.0f} s: {_waits_for(view, diagnosis)}; correct "
         f"that and start the job again, or have limits.startDeadlineSeconds raised in the chart; {_KEPT}"
     )
     return Violation(ErrorType.START_DEADLINE_EXCEEDED, message)
-
-
-def _watched(s: Snapshot) -> datetime:
-    """Return since when a job could start or unblock: the database and the API server answered."""
-    return max(s.database_since, s.cluster_since or s.database_since)
 
 
 def _waits_for(view: View, diagnosis: Diagnosis | None) -> str:

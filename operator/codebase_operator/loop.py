@@ -30,6 +30,7 @@ from codebase_operator.metrics import Metrics, levels_of
 from codebase_operator.model import Snapshot
 from codebase_operator.planner import plan
 from codebase_operator.site import Site
+from codebase_operator.uptime import Uptime
 from codebase_operator.world import World
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Loop:
         self._next_places = 0.0
         self._answers: bool | None = None
         self._since = datetime.now(UTC)
-        self._cluster_since: datetime | None = None
+        self._uptime = Uptime()
 
     def wake(self) -> None:
         """Start a cycle now."""
@@ -107,7 +108,7 @@ class Loop:
         try:
             await self._world.refresh()
         except ApiError:
-            self._cluster_since = None
+            self._uptime = self._uptime.missed()
             raise
         snapshot = await self.snapshot()
         try:
@@ -155,10 +156,10 @@ class Loop:
         refused = str(trouble) if isinstance(trouble, StoreMisconfigured | StatementRefused) else None
         if (rows is not None) != self._answers:
             self._answers, self._since = rows is not None, now
-        self._cluster_since = self._cluster_since or now
+        self._uptime = self._uptime.answered(now) if rows is not None else self._uptime.missed()
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
             database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
-            site=self._site, cluster_since=self._cluster_since,
+            site=self._site, uptime=self._uptime,
             places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._world.failures),
         )  # fmt: skip

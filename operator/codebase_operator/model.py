@@ -29,6 +29,7 @@ from codebase_index.resource import (
 )
 from codebase_index.store.rows import JobRow
 from codebase_operator.site import Site, Violation
+from codebase_operator.uptime import Uptime
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
 
@@ -208,6 +209,7 @@ class Refusal:
     reason: str
     message: str
     at: datetime
+    """When it was refused last."""
     since: datetime | None = None
     """When it was refused for this reason first, in a row."""
 
@@ -241,8 +243,8 @@ class Snapshot:
     helper_limit: int = 0
     """How many helpers may run at once, of all jobs together."""
     site: Site = field(default_factory=Site)
-    cluster_since: datetime | None = None
-    """Since when the API server answers without a gap, as far as this operator knows."""
+    uptime: Uptime = field(default_factory=Uptime)
+    """When the database and the API server answered, as far as this operator knows: what deadlines count."""
     refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
     database_misconfigured: str | None = None
     """Without rows: what a person has to mend, where the database answers and refuses."""

@@ -12,12 +12,15 @@ from uuid import UUID
 
 from codebase_index.job import FINAL, JobState
 from codebase_index.store.rows import JobRow
-from codebase_operator.actions import ReleaseSlot
+from codebase_operator.actions import CheckSecret, ReleaseSlot
 from codebase_operator.conditions import Place
 from codebase_operator.model import Snapshot, View
 
 SECRET_AGAIN: Final = timedelta(seconds=10)
-"""Pause before a job is tried again whose Secret was refused."""
+"""Pause before the Secret of a job is looked at again that was refused it."""
+
+LOOKS_A_PASS: Final = 10
+"""So many Secrets are looked at again in one pass. Each is a call, and hundreds would keep cancels waiting."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,15 @@ def _outside(wanting: Iterable[View], most: int | None) -> frozenset[UUID]:
     return frozenset(newcomers[max(0, most - (len(in_order) - len(newcomers))) :])
 
 
+def secrets_to_check(views: Iterable[View], s: Snapshot) -> list[CheckSecret]:
+    """Return the looks at refused Secrets that are due, longest unseen first. None needs a slot."""
+    due = [
+        (view.refusal.at, view.job) for view in waiting(views)
+        if view.secret_refused and view.refusal and s.now - view.refusal.at >= SECRET_AGAIN
+    ]  # fmt: skip
+    return [CheckSecret(job) for _, job in sorted(due, key=lambda look: look[0])[:LOOKS_A_PASS]]
+
+
 def decide(views: Sequence[View], s: Snapshot) -> Queue:
     """Fill the free slots in order. A job whose repository is taken waits, and holds up nobody behind it."""
     used = slots_used(views, s)
@@ -104,10 +116,8 @@ def decide(views: Sequence[View], s: Snapshot) -> Queue:
         if view.job.id in outside:
             continue
         assert view.job.spec is not None
-        refused = view.refusal if view.secret_refused else None
-        # It has no place, for it waits for a person. It is tried again where nobody else wants the slot.
-        if refused and (len(used) >= s.limit or s.now - refused.at < SECRET_AGAIN):
-            continue
+        if view.secret_refused:
+            continue  # it has no place, for it waits for a person
         itself = (view.job.id, view.job.name)
         holder = taken.get(view.job.spec.target, itself)
         if holder != itself or len(used) >= s.limit:

@@ -28,7 +28,7 @@ from codebase_operator.helpers import helpers_for
 from codebase_operator.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
 from codebase_operator.mirror import only_its_place_moved, status_of, worth_writing
 from codebase_operator.model import Snapshot, View, views_of
-from codebase_operator.order import Queue, decide, slots_to_free
+from codebase_operator.order import Queue, decide, secrets_to_check, slots_to_free
 from codebase_operator.texts import told
 
 P = ParamSpec("P")
@@ -68,6 +68,7 @@ def plan(s: Snapshot) -> list[Action]:
         actions.append(_admit(view, s.limit))
         if view.failure is None:
             changing.add(view.job.id)
+    actions += secrets_to_check(sound, s)
     actions += helpers_for([view for view in sound if view.job.id not in changing], s)
     actions += _places(sound, queue, s)
     actions += _mirrors([view for view in views if view.job.id not in changing and not view.settled], queue, s)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -25,6 +26,9 @@ STALE_ROUNDS: Final = 2
 
 LOOP_LIMIT: Final = 60.0
 """Seconds without a finished cycle after which the loop counts as hanging."""
+
+IN_A_ROW: Final = timedelta(minutes=1)
+"""Refusals that are further apart begin a new row: nobody looked meanwhile, since the job was suspended, say."""
 
 
 class _Item(Protocol):
@@ -125,9 +129,9 @@ class World:
             self.put_pod(body)
 
     def refuse(self, job_id: UUID, refusal: Refusal) -> None:
-        """Remember why a job's pod was not taken, and since when for this reason."""
+        """Remember why a job's pod was not taken, and since when for this reason, in a row."""
         before = self.refusals.get(job_id)
-        same = before is not None and before.reason == refusal.reason
+        same = before is not None and before.reason == refusal.reason and refusal.at - before.at <= IN_A_ROW
         self.refusals[job_id] = replace(refusal, since=before.since if before and same else refusal.at)
 
     def forgive(self, job_id: UUID) -> None:

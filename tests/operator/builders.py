@@ -9,9 +9,14 @@ from codebase_index.job import JobState, pod_name
 from codebase_index.resource import Condition, IndexingJobSpec, IndexingJobStatus
 from codebase_index.store.rows import JobRow
 from codebase_operator.model import Ending, Job, Pod, Snapshot
+from codebase_operator.uptime import Uptime
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 _IDS = UUID("5f0c2ab3-4d5e-4f70-9f6a-0123456789ab")
+
+
+ALWAYS = Uptime(since=datetime(2026, 1, 1, tzinfo=UTC))
+"""Services that have always answered."""
 
 
 def ago(seconds: float) -> datetime:
@@ -115,7 +120,7 @@ def snapshot(
         for j in jobs
         if j.id not in given and j.id not in without and j.spec and not j.finished
     }
-    values: dict[str, Any] = {"now": NOW, "limit": 3, "database_since": ago(3600), **more}
+    values: dict[str, Any] = {"now": NOW, "limit": 3, "database_since": ago(3600), "uptime": ALWAYS, **more}
     return Snapshot(
         namespace="ns", jobs=jobs, pods=tuple(pods or []), rows=None if away else {**missing, **given}, **values
     )

@@ -14,6 +14,7 @@ from codebase_index.store.rows import JobRow
 from codebase_operator import actions as do
 from codebase_operator.model import Ending, Job, Pod, Refusal, Snapshot
 from codebase_operator.planner import plan
+from codebase_operator.uptime import Uptime
 from tests.operator.builders import NOW, row
 
 
@@ -32,6 +33,7 @@ class Simulation:
     pods: dict[str, Pod] = field(default_factory=dict)
     away: bool = False
     database_since: datetime = NOW - timedelta(hours=1)
+    uptime: Uptime = field(default_factory=Uptime)
     refusals: dict[UUID, Refusal] = field(default_factory=dict)
     admissions: list[UUID] = field(default_factory=list)
     arrivals: Iterator[int] = field(default_factory=lambda: count(1))
@@ -39,10 +41,11 @@ class Simulation:
     """How many more calls the operator makes before it crashes; None for no crash."""
 
     def snapshot(self) -> Snapshot:
+        self.uptime = self.uptime.missed() if self.away else self.uptime.answered(self.now)
         return Snapshot(
             now=self.now, namespace="ns", limit=self.limit, jobs=tuple(self.jobs.values()),
             pods=tuple(self.pods.values()), rows=None if self.away else dict(self.rows),
-            database_since=self.database_since, refusals=dict(self.refusals),
+            database_since=self.database_since, uptime=self.uptime, refusals=dict(self.refusals),
         )  # fmt: skip
 
     def settle(self, rounds: int = 8) -> None:

@@ -7,21 +7,22 @@ import pytest
 
 from codebase_index.job import ANNOTATION_GIT_HOSTS, GROUP, LABEL_GIT_CREDENTIALS, ErrorType, JobState
 from codebase_operator import order
-from codebase_operator.actions import Admit, Fail, SetQueue, WriteStatus
+from codebase_operator.actions import Action, Admit, CheckSecret, Fail, SetQueue, WriteStatus
 from codebase_operator.credentials import own_secrets, problem_with
 from codebase_operator.model import Job, Refusal
 from codebase_operator.planner import plan
 from codebase_operator.settings import PodTemplate
+from codebase_operator.uptime import Uptime
 from tests.operator.bench import Bench
-from tests.operator.builders import ago, job, row, snapshot
+from tests.operator.builders import ago, job, pod, row, snapshot
 from tests.operator.fake_api import Fault
 
 OWN = frozenset({"release-database"})
 URL = "https://git.example.org/shop.git"
 
 
-def of_git(name: str = "token", url: str = URL, **more: Any) -> Job:
-    return job("a", source={"git": {"url": url, "secretRef": {"name": name}}}, **more)
+def of_git(name: str = "token", url: str = URL, created_as: str = "a", **more: Any) -> Job:
+    return job(created_as, source={"git": {"url": url, "secretRef": {"name": name}}}, **more)
 
 
 def labelled(hosts: str = "git.example.org", label: str = "true") -> dict[str, Any]:
@@ -126,18 +127,48 @@ def test_its_condition_says_what_to_do() -> None:
     assert (admitted.status, admitted.reason) == ("False", "SecretRefused")
 
 
-def test_it_is_tried_again_where_nobody_else_wants_the_slot() -> None:
-    again = order.SECRET_AGAIN.total_seconds() + 1
-    s = snapshot(of_git(), job("b", age=10), limit=2, refusals=refusal(60, again))
-    assert [x.job.name for x in plan(s) if isinstance(x, Admit)] == ["b", "a"]
-    s = snapshot(of_git(), job("b", age=10), limit=1, refusals=refusal(60, again))
-    assert [x.job.name for x in plan(s) if isinstance(x, Admit)] == ["b"]
+def looks(actions: list[Action]) -> list[str]:
+    return [x.job.name for x in actions if isinstance(x, CheckSecret)]
+
+
+@pytest.mark.parametrize("limit", [1, 2], ids=["where all slots are taken", "where one is free"])
+def test_its_secret_is_looked_at_again_every_ten_seconds(limit: int) -> None:
+    busy = job("b", age=200)
+    taken = {"rows": [row(busy, "running", 1)], "pods": [pod(busy)], "limit": limit}
+    assert looks(plan(snapshot(of_git(), busy, refusals=refusal(60, 9), **taken))) == []
+    actions = plan(snapshot(of_git(), busy, refusals=refusal(60, 10), **taken))
+    assert looks(actions) == ["a"] and [x for x in actions if isinstance(x, Admit)] == []
+
+
+def test_hundreds_of_refused_jobs_are_looked_at_in_turn() -> None:
+    jobs = [of_git(name=f"token{n}", created_as=f"j{n}") for n in range(300)]
+    seen = {job_.id: Refusal("SecretRefused", "label it", ago(10 + n), ago(500)) for n, job_ in enumerate(jobs)}
+    asked = looks(plan(snapshot(*jobs, refusals=seen)))
+    assert asked == [f"j{n}" for n in range(299, 299 - order.LOOKS_A_PASS, -1)]
+
+
+def test_one_that_is_suspended_or_cancelled_is_not_looked_at() -> None:
+    for spec in ({"suspend": True}, {"cancel": True}):
+        assert looks(plan(snapshot(of_git(**spec), refusals=refusal(60, 20)))) == []
 
 
 def test_it_fails_when_nobody_has_labelled_the_secret_in_time() -> None:
     assert [x for x in plan(snapshot(of_git(), refusals=refusal(599))) if isinstance(x, Fail)] == []
-    (end,) = [x for x in plan(snapshot(of_git(), refusals=refusal(601))) if isinstance(x, Fail)]
+    (end,) = [x for x in plan(snapshot(of_git(), refusals=refusal(605))) if isinstance(x, Fail)]
     assert end.error is ErrorType.SECRET_REFUSED and "label it by kubectl" in end.message
+
+
+def test_before_it_fails_its_secret_is_looked_at_once_more() -> None:
+    """It may have been labelled since the last look."""
+    actions = plan(snapshot(of_git(), refusals=refusal(605, 10)))
+    assert looks(actions) == ["a"] and [x for x in actions if isinstance(x, Fail)] == []
+
+
+def test_an_outage_is_not_counted_as_time_in_which_somebody_could_label_it() -> None:
+    away = Uptime(ago(9000), outages=((ago(300), ago(200)),))
+    for since, fails in ((650, False), (750, True)):
+        actions = plan(snapshot(of_git(), refusals=refusal(since), uptime=away))
+        assert any(isinstance(x, Fail) for x in actions) is fails
 
 
 # --- the actuator ----------------------------------------------------------------------------------
@@ -182,6 +213,24 @@ async def test_a_secret_that_does_not_exist_yet_is_waited_for(
     monkeypatch.setattr(order, "SECRET_AGAIN", timedelta(0))
     await bench.settle()
     assert set(bench.server.pods) == {"a-a1"}
+
+
+async def test_it_is_queued_as_soon_as_its_secret_is_labelled_also_where_all_slots_are_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private(bench)
+    await bench.settle()
+    assert bench.status("a")["reason"] == "SecretRefused"
+    for name in ("b", "c", "d"):
+        bench.server.create_job(name)
+    await bench.settle()
+    secret(bench, "token", labelled())
+    monkeypatch.setattr(order, "SECRET_AGAIN", timedelta(0))
+    await bench.settle()
+    assert set(bench.server.pods) == {"b-a1", "c-a1", "d-a1"}
+    found = await bench.row("a")
+    assert (found.queue_position, found.message) == (1, "Queued: 1st of 1, 3 jobs running")
+    assert bench.status("a")["reason"] == "ConcurrencyLimit"
 
 
 async def test_a_secret_that_lost_its_label_is_not_given_to_the_next_attempt(bench: Bench) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from codebase_index.job import ErrorType
+from codebase_index.job import ErrorType, JobState
 from codebase_operator.actions import Admit, Fail, Retry
 from codebase_operator.api import ApiError
 from codebase_operator.lifecycle import MAX_DISRUPTIONS
 from codebase_operator.model import Pod, Refusal, StepFailure
 from codebase_operator.planner import plan
 from codebase_operator.site import Site
+from codebase_operator.uptime import Uptime
 from tests.operator.bench import Bench
 from tests.operator.builders import NOW, admitted, ago, crashed, job, pod, row, snapshot
 from tests.operator.fake_api import Fault
@@ -88,11 +89,39 @@ def test_a_job_at_work_has_no_start_deadline() -> None:
     assert failure(row_=row(A, "running", 1, starting_since=ago(9 * START)), pods=[pod(A)]) is None
 
 
-def test_a_start_is_not_counted_from_before_the_database_or_the_cluster_answered() -> None:
+def test_a_start_is_not_counted_from_before_this_operator_looked() -> None:
     stuck = [waiting("ImagePullBackOff", "")]
-    assert failure(since=9 * START, pods=stuck, database_since=ago(30)) is None
-    assert failure(since=9 * START, pods=stuck, cluster_since=ago(30)) is None
-    assert failure(since=9 * START, pods=stuck, cluster_since=ago(START + 1)) is not None
+    assert failure(since=9 * START, pods=stuck, uptime=Uptime(ago(30))) is None
+    assert failure(since=9 * START, pods=stuck, uptime=Uptime(ago(START + 1))) is not None
+
+
+def test_a_start_is_not_counted_while_the_database_or_the_cluster_was_away() -> None:
+    stuck = [waiting("ImagePullBackOff", "")]
+    outage = Uptime(ago(9 * START), outages=((ago(300), ago(200)),))
+    assert failure(since=START + 99, pods=stuck, uptime=outage) is None
+    assert failure(since=START + 101, pods=stuck, uptime=outage) is not None
+
+
+@pytest.mark.parametrize("state", ["starting", "blocked"])
+def test_hiccups_of_the_database_do_not_put_a_deadline_off(state: str) -> None:
+    """One a minute, for twice the deadline."""
+    world = Simulation(limit=1)
+    world.jobs = {A.id: replace(A, created=NOW)}
+    world.settle()
+    if state == "blocked":
+        (held,) = world.pods.values()
+        world.claim(held)
+        world.change(A.id, state=JobState.BLOCKED, blocked_since=world.now)
+    for _ in range(2 * (START if state == "starting" else BLOCKED) // 60):
+        world.advance(59)
+        world.settle()
+        world.away, world.database_since = True, world.now
+        world.settle()
+        world.advance(1)
+        world.away, world.database_since = False, world.now
+        world.settle()
+    expected = "StartDeadlineExceeded" if state == "starting" else "BlockedDeadlineExceeded"
+    assert world.rows[A.id].error_type == expected
 
 
 def test_a_row_of_an_older_operator_that_noted_no_start_is_not_forgotten() -> None:
@@ -111,14 +140,14 @@ def blocked(seconds: float) -> Any:
 
 
 def test_a_job_that_stays_blocked_fails_with_what_it_waited_for() -> None:
-    assert failure(row_=blocked(BLOCKED - 1), pods=[pod(A)], database_since=ago(2 * BLOCKED)) is None
-    end = failure(row_=blocked(BLOCKED + 1), pods=[pod(A)], database_since=ago(2 * BLOCKED))
+    assert failure(row_=blocked(BLOCKED - 1), pods=[pod(A)]) is None
+    end = failure(row_=blocked(BLOCKED + 1), pods=[pod(A)])
     assert end is not None and end.error is ErrorType.BLOCKED_DEADLINE_EXCEEDED
     assert "waits for ollama since 10:00 UTC" in end.message and "limits.blockedDeadlineSeconds" in end.message
 
 
 def test_a_block_is_not_counted_from_before_the_database_answered() -> None:
-    assert failure(row_=blocked(9 * BLOCKED), pods=[pod(A)], database_since=ago(5)) is None
+    assert failure(row_=blocked(9 * BLOCKED), pods=[pod(A)], uptime=Uptime(ago(5))) is None
 
 
 def evicted(message: str, **fields: Any) -> Pod:
@@ -254,12 +283,14 @@ def test_a_step_that_always_fails_is_what_the_job_failed_to_start_for() -> None:
     assert end is not None and "(StartPod: 500: the webhook does not answer)" in end.message
 
 
-async def test_an_api_server_that_was_away_starts_the_count_anew(bench: Bench) -> None:
+async def test_the_time_in_which_the_api_server_was_away_is_not_counted(bench: Bench) -> None:
     await bench.cycle()
-    before = (await bench.loop.snapshot()).cluster_since
+    before = (await bench.loop.snapshot()).uptime
     bench.server.faults = [Fault("GET .*/pods", 503)]
     with pytest.raises(ApiError):
         await bench.cycle()
     await bench.cycle()
-    after = (await bench.loop.snapshot()).cluster_since
-    assert before and after and after > before
+    after = await bench.loop.snapshot()
+    ((start, end),) = after.uptime.outages
+    assert before.since == after.uptime.since and before.last == start and end > start
+    assert after.uptime.counted(None, after.now) == after.now - before.since - (end - start)

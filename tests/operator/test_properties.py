@@ -178,7 +178,7 @@ class Life(RuleBasedStateMachine):
     def no_slot_is_held_for_ever_without_work(self) -> None:
         if self.world.away:
             return
-        site, watched = Site(), self.world.database_since
+        site, uptime, now = Site(), self.world.uptime, self.world.now
         assert site.start_deadline and site.blocked_deadline
         for row in self.world.rows.values():
             job_ = self.world.jobs.get(row.id)
@@ -186,10 +186,10 @@ class Life(RuleBasedStateMachine):
                 continue  # its slot goes with its pods, within seconds: no_slot_is_leaked
             if row.state is JobState.BLOCKED:
                 assert row.blocked_since
-                assert self.world.now - max(row.blocked_since, watched) <= site.blocked_deadline, row
+                assert uptime.counted(row.blocked_since, now) <= site.blocked_deadline, row
             elif row.pod is None:
                 assert row.starting_since
-                assert self.world.now - max(row.starting_since, watched) <= site.start_deadline, row
+                assert uptime.counted(row.starting_since, now) <= site.start_deadline, row
             assert row.disruptions <= MAX_DISRUPTIONS + 1
 
     @invariant()

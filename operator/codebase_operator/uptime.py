@@ -1,0 +1,53 @@
+"""For how long the services that jobs need have answered: the time that deadlines count. Pure.
+
+A job can start or unblock only while the database and the API server answer. Their outages are taken out of the
+time that it has had, and no more than that: a hiccup every few minutes must not put a deadline off for ever.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+MAX_OUTAGES: Final = 1000
+"""So many are told apart. Of more, the oldest two become one, the time between them included."""
+
+
+@dataclass(frozen=True)
+class Uptime:
+    """What one operator has seen of both services. All times are of the database's clock."""
+
+    since: datetime | None = None
+    """When both answered first; None: not yet."""
+    last: datetime | None = None
+    """When both answered last."""
+    outages: tuple[tuple[datetime, datetime], ...] = ()
+    """From the last answer before to the first one after, oldest first."""
+    away: bool = False
+    """Whether one of them has failed to answer since `last`."""
+
+    def missed(self) -> "Uptime":
+        """Return what is known after a pass in which one of them did not answer."""
+        return replace(self, away=True)
+
+    def answered(self, now: datetime) -> "Uptime":
+        """Return what is known after a pass in which both answered."""
+        if self.since is None or self.last is None:
+            return Uptime(now, now)
+        if not self.away:
+            return replace(self, last=now)
+        return Uptime(self.since, now, _at_most((*self.outages, (self.last, now))))
+
+    def counted(self, since: datetime | None, now: datetime) -> timedelta:
+        """Return for how long both have answered between two times; None: since this operator began to look."""
+        if self.since is None:
+            return timedelta(0)
+        begin = max(since or self.since, self.since)
+        away = (max(timedelta(0), min(end, now) - max(start, begin)) for start, end in self.outages)
+        return max(timedelta(0), now - begin - sum(away, timedelta(0)))
+
+
+def _at_most(outages: tuple[tuple[datetime, datetime], ...]) -> tuple[tuple[datetime, datetime], ...]:
+    if len(outages) <= MAX_OUTAGES:
+        return outages
+    (start, _), (_, end), *others = outages
+    return ((start, end), *others)
