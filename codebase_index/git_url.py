@@ -73,6 +73,11 @@ class GitUrl:
         if parts["rest"]:
             raise GitUrlInvalid("the git URL has a query or a fragment (? or #); give the address without it")
         host = parts["host"].lower()
+        if "_" in host:
+            raise GitUrlInvalid(
+                "the git URL has an underscore in its host, which no host name may have (RFC 1123); write another "
+                "name of that host, such as an alias in DNS without underscore, or its IPv4 address"
+            )
         if not _HOST.fullmatch(host) or len(host) > 253:
             raise GitUrlInvalid("the git URL names no valid host; write https://HOST/PATH or ssh://USER@HOST/PATH")
         return cls(
@@ -128,9 +133,15 @@ def _user(scheme: str, user: str | None) -> str | None:
             "the git URL holds credentials; leave them out, and name a Secret that has them in git.secretRef"
         )
     if not _USER.fullmatch(user):
+        instead = (
+            "write https://HOST/PATH, without it; a name that the host asks for goes into the Secret of "
+            "git.secretRef, as username"
+            if scheme == "https"
+            else "write the name by which the host knows git, as in ssh://git@HOST/PATH"
+        )
         raise GitUrlInvalid(
-            "the user name in the git URL may have letters, digits, '.', '_' and '-', and begins with a letter, "
-            "a digit or '_'"
+            "the user name in the git URL may have letters, digits, '.', '_' and '-', and no percent escape, and "
+            f"begins with a letter, a digit or '_'; {instead}"
         )
     return user if scheme == "ssh" else None
 

@@ -145,6 +145,42 @@ class IndexingJobSpec(_Model):
         """Digest of source, ref and filters: jobs of a namespace with one target share an index."""
         return target_of(self.source.identity, self.ref, self.include, self.exclude)
 
+    @property
+    def labels_of_target(self) -> list[str]:
+        """What the label of a job for this target may say, today's target first.
+
+        Version 0.1.0 made it from the address as it was written, and knew no filters. Of its spellings these are
+        looked for: as it is written now, in its canonical form, and without and with `.git`.
+        """
+        written = [str(self.source)]
+        if self.source.git:
+            identity = self.source.identity
+            written += [str(GitUrl.parse(self.source.git.url)), identity, f"{identity}.git"]
+        return list(dict.fromkeys([self.target, *(target_of(text, self.ref) for text in written)]))
+
+    @classmethod
+    def stored(cls, given: dict[str, Any]) -> "IndexingJobSpec":
+        """Read of a spec that an older version took in, and this one refuses, what names the job. Never raises.
+
+        Nothing is done with it: it is shown, and counted as what it is.
+        """
+        source = _mapping(given.get("source"))
+        git = _mapping(source.get("git"))
+        url = GitSource.model_construct(url=_text(git.get("url")) or "") if git else None
+        return cls.model_construct(
+            source=Source.model_construct(path=_text(source.get("path")), git=url),
+            ref=_text(given.get("ref")), name=_text(given.get("name")),
+            suspend=given.get("suspend") is True, cancel=given.get("cancel") is True,
+        )  # fmt: skip
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
 
 class Progress(_Model):
     """How far the work is. Neither the percentage nor a counter ever falls."""
@@ -235,6 +271,27 @@ class IndexingJob(BaseModel):
     def parse(cls, body: dict[str, Any]) -> "IndexingJob":
         """Read a body from the API. Raises pydantic.ValidationError for one that the CRD should refuse."""
         return cls.model_validate(body)
+
+    @classmethod
+    def parse_stored(cls, body: dict[str, Any]) -> "IndexingJob":
+        """Read a body also where its spec is one that this version refuses. Raises pydantic.ValidationError."""
+        try:
+            return cls.parse(body)
+        except ValidationError:
+            known = Shown.model_validate(body)
+            return cls.model_construct(
+                metadata=known.metadata, spec=IndexingJobSpec.stored(known.spec), status=known.status
+            )
+
+
+class Shown(BaseModel):
+    """A custom resource whose spec is not looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    metadata: Metadata
+    spec: dict[str, Any] = {}
+    status: IndexingJobStatus = IndexingJobStatus()
 
 
 def problem_of(error: ValidationError) -> str:

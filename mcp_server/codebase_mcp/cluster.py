@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Protocol
 
 import aiohttp
@@ -30,12 +31,12 @@ class NameTaken(Exception):
 class Cluster(Protocol):
     """What the job service asks of Kubernetes. Every method may raise ClusterUnavailable."""
 
-    async def of_target(self, target: str) -> list[IndexingJob]:
-        """Return every job for this source and ref, whoever created it."""
+    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
+        """Return every job with this spec's target, whoever created it."""
         ...
 
     async def all(self) -> list[IndexingJob]:
-        """Return every job of the namespace."""
+        """Return every job of the namespace, those too whose spec this version would refuse."""
         ...
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
@@ -77,20 +78,23 @@ class KubernetesCluster:
         async with client.ApiClient(configuration) as api:
             yield cls(api, namespace)
 
-    async def of_target(self, target: str) -> list[IndexingJob]:
-        """Return every job for this source and ref, whoever created it.
+    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
+        """Return every job with this spec's target, whoever created it.
 
-        By the label that `create` sets. A job made with kubectl has none, so those without are looked through.
-        Not by a field selector: Kubernetes before 1.31 knows none for custom resources.
+        By the label that `create` sets, or that the version before did. A job made with kubectl has none, so those
+        without are looked through. Not by a field selector: Kubernetes before 1.31 has none for custom resources.
         """
-        labelled, others = await asyncio.gather(
-            self._list(label_selector=f"{LABEL_TARGET}={target}"), self._list(label_selector=f"!{LABEL_TARGET}")
+        known = f"{LABEL_TARGET} in ({','.join(spec.labels_of_target)})"
+        bodies = await asyncio.gather(
+            self._list(label_selector=known), self._list(label_selector=f"!{LABEL_TARGET}")
         )
-        return [job for job in (*labelled, *others) if job.spec.target == target]
+        # One whose spec cannot be read is about to fail, and no job to join.
+        jobs = (_read(IndexingJob.parse, body) for body in chain(*bodies))
+        return [job for job in jobs if job is not None and job.spec.target == spec.target]
 
     async def all(self) -> list[IndexingJob]:
-        """Return every job of the namespace."""
-        return await self._list()
+        """Return every job of the namespace, those too whose spec this version would refuse."""
+        return [job for body in await self._list() if (job := _read(IndexingJob.parse_stored, body)) is not None]
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
@@ -130,14 +134,14 @@ class KubernetesCluster:
         """Ask for next to nothing."""
         await self._list(limit=1)
 
-    async def _list(self, **selectors: str | int) -> list[IndexingJob]:
+    async def _list(self, **selectors: str | int) -> list[dict[str, Any]]:
         try:
             answer = await self._call(self._api.list_namespaced_custom_object(
                 **self._where, **selectors, _request_timeout=REQUEST_TIMEOUT_SECONDS
             ))  # fmt: skip
         except ApiException as error:
             raise _unavailable(error) from error
-        return [job for body in answer["items"] if (job := _parsed(body)) is not None]
+        return list(answer["items"])
 
     async def _call(self, request: Any) -> Any:
         try:
@@ -146,10 +150,10 @@ class KubernetesCluster:
             raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
 
 
-def _parsed(body: dict[str, Any]) -> IndexingJob | None:
+def _read(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
     """Read a body, or return None for one of a newer or older kind: it must not hide all the others."""
     try:
-        return IndexingJob.parse(body)
+        return parse(body)
     except ValidationError:
         return None
 

@@ -135,7 +135,7 @@ class JobService:
     async def _find_or_create(self, spec: IndexingJobSpec, caller: str) -> Started:
         run = 0
         for _ in range(CREATE_TRIES):
-            same = await self._cluster.of_target(spec.target)
+            same = await self._cluster.of_target(spec)
             rows, estimate = await self._known(spec, same)
             active = [job for job in same if _is_active(job, rows.get(UUID(job.metadata.uid)))]
             if active:

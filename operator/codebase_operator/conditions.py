@@ -204,7 +204,7 @@ def _cancelled(s: Situation) -> _Aspect:
 
 def _succeeded(s: Situation) -> _Aspect:
     row = s.view.row
-    if s.job.spec is None:
+    if s.job.spec is None and not (row and s.view.final):
         return "False", INVALID_SPEC, f"{s.job.problem}; delete this job and create a corrected one"
     if row is None or not s.view.final:
         return "Unknown", IN_PROGRESS, ""

@@ -121,13 +121,13 @@ async def test_a_source_is_found_whatever_characters_it_holds(path: str, cluster
     spec = IndexingJobSpec(source=Source(path=path))
     job = await cluster.create(job_name(path, "0" * 16, 1), spec)
     await cluster.create("other", IndexingJobSpec(source=Source(path="/srv/a")))
-    assert [found.metadata.uid for found in await cluster.of_target(spec.target)] == [job.metadata.uid]
+    assert [found.metadata.uid for found in await cluster.of_target(spec)] == [job.metadata.uid]
 
 
 async def test_a_git_source_is_found(cluster: KubernetesCluster) -> None:
     spec = IndexingJobSpec(source=Source(git=GitSource(url="https://git.example.org/x/shop.git")))
     job = await cluster.create("git", spec)
-    assert [found.metadata.uid for found in await cluster.of_target(spec.target)] == [job.metadata.uid]
+    assert [found.metadata.uid for found in await cluster.of_target(spec)] == [job.metadata.uid]
 
 
 async def test_a_name_is_taken_once(cluster: KubernetesCluster) -> None:

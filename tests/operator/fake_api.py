@@ -154,10 +154,19 @@ class FakeApi:
 
 
 def selected(body: dict[str, Any], selector: str) -> bool:
-    """Whether an object has the labels of a selector, and lacks those that it excludes, like `a=b,c=d,!e`."""
-    labels, parts = body["metadata"].get("labels", {}), [part for part in selector.split(",") if part]
-    wanted = dict(part.split("=", 1) for part in parts if not part.startswith("!"))
-    return wanted.items() <= labels.items() and not any(part[1:] in labels for part in parts if part[0] == "!")
+    """Whether an object has the labels of a selector, and lacks what that excludes: `a=b,c in (d,e),!f`."""
+    labels = body["metadata"].get("labels", {})
+    for part in re.findall(r"(?:[^,(]|\([^)]*\))+", selector):
+        if among := re.fullmatch(r"(\S+) in \((.*)\)", part):
+            met = labels.get(among[1]) in among[2].split(",")
+        elif part.startswith("!"):
+            met = part[1:] not in labels
+        else:
+            name, _, value = part.partition("=")
+            met = labels.get(name) == value
+        if not met:
+            return False
+    return True
 
 
 def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

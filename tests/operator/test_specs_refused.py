@@ -13,12 +13,13 @@ from codebase_index import crd
 from codebase_index.job import ErrorType
 from codebase_index.resource import IndexingJobSpec, problem_of
 from codebase_index.shapes import python_pattern
-from codebase_operator.actions import Admit, EnsureRow, Fail, WriteStatus
+from codebase_operator.actions import Admit, DeleteJob, EnsureRow, Fail, WriteStatus
+from codebase_operator.lifecycle import RETENTION
 from codebase_operator.model import Job
 from codebase_operator.planner import plan
 from tests.fixtures.specs import HOSTILE, ORDINARY, Spec
 from tests.operator.bench import Bench
-from tests.operator.builders import job, row, snapshot
+from tests.operator.builders import finished, job, row, snapshot
 from tests.operator.wiring import Cluster
 
 every_hostile = pytest.mark.parametrize("claim", HOSTILE)
@@ -134,3 +135,24 @@ async def test_the_api_server_agrees(cluster: Cluster) -> None:
         except client.ApiException as error:
             refused.append((claim, error.body))
     assert (taken, refused) == ([], [])
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["told already", "not told yet"])
+@pytest.mark.parametrize("url", [
+    "https://h.example/a?x=1", "https://h.example/a#x", "https://h_1.example/a", "ssh://a%40b@h.example/a",
+])  # fmt: skip
+def test_a_stored_job_that_was_completed_stays_so(url: str, written: bool) -> None:
+    old = stored({"source": {"git": {"url": url}}})
+    assert old.spec is None and old.problem
+    mirror = finished(old, ended=5) if written else old
+    actions = plan(snapshot(mirror, rows=[replace(row(job("old"), "completed", 1), id=old.id)]))
+    told = [a.status.phase for a in actions if isinstance(a, WriteStatus)]
+    assert told == ([] if written else ["Completed"])
+    assert [a for a in actions if isinstance(a, Fail)] == []
+
+
+def test_a_stored_job_goes_in_its_time_and_when_it_is_deleted() -> None:
+    old = stored({"source": {"git": {"url": "https://h.example/a?x=1"}}})
+    late = finished(old, ended=RETENTION.total_seconds() + 1)
+    assert [a for a in plan(snapshot(late)) if isinstance(a, DeleteJob)]
+    assert plan(snapshot(replace(finished(old), deleting=True))) == []

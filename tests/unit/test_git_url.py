@@ -120,6 +120,19 @@ def test_the_short_form_of_ssh_is_answered_with_the_long_one() -> None:
         POLICY.check_git_url("git@github.com:a/b.git")
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ssh://user%40corp@github.com/a/b", "as in ssh://git@HOST/PATH"),
+        ("https://user%40corp@github.com/a/b", "write https://HOST/PATH, without it; .* Secret .* as username"),
+        ("https://git_1.example.org/a/b", "write another name of that host"),
+    ],
+)
+def test_a_refusal_says_what_to_write_instead(url: str, said: str) -> None:
+    with pytest.raises(SourceRefused, match=said):
+        POLICY.check_git_url(url)
+
+
 @pytest.mark.parametrize("secret", ["user:hunter2", "ghp_hunter2", "hunter2:x-oauth-basic", "a:hunter2@b"])
 def test_a_refusal_repeats_no_credential(secret: str) -> None:
     with pytest.raises(SourceRefused) as refusal:

@@ -8,10 +8,11 @@ import pytest
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
-from codebase_index.job import LABEL_TARGET
-from codebase_index.resource import IndexingJobSpec, Source
+from codebase_index.job import LABEL_TARGET, target_of
+from codebase_index.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.database import Database
+from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
 from codebase_mcp.cluster import KubernetesCluster
@@ -64,6 +65,64 @@ async def test_finished_jobs_of_other_repositories_are_not_listed_for_a_start(
     answers: list[dict[str, Any]] = []
     answer = api._answer
     api._answer = lambda *asked: answers.append(answer(*asked)) or answers[-1]  # type: ignore[method-assign,func-returns-value]
-    (found,) = await cluster.of_target(specs[1].target)
+    (found,) = await cluster.of_target(specs[1])
     assert found.spec == specs[1]
     assert sum(len(listed["items"]) for listed in answers) == 1
+
+
+OLDER = {
+    "as it is written now": ("https://git.example.org/a/shop", "https://git.example.org/a/shop"),
+    "with .git, now without": ("https://git.example.org/a/shop.git", "https://git.example.org/a/shop"),
+    "without .git, now with": ("https://git.example.org/a/shop", "https://git.example.org/a/shop.git"),
+    "both, and now in capitals": ("https://git.example.org/a/shop.git", "https://GIT.example.org/a/shop/"),
+    "by ssh": ("ssh://git@git.example.org/a/shop.git", "ssh://git@git.example.org/a/shop"),
+}
+
+
+@pytest.mark.parametrize("ref", [None, "main"])
+@pytest.mark.parametrize("how", OLDER)
+async def test_a_job_that_version_0_1_0_labelled_is_found(
+    how: str, ref: str | None, cluster: KubernetesCluster, api: FakeApi
+) -> None:
+    """It made the label from the address as it was written."""
+    then, now = OLDER[how]
+    body = api.create_job("older", source={"git": {"url": then}}, **({"ref": ref} if ref else {}))
+    body["metadata"]["labels"] = {LABEL_TARGET: target_of(then, ref)}
+    other = api.create_job("other", source={"git": {"url": then}}, ref="another")
+    other["metadata"]["labels"] = {LABEL_TARGET: target_of(then, "another")}
+    found = await cluster.of_target(IndexingJobSpec(source=Source(git=GitSource(url=now)), ref=ref))
+    assert [job.metadata.name for job in found] == ["older"]
+
+
+STORED = {
+    "a query": "https://git.example.org/shop?x=1", "a fragment": "https://git.example.org/shop#main",
+    "an underscore": "https://git_host.example.org/shop", "a user with an escape": "ssh://a%40b@git.example.org/shop",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["Completed", "Running", ""])
+@pytest.mark.parametrize("what", STORED)
+async def test_a_stored_job_that_no_new_one_may_be_like_is_shown_all_the_same(
+    what: str, phase: str, service: JobService, database: Database, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = api.create_job("older", source={"git": {"url": STORED[what]}}, ref="main", name="Shop")
+    body["status"] = {"phase": phase} if phase else {}
+    api.create_job("broken", source="nothing of the kind", name=7)
+    api.create_job("good")
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the database is away")
+
+    monkeypatch.setattr(Jobs, "get", away)
+    shown = await service.status(body["metadata"]["uid"])
+    assert (shown.repo_path, shown.ref, shown.name, shown.stale) == (STORED[what], "main", "Shop", True)
+    assert shown.status.value == (phase or "Pending").lower()
+    assert len(await service._cluster.all()) == 3
+
+
+async def test_nobody_joins_a_job_that_is_about_to_fail_for_its_spec(
+    service: JobService, api: FakeApi, tmp_path: Path
+) -> None:
+    api.create_job("older", source={"path": str(tmp_path / "shop")}, name="two\nlines")
+    started = await service.start(StartRequest(str(tmp_path / "shop")))
+    assert started.created

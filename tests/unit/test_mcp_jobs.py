@@ -57,9 +57,9 @@ class MemoryCluster:
         self.jobs[name] = job
         return job
 
-    async def of_target(self, target: str) -> list[IndexingJob]:
+    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
         self._answer()
-        return [job for job in self.jobs.values() if job.spec.target == target]
+        return [job for job in self.jobs.values() if job.spec.target == spec.target]
 
     async def all(self) -> list[IndexingJob]:
         self._answer()
