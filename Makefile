@@ -47,6 +47,10 @@ images: up ## Build the four images and load them into the cluster
 	@$(PYTHON) -m images build
 	@$(PYTHON) -m images load
 
+.PHONY: publish
+publish: ## Build the four images and push them to a registry: make publish REGISTRY=host/path [VERSION=tag]
+	@$(PYTHON) -m images publish '$(REGISTRY)' $(if $(VERSION),--version '$(VERSION)')
+
 .PHONY: demo
 demo: up images venv ## Index a repository end to end: make demo [REPO=path or URL]
 	@$(PY) -m demo $(REPO)
@@ -54,7 +58,7 @@ demo: up images venv ## Index a repository end to end: make demo [REPO=path or U
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-unit test-store test-operator test-model test-mcp test-cluster ## Set up everything and run every test
+test: lint test-unit test-store test-operator test-model test-mcp test-publish test-cluster ## Set up everything and run every test
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests, in seconds
@@ -79,6 +83,10 @@ mutants: venv ## Break the product on purpose, and see that the model test notic
 .PHONY: test-mcp
 test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
 	@$(PY) -m pytest -q tests/mcp -m "not cluster"
+
+.PHONY: test-publish
+test-publish: venv ## Push a small image to a real registry on loopback, and pull it
+	@$(PY) -m pytest -q tests/publish
 
 .PHONY: ollama
 ollama: venv ## Compile a real Ollama and fetch a real model for its tests, once: 5 to 8 minutes

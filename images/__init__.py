@@ -1,1 +1,1 @@
-"""Builds the project's container images without needing a registry, and loads them into the local cluster."""
+"""Builds the project's images without needing a registry; loads them into the local cluster or pushes them."""

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,19 +84,19 @@ def require_disk() -> None:
             )
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages whose programs are not here."""
+def missing_packages(packages: Mapping[str, str] = _PACKAGES) -> list[str]:
+    """The Debian packages whose programs are not here. `packages` maps programs, or files, to packages."""
     absent = {
         package
-        for program, package in _PACKAGES.items()
+        for program, package in packages.items()
         if not (Path(program).exists() if program.startswith("/") else shutil.which(program))
     }
     return sorted(absent)
 
 
-def ensure_packages() -> None:
+def ensure_packages(packages: Mapping[str, str] = _PACKAGES) -> None:
     """Install the Debian packages that are missing, and only those."""
-    absent = missing_packages()
+    absent = missing_packages(packages)
     if not absent:
         return
     if shutil.which("apt-get") is None:
@@ -107,7 +107,7 @@ def ensure_packages() -> None:
     with step(f"Installing Debian packages: {' '.join(absent)}"):
         _apt("update")
         _apt("install", "--yes", "--no-install-recommends", *absent)
-    if still := missing_packages():
+    if still := missing_packages(packages):
         raise ClusterError(f"apt-get installed {', '.join(still)}, but their programs are not on PATH.")
 
 

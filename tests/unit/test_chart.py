@@ -25,7 +25,7 @@ from codebase_operator.pods import indexer_pod
 from codebase_operator.settings import PodTemplate
 from codebase_operator.settings import Settings as OperatorSettings
 from codebase_operator.site import Site
-from local_cluster.paths import cache_root
+from local_cluster.build import tool
 from tests.operator.builders import job
 
 Object = dict[str, Any]
@@ -95,12 +95,10 @@ HOST_PATH = {"repositories": {"roots": [{"path": "/srv", "hostPath": "/mnt/srv"}
 every_case = pytest.mark.parametrize("case", CASES)
 
 
+@functools.cache
 def helm() -> str:
-    """The helm that was built for `make up`, else the one on PATH. Without any the tests fail: no skip."""
-    built = sorted(cache_root().glob("*/helm"))
-    found = str(built[-1]) if built else shutil.which("helm")
-    assert found, "no helm: `python3 -m local_cluster build-tools` builds it, and `make up` does too"
-    return found
+    """The helm on PATH, else the one of `make up`, which is compiled the first time: no test is skipped."""
+    return str(tool("helm")[0])
 
 
 def call(
