@@ -149,6 +149,7 @@ lint: venv ## Style, types, layers, and that generated files are up to date
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(PY) -m scripts.lint_workflows
 	@$(MAKE) --no-print-directory verify
 
 .PHONY: verify

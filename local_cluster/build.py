@@ -121,16 +121,25 @@ def kind() -> Path:
     found = shutil.which("kind")
     if found is not None and f" {KIND_VERSION} " in run([found, "version"]):
         return Path(found)
-    folder = cache_root() / f"kind-{KIND_VERSION}"
-    if not (folder / "kind").exists():
+    return go_program("sigs.k8s.io/kind", KIND_VERSION)
+
+
+def go_program(package: str, version: str) -> Path:
+    """A Go program that is used as it was released, compiled into the cache the first time.
+
+    `package` is what `go install` takes; the program has its last part as name. Raises ClusterError.
+    """
+    name = package.rpartition("/")[2]
+    folder = cache_root() / f"{name}-{version}"
+    if not (folder / name).exists():
         go = _go()
         folder.mkdir(parents=True, exist_ok=True)
-        say(f"Compiling kind {KIND_VERSION}, about 1 minute.")
+        say(f"Compiling {name} {version}, about 1 minute.")
         with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as unfinished:
             environment = {**os.environ, "GOBIN": unfinished, "CGO_ENABLED": "0"}
-            run([go, "install", f"sigs.k8s.io/kind@{KIND_VERSION}"], env=environment)
-            (Path(unfinished) / "kind").replace(folder / "kind")
-    return folder / "kind"
+            run([go, "install", f"{package}@{version}"], env=environment)
+            (Path(unfinished) / name).replace(folder / name)
+    return folder / name
 
 
 def _go() -> str:
@@ -138,8 +147,8 @@ def _go() -> str:
     needed = ".".join(map(str, required_go((GO_MODULE / "go.mod").read_text())))
     if go is None:
         raise ClusterError(
-            f"Go is not installed, and Kubernetes is compiled here. Install Go {needed} or later and put it on "
-            "PATH, or start Docker: with it the cluster runs in kind."
+            f"Go is not installed, and Kubernetes and some tools are compiled here. Install Go {needed} or later "
+            "and put it on PATH; for a cluster, starting Docker is another way: it then runs in kind."
         )
     found = _go_version(go)
     if parse_go_version(found) < required_go((GO_MODULE / "go.mod").read_text()):
