@@ -160,9 +160,15 @@ class Jobs:
             progress.eta_seconds,
         )  # fmt: skip
 
-    async def set_commit(self, job_id: UUID, attempt: int, commit: str | None) -> None:
-        """Record which commit is being indexed, None outside of git. Raises FenceLost."""
-        await self._fenced("set_commit", job_id, attempt, commit)
+    async def set_commit(
+        self, job_id: UUID, attempt: int, commit: str | None, source_mark: str | None = None
+    ) -> None:
+        """Record which commit is being indexed, None outside of git or where it is not known. Raises FenceLost.
+
+        `source_mark` tells a later attempt whether the source is still the one that was listed; None: it lists
+        again what is there then.
+        """
+        await self._fenced("set_commit", job_id, attempt, commit, source_mark)
 
     async def block(self, job_id: UUID, attempt: int, message: str) -> None:
         """Say that the job waits for a service. Raises FenceLost."""

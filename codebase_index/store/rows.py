@@ -17,6 +17,7 @@ class JobRow:
     `starting_since` counts while `pod` is None; `disruptions` are those in a row that no file was done between.
     `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
     `files_transcoded` were decoded from another encoding than UTF-8 by this job, and `secrets_redacted` taken out.
+    `source_mark` is what was listed, in words of the indexer's own.
     """
 
     id: UUID
@@ -61,6 +62,7 @@ class JobRow:
     texts_cut: int = 0
     files_transcoded: int = 0
     secrets_redacted: int = 0
+    source_mark: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":

@@ -229,7 +229,8 @@ class Attempt:
             if _changed_much(job):
                 await self._enter(progress.writing(0.8, "refreshing statistics"))
                 await until_available("analyze", self.chunks.analyze)
-        message = progress.complete(job, skipped, progress.Swept(swept, kept), self.laps.seconds)
+        outcome = progress.Swept(swept, kept, survey.restless)
+        message = progress.complete(job, skipped, outcome, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await asyncio.gather(self.heart_task, return_exceptions=True)
         await until_available("unblock", self.heart.unblock)  # only a running job can be completed

@@ -24,10 +24,14 @@ class Pace:
 
 @dataclass(frozen=True)
 class Swept:
-    """Files of the index that the job did not see: how many were removed, and how many stay."""
+    """Files of the index that the job did not see: how many were removed, and how many stay.
+
+    `restless`: git was at work in the repository to the end, so that nothing was removed.
+    """
 
     removed: int = 0
     kept: int = 0
+    restless: bool = False
 
 
 def opening(source: str, *, fetch: bool) -> Progress:
@@ -83,7 +87,12 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: Swept, laps: Mappin
         parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
     if swept.removed:
         parts.append(f"{swept.removed:,} vanished files removed")
-    if swept.kept:
+    if swept.restless:
+        parts.append(
+            "git did not come to rest in the repository, so no commit is named and nothing was removed "
+            f"({swept.kept:,} files that were not seen are kept): the next job does that"
+        )
+    elif swept.kept:
         parts.append(f"{swept.kept:,} files kept as they were: they could not be read")
     if job.files_repeated:
         share = job.files_repeated / max(1, job.files_total or 0)

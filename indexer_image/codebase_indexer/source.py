@@ -28,6 +28,7 @@ from codebase_indexer.repository import (
     has_reftable,
     head_commit,
     is_sha256,
+    stat_of,
 )
 from codebase_indexer.room import Room
 
@@ -66,8 +67,9 @@ class Checkout:
 
     `roots` are where its repository may lie, beside the boundary. `own` says that this job made it from a commit:
     then git's index in it was written here, from objects that were hashed on their way, and it stays as it is.
-    `identity` are device and inode of a folder that is not its own, as it was opened. `busy`: git was changing the
-    files, so what was there is not what stays.
+    `identity` are device and inode of a folder that is not its own, as it was opened. `mark` is what a later look
+    is compared with, also that of another attempt: which folder it is, its commit, and when HEAD last moved.
+    `busy`: git was changing the files, so what was there is not what stays, and has no mark.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Checkout:
     roots: Sequence[Root] = ()
     own: bool = False
     identity: tuple[int, int] | None = None
+    mark: str | None = None
     busy: bool = False
 
     def is_there(self) -> bool:
@@ -137,18 +140,34 @@ def reopen(spec: IndexingJobSpec, policy: SourcePolicy, work_dir: Path, checkout
 def _in_place(folder: Path, boundary: Path, repository: Repository | None, roots: Sequence[Root]) -> Checkout:
     """Read a folder where it lies."""
     found = folder.stat()
+    # First of all: a HEAD that moves from here on is noticed.
+    moved = _last_moves(repository.git_dir) if repository else ""
+    commit = head_commit(repository) if repository else None
+    busy = repository is not None and _is_busy(repository.git_dir)
+    # By the number that the file system has for itself: that of a device differs from mount to mount.
+    mark = f"{os.statvfs(folder).f_fsid:x}/{found.st_ino:x} {commit} {moved}"
     return Checkout(
-        folder, boundary, head_commit(repository) if repository else None, roots,
-        identity=(found.st_dev, found.st_ino), busy=repository is not None and _is_busy(repository.git_dir),
-    )  # fmt: skip
+        folder,
+        boundary,
+        commit,
+        roots,
+        identity=(found.st_dev, found.st_ino),
+        mark=None if busy else mark,
+        busy=busy,
+    )
+
+
+def _last_moves(git_dir: Path) -> str:
+    """Say when HEAD last moved: after a way there and back it names the same commit, with other files between."""
+    found = (stat_of(git_dir / name, follow=False) for name in ("HEAD", "logs/HEAD"))
+    return "/".join(f"{entry.st_mtime_ns:x}" if entry else "" for entry in found)
 
 
 def _is_busy(git_dir: Path) -> bool:
     """Say whether git changes the files of a working tree; it moves HEAD only at the end."""
-    try:
-        return time.time() - (git_dir / "index.lock").stat().st_mtime < GIT_WORKS_SECONDS
-    except OSError:
-        return False
+    lock = stat_of(git_dir / "index.lock", follow=False)
+    # The clock of a share may be ahead of ours, but a lock of the far future is as old as any.
+    return lock is not None and abs(time.time() - lock.st_mtime) < GIT_WORKS_SECONDS
 
 
 def _has_folder(checkout: Path, inside: Path) -> bool:

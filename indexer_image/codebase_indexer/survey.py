@@ -1,8 +1,9 @@
 """What a job sees of its source: it is opened, listed once, and looked at again before anything is removed.
 
 A source may change while it is read: another branch is checked out, a folder is renamed and another one stands in
-its place, a share is unmounted. Then the list is made again, on what is there now, and the job goes on with it; a
-source that stays away, or that does not come to rest, ends the job with a reason. Whichever it is, the index keeps
+its place, a share is unmounted. Then the list is made again, on what is there now, and the job goes on with it.
+A source that stays away, or is replaced again and again, ends the job with a reason; a repository in which git
+does not come to rest is indexed as it was listed last, and nothing is removed. Whichever it is, the index keeps
 every file of which nobody has seen that it is gone.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -51,16 +53,23 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_CHANGES = 4
-"""How often a source may change under one attempt until it is said that it does not come to rest."""
+"""How often a source may be away, or be replaced, under one attempt until it is said that it does not stay."""
+
+MAX_MOVES = 4
+"""How often one attempt lists a repository again because HEAD moved: whoever commits every few seconds goes on."""
 
 AWAY_SECONDS = 15.0
 """How long a source may be away: a folder is replaced in an instant, a share is mounted again in seconds."""
 
 BUSY_SECONDS = 120.0
-"""How long git may be at work in a repository at the end of a job: a checkout of a large one takes a minute."""
+"""How long an attempt waits for git at the end: a checkout of a large repository takes a minute. An editor that is
+open for a message, a hook, or a lock that a crash left behind may take any time."""
 
 ANSWER_SECONDS = 30.0
 """Within which a disk has to say whether a folder is there."""
+
+DISK_THREADS = 4
+"""For questions to the disk, and for nothing else: they wait neither for an embedding service nor it for them."""
 
 _RETRY_SECONDS = 0.5
 
@@ -90,18 +99,25 @@ class Survey:
     enter: Callable[[Progress], Awaitable[None]]
     checkout: Checkout = field(init=False)
     writer: Writer = field(init=False)
-    _commit: str | None = field(init=False)  # of the last list
+    _mark: str | None = field(init=False)  # of what was listed last
     _listing: Listing | None = field(default=None, init=False)  # of the second look
     _doubted: bool = field(default=False, init=False)  # whether there was a second look for the files' sake
     _unseen: list[Unseen] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
+    restless: bool = field(default=False, init=False)
+    """Whether git was at work to the end: nobody knows of which commit the files are, nor which are gone."""
     _changes: int = field(default=0, init=False)
+    _moves: int = field(default=0, init=False)
+    _tired: bool = field(default=False, init=False)  # of waiting for git: it has listed meanwhile
     _interruptions: int = field(default=0, init=False)
+    _disk: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(DISK_THREADS, "disk"), init=False, repr=False
+    )
 
     @property
     def changed(self) -> bool:
         """Whether the source became another one, so that files may be done that are done already."""
-        return self._changes > 0
+        return self._changes + self._moves > 0
 
     @property
     def sweeps(self) -> bool:
@@ -117,15 +133,17 @@ class Survey:
         await self.enter(progress.opening(job.source, fetch=fetch))
         commit = job.commit if fetch else None
         try:
-            self.checkout = await asyncio.to_thread(
-                open_source, self.spec, self.settings.policy, self.settings.work_dir, commit,
-                room=Room(self.settings.work_bytes),
+            self.checkout = await self._ask(
+                lambda: open_source(
+                    self.spec, self.settings.policy, self.settings.work_dir, commit,
+                    room=Room(self.settings.work_bytes),
+                )
             )  # fmt: skip
         except OSError as error:
             raise self._unreadable(error) from error
-        self._commit = job.commit
+        self._mark = job.source_mark
         if self.settings.leads and job.files_total is None:
-            await self._note_commit(self.checkout.commit)
+            await self._note_listed()
 
     async def list_files(self) -> list[Entry] | None:
         """List the files; None: an earlier attempt froze its list, or this is a helper."""
@@ -182,7 +200,7 @@ class Survey:
         log.warning("interrupted", extra={"source": self.job.source, "reason": str(why)})
         self._interruptions += 1
         if self._interruptions > MAX_CHANGES:
-            raise self._restless(self._interruptions)
+            raise self._unsteady(self._interruptions)
         with contextlib.suppress(SourceMoved):  # the next round meets it again
             await self.again()
 
@@ -192,29 +210,48 @@ class Survey:
         Raises SourceMoved, and SourceChanged or SourceUnreadable when the source is away or does not come to rest.
         """
         before, self.checkout = self.checkout, await self._settled()
-        # A source that git was still writing when it was opened was listed in part.
-        if before.busy or self.checkout.identity != before.identity or self.checkout.commit != self._commit:
+        now = self.checkout
+        self.restless = False
+        # What git was still writing when it was listed was listed in part, and has no mark.
+        if now.own or (now.mark is not None and now.mark == self._mark):
+            return await self._doubt()
+        if now.identity != before.identity:
             self._changes += 1
             if self._changes > MAX_CHANGES:
-                raise self._restless(self._changes)
-            await self._list_again(trusting=False)
-            return True
-        if not self._doubted and await self._is_in_doubt():
-            self._doubted = True
-            await self._list_again(trusting=True)
-            return True
-        return False
+                raise self._unsteady(self._changes)
+        elif self._moves == MAX_MOVES or (now.busy and self._tired):
+            await self._give_up_on_rest()
+            return False
+        else:
+            self._moves += 1
+        self._tired |= now.busy
+        await self._list_again(trusting=False)
+        return True
+
+    async def _doubt(self) -> bool:
+        """List again, once, if a file may be there that the list has not, or has as not readable."""
+        if self._doubted or not await self._is_in_doubt():
+            return False
+        self._doubted = True
+        await self._list_again(trusting=True)
+        return True
+
+    async def _give_up_on_rest(self) -> None:
+        """Go on with the last list. A later attempt, if there is one, makes its own."""
+        log.warning("git does not come to rest", extra={"source": self.job.source, "moves": self._moves})
+        self.restless = True
+        await self._note(None, None)
 
     async def gone(self) -> tuple[list[Unseen], int]:
         """Return what of the index is gone from the source, and how many unseen files stay in it.
 
         Raises SourceMoved when the source changed meanwhile.
         """
-        if self._doubted:
+        if self._doubted or self.restless:
             await self._list_unseen()  # some of them may be seen now
         unseen = self._unseen
-        if not unseen:
-            return [], 0
+        if not unseen or self.restless:
+            return [], len(unseen)
         removable = list(gone(unseen, await self._look(), self._listing))
         await self.check()  # what was looked at is what was opened
         return removable, len(unseen) - len(removable)
@@ -249,10 +286,10 @@ class Survey:
             "again"
         )
 
-    def _restless(self, times: int) -> SourceChanged:
+    def _unsteady(self, times: int) -> SourceChanged:
         return SourceChanged(
-            f"{self.job.source} changed {times} times while it was read{_KEPT}; start the job again when nobody "
-            "checks out or replaces it"
+            f"{self.job.source} was replaced or away {times} times while it was read{_KEPT}; start the job again "
+            "when it stays"
         )
 
     async def _list_again(self, *, trusting: bool) -> None:
@@ -261,7 +298,7 @@ class Survey:
         await self.enter(now)
         try:
             entries = await self._scan()
-        except ScanFailed:
+        except (ScanFailed, SourceUnreadable):
             await self.check()  # it went away meanwhile
             raise
         # The user's word is for the source that this attempt opened first; another node may show an empty one.
@@ -272,13 +309,13 @@ class Survey:
             "make the list again",
             lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_WORTH_A_LOOK),
         )
-        # Not before: an attempt that begins here with the new commit would take the old list for its files.
-        await self._note_commit(self.checkout.commit)
+        # Not before: an attempt that begins here with the new mark would take the old list for its files.
+        await self._note_listed()
         log.info("listed again", extra={"files": len(entries), "more": more})
 
     async def _scan(self) -> list[Entry]:
         spec, checkout = self.spec, self.checkout
-        entries = await asyncio.to_thread(
+        entries = await self._ask(
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                 include=spec.include, exclude=spec.exclude, report=self.board.scanning,
@@ -302,16 +339,19 @@ class Survey:
                 "were deleted on purpose, start a job with force_reindex"
             )
 
-    async def _note_commit(self, commit: str | None) -> None:
-        if commit != self._commit:
-            await until_available(
-                "set commit", lambda: self.jobs.set_commit(self.job.id, self.settings.attempt, commit)
-            )
-        self._commit = commit
+    async def _note_listed(self) -> None:
+        """Note what the list is of."""
+        self._mark = self.checkout.mark
+        await self._note(self.checkout.commit, self._mark)
+
+    async def _note(self, commit: str | None, mark: str | None) -> None:
+        job_id, attempt = self.job.id, self.settings.attempt
+        await until_available("set commit", lambda: self.jobs.set_commit(job_id, attempt, commit, mark))
 
     async def _settled(self) -> Checkout:
-        """Open the source again, waiting while it is away or git is at work in it."""
+        """Open the source again, waiting while it is away and, but only once, while git is at work in it."""
         began = time.monotonic()
+        patience = 0.0 if self._tired or self._moves == MAX_MOVES else BUSY_SECONDS
         arguments = (self.spec, self.settings.policy, self.settings.work_dir, self.checkout)
         while True:
             waited = time.monotonic() - began
@@ -327,22 +367,20 @@ class Survey:
                         "start the job again"
                     ) from error
             else:
-                if not now.busy:
+                if not now.busy or waited >= patience:
                     return now
-                if waited > BUSY_SECONDS:
-                    raise SourceChanged(
-                        f"git is at work in {self.job.source} and does not come to its end{_KEPT}; wait for it, "
-                        "then start the job again"
-                    )
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _answer(self, question: Callable[[], T], seconds: float = ANSWER_SECONDS) -> T:
         """Ask the disk in a thread: one that hangs must hold up neither the heartbeat nor a cancel."""
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.to_thread(question)
+                return await self._ask(question)
         except TimeoutError as error:
             raise SourceUnreadable(
                 f"the disk or share of {self.job.source} has not answered for {seconds:.0f} s; bring it back, "
                 f"then start the job again{_KEPT}"
             ) from error
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, question)

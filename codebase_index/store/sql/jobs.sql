@@ -136,8 +136,8 @@ WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
 RETURNING state;
 
 -- name: set_commit
--- The commit that is being indexed.
-UPDATE jobs SET commit = $3 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
+-- The commit that is being indexed, and the mark of the source that the list is of.
+UPDATE jobs SET commit = $3, source_mark = $4 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') RETURNING id;
 
 -- name: block
 -- The job waits for a service.
