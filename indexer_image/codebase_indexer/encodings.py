@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chardetng_py import EncodingDetector
-
 MAX_SAMPLE_BYTES = 64 * 1024
 """Of lines that are not ASCII, given to the detector: it is sure after far less."""
 
@@ -116,6 +114,9 @@ def _detected(data: bytes) -> str | None:
     sample, whole = _sample(data)
     if _is_damaged_utf8(sample):
         return None
+    # Not above: most repositories have no such file, and each process would load it.
+    from chardetng_py import EncodingDetector
+
     detector = EncodingDetector()
     detector.feed(sample, last=whole)
     label, sure = detector.guess_assess(tld=None, allow_utf8=False)

@@ -15,11 +15,11 @@ from codebase_index.term_table import TermTable
 from codebase_index.vocabulary import Numbered, Vocabulary
 from codebase_indexer import content, notebook
 from codebase_indexer.beneath import LeadsOut, NotRegular, Tree
+from codebase_indexer.blob import blob_id
 from codebase_indexer.chunker import Piece, chunk
 from codebase_indexer.secret_files import SecretPolicy
 from codebase_indexer.skipping import MAX_FILE_BYTES, Skip
 from codebase_indexer.texts import documents, with_vectors
-from codebase_indexer.vouching import blob_id
 
 log = logging.getLogger(__name__)
 

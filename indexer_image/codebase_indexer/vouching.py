@@ -12,7 +12,6 @@ a job, and `force_reindex` ends it. So an unchanged file need not be read. Rows 
 those are copied only for files that are `proven`, or that this job checked out itself.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from codebase_index.store.work import Entry
 from codebase_indexer.beneath import Tree
+from codebase_indexer.blob import blob_id
 
 INDEX_FORMAT = ("-z", "--cached", "--stage", "--debug")
 """Arguments that make `git ls-files` print an index with its stat data, whatever its version and form."""
@@ -80,11 +80,6 @@ def parse(listing: bytes, written_ns: int) -> dict[bytes, Vouched | None]:
         stat = (modified, ctime * _SECOND + ctime_ns, inode, size)
         entries[path] = Vouched(bytes.fromhex(blob.decode()), stat) if trusted else None
     return entries
-
-
-def blob_id(data: bytes) -> bytes:
-    """Return git's name for this content: 20 bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
 
 
 def proven(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:

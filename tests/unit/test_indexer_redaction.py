@@ -6,6 +6,8 @@ import re
 import uuid
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from codebase_indexer import redaction
 from codebase_indexer.redaction import redact
@@ -148,3 +150,28 @@ def test_redacting_twice_changes_nothing() -> None:
     text = "\n".join(line for line, _ in TOKENS.values()) + "\n" + secrets.private_key()
     once, _ = redact(text.encode())
     assert redact(once) == (once, 0)
+
+
+AROUND = st.binary(max_size=12) | st.sampled_from([b"", b" ", b'"', b"=", b"\n", b"_", b"x", b"0", b"-"])
+FORMS = {name: st.from_regex(re.compile(form.encode())) for name, form in redaction._TOKENS.items()}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_coarse_look_misses_nothing_that_the_exact_one_finds(name: str, data: st.DataObject) -> None:
+    text = data.draw(AROUND) + data.draw(FORMS[name]) + data.draw(AROUND)
+    cut = text[: data.draw(st.integers(0, len(text)))]
+    for part in (text, cut):
+        if redaction._exact().search(part):
+            assert redaction._COARSE.search(part)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_coarse_look_is_at_least_as_wide_in_each_form(name: str) -> None:
+    """No alternative or class is lost on the way: only what stands in braces differs, and is never more."""
+    form, coarse = redaction._TOKENS[name], redaction._coarse(redaction._TOKENS[name])
+    braces = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+    assert braces.sub("{}", coarse) == braces.sub("{}", form)
+    for exact, wider in zip(braces.finditer(form), braces.finditer(coarse), strict=True):
+        assert int(wider[1]) <= int(exact[1]) and wider[2] == ""
