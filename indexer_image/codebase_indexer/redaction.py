@@ -1,4 +1,4 @@
-"""Takes secrets out of a text before anything is made of it: tokens of known forms, and private keys. Pure.
+"""Takes secrets out of a text before anything is made of it: tokens, passwords in URLs, and private keys. Pure.
 
 Only forms that their issuers publish, so that hashes, UUIDs and ordinary names stay. All of them are one regular
 expression for RE2, which reads each byte once whatever the file holds. docs/what-is-indexed.md has the list.
@@ -106,6 +106,9 @@ _TOKENS: dict[str, str] = {
     "sentry_token": r"\b(sntry[su]_[A-Za-z0-9_+/=-]{40,})",
     "age_secret_key": r"\b(AGE-SECRET-KEY-1[AC-HJ-NP-Z02-9]{58})\b",
     "jwt": r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",
+    "url_password": (  # postgres://user:password@host
+        r"://[^\s:/?#@\[\]\"'`<>{}$()*\\]{0,64}:([^\s:/?#@\[\]\"'`<>{}$()*\\]{8,200})@[A-Za-z0-9\[]"
+    ),
     "private_key": r"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----",
 }
 """What is redacted and called so, and its form: the group is the secret, the rest what it is known by."""
@@ -144,6 +147,9 @@ _EXAMPLE = re.compile(
     re.IGNORECASE,
 )
 
+_WORD = re.compile(rb"[a-z_-]+|[A-Z_-]+|.*(?i:passw|p%40ssw|secret).*", re.DOTALL)
+"""A password that stands for one, as documents and tests have it: letters of one case, or it says so."""
+
 _MAX_KEY_BYTES = 32 * 1024
 _MIN_KEY_SIGNS = 40
 _KEY_SHARE = 0.95
@@ -171,7 +177,7 @@ def redact(data: bytes) -> tuple[bytes, int]:
             begin, end = match.end(), _end_of_key(data, match.end())
             secret = _is_key(data[begin:end])
         else:
-            secret = _is_secret(data[begin:end])
+            secret = _is_secret(name, data[begin:end])
         if not secret or begin < at:
             continue
         parts += [data[at:begin], _mark(name, data[begin:end])]
@@ -194,8 +200,10 @@ def _mark(name: str, secret: bytes) -> bytes:
     return head + mark + b"\n" * secret.count(b"\n", len(head))
 
 
-def _is_secret(token: bytes) -> bool:
+def _is_secret(name: str, token: bytes) -> bool:
     """Say whether a token may be someone's: not one of those that documents show."""
+    if name == "url_password" and _WORD.fullmatch(token):
+        return False
     return _entropy(token) >= _MIN_ENTROPY and not _EXAMPLE.search(token)
 
 

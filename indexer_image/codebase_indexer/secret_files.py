@@ -6,7 +6,7 @@ Examples that are meant to be copied and filled in (`.env.example`) are none. do
 import re
 from dataclasses import dataclass
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Part of a file's fingerprint: raise it with every change of what redaction.py takes out."""
 
 
@@ -31,7 +31,7 @@ _NAMES = frozenset(
         ".vault_pass.txt", ".vault-password", "credentials", ".credentials", "credentials.json",
         "application_default_credentials.json", "credentials.tfrc.json", ".terraformrc", "client_secret.json",
         "client_secrets.json", "accesstokens.json", "msal_token_cache.json",
-        "kubeconfig", ".kubeconfig",
+        "kubeconfig", ".kubeconfig", ".dockerconfigjson",
     ]
 )  # fmt: skip
 _ENDINGS = (
@@ -44,7 +44,7 @@ _PATHS = {
 }  # fmt: skip
 """Names that say it together with their folder."""
 
-_ENVIRONMENT = re.compile(r"[\w-]*\.env(?:[._-][\w-]+)*")
+_ENVIRONMENT = re.compile(r"[\w-]*\.env(?:rc)?(?:[._-][\w-]+)*")
 _CODE = (".ts", ".js", ".mjs", ".cjs", ".py", ".rb", ".go", ".php", ".md", ".sh")
 _SSH_KEY = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)(?:[_-][\w-]+|\.(?:bak|old|orig))?|ssh_host_\w+_key")
 

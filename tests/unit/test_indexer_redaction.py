@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codebase_indexer import redaction
+from codebase_indexer import content, redaction
+from codebase_indexer.content import Content
 from codebase_indexer.redaction import redact
+from codebase_indexer.secret_files import SecretPolicy
 from tests.fixtures import secrets
 
 TOKENS = secrets.tokens()
@@ -88,11 +90,26 @@ def example(*parts: str) -> str:
         'BEGIN = "-----BEGIN PRIVATE KEY-----"\n\n\ndef load(path):\n    return open(path, "rb").read()\n'
         '\n\nEND = "-----END PRIVATE KEY-----"\n',
         "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
+        "postgres://user:password@localhost:5432/db and http://joe:password1@p and https://u:P%40SSWORD@l",
+        "postgres://postgres:postgres@localhost/postgres amqp://guest:guest@mq redis://:CHANGE_ME_NOW@r",
+        "postgres://$USER:${DB_PASSWORD_1}@db f'mysql://{user}:{settings.pw1}@{host}' http://%s:%s@%s",
+        "https://10.0.0.1:8443/users/@me?x=1:2 and file:///a:b/c1d2e3f4g5@h and git+ssh://git@host:2222/x1.git",
         'if line.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"):\n    raise ValueError("not a public one")\n',
     ],
 )  # fmt: skip
 def test_what_is_no_secret_stays_readable(text: str) -> None:
     assert redact(text.encode()) == (text.encode(), 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://app:{}@db/shop", "mongodb+srv://app:{}@c0.shop.net,c1.shop.net/x", "redis://:{}@[::1]:6379/0",
+     "https://robot:{}@git.shop.net/a.git", "amqps://a.b-c:{}@mq", "postgresql+asyncpg://o%40x:{}@db"],
+)  # fmt: skip
+@pytest.mark.parametrize("password", ["x7Kq2mPw", "Tr0ub4dor%263", "aB-cD_eF.gH~iJ", "n0t,so;simple=1&2!"])
+def test_a_password_in_a_url_is_redacted_and_the_rest_of_it_stays(url: str, password: str) -> None:
+    found, count = redact(f'engine = connect("{url.format(password)}")'.encode())
+    assert (found.decode(), count) == (f'engine = connect("{url.format("[redacted: url-password]")}")', 1)
 
 
 @pytest.mark.parametrize("kind", KEY_KINDS)
@@ -144,6 +161,16 @@ def test_a_file_made_against_the_rules_is_read_to_its_end(unit: bytes) -> None:
     data = unit * (2_000_000 // len(unit))
     found, _ = redact(data)
     assert found.count(b"\n") == data.count(b"\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "gbk"])
+def test_what_is_redacted_is_the_decoded_text(encoding: str) -> None:
+    line, token = TOKENS["github-token"]
+    text = f"# 初始化配置文件，读取用户输入的参数\n{line}\n{secrets.private_key()}"
+    mark = "" if encoding == "gbk" else "\ufeff"
+    found = content.read("a.py", (mark + text).encode(encoding), SecretPolicy())
+    assert isinstance(found, Content) and found.redacted == 2
+    assert token not in found.text.decode() and found.text.count(b"\n") == text.count("\n")
 
 
 def test_redacting_twice_changes_nothing() -> None:

@@ -23,6 +23,7 @@ PASSWORD = secrets.of(secrets.ALL, 20)
         "a.keystore", "a.p8", "terraform.tfstate", "env/terraform.tfstate.backup", ".docker/config.json",
         "home/.kube/config", ".aws/config", ".aws/credentials", "credentials.json", ".cargo/credentials.toml",
         "client_secret.json", "kubeconfig", "prod.kubeconfig", "vpn.ovpn", "a.kdbx", ".dockercfg", ".s3cfg",
+        ".envrc", "app/.envrc.local", ".dockerconfigjson", "deploy/.dockerconfigjson", "certificate.pem",
     ],
 )  # fmt: skip
 def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
@@ -32,7 +33,8 @@ def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        ".env.example", ".env.sample", ".env.template", ".env.dist", "example.env", ".env.local.example",
+        ".env.example", ".envrc.example", ".env.sample", ".env.template", ".env.dist", "example.env",
+        ".env.local.example",
         ".env.defaults", "env.py", "src/env.ts", ".env.d.ts", "environment.yml", ".environment", "id_rsa.pub",
         "id_rsa.py", "keys.py", "key.go", "pem.c", "config.json", "config", "src/config.json", "credentials.py",
         "src/credentials.go", "credentials.example.json", "secrets.yaml", "templates/secrets.yaml", "token.rs",
