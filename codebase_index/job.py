@@ -38,6 +38,9 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
 FINAL: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
 ACTIVE: Final = frozenset(JobState) - FINAL
 
+SUSPENDED: Final = "Suspended"
+"""Message of a pending job that is suspended: it waits for no slot, and holds no place in the queue."""
+
 
 class Phase(StrEnum):
     """What a running job is doing. The pipeline streams, so chunking and embedding are one phase."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from codebase_index.job import LABEL_CALLER, JobState, Phase
+from codebase_index.job import LABEL_CALLER, SUSPENDED, JobState, Phase
 from codebase_index.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.boundary import MAY_NOT_USE, READ_ONLY
@@ -84,9 +84,9 @@ class Jobs:
         return await self._rows("unfinished", self._namespaces)
 
     async def waiting(self, caller: str) -> Waiting:
-        """Return how many jobs wait. `caller` is as in the label that `create` reads."""
+        """Return how many jobs wait for a slot. `caller` is as in the label that `create` reads."""
         async with self._db.connection() as connection:
-            found = await connection.fetchrow(SQL["waiting"], self._namespaces, caller)
+            found = await connection.fetchrow(SQL["waiting"], self._namespaces, caller, SUSPENDED)
         return Waiting(found["total"], found["own"])
 
     async def check(self) -> None:
@@ -204,7 +204,7 @@ class Jobs:
 
         Return False when it was neither.
         """
-        return await self._seize(job_id, ("unblock_to_suspend",), ("suspend", "Suspended")) is not None
+        return await self._seize(job_id, ("unblock_to_suspend",), ("suspend", SUSPENDED)) is not None
 
     async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:
         """Write (job, place from 1 or None, message) for jobs that are pending; equal ones cost nothing."""

@@ -55,4 +55,5 @@ class Mirror:
 
 def _waits(job: IndexingJob) -> bool:
     admitted = any(c.type == "Admitted" and c.status == "True" for c in job.status.conditions)
-    return mirrored_state(job) is JobState.PENDING and not job.spec.cancel and not admitted
+    wants_a_slot = not (job.spec.cancel or job.spec.suspend)
+    return mirrored_state(job) is JobState.PENDING and wants_a_slot and not admitted

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from codebase_index.job import GROUP, KIND, VERSION, pod_name
+from codebase_index.job import GROUP, KIND, SUSPENDED, VERSION, pod_name
 from codebase_index.resource import IndexingJobStatus
 from codebase_index.store.errors import (
     FenceLost,
@@ -266,7 +266,7 @@ class Actuator:
     async def _suspend(self, action: do.Suspend) -> None:
         if not await self._jobs.suspend(action.job.id):
             # Not claimed yet: raising the token is enough to keep its pod from starting.
-            await self._jobs.fence(action.job.id, action.attempt, failed=False, message="Suspended")
+            await self._jobs.fence(action.job.id, action.attempt, failed=False, message=SUSPENDED)
 
     async def _cancel_vanished(self, action: do.CancelVanished) -> None:
         if await self._gone(action.name, action.job_id):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, ParamSpec
 from uuid import UUID
 
-from codebase_index.job import FINAL, JobState
+from codebase_index.job import FINAL, SUSPENDED, JobState
 from codebase_operator import conditions as c
 from codebase_operator.actions import (
     Action,
@@ -110,12 +110,12 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
         row, place = view.row, queue.places.get(view.job.id)
         if row is None or row.state is not JobState.PENDING or view.cancelled or view in queue.admitted:
             continue
-        if view.secret_refused and view.refusal:
-            entry: tuple[UUID, int | None, str] = (row.id, None, told(view.refusal.message))
+        if view.suspended and not view.holds_slot:
+            entry: tuple[UUID, int | None, str] = (row.id, None, SUSPENDED)
+        elif view.secret_refused and view.refusal:
+            entry = (row.id, None, told(view.refusal.message))
         elif place is not None:
             entry = (row.id, place.position, place.message)
-        elif view.suspended and not view.holds_slot:
-            entry = (row.id, None, "Suspended")
         elif view.admitted:
             situation = _situation(view, queue, s)
             why = situation.refusal.message if situation.refusal else situation.pod_message

@@ -147,6 +147,12 @@ def test_hundreds_of_refused_jobs_are_looked_at_in_turn() -> None:
     assert asked == [f"j{n}" for n in range(299, 299 - order.LOOKS_A_PASS, -1)]
 
 
+def test_one_that_is_suspended_says_so() -> None:
+    (places,) = [x.places for x in plan(snapshot(of_git(suspend=True), refusals=refusal(60)))
+                 if isinstance(x, SetQueue)]  # fmt: skip
+    assert places == ((of_git().id, None, "Suspended"),)
+
+
 def test_one_that_is_suspended_or_cancelled_is_not_looked_at() -> None:
     for spec in ({"suspend": True}, {"cancel": True}):
         assert looks(plan(snapshot(of_git(**spec), refusals=refusal(60, 20)))) == []

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from codebase_index.job import LABEL_CALLER, caller_label
+from codebase_index.job import LABEL_CALLER, SUSPENDED, caller_label
 from codebase_index.resource import IndexingJobSpec, Source
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.database import Database
+from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.work import Work
 from codebase_mcp.errors import UserError
@@ -81,6 +82,26 @@ async def test_a_job_that_has_started_makes_room(database: Database, tmp_path: P
     first = await jobs.start(request_for("shop"))
     assert await Jobs(database).admit(UUID(first.job_id), 1, 3)
     assert (await jobs.start(request_for("another"))).created
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+async def test_a_suspended_job_waits_for_no_slot_and_holds_no_place(
+    suspended: bool, anywhere: Database, tmp_path: Path, request_for: Starter
+) -> None:
+    cluster = MemoryCluster()
+    jobs = service(cluster, anywhere, tmp_path, total=1, per_caller=None)
+    spec = IndexingJobSpec(source=Source(path=str(tmp_path / "paused")), suspend=suspended)
+    paused = cluster.add("paused", spec)
+    try:
+        await Jobs(anywhere).create(paused)
+        if suspended:  # which the operator notes in its next pass
+            await Jobs(anywhere).set_queue([(UUID(paused.metadata.uid), None, SUSPENDED)])
+    except StoreUnavailable:
+        pass  # then its mirror says it
+    if suspended:
+        assert (await jobs.start(request_for("shop"))).created
+    with pytest.raises(UserError, match=r"^queue is full: 1 jobs wait"):
+        await jobs.start(request_for("another"))
 
 
 async def test_starts_at_once_do_not_pass_the_bound_together(

@@ -18,9 +18,10 @@ SELECT * FROM jobs
 WHERE state NOT IN ('completed', 'failed', 'cancelled') AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
 -- name: waiting
--- How many jobs wait for a slot, and how many of them one caller has started.
+-- How many jobs wait for a slot, and how many of them one caller has started. A suspended one waits for none: of the
+-- row, its message alone says so ($3).
 SELECT count(*) AS total, count(*) FILTER (WHERE caller = $2) AS own FROM jobs
-WHERE state = 'pending' AND NOT slot AND ($1::text[] IS NULL OR namespace = ANY ($1));
+WHERE state = 'pending' AND NOT slot AND message <> $3 AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
 -- name: clock
 -- The database's time, the one clock that heartbeats are judged by; and whether it takes no writes: a demoted primary
