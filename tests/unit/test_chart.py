@@ -459,6 +459,57 @@ def test_policies_open_the_arrows_of_the_architecture_and_nothing_else() -> None
     }  # fmt: skip
 
 
+PORTS_NAMED: dict[str, tuple[Object, str, set[int]]] = {
+    "a git host with a port": (
+        {"repositories": {"gitHosts": ["git.invalid:8443", "ssh.invalid:2222", "git.invalid"]}},
+        "indexer", {443, 22, 8443, 2222},
+    ),
+    "the same port twice": ({"repositories": {"gitHosts": ["git.invalid:443"]}}, "indexer", {443, 22}),
+    "a proxy, for indexers": ({"proxy": {"https": "http://proxy.invalid:3128"}}, "indexer", {443, 22, 3128}),
+    "a proxy, for the server": ({"proxy": {"https": "http://proxy.invalid:3128"}}, "server", {3128}),
+    "a proxy with a password": ({"proxy": {"https": "http://a:b@proxy.invalid:3128/"}}, "server", {3128}),
+    "a proxy at its default port": ({"proxy": {"https": "http://proxy.invalid"}}, "server", {80}),
+    "a proxy by its IPv6 address": ({"proxy": {"https": "https://[2001:db8::1]"}}, "server", {443}),
+    "an Ollama": ({"server": {"env": [{"name": "OLLAMA_URL", "value": "http://o:11434/"}]}}, "server", {11434}),
+    "an Ollama of indexers": (
+        {"indexer": {"env": [{"name": "OLLAMA_URL", "value": "http://o:11434"}]}}, "indexer", {443, 22, 11434},
+    ),
+    "an address from a Secret": (
+        {"server": {"env": [{"name": "OPENAI_BASE_URL", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}},
+                            {"name": "OTHER", "value": "http://x:99"}]}}, "server", set(),
+    ),
+    "an existing database": (
+        {"database": {"existingSecret": "own"}, "networkPolicy": {"databasePort": 6432}}, "server", set(),
+    ),
+    "folders alone": ({"repositories": {"roots": [{"path": "/srv", "existingClaim": "a"}], "gitHosts": []}},
+                      "indexer", set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PORTS_NAMED)
+def test_policies_open_the_ports_that_the_values_name(what: str) -> None:
+    values, component, expected = PORTS_NAMED[what]
+    database = values.get("networkPolicy", {}).get("databasePort", 5432)
+    (policy,) = [p for p in of_kind(render(values), "NetworkPolicy") if p["metadata"]["name"].endswith(component)]
+    opened = [[entry["port"] for entry in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert [database] in opened
+    others = [ports for ports in opened if ports not in ([53, 53], [database], [443, 6443])]
+    assert [sorted(ports) for ports in others] == ([sorted(expected)] if expected else [])
+
+
+def test_an_upgrade_may_reuse_the_values_of_0_1_0(tmp_path: Path) -> None:
+    """helm upgrade --reuse-values puts the values.yaml of the release before in the place of this chart's."""
+    older = tmp_path / "codebase-mcp"
+    shutil.copytree(CHART, older)
+    shutil.copy(DATA / "values_0.1.0.yaml", older / "values.yaml")
+    own = {"postgres": {"existingSecret": "own"}}
+    no_limit = {
+        "limits": {"maxCpu": None, "maxMemory": None}
+    }  # a null is a name that is missing: none is the limit
+    assert render(own, chart=older) == render({**own, **no_limit})
+    assert render(CASES["everything"], chart=older) == render(CASES["everything"])
+
+
 def test_the_quota_counts_indexers_alone_and_leaves_room_for_replacements() -> None:
     objects = rendered("default")
     (quota,) = of_kind(objects, "ResourceQuota")

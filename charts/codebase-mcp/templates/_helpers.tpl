@@ -1,4 +1,9 @@
-{{/* Names and snippets that several templates share. */}}
+{{/* Names and snippets that several templates share.
+
+`helm upgrade --reuse-values` brings the values of the release before, without those that this version added: they are
+read with `dig` or `default`, with the default of values.yaml. Only maxCpu and maxMemory of `limits` are none then, as
+before: helm hands a null over as a name that is missing.
+*/}}
 
 {{- define "codebase-mcp.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
@@ -115,11 +120,12 @@ affinity: {{- toYaml . | nindent 2 }}
 
 {{/* How hosts outside the cluster are reached, for the server and for indexers alike. */}}
 {{- define "codebase-mcp.networkEnv" -}}
-{{- with .Values.proxy.https }}
+{{- $proxy := .Values.proxy | default dict }}
+{{- with $proxy.https }}
 - name: HTTPS_PROXY
   value: {{ . | quote }}
 - name: NO_PROXY
-  value: {{ join "," (compact (list "localhost,127.0.0.1,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" $.Values.proxy.except)) | quote }}
+  value: {{ join "," (compact (list "localhost,127.0.0.1,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" $proxy.except)) | quote }}
 {{- end }}
 {{- with .Values.trustedCA }}
 - name: CODEBASE_TRUSTED_CA
@@ -129,6 +135,31 @@ affinity: {{- toYaml . | nindent 2 }}
 - name: CODEBASE_SSH_KNOWN_HOSTS
   value: {{ . | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Port of an address. Takes the address. */}}
+{{- define "codebase-mcp.portOf" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end }}
+
+{{/* Ports that a component needs outside of the release, as JSON: those of the hosts, the proxy and the embedding
+services that the values name. Takes (dict "root" $ "component" name). */}}
+{{- define "codebase-mcp.outgoingPorts" -}}
+{{- $values := .root.Values -}}
+{{- $addresses := compact (list ($values.proxy | default dict).https) -}}
+{{- range (index $values .component).env -}}
+{{- if has .name (list "OLLAMA_URL" "OPENAI_BASE_URL") -}}{{- $addresses = append $addresses .value -}}{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- if and (eq .component "indexer") $values.repositories.gitHosts -}}
+{{- range $values.networkPolicy.gitPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- range $values.repositories.gitHosts -}}
+{{- with regexFind ":[0-9]+$" . -}}{{- $ports = append $ports (trimPrefix ":" . | int) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range compact $addresses -}}{{- $ports = append $ports (include "codebase-mcp.portOf" . | int) -}}{{- end -}}
+{{- uniq $ports | toJson -}}
 {{- end }}
 
 {{- define "codebase-mcp.rootVolumes" -}}
@@ -171,8 +202,8 @@ affinity: {{- toYaml . | nindent 2 }}
       (include "codebase-mcp.sourceEnv" . | fromYamlArray)
       (include "codebase-mcp.networkEnv" . | fromYamlArray)
       (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel)
-        (dict "name" "CODEBASE_SKIP_SECRET_FILES" "value" (toString .Values.indexer.secrets.skipFiles))
-        (dict "name" "CODEBASE_REDACT_SECRETS" "value" (toString .Values.indexer.secrets.redactTokens)))
+        (dict "name" "CODEBASE_SKIP_SECRET_FILES" "value" (dig "secrets" "skipFiles" true .Values.indexer | toString))
+        (dict "name" "CODEBASE_REDACT_SECRETS" "value" (dig "secrets" "redactTokens" true .Values.indexer | toString)))
       .Values.indexer.env -}}
 {{- $template := dict
       "image" (include "codebase-mcp.image" (dict "root" . "name" "indexer"))
