@@ -19,7 +19,7 @@ from codebase_index.job import JobState
 from codebase_operator import actions as do
 from codebase_operator.api import ApiError
 from codebase_operator.model import FINAL_PHASES, Snapshot, View, views_of
-from codebase_operator.order import slots_used, waiting
+from codebase_operator.order import decide, slots_used
 
 ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 
@@ -33,6 +33,7 @@ class Levels:
     oldest_seconds: float
     """Age of the oldest unfinished job; 0 when there is none."""
     queued: int
+    """Jobs that nothing but a slot keeps from starting."""
     slots: int
     limit: int
     stuck: int
@@ -48,7 +49,7 @@ def levels_of(s: Snapshot) -> Levels:
     return Levels(
         active=Tally(_state(view) for view in active),
         oldest_seconds=max(0.0, max(ages, default=timedelta()).total_seconds()),
-        queued=len(waiting(views)),
+        queued=decide(views, s).wanting_a_slot,
         slots=len(slots_used(views, s)),
         limit=s.limit,
         stuck=sum(view.stuck(s.now) for view in active),
@@ -87,7 +88,7 @@ class Metrics:
         self._active = gauge("jobs_active", "Unfinished jobs", "state")
         self._oldest = gauge("job_oldest_active_seconds", "Age of the oldest unfinished job; 0 without any")
         self._stuck = gauge("jobs_stuck", "Unfinished jobs that are older than 7 days")
-        self._queued = gauge("queue_length", "Jobs that wait for a slot")
+        self._queued = gauge("queue_length", "Jobs that wait for a slot, and for nothing else")
         self._slots = gauge("slots_used", "Jobs that count against the limit")
         self._limit = gauge("slots_limit", "Jobs that may run at once")
         self._database = gauge("database_up", "Whether the database answered in the last cycle")

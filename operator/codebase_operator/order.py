@@ -32,6 +32,11 @@ class Queue:
     outside: frozenset[UUID] = frozenset()
     """Jobs for which the queue has no room yet: no row, no place, until some have started."""
 
+    @property
+    def wanting_a_slot(self) -> int:
+        """How many jobs a slot starts, now or later: not those that wait for a Secret or for their repository."""
+        return len(self.admitted) + len(self.outside) + sum(p.waits_for is None for p in self.places.values())
+
 
 def slots_used(views: Iterable[View], s: Snapshot) -> set[UUID]:
     """Return the jobs that count against the limit, also those of which only a row or a pod is left."""

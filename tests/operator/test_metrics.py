@@ -1,17 +1,20 @@
 """What /metrics shows: levels from snapshots, counts from steps, and that Prometheus can read it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
 from codebase_index.job import JobState
 from codebase_index.resource import IndexingJobStatus
+from codebase_index.store import errors
 from codebase_operator import actions as do
 from codebase_operator.api import ApiError
 from codebase_operator.metrics import Levels, Metrics, levels_of
-from codebase_operator.model import Job
-from tests.operator.builders import admitted, finished, job, pod, row, snapshot
+from codebase_operator.model import Job, Refusal
+from codebase_operator.site import Site
+from tests.operator.builders import admitted, ago, finished, job, pod, row, snapshot
 
 A, B, C, D = (job(name, age=age) for name, age in (("a", 400), ("b", 300), ("c", 200), ("d", 100)))
 WEEK = timedelta(days=7).total_seconds()
@@ -47,6 +50,41 @@ def test_a_slot_counts_until_the_last_pod_is_gone() -> None:
     ended = row(A, "cancelled", 2, slot=True)
     assert levels_of(snapshot(A, rows=[ended], pods=[pod(A)])).slots == 1
     assert levels_of(snapshot(A, rows=[row(A, "cancelled", 2)])).slots == 0
+
+
+REFUSED = Refusal("SecretRefused", "label it", ago(1), ago(60))
+
+
+def test_a_job_that_waits_for_its_secret_or_its_repository_waits_for_no_slot() -> None:
+    """Or the alert of a queue in which nothing starts would ring for what a person has to do."""
+    assert levels_of(snapshot(C, refusals={C.id: REFUSED})).queued == 0
+    begun, twin = job("begun", repo="r", suspend=True), job("twin", repo="r")
+    levels = levels_of(snapshot(begun, twin, rows=[row(begun, files_total=7)]))
+    assert (levels.queued, levels.slots, levels.active[JobState.PENDING]) == (0, 0, 2)
+
+
+def test_those_that_the_queue_has_no_room_for_wait_for_a_slot_too() -> None:
+    jobs = [job(f"j{n}") for n in range(5)]
+    levels = levels_of(snapshot(A, *jobs, limit=1, rows=[row(A, "running", 1, slot=True)], without_row=jobs,
+                                site=Site(max_waiting=2)))  # fmt: skip
+    assert levels.queued == 5
+
+
+def test_the_docs_name_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    for metric in Metrics().registry.collect():
+        if metric.name.startswith("codebase_operator_"):
+            suffix = "_total" if metric.type == "counter" else ""
+            assert f"`{metric.name.removeprefix('codebase_operator_')}{suffix}`" in page, metric.name
+
+
+def test_the_docs_name_every_state_of_a_database() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    (row_,) = [line for line in page.splitlines() if "`database`:" in line]
+    states = {
+        error.state for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "state")
+    }
+    assert [state for state in states if state not in row_.split("`database`:")[1]] == []
 
 
 def test_a_suspended_job_waits_for_no_slot() -> None:
