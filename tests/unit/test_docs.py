@@ -142,6 +142,10 @@ def test_every_python_module_that_a_page_runs_exists() -> None:
         assert importlib.util.find_spec(module), f"{page}: `{command}`: no such module"
 
 
+OF_UPGRADES = ("--install", "--reset-then-reuse-values")
+"""Flags that are about a release that is there, which `helm template` does not know."""
+
+
 @pytest.mark.parametrize(("page", "command"), calls("helm (install|upgrade) [^ ]+ "), ids=str)
 def test_every_helm_command_gives_values_that_the_chart_takes(page: str, command: str, tmp_path: Path) -> None:
     """Rendered without a cluster; `…` stands for the release and the chart."""
@@ -150,7 +154,7 @@ def test_every_helm_command_gives_values_that_the_chart_takes(page: str, command
         words[:1] = ["codebase-mcp", "charts/codebase-mcp"]
     if words[1].startswith("oci://"):  # a release of ours, which this checkout becomes
         words[1] = "charts/codebase-mcp"
-    words = [images(tmp_path) if word in VALUES else word for word in words if word != "--install"]
+    words = [images(tmp_path) if word in VALUES else word for word in words if word not in OF_UPGRADES]
     done = subprocess.run(
         [helm(), "template", "--kube-version=1.34.0", *words],
         cwd=CHECKOUT,
