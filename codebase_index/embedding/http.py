@@ -1,16 +1,24 @@
 """JSON over HTTP with patience: what every embedding service on the network needs."""
 
+import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from codebase_index.embedding.protocol import EmbeddingError, EmbeddingRefused, EmbeddingUnavailable
+from codebase_index.embedding.protocol import (
+    EmbeddingError,
+    EmbeddingRefused,
+    EmbeddingUnavailable,
+    ServiceAway,
+    ServiceBusy,
+    ServiceMisconfigured,
+)
 
 CONNECT_SECONDS = 5.0
 
@@ -19,6 +27,11 @@ LONGEST_DELAY_SECONDS = 30.0
 """Also bounds what a service may ask for with Retry-After: the job's heartbeat says 'blocked' meanwhile."""
 
 _TOO_BUSY = (408, 425, 429)
+
+_MISCONFIGURED = {
+    401: "does not accept the key, or wants one", 403: "does not allow the use of this model",
+    404: "does not have the model",
+}  # fmt: skip
 
 # What services say about a text that is longer than the model reads: Ollama, OpenAI, vLLM, TEI, llama.cpp.
 _TOO_LONG = (
@@ -34,10 +47,23 @@ _TOO_MANY = (
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a service is asked, and how many seconds each answer may take."""
+    """How often a service is asked, how many seconds each answer may take, and until when there is time at all.
+
+    `until` is a time of the monotonic clock, so that requests which belong together can share it.
+    """
 
     attempts: int
     seconds: float
+    until: float = math.inf
+
+    def within(self, seconds: float) -> "Patience":
+        """Return this patience with its end so many seconds from now."""
+        return replace(self, until=time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end, none of them below 0."""
+        return max(0.0, self.until - time.monotonic())
 
 
 class TooLarge(Exception):
@@ -90,15 +116,16 @@ class JsonService:
 
         Tries up to `patience.attempts` times when the service is away, busy (408, 425, 429) or broken
         (5xx), with exponential backoff and full jitter, but not earlier than its
-        Retry-After. Raises EmbeddingUnavailable after that; at once TooLarge, and
-        EmbeddingRefused for an answer that will be the same next time.
+        Retry-After, and as long as there is time. Raises EmbeddingUnavailable after that, of the kind that fits:
+        ServiceAway or ServiceBusy; at once TooLarge, and EmbeddingRefused for an answer that will be the same next
+        time.
         """
-        attempts = patience.attempts
-        timeout = httpx.Timeout(patience.seconds, connect=CONNECT_SECONDS)
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, patience.attempts + 1):
+            if not patience.left:
+                raise self.unavailable("answered, and there is no time left to ask it further")
             response: httpx.Response | None = None
             try:
-                response = self._client.post(path, json=body, timeout=timeout)
+                response = self._exchange(path, body, patience)
             except httpx.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
             else:
@@ -107,9 +134,33 @@ class JsonService:
                 reason = f"HTTP {response.status_code}: {self._excerpt(response)}"
                 if (final := self._final(response, reason)) is not None:
                     raise final
-            if attempt < attempts:
-                self._sleep(self._delay(attempt, response))
-        raise self.unavailable(f"did not answer in {attempts} attempts ({reason})")
+            delay = self._delay(attempt, response)
+            if attempt == patience.attempts or delay >= patience.left:
+                break
+            self._sleep(delay)
+        raise self._given_up(response, f"did not answer in {attempt} attempts ({reason})")
+
+    def _exchange(self, path: str, body: dict[str, Any], patience: Patience) -> httpx.Response:
+        """Post the body; return the answer, read to its end. Raises httpx.HTTPError."""
+        seconds = min(patience.seconds, patience.left)
+        timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+        with self._client.stream("POST", path, json=body, timeout=timeout) as response:
+            content = bytearray()
+            for part in response.iter_bytes():  # httpx bounds the wait for each part, not for all of them
+                content += part
+                if not patience.left:
+                    raise httpx.ReadTimeout("the answer did not arrive as a whole in time")
+            plain = {name: value for name, value in response.headers.items() if name != "content-encoding"}
+            return httpx.Response(response.status_code, headers=plain, content=bytes(content))
+
+    def _given_up(self, response: httpx.Response | None, what: str) -> EmbeddingUnavailable:
+        """Return the error of a service that was tried in vain; `response` is its last answer, if any."""
+        if response is None or response.status_code >= 500:
+            return ServiceAway(self._told(what))
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            asked = min(max(_retry_after(response), 0.0), LONGEST_DELAY_SECONDS)
+            return ServiceBusy(self._told(f"has too many requests ({what})"), asked)
+        return self.unavailable(what)
 
     def unavailable(self, what: str) -> EmbeddingUnavailable:
         """Return the error that says which service, what happened, and what to do."""
@@ -137,6 +188,8 @@ class JsonService:
         if status == httpx.codes.NOT_FOUND and "model" not in text:
             # A proxy in front of a service that is just being replaced answers so too.
             return self.unavailable(f"does not know the address ({reason})")
+        if status in _MISCONFIGURED:
+            return ServiceMisconfigured(self._told(f"{_MISCONFIGURED[status]} ({reason})"))
         return self.refused(f"refused the request ({reason})")
 
     def _decode(self, response: httpx.Response) -> dict[str, Any]:

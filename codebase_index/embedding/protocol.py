@@ -1,5 +1,6 @@
-"""What every embedder promises, and the two errors that they raise."""
+"""What every embedder promises, and the errors that they raise."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
@@ -16,11 +17,27 @@ class EmbeddingError(Exception):
 
 
 class EmbeddingUnavailable(EmbeddingError):
-    """A service does not answer now: it is away, busy or broken. Trying again later may help."""
+    """A service gives no vectors now: it is away, busy or broken. Trying again later may help."""
+
+
+class ServiceAway(EmbeddingUnavailable):
+    """It cannot be reached, does not answer in time, or fails (HTTP 5xx): whoever asks next meets the same."""
+
+
+class ServiceBusy(EmbeddingUnavailable):
+    """It has more requests than it takes (HTTP 429). `retry_seconds` is what it asks for, 0 if it does not say."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class EmbeddingRefused(EmbeddingError):
     """Trying again will not help: no such provider or model, a wrong key, a model that was exchanged."""
+
+
+class ServiceMisconfigured(EmbeddingRefused):
+    """Every request is refused (HTTP 401, 403, or 404 for the model) until a person has mended the settings."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +113,11 @@ class SlowEmbedder(Embedder, Protocol):
     concurrency: int
     """Calls that are useful at once."""
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
-        """As embed_documents, and tells how many texts were cut at the model's limit."""
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
+        """As embed_documents, and tells how many texts were cut at the model's limit.
+
+        A service has so many seconds for all of it; after that it is EmbeddingUnavailable.
+        """
         ...
 
 

@@ -1,14 +1,20 @@
 """What embedders behind an HTTP service have in common: batches that fit, cut texts, checks and unit length."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 
 from codebase_index.embedding.http import JsonService, Patience, TooLarge
 from codebase_index.embedding.models import traits_of
-from codebase_index.embedding.protocol import Embedded, Traits, Vectors
+from codebase_index.embedding.protocol import (
+    Embedded,
+    EmbeddingUnavailable,
+    ServiceAway,
+    Traits,
+    Vectors,
+)
 from codebase_index.embedding.vectors import to_unit_length
 
 DOCUMENTS = Patience(attempts=3, seconds=120)
@@ -19,7 +25,9 @@ CHECK = Patience(attempts=1, seconds=DOCUMENTS.seconds)
 DIMENSION = Patience(attempts=2, seconds=DOCUMENTS.seconds)
 
 QUERY = Patience(attempts=2, seconds=10)
-"""Somebody is waiting, and threads are few: one that waits for a service that hangs is missing for others."""
+QUERY_SECONDS = 2.5
+"""For a query as a whole, with all that it takes: somebody is waiting, and a thread that waits for a service that
+hangs is missing for others. Below what the server waits, so that it is told why there is no vector."""
 
 CONCURRENCY = 4
 """Requests of one pod at once: enough to hide the network, few enough for a service that many pods share."""
@@ -39,6 +47,7 @@ class RemoteEmbedder(ABC):
         self._model = model
         self._service = service
         self._batch_texts = self.traits.batch_texts  # what the service was found to take
+        self._dimension: int | None = None  # of its first vector
 
     @abstractmethod
     def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
@@ -52,21 +61,25 @@ class RemoteEmbedder(ABC):
     def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
         """Return the vector of a text that is too long, from as much of it as the model reads."""
 
-    @cached_property
+    @property
     def dimension(self) -> int:
-        """Length of every vector. Asks the service once; raises EmbeddingUnavailable or EmbeddingRefused."""
-        return int(self._vectors([self.traits.query_prefix + "dimension"], DIMENSION).shape[1])
+        """Length of every vector, that of the first one. Asks the service if there was none yet.
+
+        Raises EmbeddingUnavailable or EmbeddingRefused.
+        """
+        return self._length(DIMENSION)
 
     def check(self) -> None:
         """Embed a word: the service is there, has the model, and its vectors are as long as they were."""
         self._checked([self.traits.query_prefix + "health"], CHECK)
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
-        """Return one unit vector a text, and how many texts were cut.
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
+        """Return one unit vector a text, and how many texts were cut, within so many seconds.
 
         Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        patience = DOCUMENTS.within(seconds)
+        vectors = np.empty((len(texts), self._length(patience)), dtype=np.float32)
         prepared = [self.traits.document_prefix + text for text in texts]
         # By length: texts too long for the model come together, and a service that counts tokens in order notices
         # the first of them at once.
@@ -82,10 +95,10 @@ class RemoteEmbedder(ABC):
                 continue
             batch = [prepared[i] for i in numbers]
             try:
-                vectors[numbers] = self._checked(batch, DOCUMENTS)
+                vectors[numbers] = self._checked(batch, patience)
             except TooLarge as error:
                 if len(batch) == 1:
-                    vectors[numbers] = self._cut(batch[0])
+                    vectors[numbers] = self._cut(batch[0], patience)
                     truncated += 1
                     continue
                 half = len(batch) // 2
@@ -99,15 +112,15 @@ class RemoteEmbedder(ABC):
         return self.embed(texts).vectors
 
     def embed_query(self, text: str) -> Vectors:
-        """Return the unit vector of a query, float32 of shape (dimension,).
+        """Return the unit vector of a query, float32 of shape (dimension,), within QUERY_SECONDS.
 
         Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        asked = self.traits.query_prefix + text
+        asked, patience = self.traits.query_prefix + text, QUERY.within(QUERY_SECONDS)
         try:
-            vectors = self._checked([asked], QUERY)
+            vectors = self._checked([asked], patience)
         except TooLarge:
-            vectors = self._cut(asked)
+            vectors = self._cut_in_time(asked, patience)
         vector: Vectors = to_unit_length(vectors)[0]
         return vector
 
@@ -115,17 +128,34 @@ class RemoteEmbedder(ABC):
         """Close the connections to the service."""
         self._service.close()
 
-    def _cut(self, text: str) -> Vectors:
-        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), DOCUMENTS)], 1)
+    def _cut(self, text: str, patience: Patience) -> Vectors:
+        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), patience)], 1)
         return self._of_known_length(vector)
+
+    def _cut_in_time(self, text: str, patience: Patience) -> Vectors:
+        """Cut a query. A service that has just called it too long is not away: this query is slow."""
+        try:
+            return self._cut(text, patience)
+        except ServiceAway as error:
+            raise EmbeddingUnavailable(
+                f"the query is too long for the model, and cutting it failed: {error}"
+            ) from error
 
     def _checked(self, texts: Sequence[str], patience: Patience) -> Vectors:
         return self._of_known_length(self._vectors(texts, patience))
 
+    def _length(self, patience: Patience) -> int:
+        if self._dimension is None:
+            self._checked([self.traits.query_prefix + "dimension"], patience)
+            assert self._dimension is not None
+        return self._dimension
+
     def _of_known_length(self, vectors: Vectors) -> Vectors:
-        if vectors.shape[1] != self.dimension:
+        if self._dimension is None:
+            self._dimension = vectors.shape[1]
+        if vectors.shape[1] != self._dimension:
             raise self._service.refused(
-                f"gave vectors of {vectors.shape[1]} numbers where it gave {self.dimension} before: "
+                f"gave vectors of {vectors.shape[1]} numbers where it gave {self._dimension} before: "
                 f"the model behind {self.name} was exchanged; bring the former one back, or give the new one "
                 "another name and index again with it"
             )

@@ -5,6 +5,7 @@ The folder is what sentence-transformers saves: modules.json, config.json, model
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,8 @@ class SentenceTransformersEmbedder:
     def check(self) -> None:
         """Return at once: what it needs lies in this process."""
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
-        """Return one unit vector a text, and how many texts were cut."""
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
+        """Return one unit vector a text, and how many texts were cut. No service is waited for."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         truncated = 0
         for start in range(0, len(texts), BATCH_TEXTS):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index import visible
-from codebase_index.embedding import Embedder, EmbeddingUnavailable
+from codebase_index.embedding import Embedder
 from codebase_index.store.indexes import IndexRow
 from codebase_index.store.search import Candidate, Found, Search
 from codebase_index.text import terms
@@ -16,7 +16,7 @@ from codebase_mcp.excerpt import excerpt
 from codebase_mcp.models import SearchResult
 from codebase_mcp.pages import Hit, Page, joined
 from codebase_mcp.query import Query
-from codebase_mcp.query_embedding import RETRY_SECONDS, Embedded, QueryEmbedding
+from codebase_mcp.query_embedding import Embedded, QueryEmbedding
 from codebase_mcp.ranking import Ranked, rank
 from codebase_mcp.repositories import listed, sources_of
 from codebase_mcp.request import SearchRequest
@@ -47,7 +47,7 @@ class RankedPages:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         query, ids = Query.of(request.query), [index.id for index in searched]
         models = _models(searched)
-        embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent)
+        embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent, turn.caller)
         found = await self._search.candidates(
             ids, vectors={model: query.vector for model, query in embedded.vectors.items()},
             terms=list(dict.fromkeys(terms(request.query))), names=query.sought, filters=request.filters,
@@ -97,9 +97,7 @@ def _missing(
             where = "what was searched" if len(searched) > 1 else where
         words_alone = f"The search by meaning is missing for {where}, whose results come from words alone: "
         if model in embedded.missing:
-            error = embedded.missing[model]
-            again = f"; try again in {RETRY_SECONDS:g} s" if isinstance(error, EmbeddingUnavailable) else ""
-            yield words_alone + visible.line(str(error)) + again  # services' words are in it
+            yield words_alone + visible.line(embedded.missing[model].reason)  # services' words are in it
         elif number >= MAX_MODELS:
             yield (
                 words_alone

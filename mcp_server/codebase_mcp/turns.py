@@ -12,7 +12,8 @@ MAX_WAITING: Final = 256
 """Requests that wait, of all callers together: a few kilobytes each."""
 
 MAX_WAIT_SECONDS: Final = 4.0
-"""Who would have to wait longer is told so at once. What is left of a search's patience is enough to answer."""
+"""Who would have to wait longer is told so at once, or when it is over. What is left of a search's patience is
+enough to answer."""
 
 _FIRST_SECONDS: Final = 0.02
 """What a turn is taken to last before one has ended."""
@@ -38,9 +39,15 @@ class FairTurns:
     When too many wait, the newest request of the caller with the most of them is refused.
     """
 
-    def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take how many may go at once, and what tells the time in seconds."""
+    def __init__(
+        self,
+        at_once: int,
+        clock: Callable[[], float] = time.monotonic,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
+        """Take how many may go at once, what tells the time in seconds, and how long anybody waits."""
         self._at_once = at_once
+        self._max_wait_seconds = max_wait_seconds
         self._free = at_once
         self._clock = clock
         self._ring: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -66,10 +73,13 @@ class FairTurns:
         if sum(map(len, self._ring.values())) > MAX_WAITING:
             self._refuse_newest()
         try:
-            await place
-        except asyncio.CancelledError:
+            async with asyncio.timeout(self._max_wait_seconds):
+                await place
+        except (asyncio.CancelledError, TimeoutError) as error:
             if place.done() and not place.cancelled() and not place.exception():  # its turn had just come
                 self._pass_on()
+            if isinstance(error, TimeoutError):
+                raise self._busy(*self._line(caller)) from None
             raise
         finally:
             self._forget(caller, place)
@@ -91,10 +101,14 @@ class FairTurns:
         self._seconds += _WEIGHT * (seconds - self._seconds)
 
     def _refuse_what_would_wait_too_long(self, caller: str) -> None:
-        own = len(self._ring.get(caller, ()))
-        before = own + sum(min(len(places), own + 1) for of, places in self._ring.items() if of != caller)
-        if before * self._seconds / self._at_once > MAX_WAIT_SECONDS:
+        own, before = self._line(caller)
+        if before * self._seconds / self._at_once > self._max_wait_seconds:
             raise self._busy(own, before)
+
+    def _line(self, caller: str) -> tuple[int, int]:
+        """Return how many requests of the caller wait, and how many turns come before one more of his."""
+        own = len(self._ring.get(caller, ()))
+        return own, own + sum(min(len(places), own + 1) for of, places in self._ring.items() if of != caller)
 
     def _refuse_newest(self) -> None:
         # Of several with as many, the one whose turn would come last.
@@ -124,6 +138,11 @@ class Turn:
         self._turns = turns
         self._caller = caller
         self._began: float | None = None
+
+    @property
+    def caller(self) -> str:
+        """Whose turn it is."""
+        return self._caller
 
     async def begin(self) -> None:
         """Wait for the turn. Raises Busy."""

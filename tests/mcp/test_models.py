@@ -17,7 +17,7 @@ from codebase_index.job import JobState
 from codebase_index.resource import IndexingJob
 from codebase_index.store.database import Database
 from codebase_index.store.indexes import Indexes
-from codebase_mcp import query_embedding
+from codebase_mcp import query_model
 from codebase_mcp.models import SearchAnswer
 from codebase_mcp.request import SearchRequest
 from codebase_mcp.search import SearchService
@@ -184,7 +184,7 @@ async def test_when_one_index_s_service_does_not_answer_the_others_do_and_the_an
     status: int | None, search: SearchService, service: EmbeddingService, two: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(query_embedding, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 1.0)
     service.answer_with(200, queries=status)
     question = TOPICS["warehouse"][-1]
 

@@ -1,7 +1,9 @@
 """The embedders behind HTTP, against a scripted server on loopback that records what it was sent."""
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,10 +19,14 @@ from codebase_index.embedding import (
     EmbeddingError,
     EmbeddingRefused,
     EmbeddingUnavailable,
+    ServiceAway,
+    ServiceBusy,
+    ServiceMisconfigured,
     Vectors,
     by_name,
     create,
     http,
+    remote,
 )
 from codebase_index.embedding.http import LONGEST_DELAY_SECONDS, JsonService, Patience
 from codebase_index.embedding.models import BATCH_TEXTS, traits_of
@@ -37,6 +43,8 @@ class Service:
     def __init__(self, url: str) -> None:
         self.url = url
         self.script: list[Answer] = []
+        self.status = 200
+        self.body: bytes | None = None
         self.usual: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda path, body: {}
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
@@ -44,7 +52,8 @@ class Service:
         self.requests.append((path, headers, body))
         if self.script:
             return self.script.pop(0)
-        return 200, {}, json.dumps(self.usual(path, body)).encode()
+        answer = json.dumps(self.usual(path, body)).encode()
+        return self.status, {}, answer if self.body is None else self.body
 
     @property
     def inputs(self) -> list[str]:
@@ -163,7 +172,7 @@ def test_no_texts_give_no_rows(openai: OpenAIEmbedder) -> None:
 def test_a_passing_failure_is_tried_again(openai: OpenAIEmbedder, service: Service, status: int) -> None:
     service.script = [(status, {}, b"")]
     assert openai.embed_query("q") @ unit(1, 1, 2) == pytest.approx(1.0)
-    assert len(service.requests) == 3  # failed, again, dimension
+    assert len(service.requests) == 2  # failed, again
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
@@ -194,6 +203,112 @@ def test_a_service_that_is_away_is_named() -> None:
     message = r"Ollama at http://127.0.0.1:1 did not .*ConnectError.*pull"
     with closing(embedder), pytest.raises(EmbeddingUnavailable, match=message):
         embedder.embed_query("q")
+
+
+@pytest.mark.parametrize("status", [500, 503, 529])
+@pytest.mark.usefixtures("impatient")
+def test_a_broken_service_is_away_for_everybody(openai: OpenAIEmbedder, service: Service, status: int) -> None:
+    service.script = [(status, {}, b"")] * 2
+    with pytest.raises(ServiceAway):
+        openai.embed_query("q")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, b"wrong", "does not accept the key, or wants one"),
+        (403, b"no", "does not allow the use of this model"),
+        (404, b"model not found", "does not have the model"),
+    ],
+)
+def test_wrong_settings_are_told_in_words(
+    openai: OpenAIEmbedder, service: Service, status: int, body: bytes, said: str
+) -> None:
+    service.script = [(status, {}, body)]
+    with pytest.raises(ServiceMisconfigured, match=rf"{said} \(HTTP {status}: .*check OPENAI_BASE_URL"):
+        openai.embed_query("q")
+
+
+@pytest.mark.parametrize("status", [400, 408, 413, 422, 425])
+@pytest.mark.usefixtures("impatient")
+def test_a_refused_query_says_nothing_of_the_service(
+    openai: OpenAIEmbedder, service: Service, status: int
+) -> None:
+    service.script = [(status, {}, b"")] * 9
+    with pytest.raises(EmbeddingError) as caught:
+        openai.embed_query("q")
+    assert not isinstance(caught.value, ServiceAway | ServiceBusy | ServiceMisconfigured)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("7", 7.0), ("86400", LONGEST_DELAY_SECONDS), (None, 0.0)])
+@pytest.mark.usefixtures("impatient")
+def test_a_service_with_too_many_requests_says_when_to_come_back(
+    openai: OpenAIEmbedder, service: Service, asked: str | None, seconds: float
+) -> None:
+    service.script = [(429, {"Retry-After": asked} if asked else {}, b"slow down")] * 2
+    with pytest.raises(ServiceBusy, match="has too many requests") as caught:
+        openai.embed_query("q")
+    assert caught.value.retry_seconds == seconds
+    # A wait that is longer than the query's time is not begun.
+    assert len(service.requests) == (1 if asked else 2)
+
+
+def test_a_query_that_is_cut_again_and_again_has_one_deadline_and_says_nothing_of_the_service(
+    openai: OpenAIEmbedder, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "QUERY_SECONDS", 0.3)
+    clock = [0.0]
+    monkeypatch.setattr(http.time, "monotonic", lambda: clock[0])
+
+    def too_long(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        clock[0] += 0.1
+        return {}
+
+    service.usual, service.status = too_long, 400
+    service.body = b"maximum input length is exceeded"
+    with pytest.raises(EmbeddingUnavailable) as caught:
+        openai.embed_query("word " * 800)
+    assert not isinstance(caught.value, ServiceAway)
+    assert len(service.requests) == 3
+
+
+def test_a_service_that_drips_its_answer_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx waits for each part anew: a byte now and then would hold a thread for as long as it pleases."""
+    monkeypatch.setattr(remote, "QUERY_SECONDS", 0.3)
+    monkeypatch.setattr(remote, "QUERY", Patience(attempts=1, seconds=10))
+
+    class Drip(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client goes
+                for _ in range(1000):  # 20 s
+                    time.sleep(0.02)
+                    self.wfile.write(b" ")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Drip) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with (
+            closing(OllamaEmbedder("m", f"http://127.0.0.1:{server.server_port}")) as embedder,
+            pytest.raises(ServiceAway, match="did not arrive as a whole in time"),
+        ):
+            embedder.embed_query("q")
+        thread.join()
+
+
+def test_a_query_needs_one_request_whatever_is_known_of_the_service(
+    openai: OpenAIEmbedder, service: Service
+) -> None:
+    openai.embed_query("q")
+    assert len(service.requests) == 1
+    assert openai.dimension == 3
+    assert len(service.requests) == 1, "the first vector has told"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -11,11 +12,22 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding import Embedded as Documents
-from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, Traits, Vectors, factory
+from codebase_index.embedding import (
+    EmbeddingError,
+    EmbeddingRefused,
+    EmbeddingUnavailable,
+    ServiceAway,
+    ServiceBusy,
+    ServiceMisconfigured,
+    Traits,
+    Vectors,
+    factory,
+)
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.embedding.vectors import to_unit_length
-from codebase_mcp import query_embedding
-from codebase_mcp.query_embedding import RETRY_SECONDS, QueryEmbedding, QueryVector
+from codebase_mcp import query_embedding, query_model
+from codebase_mcp.query_embedding import QueryEmbedding
+from codebase_mcp.query_model import RETRY_SECONDS, QueryVector
 
 STATIC = factory.name_of("static")
 
@@ -95,7 +107,7 @@ class Remote:
         rows = np.random.default_rng(1).normal(size=(len(texts), 3)).astype(np.float32)
         return to_unit_length(rows)
 
-    def embed(self, texts: Sequence[str]) -> Documents:
+    def embed(self, texts: Sequence[str], seconds: float = 0) -> Documents:
         return Documents(self.embed_documents(texts), 0)
 
 
@@ -105,14 +117,14 @@ def vector(*numbers: float) -> Vectors:
 
 async def test_a_model_whose_service_fails_is_missing_and_the_others_answer() -> None:
     def fail() -> Vectors:
-        raise EmbeddingUnavailable("the service is away")
+        raise ServiceAway("the service is away")
 
     broken, whole = Remote("remote/broken", fail), Remote("remote/whole", lambda: vector(1, 0, 0))
     clock = [0.0]
     embedding = QueryEmbedding({r.name: r for r in (broken, whole)}.__getitem__, lambda: clock[0])
     answer = await embedding.embed(["remote/broken", "remote/whole", STATIC][:2], "query", waiting)
     assert set(answer.vectors) == {"remote/whole"}
-    assert str(answer.missing["remote/broken"]) == "the service is away"
+    assert answer.missing["remote/broken"].reason == "the service is away; try again in 10 s"
 
     # It is left alone for a while, then tried again, and is back.
     broken.answer = lambda: vector(0, 1, 0)
@@ -128,13 +140,12 @@ async def test_a_model_that_cannot_be_opened_is_missing() -> None:
     embedding = QueryEmbedding(factory.by_name)
     answer = await embedding.embed(["static/exchanged", STATIC], "query", waiting)
     assert set(answer.vectors) == {STATIC}
-    assert isinstance(answer.missing["static/exchanged"], EmbeddingRefused)
-    assert "not shipped with this version" in str(answer.missing["static/exchanged"])
+    assert "not shipped with this version" in answer.missing["static/exchanged"].reason
     embedding.close()
 
 
 async def test_a_service_that_hangs_holds_up_no_other_model_and_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_embedding, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.2)
     loop, called, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def hang() -> Vectors:
@@ -156,13 +167,207 @@ async def test_a_service_that_hangs_holds_up_no_other_model_and_no_turn(monkeypa
     await called.wait()
     assert lent == ["begin"]
     assert (await embedding.embed([STATIC], "query", waiting)).vectors
-    assert "did not answer within 0.2 s" in str((await slow).missing[remote.name])
+    assert "did not answer within 0.2 s" in (await slow).missing[remote.name].reason
     assert lent == ["begin", "end"]
     # What answers at once lends no turn.
     lent.clear()
     assert (await embedding.embed([STATIC, remote.name], "query", lending)).vectors.keys() == {STATIC}
     assert lent == []
     released.set()
+    embedding.close()
+
+
+class Doors(Remote):
+    """A service that keeps each query until a door is opened for it; what it began with is in `begun`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, lambda: vector(1, 0, 0))
+        self.begun: list[str] = []
+        self.ended = 0
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Condition()
+        self._door = threading.Semaphore(0)
+
+    def embed_query(self, text: str) -> Vectors:
+        self._tell(lambda: self.begun.append(text))
+        assert self._door.acquire(timeout=30)
+        try:
+            return self.answer()
+        finally:
+            self._tell(self._end)
+
+    def open(self, queries: int) -> None:
+        self._door.release(queries)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with self._changed:
+            await asyncio.wait_for(self._changed.wait_for(condition), 30)
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    def _tell(self, change: Callable[[], None]) -> None:
+        async def tell() -> None:
+            async with self._changed:
+                change()
+                self._changed.notify_all()
+
+        asyncio.run_coroutine_threadsafe(tell(), self._loop).result(30)
+
+
+async def test_a_slow_model_is_shared_fairly_among_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 60.0)
+    remote = Doors("remote/slow")
+    embedding = QueryEmbedding(lambda _: remote)
+
+    def ask(caller: str, count: int) -> list[asyncio.Task[query_embedding.Embedded]]:
+        return [
+            asyncio.create_task(embedding.embed([remote.name], f"{caller} {n}", waiting, caller))
+            for n in range(count)
+        ]
+
+    many = ask("many", 40)
+    await remote.until(lambda: len(remote.begun) == 4)
+    one = ask("one", 1)
+    for _ in range(10):
+        await asyncio.sleep(0)  # it stands in the line
+    remote.open(1)
+    await remote.until(lambda: len(remote.begun) == 5)
+    remote.open(1)
+    await remote.until(lambda: len(remote.begun) == 6)
+    assert "one 0" in remote.begun  # after those under way, and one of the other caller at most
+    remote.open(60)
+    answers = await asyncio.gather(*one, *many)
+    assert all(answer.vectors for answer in answers)
+    embedding.close()
+
+
+async def test_who_waits_too_long_for_a_thread_is_told_when_to_come_back_and_not_that_the_service_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(query_model, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 60.0)
+    remote = Doors("remote/slow")
+    embedding = QueryEmbedding(lambda _: remote)
+    many = {asyncio.create_task(embedding.embed([remote.name], f"{n}", waiting, "many")) for n in range(30)}
+    await remote.until(lambda: len(remote.begun) == 4)
+    while len([task for task in many if task.done()]) < 26:
+        await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+    for refused in [task.result() for task in many if task.done()]:
+        reason = refused.missing[remote.name].reason
+        assert reason.startswith("busy: more queries wait for the model remote/slow than it embeds in time, ")
+        assert re.search(r"\d+ of them yours; try again in \d+ s$", reason)
+    remote.open(4)
+    answers = [task.result() for task in (await asyncio.wait(many))[0]]
+    assert len([answer for answer in answers if answer.vectors]) == 4, "those that were asked are waited for"
+    embedding.close()
+
+
+async def test_a_thread_that_hangs_is_lent_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query that its caller gave up holds its thread: those behind it are told that it is busy, not away."""
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(query_model, "WAIT_SECONDS", 0.2)
+    clock = [0.0]
+    remote = Doors("remote/hangs")
+    embedding = QueryEmbedding(lambda _: remote, lambda: clock[0])
+    hung = await asyncio.gather(*(embedding.embed([remote.name], "query", waiting, "a") for _ in range(4)))
+    assert all("did not answer within 0.2 s" in answer.missing[remote.name].reason for answer in hung)
+    clock[0] = RETRY_SECONDS + 1
+    answer = await embedding.embed([remote.name], "query", waiting, "b")
+    assert "busy: more queries wait" in answer.missing[remote.name].reason
+    await remote.until(lambda: len(remote.begun) == 4)
+    remote.open(9)
+    await remote.until(lambda: remote.ended == 4)
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 30.0)
+    async with asyncio.timeout(30):  # a thread is free a moment after its call has ended
+        while not (await embedding.embed([remote.name], "query", waiting, "b")).vectors:
+            pass
+    embedding.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (EmbeddingRefused("HTTP 400"), "HTTP 400; another query may pass"),
+        (EmbeddingUnavailable("odd"), "odd; try again in 10 s"),
+        (ServiceMisconfigured("HTTP 401"), "HTTP 401; trying again will not help before somebody has done that"),
+    ],
+    ids=["refused", "an odd answer", "misconfigured"],
+)
+async def test_what_concerns_one_query_takes_the_model_from_nobody_else(error: EmbeddingError, said: str) -> None:
+    def fail() -> Vectors:
+        raise error
+
+    remote = Remote("remote/whole", fail)
+    embedding = QueryEmbedding(lambda _: remote, lambda: 0.0)
+    answer = await embedding.embed([remote.name], "odd", waiting)
+    assert answer.missing[remote.name].reason == said
+    remote.answer = lambda: vector(1, 0, 0)
+    assert (await embedding.embed([remote.name], "ordinary", waiting)).vectors
+    embedding.close()
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(7.0, 7), (0.0, 1)], ids=["as long as it asks for", "a second"])
+async def test_a_service_that_has_too_many_requests_is_left_alone(asked: float, seconds: int) -> None:
+    def fail() -> Vectors:
+        raise ServiceBusy("too many", asked)
+
+    clock = [0.0]
+    remote = Remote("remote/busy", fail)
+    embedding = QueryEmbedding(lambda _: remote, lambda: clock[0])
+    for _ in range(2):
+        answer = await embedding.embed([remote.name], "query", waiting)
+        assert answer.missing[remote.name].reason == f"too many; try again in {seconds} s"
+    assert remote.calls == 1
+    remote.answer = lambda: vector(1, 0, 0)
+    clock[0] = seconds + 0.1
+    assert (await embedding.embed([remote.name], "query", waiting)).vectors
+    embedding.close()
+
+
+async def test_a_query_that_is_answered_takes_the_mark_from_its_service() -> None:
+    """Of two under way at once one fails, and then the other is answered: the service is there."""
+    remote = Doors("remote/back")
+    embedding = QueryEmbedding(lambda _: remote, lambda: 0.0)
+    under_way = {asyncio.create_task(embedding.embed([remote.name], f"{n}", waiting)) for n in range(2)}
+    await remote.until(lambda: len(remote.begun) == 2)
+
+    def fail() -> Vectors:
+        raise ServiceAway("away")
+
+    remote.answer = fail
+    remote.open(1)
+    (failed,), (other,) = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+    assert failed.result().missing
+    assert (await embedding.embed([remote.name], "meanwhile", waiting)).missing
+    remote.answer = lambda: vector(1, 0, 0)
+    remote.open(2)
+    assert (await other).vectors
+    assert (await embedding.embed([remote.name], "after it", waiting)).vectors
+    embedding.close()
+
+
+async def test_a_service_that_is_slow_at_the_snippets_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each query is answered at once; what makes it comparable takes longer than anybody waits, once."""
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.5)
+    ready = threading.Event()
+    given: list[float] = []
+
+    class Compared(Remote):
+        def embed(self, texts: Sequence[str], seconds: float = 0) -> Documents:
+            given.append(seconds)
+            ready.wait(30)
+            return super().embed(texts)
+
+    remotes = {name: Compared(name, lambda: vector(1, 0, 0)) for name in ("remote/a", "remote/b")}
+    embedding = QueryEmbedding(remotes.__getitem__)
+    answer = await embedding.embed(list(remotes), "query", waiting)
+    assert "is being made comparable with the others" in answer.missing["remote/a"].reason
+    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 30.0)
+    assert (await embedding.embed(["remote/a"], "query", waiting)).vectors, "alone it needs no comparison"
+    ready.set()
+    assert (await embedding.embed(list(remotes), "query", waiting)).vectors.keys() == set(remotes)
+    assert given == [query_model.SNIPPETS_SECONDS] * 2
     embedding.close()
 
 
@@ -176,7 +381,7 @@ async def test_what_is_no_unit_vector_is_no_vector(numbers: tuple[float, ...]) -
     embedding = QueryEmbedding(lambda _: remote)
     answer = await embedding.embed([remote.name], "query", waiting)
     assert not answer.vectors
-    assert "no unit vector" in str(answer.missing[remote.name])
+    assert "no unit vector" in answer.missing[remote.name].reason
     embedding.close()
 
 
