@@ -12,7 +12,7 @@ import mmap
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codebase_index.source import SourceRefused
@@ -20,7 +20,7 @@ from codebase_indexer import git
 from codebase_indexer.beneath import NotRegular, Tree, leads_out
 from codebase_indexer.objects import lent
 from codebase_indexer.repository import Repository, is_sha256
-from codebase_indexer.vouching import INDEX_FORMAT, Vouched, parse
+from codebase_indexer.vouching import INDEX_FORMAT, Vouched, parse, sparse
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,14 @@ class Listing:
     `paths` are sorted; nested repositories end with a slash. `unreadable` are directories that it could not enter.
     `leading_out` is what names no file of the folder, as an index that was made by hand can.
     `vouched` is what its index holds of files whose bytes are those of their blob, if they are unmodified.
+    `sparse` are paths that are in the index and, by the wish of whoever checked out, not on disk.
     """
 
     paths: list[bytes]
     unreadable: list[str]
     leading_out: list[bytes] = field(default_factory=list)
     vouched: Mapping[bytes, Vouched] = field(default_factory=dict)
+    sparse: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,15 @@ def list_files(tree: Tree, repository: Repository | None, scratch: Path) -> List
         if _is_sparse(git_dir / "index"):
             stack.enter_context(lent(repository, git_dir))  # it names folders by their tree object
         try:
-            tracked = parse(place.run(tree.folder, "ls-files", *INDEX_FORMAT).data, written)
+            index = place.run(tree.folder, "ls-files", *INDEX_FORMAT).data
+            tracked = parse(index, written)
         except ValueError as error:
             raise git.GitFailed(str(error)) from error
     listing = _list_others(tree, place, tracked, repository)
     if not listing.paths and _ignores(place, tree.folder):
         # Whoever asks for a folder that the repository around it ignores wants it for itself.
         return list_files(tree, None, scratch / "alone")
-    return listing
+    return replace(listing, sparse=sparse(index))
 
 
 def take_away(
@@ -199,11 +202,19 @@ Line ends and `ident` change the size whenever they change anything, and sizes a
 
 
 def _converted(tree: Tree, place: _Scratch, paths: list[bytes], repository: Repository) -> list[bytes]:
-    """Return the paths that git passes through a filter or another encoding between blob and work tree."""
+    """Return the paths that git passes through a filter or another encoding between blob and work tree.
+
+    All of them where nobody can read which: then each file is read.
+    """
     name = ".gitattributes"
     own = place.git_dir / "info" / "attributes"
-    rules = _rules(tree, directories(paths), name)
-    texts = [*rules.values(), own.read_bytes() if own.is_file() else b"", *_above(tree, repository, name)]
+    try:
+        rules = _rules(tree, directories(paths), name)
+        above = _above(tree, repository, name)
+    except (OSError, git.GitFailed) as error:
+        log.warning("git vouches for no file: attributes are not read", extra={"error": str(error)})
+        return paths
+    texts = [*rules.values(), own.read_bytes() if own.is_file() else b"", *above]
     last = os.fsencode(name)
     named = (path.rpartition(b"/") for path in paths if path.endswith(last))
     listed = {directory for directory, _, own_name in named if own_name == last}

@@ -36,27 +36,29 @@ _LOOSE: Final = re.compile(rb"[0-9a-f]{38}(?:[0-9a-f]{24})?")
 
 
 @contextlib.contextmanager
-def lent(repository: Repository, git_dir: Path) -> Iterator[None]:
+def lent(repository: Repository, git_dir: Path, room_bytes: int | None = None) -> Iterator[None]:
     """Let the git directory `git_dir`, which is ours, have the repository's objects meanwhile.
 
+    Copies take at most `room_bytes`, or MAX_LOOSE_BYTES.
     Raises SourceRefused where they lead out of the roots, and OSError.
     """
     with contextlib.ExitStack() as stack:
-        lender = _Lender(git_dir / "objects", stack)
+        most = MAX_LOOSE_BYTES if room_bytes is None else min(room_bytes, MAX_LOOSE_BYTES)
+        lender = _Lender(git_dir / "objects", stack, most)
         for folder in _folders(repository):
             lender.lend(repository, folder)
         yield
 
 
 class _Lender:
-    def __init__(self, objects: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, objects: Path, stack: contextlib.ExitStack, most_bytes: int) -> None:
         self._objects = objects
         self._stack = stack
         self._lent = 0
-        self._room = MAX_LOOSE_BYTES
-        most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = most_bytes
+        limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MAX_LENT + 1000
-        if most < wanted <= hard:
+        if limit < wanted <= hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
     def lend(self, repository: Repository, folder: Path) -> None:
@@ -87,7 +89,7 @@ class _Lender:
                 f"the repository is refused: its objects hold a link or what is no file ({error})"
             ) from error
         if copies and (size := os.fstat(descriptor).st_size) <= COPIED_BYTES:
-            self._room -= max(size, _BLOCK_BYTES)
+            self._room -= -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
             with contextlib.closing(os.fdopen(descriptor, "rb")):
                 target.write_bytes(read_at_most(descriptor, COPIED_BYTES))
         else:

@@ -62,6 +62,10 @@ class WorkerDied(Exception):
     """A worker process ended, or hung, while it held a batch."""
 
 
+class WorkerStalled(WorkerDied):
+    """A worker process gave no answer in time, and did not compute either: it waits, for its disk."""
+
+
 class PoolBroken(Exception):
     """A worker process does not even start: no file is to blame, the whole attempt is."""
 
@@ -88,7 +92,7 @@ class Pool:
     async def process(self, batch: Batch) -> PackedBatch | Processed:
         """Return the results of a batch, packed if there is a model.
 
-        A file that ends its process, also when it is alone, is skipped.
+        A file that ends its process, also when it is alone, is skipped; so is one that the disk does not yield.
 
         Raises PoolBroken.
         """
@@ -110,6 +114,9 @@ class Pool:
     async def _run_alone(self, batch: Batch, item: Item) -> Any:
         try:
             return await self._run(replace(batch, items=[item]))
+        except WorkerStalled as stall:
+            log.error("file skipped: its disk does not answer", extra={"path": item.path, "error": str(stall)})
+            return self._answer([Skipped(item.seq, Skip.STALLED)])
         except WorkerDied as death:
             log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
             return self._answer([Skipped(item.seq, Skip.CRASHED)])
@@ -183,8 +190,18 @@ class _Worker:
     def _receive(self, seconds: float) -> Any:
         assert self._pipe is not None
         if not self._pipe.poll(seconds):
-            raise WorkerDied(f"no answer within {seconds:.0f} s")
+            kind = WorkerDied if self._computes() else WorkerStalled
+            raise kind(f"no answer within {seconds:.0f} s")
         return self._pipe.recv()
+
+    def _computes(self) -> bool:
+        """Say whether the process runs, or would if it had a processor; else it sleeps in a call of the system."""
+        assert self._process is not None
+        try:
+            status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:  # it has just ended, or this is no Linux
+            return True
+        return status.rpartition(")")[2].split()[0] not in ("S", "D")
 
     def interrupt(self) -> None:
         """End the process under a `run` in another thread, which then raises WorkerDied and cleans up."""

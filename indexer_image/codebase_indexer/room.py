@@ -7,7 +7,7 @@ outgrows its volume, and the next one would do the same, so what cannot fit is r
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -51,15 +51,20 @@ class Usage:
 
 @dataclass(frozen=True)
 class Room:
-    """Room for one checkout with the pack that it comes from, in a volume of so many bytes."""
+    """Room for one checkout with the pack that it comes from, in a volume of so many bytes, `taken` by others."""
 
     volume: int = VOLUME_BYTES
     files: int = MAX_FILES
+    taken: int = 0
 
     @property
     def bytes(self) -> int:
         """What may be filled."""
-        return int(self.volume * USABLE)
+        return max(0, int(self.volume * USABLE) - self.taken)
+
+    def beside(self, folder: Path) -> "Room":
+        """Return the room that is left beside what a folder of the same volume holds."""
+        return replace(self, taken=self.taken + usage_of(folder, self).bytes)
 
     def check(self, folder: Path, commit: str) -> None:
         """Refuse a commit whose files do not fit beside what `folder` holds.

@@ -62,7 +62,8 @@ def scan(
                 for number, path in enumerate(paths):
                     if number % REPORT_EVERY == 0:
                         report(number, len(paths))
-                    entries.append(judge.entry(path))
+                    if entry := judge.entry(path):
+                        entries.append(entry)
     except (git.GitFailed, OSError) as error:
         raise ScanFailed(
             f"the files of {folder} could not be listed: {error}; check that it is readable and, "
@@ -84,12 +85,13 @@ class _Judge:
         self._tree = tree
         self._skip_secrets = skip_secrets
         self._vouched = listing.vouched
+        self._sparse = listing.sparse
         # Paths come in order, so one directory is held open at a time; or the error that it met.
         self._within: bytes | None = None
         self._directory: int | OSError = OSError()
 
-    def entry(self, raw: bytes) -> Entry:
-        """Return the entry of a listed path."""
+    def entry(self, raw: bytes) -> Entry | None:
+        """Return the entry of a listed path. None: it is not checked out, and not to be."""
         name = raw.rstrip(b"/")
         try:
             path = name.decode()
@@ -100,7 +102,7 @@ class _Judge:
         try:
             found = self._look(name)
         except (FileNotFoundError, NotADirectoryError):
-            return Entry(path, 0, Skip.VANISHED)
+            return None if name in self._sparse else Entry(path, 0, Skip.VANISHED)
         except OSError as error:  # whether it is there, nobody can tell
             return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.UNREADABLE)
         if reason := _by_mode(found.st_mode) or self._by_name(path) or by_size(found.st_size):

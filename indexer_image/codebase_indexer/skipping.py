@@ -51,10 +51,11 @@ class Skip(StrEnum):
     UNDECODABLE = "encoding not known: save it as UTF-8"
     SENSITIVE_NAME = "holds secrets, by its name"
     SENSITIVE_CONTENT = "holds secrets, by its content"
+    STALLED = "not read in time: its disk did not answer"
     CRASHED = "crashed the parser"
 
 
-UNCERTAIN = frozenset({Skip.VANISHED, Skip.UNREADABLE, Skip.CRASHED})
+UNCERTAIN = frozenset({Skip.VANISHED, Skip.UNREADABLE, Skip.STALLED, Skip.CRASHED})
 """Reasons that say nothing of what is in the file now, nor, for certain, that it is gone."""
 
 _LOCK_FILES = frozenset(

@@ -105,11 +105,12 @@ def open_source(
     `work_dir` takes what is fetched, as far as there is `room`; a complete one of an earlier start is used again.
     Raises SourceRefused, SourceNotFound, SourceUnreadable, RepositoryTooLarge or CloneFailed.
     """
-    fetch = partial(_fetch, sleep=sleep, room=room or Room())
+    room = room or Room()
+    fetch = partial(_fetch, sleep=sleep)
     if spec.source.git is not None:
         url = policy.check_git_url(spec.source.git.url)
         folder = work_dir / "repository"
-        found = fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder)
+        found = fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, room=room)
         return Checkout(folder, folder, found, own=True)
     path = spec.source.path or ""
     opened = policy.open_path(path)
@@ -122,7 +123,7 @@ def open_source(
     if lender is None:
         raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
     folder = work_dir / "repository"
-    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, fetch)
+    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, fetch, room)
     inside = opened.relative_to(lender.top)
     if not _has_folder(folder, inside):
         raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
@@ -185,7 +186,9 @@ def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
     return max((mount for mount in mounts if folder.is_relative_to(mount)), key=lambda mount: len(mount.parts))
 
 
-def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, fetch: Callable[..., str]) -> str:
+def _fetch_path(
+    repository: Repository, path: str, ref: str, folder: Path, fetch: Callable[..., str], room: Room
+) -> str:
     """Check out a commit of a repository on disk. git never works in that: its objects are lent to one of ours."""
     if _is_complete(folder, ref):
         return ref
@@ -197,9 +200,9 @@ def _fetch_path(repository: Repository, path: str, ref: str, folder: Path, fetch
     lender.parent.mkdir(parents=True, exist_ok=True)
     try:
         make_git_dir(lender, is_sha256(repository))
-        with lent(repository, lender):
+        with lent(repository, lender, room.bytes):
             # file:// lets git copy objects instead of linking them, and check each against its name.
-            return fetch(lender.as_uri(), "file", found, folder, shown=(path, ref))
+            return fetch(lender.as_uri(), "file", found, folder, room=room.beside(lender), shown=(path, ref))
     finally:
         shutil.rmtree(lender, ignore_errors=True)
 

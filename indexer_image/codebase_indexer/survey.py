@@ -73,8 +73,9 @@ DISK_THREADS = 4
 
 _RETRY_SECONDS = 0.5
 
-_WORTH_A_LOOK = UNCERTAIN - {Skip.CRASHED}
-"""Reasons that may not hold any more: a file that ends its process would do so again."""
+_WORTH_A_LOOK = UNCERTAIN - {Skip.STALLED, Skip.CRASHED}
+"""Reasons that may not hold any more. A file that ends its process would do so again, and one whose disk does not
+answer costs half a minute each time: that is the next job's."""
 
 _KEPT = "; the index keeps what it had"
 
@@ -264,8 +265,8 @@ class Survey:
         if lost or (self._unseen and not self._listed_here):
             return True
         sights = await self._look()
-        crashed = {file.path for file in self._unseen if file.skip_reason == Skip.CRASHED}
-        return any(sight is not Sight.GONE for path, sight in sights.items() if path not in crashed)
+        hopeless = {file.path for file in self._unseen if file.skip_reason in UNCERTAIN - _WORTH_A_LOOK}
+        return any(sight is not Sight.GONE for path, sight in sights.items() if path not in hopeless)
 
     async def _look(self) -> dict[str, Sight]:
         """Look for the unseen files of which nobody knows what is in them now."""

@@ -35,7 +35,9 @@ _SHA1_DIGITS = 40
 
 # In-memory flags of an entry (read-cache.h): assume-unchanged, intent to add, skip-worktree. git then does not
 # look at the file, or has no blob of it.
-_UNCHECKED = 0x8000 | 1 << 29 | 1 << 30
+_SKIP_WORKTREE = 1 << 30
+_UNCHECKED = 0x8000 | 1 << 29 | _SKIP_WORKTREE
+_HIGH_FLAGS = re.compile(rb"\tflags: [4-7c-f][0-9a-f]{7}\n")
 
 _SECOND = 1_000_000_000
 _32_BITS = 0xFFFF_FFFF  # what an index entry keeps of seconds and inode
@@ -80,6 +82,13 @@ def parse(listing: bytes, written_ns: int) -> dict[bytes, Vouched | None]:
         stat = (modified, ctime * _SECOND + ctime_ns, inode, size)
         entries[path] = Vouched(bytes.fromhex(blob.decode()), stat) if trusted else None
     return entries
+
+
+def sparse(listing: bytes) -> frozenset[bytes]:
+    """Return the paths of an index, printed as for parse(), that its user does not want in the working tree."""
+    if not _HIGH_FLAGS.search(listing):
+        return frozenset()
+    return frozenset(entry[4] for entry in _ENTRY.finditer(listing) if int(entry[11], 16) & _SKIP_WORKTREE)
 
 
 def proven(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:

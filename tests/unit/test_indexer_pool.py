@@ -50,6 +50,23 @@ async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_p
     assert all(isinstance(r, Packed) for r in (await pool.process(batch(tmp_path, 3))).results)
 
 
+async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        "import time\nimport codebase_indexer.files as files\nfiles._read = lambda tree, path: time.sleep(600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
+    monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)
+    pool = Pool(1, "1:test", None)
+    try:
+        found = await pool.process(batch(tmp_path, 1))
+    finally:
+        pool.close()
+    assert found.results == [Skipped(0, Skip.STALLED)]
+
+
 async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
     await pool.process(batch(tmp_path, 1))
     (child,) = children()
@@ -78,7 +95,7 @@ async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeyp
     [
         pytest.param("os.kill(os.getpid(), signal.SIGKILL)", 15.0, id="killed"),
         pytest.param("os.abort()", 15.0, id="aborted"),
-        pytest.param("time.sleep(600)", 0.7, id="hangs"),
+        pytest.param("max(iter(int, 1))", 0.7, id="computes without end"),
     ],
 )
 async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(

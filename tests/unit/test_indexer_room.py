@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from codebase_index.resource import IndexingJobSpec
-from codebase_index.source import Root, SourcePolicy
+from codebase_index.source import Root, SourcePolicy, SourceRefused
 from codebase_indexer import bounded
 from codebase_indexer.bounded import BoundExceeded, Bounds
 from codebase_indexer.room import VOLUME_BYTES, RepositoryTooLarge, Room, usage_of
@@ -105,6 +105,17 @@ def test_a_pack_that_is_larger_than_the_room_ends_the_fetch(repository: Reposito
     with pytest.raises(RepositoryTooLarge, match=r"the pack alone"):
         check_out(tmp_path, Room(5 * MB))
     assert usage_of(tmp_path / "work", Room()).bytes < 7 * MB
+
+
+def test_loose_objects_that_are_copied_take_room_too(repository: Repository, tmp_path: Path) -> None:
+    """Three times 2.4 MiB: the copies, the pack that is made of them, and the files."""
+    blobs = {f"f{n}": f"blob {repository.blob(os.urandom(60_000))}" for n in range(40)}
+    repository.commit(repository.tree(blobs))
+    with pytest.raises(SourceRefused, match="git gc"):
+        check_out(tmp_path, Room(2 * MB))
+    with pytest.raises(RepositoryTooLarge):
+        check_out(tmp_path, Room(6 * MB))
+    assert len(list(check_out(tmp_path, Room(9 * MB)).glob("f*"))) == 40
 
 
 def test_what_grows_beyond_the_room_while_it_is_written_is_stopped(tmp_path: Path) -> None:

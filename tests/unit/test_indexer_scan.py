@@ -285,7 +285,18 @@ def test_a_sparse_index_is_read(repo: Path) -> None:
     git(repo, "commit", "-qm", "x")
     git(repo, "sparse-checkout", "init", "--cone", "--sparse-index")
     git(repo, "sparse-checkout", "set", "in")
-    assert listed(repo) == {"in/a.py": None, "out/b.py": Skip.VANISHED, "out/c.py": Skip.VANISHED}
+    assert listed(repo) == {"in/a.py": None}
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_listed(repo: Path) -> None:
+    write(repo, "top.py", "in/a.py", "out/b.py", "out/c.py")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    git(repo, "sparse-checkout", "set", "in")
+    (repo / "in" / "a.py").unlink()  # not by that wish
+    assert listed(repo) == {"top.py": None, "in/a.py": Skip.VANISHED}
+    write(repo, "out/b.py", text="here all the same\n")
+    assert listed(repo) == {"top.py": None, "in/a.py": Skip.VANISHED, "out/b.py": None}
 
 
 def test_a_sha256_repository_is_read(tmp_path: Path) -> None:

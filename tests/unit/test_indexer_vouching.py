@@ -1,5 +1,6 @@
 """What git vouches for: each way in which a file can differ from its index entry, against the bytes themselves."""
 
+import errno
 import hashlib
 import os
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codebase_indexer import beneath
 from codebase_indexer.scan import scan
 from codebase_indexer.vouching import INDEX_FORMAT, parse
 from tests.unit.test_indexer_scan import git, write
@@ -193,3 +195,23 @@ def test_the_format_holds_each_path_once(repo: Path) -> None:
         b"b 0\tc.py",
         b"d\n  ctime: 1:1\n.py",
     }
+
+
+@pytest.mark.parametrize("place", [".gitattributes", "sub/.gitattributes"])
+def test_attributes_that_cannot_be_read_cost_the_word_of_git_and_not_the_job(
+    place: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repo, "a.py", "sub/b.py", place)
+    git(repo, "add", ".")
+    os.utime(repo / ".git" / "index", (LATER / 1e9,) * 2)
+    assert all(entry.blob for entry in scan(repo, boundary=repo))
+    really = beneath.Tree.read
+
+    def read(tree: beneath.Tree, path: bytes, limit: int) -> bytes:
+        if path == os.fsencode(place):
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return really(tree, path, limit)
+
+    monkeypatch.setattr(beneath.Tree, "read", read)
+    found = {entry.path: (entry.skip_reason, entry.blob) for entry in scan(repo, boundary=repo)}
+    assert found == dict.fromkeys(["a.py", "sub/b.py", place], (None, None))
