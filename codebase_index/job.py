@@ -137,7 +137,11 @@ def canonical_globs(globs: Sequence[str]) -> list[str]:
 
 
 def caller_label(caller: str) -> str:
-    """Identify a caller in a label: 16 hex digits. An address is no value of a label, nor for all to read."""
+    """Identify a caller in a label: 16 hex digits. An address is no value of a label, nor for all to read.
+
+    It is a pseudonym and no secret: who may read the jobs can try all addresses of IPv4. A salt would have to be
+    the same in all servers of a release and after their restarts, and as well kept as a Secret.
+    """
     return hashlib.sha256(caller.encode()).hexdigest()[:16]
 
 

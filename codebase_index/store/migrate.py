@@ -26,6 +26,9 @@ LOCK_TIMEOUT: Final = "3s"
 """How long a migration waits for a table that is in use. Whatever needs the table next waits behind it, so
 it gives up and is tried again, rather than hold up every indexer behind one long transaction."""
 
+WAIT_TIMEOUT: Final = "20s"
+"""How long a program waits for another one's migration: nobody waits behind it, and most take a second."""
+
 _SCHEMA: Final = files("codebase_index.store") / "schema"
 _LOCK_KEY: Final = 0x636F6465  # "code": every program that migrates takes this advisory lock
 
@@ -59,19 +62,29 @@ _EXISTS: Final = (
 )
 
 
+class _MigrationUnderWay(Exception):
+    """Another program holds the advisory lock."""
+
+
 async def migrate(connection: asyncpg.Connection, namespace: str = "default") -> list[str]:
     """Apply what is missing; safe to call from several programs at once. Return the names applied.
 
     `namespace` gets what belongs to none yet, and nobody knows to whom.
     Raises SchemaMismatch when the schema is newer than this program, or is not one that it made, and
-    StoreUnavailable, to be tried again, when a table is in use; StoreMisconfigured when the database's pgvector is
-    too old.
+    StoreUnavailable, to be tried again, when a table is in use or another program migrates; StoreMisconfigured when
+    the database's pgvector is too old.
     """
     applied: list[str] = []
     while True:
         try:
             async with connection.transaction():
                 migration = await _apply_next(connection, namespace)
+        except _MigrationUnderWay as error:
+            raise StoreUnavailable(
+                f"the schema is being upgraded by another program: {await _migrating(connection)}; this one has "
+                f"waited {WAIT_TIMEOUT}, nothing was changed, and it is tried again; if it stays so, look at that "
+                "program's log, and end it with pg_terminate_backend(pid)"
+            ) from error
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             raise StoreUnavailable(
                 f"the schema cannot be upgraded while another transaction holds a table ({error}); nothing was "
@@ -101,7 +114,11 @@ async def require_schema(connection: asyncpg.Connection) -> None:
 
 async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migration | None:
     """Apply the first migration that is missing, and return it; None: there is none."""
-    await connection.execute(SQL["lock"], _LOCK_KEY)
+    await connection.execute(f"SET LOCAL lock_timeout = '{WAIT_TIMEOUT}'")
+    try:
+        await connection.execute(SQL["lock"], _LOCK_KEY)
+    except asyncpg.LockNotAvailableError as error:
+        raise _MigrationUnderWay from error
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     migration = _next(migrations(), await _history(connection))
     if migration:
@@ -116,6 +133,12 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
         await connection.execute(SQL["note"], migration.number, migration.name, migration.digest)
     await _check_pgvector(connection)
     return migration
+
+
+async def _migrating(connection: asyncpg.Connection) -> str:
+    """Say who holds the advisory lock."""
+    row = await connection.fetchrow(SQL["holder"], _LOCK_KEY)
+    return row["told"] if row else "it has ended in this moment"
 
 
 async def _history(connection: asyncpg.Connection) -> Sequence[Migration]:

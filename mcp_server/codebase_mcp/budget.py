@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from codebase_index import visible
 from codebase_mcp.models import SearchResult
 
 RESULT_TOKENS: Final = 165
@@ -58,14 +59,15 @@ def shares(results: Sequence[SearchResult]) -> list[int]:
     """
     if not results:
         return []
-    beside = [tokens(result.model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results]
+    # As it will be sent: one invisible character is shown as six, which are as many tokens.
+    beside = [tokens(result.shown().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results]
     left = len(results) * RESULT_TOKENS - sum(beside)
     weights = [1 / (rank + 3) for rank in range(len(results))]
     rooms = []
     for rank, result in enumerate(results):
         share = max(round(left * weights[rank] / sum(weights[rank:])), _LEAST_SHARE_TOKENS)
         read = result.text[:_READ_CHARACTERS]
-        cost = max(tokens(json.dumps(read, ensure_ascii=False)), 1)
+        cost = max(tokens(json.dumps(visible.code(read), ensure_ascii=False)), 1)
         room = share * len(read) // cost
         # What a short text does not need is for those after it.
         left -= share if room < len(result.text) else cost * len(result.text) // max(len(read), 1)

@@ -41,6 +41,9 @@ TICK: Final = 1.0
 PAUSE: Final = 0.1
 """Seconds between cycles at least: a burst of events is one cycle."""
 
+ALIVE_INTERVAL: Final = 5.0
+"""Seconds between two signs of life of a migration, far below world.LOOP_LIMIT."""
+
 PLACES_INTERVAL: Final = 3.0
 """Seconds between writes of a long queue's places."""
 
@@ -133,6 +136,16 @@ class Loop:
         self._next_sweep = time.monotonic() + SWEEP_INTERVAL
         return rows
 
+    async def _migrate(self) -> list[str]:
+        """Migrate; a migration that takes minutes, or waits for another program's, is no loop that hangs."""
+        migration = asyncio.create_task(self._database.migrate(self._namespace))
+        try:
+            while not (await asyncio.wait({migration}, timeout=ALIVE_INTERVAL))[0]:
+                self._world.alive()
+            return migration.result()
+        finally:
+            migration.cancel()
+
     async def snapshot(self) -> Snapshot:
         """Take everything that is true now: cluster first, so that the rows are never older than the pods."""
         jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
@@ -140,7 +153,7 @@ class Loop:
         trouble: StoreError | None
         try:
             if not self._migrated and self._leads():  # one that may have to stay out changes nothing
-                applied = await self._database.migrate(self._namespace)
+                applied = await self._migrate()
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])

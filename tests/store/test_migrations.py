@@ -274,6 +274,22 @@ async def test_a_migration_waits_for_no_transaction_of_an_old_pod_for_long(
     assert await program.migrate() == ["9999_more.sql"]
 
 
+async def test_a_migration_behind_one_that_is_stuck_says_who_holds_it(
+    connection: asyncpg.Connection, program: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await program.migrate()
+    monkeypatch.setattr(module, "WAIT_TIMEOUT", "100ms")
+    await connection.execute("SET application_name = 'the stuck one'")
+    pid = await connection.fetchval("SELECT pg_backend_pid()")
+    async with connection.transaction():
+        await connection.execute(module.SQL["lock"], module._LOCK_KEY)
+        with pytest.raises(
+            StoreUnavailable, match=rf"by another program: the stuck one at .* \(pid {pid}\), which"
+        ):
+            await program.migrate()
+    assert await program.migrate() == []
+
+
 async def _columns(connection: asyncpg.Connection, table: str) -> set[str]:
     rows = await connection.fetch(
         "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",

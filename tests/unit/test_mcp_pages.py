@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codebase_index.store.symbols import Definition
 from codebase_index.store.text_search import Place, TextMatch
 from codebase_index.symbols import Kind
-from codebase_mcp.budget import fitting, shares, tokens
+from codebase_mcp.budget import RESULT_TOKENS, fitting, shares, tokens
 from codebase_mcp.cursor import Cursor, decode, digest
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
@@ -155,6 +155,16 @@ def test_an_answer_has_at_least_one_result_and_at_most_what_fits() -> None:
     assert fitting([result("word " * 2_000)] * 10) == 3
     assert fitting([result("語" * 3_000)] * 10) == 2
     assert fitting([result("{}" * 1_500)] * 10) == 2
+
+
+@pytest.mark.parametrize("text", ["\u202ex" * 2_000, "a\x1b" * 2_000, "x\u200b y" * 2_000])
+def test_shares_are_measured_as_they_are_sent_with_what_is_invisible_shown(text: str) -> None:
+    results = [result(text)] * 10
+    cut = [
+        one.model_copy(update={"text": text[:room]}) for one, room in zip(results, shares(results), strict=True)
+    ]
+    sent = sum(tokens(one.shown().model_dump_json()) for one in cut)
+    assert sent <= 1.1 * RESULT_TOKENS * len(results)
 
 
 def test_the_first_results_show_the_most_and_short_ones_leave_room() -> None:

@@ -1,0 +1,29 @@
+"""A migration that takes long is no loop that hangs: the probe must not end it in the middle, again and again."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from codebase_operator import loop
+
+
+async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "ALIVE_INTERVAL", 0.01)
+    signs, ended = list[None](), asyncio.Event()
+
+    def alive() -> None:
+        signs.append(None)
+        if len(signs) == 3:
+            ended.set()
+
+    async def migrate(namespace: str) -> list[str]:
+        await ended.wait()
+        return [namespace]
+
+    parts = SimpleNamespace(
+        _database=SimpleNamespace(migrate=migrate), _namespace="code", _world=SimpleNamespace(alive=alive)
+    )
+    migrated = asyncio.wait_for(loop.Loop._migrate(cast(Any, parts)), 30)
+    assert await migrated == ["code"]
