@@ -71,8 +71,8 @@ async def migrate(connection: asyncpg.Connection, namespace: str = "default") ->
 
     `namespace` gets what belongs to none yet, and nobody knows to whom.
     Raises SchemaMismatch when the schema is newer than this program, or is not one that it made, and
-    StoreUnavailable, to be tried again, when a table is in use or another program migrates; StoreMisconfigured when
-    the database's pgvector is too old.
+    StoreUnavailable, to be tried again, when a table is in use or another program migrates; StoreMisconfigured
+    when the database's pgvector is too old.
     """
     applied: list[str] = []
     while True:
