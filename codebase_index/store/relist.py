@@ -52,8 +52,10 @@ class Relist:
                 raise FenceLost(*fence)
         return after - before
 
-    async def lost(self, job_id: UUID, reasons: Collection[str]) -> int:
-        """Count the files that were skipped for one of these reasons when their turn came, not by the scan."""
+    async def lost(self, job_id: UUID, reasons: Collection[str], limit: int) -> dict[str, str]:
+        """Return the first files that were skipped for one of these reasons when their turn came, not by the scan,
+        with the reason.
+        """
         async with self._db.connection() as connection:
-            count: int = await connection.fetchval(SQL["lost"], job_id, list(reasons))
-        return count
+            rows = await connection.fetch(SQL["lost"], job_id, list(reasons), limit)
+        return {row["path"]: row["skip_reason"] for row in rows}

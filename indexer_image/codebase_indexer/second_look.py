@@ -14,7 +14,7 @@ from pathlib import Path
 from codebase_index.store.sweep import Unseen
 from codebase_index.store.work import Entry
 from codebase_indexer.beneath import Tree, leads_out
-from codebase_indexer.skipping import UNCERTAIN, Skip
+from codebase_indexer.skipping import MAX_FILE_BYTES, UNCERTAIN, Skip
 
 Listing = Mapping[str, str | None]
 """What a scan found: path -> why it is skipped, None for files to index."""
@@ -36,6 +36,23 @@ def look(folder: Path, boundary: Path, paths: Iterable[str]) -> dict[str, Sight]
             return {path: eye.look(path.encode()) for path in paths}
     except OSError:
         return dict.fromkeys(paths, Sight.UNKNOWN)
+
+
+def any_readable(folder: Path, boundary: Path, paths: Iterable[str]) -> bool:
+    """Say whether one of these files can be read now, to its end."""
+    try:
+        with Tree(folder, boundary) as tree:
+            return any(_is_readable(tree, path.encode()) for path in paths)
+    except OSError:
+        return False
+
+
+def _is_readable(tree: Tree, path: bytes) -> bool:
+    try:
+        tree.read(path, MAX_FILE_BYTES + 1)
+    except OSError:
+        return False
+    return True
 
 
 class _Eye:

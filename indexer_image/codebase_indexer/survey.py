@@ -36,6 +36,7 @@ from codebase_indexer.scan import ScanFailed, scan
 from codebase_indexer.second_look import (
     Listing,
     Sight,
+    any_readable,
     gone,
     is_suspicious,
     is_uncertain,
@@ -71,7 +72,11 @@ ANSWER_SECONDS = 30.0
 DISK_THREADS = 4
 """For questions to the disk, and for nothing else: they wait neither for an embedding service nor it for them."""
 
+MAX_LOST = 10_000
+"""Files that could not be read, of which each is tried again; if there are more, the list is made anew."""
+
 _RETRY_SECONDS = 0.5
+_LOOK_SECONDS = 10 * ANSWER_SECONDS
 
 _WORTH_A_LOOK = UNCERTAIN - {Skip.STALLED, Skip.CRASHED}
 """Reasons that may not hold any more. A file that ends its process would do so again, and one whose disk does not
@@ -260,19 +265,28 @@ class Survey:
     async def _is_in_doubt(self) -> bool:
         """Say whether a file may be there that the list has not, or has as not readable."""
         job_id = self.job.id
-        lost = await until_available("count lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK))
+        lost = await until_available("find lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK, MAX_LOST))
         await self._list_unseen()
-        if lost or (self._unseen and not self._listed_here):
+        if len(lost) == MAX_LOST or (self._unseen and not self._listed_here):
             return True
-        sights = await self._look()
+        unreadable = [path for path, reason in lost.items() if reason == Skip.UNREADABLE]
+        if len(unreadable) < len(lost):
+            return True  # what vanished may be elsewhere now
+        folder, boundary = self.checkout.folder, self.checkout.boundary
+        readable = await self._answer(lambda: any_readable(folder, boundary, unreadable), _LOOK_SECONDS)
+        if readable:
+            return True
+        # What nobody can tell of now a second list would not tell either: it stays, without one in every job.
         hopeless = {file.path for file in self._unseen if file.skip_reason in UNCERTAIN - _WORTH_A_LOOK}
-        return any(sight is not Sight.GONE for path, sight in sights.items() if path not in hopeless)
+        hopeless.update(unreadable)
+        sights = await self._look()
+        return any(sight is Sight.THERE for path, sight in sights.items() if path not in hopeless)
 
     async def _look(self) -> dict[str, Sight]:
         """Look for the unseen files of which nobody knows what is in them now."""
         folder, boundary = self.checkout.folder, self.checkout.boundary
         paths = [file.path for file in self._unseen if is_uncertain(file)]
-        return await self._answer(lambda: look(folder, boundary, paths), seconds=10 * ANSWER_SECONDS)
+        return await self._answer(lambda: look(folder, boundary, paths), _LOOK_SECONDS)
 
     async def _list_unseen(self) -> None:
         if not self.sweeps:

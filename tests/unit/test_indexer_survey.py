@@ -1,6 +1,7 @@
 """What a job makes of a source that changes under it: real folders and real git, and a store that only listens."""
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -16,9 +17,12 @@ import pytest
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.chunks import Writer
 from codebase_index.store.sweep import Unseen
+from codebase_indexer import beneath
 from codebase_indexer import survey as module
 from codebase_indexer.board import Board
+from codebase_indexer.second_look import Sight
 from codebase_indexer.secret_files import SecretPolicy
+from codebase_indexer.skipping import Skip
 from codebase_indexer.source import SourceChanged
 from codebase_indexer.survey import MAX_CHANGES, MAX_MOVES, Survey
 from tests.operator.builders import job, row
@@ -242,6 +246,65 @@ async def test_a_list_of_an_attempt_that_noted_nothing_is_made_again(plain: Path
     assert await survey.again()
     assert not await survey.again()
     assert store.lists == [{"a.py", "b.py"}]
+
+
+# --- files that cannot be read --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dark(plain: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of files that cannot be opened."""
+    names = {"b.py"}
+    really = beneath.Tree.open_file
+
+    def open_file(tree: beneath.Tree, path: bytes) -> int:
+        if os.fsdecode(path) in names:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return really(tree, path)
+
+    monkeypatch.setattr(beneath.Tree, "open_file", open_file)
+    return names
+
+
+@pytest.mark.parametrize("indexed_before", [False, True])
+async def test_a_file_that_stays_unreadable_costs_no_second_list(
+    indexed_before: bool, dark: set[str], tmp_path: Path
+) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.UNREADABLE}
+    store.unseen = [Unseen(1, "b.py", 3, Skip.UNREADABLE)] if indexed_before else []
+    assert not await survey.again()
+    assert store.lists == []
+    assert await survey.gone() == ([], len(store.unseen))
+
+
+async def test_a_file_that_can_be_read_again_is_listed_again(dark: set[str], tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.UNREADABLE}
+    dark.clear()
+    assert await survey.again()
+    assert not await survey.again()
+
+
+@pytest.mark.parametrize(("path", "again"), [("b.py", True), ("closed/c.py", False), ("gone.py", False)])
+async def test_only_what_is_surely_there_and_was_not_listed_is_worth_a_second_list(
+    path: str, again: bool, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    sight = {"b.py": Sight.THERE, "closed/c.py": Sight.UNKNOWN, "gone.py": Sight.GONE}[path]
+    monkeypatch.setattr(module, "look", lambda *_: {path: sight})
+    store.unseen = [Unseen(1, path, 3, None)]
+    assert await survey.again() is again
+
+
+async def test_a_file_that_vanished_may_be_elsewhere_now(plain: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.VANISHED}
+    assert await survey.again()
 
 
 # --- who waits for whom ---------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 -- name: lost
--- How many files could not be read when their turn came, though the list has them as readable.
-SELECT count(*) FROM work
-WHERE job_id = $1 AND state = 'skipped' AND attempt IS NOT NULL AND skip_reason = ANY ($2::text[]);
+-- Files that could not be read when their turn came, though the list has them as readable; at most $3.
+SELECT path, skip_reason FROM work
+WHERE job_id = $1 AND state = 'skipped' AND attempt IS NOT NULL AND skip_reason = ANY ($2::text[])
+ORDER BY seq LIMIT $3;
 
 -- name: forget_unlisted
 -- Files that the job has seen and that are not listed any more: the sweep looks at them like at all others.
