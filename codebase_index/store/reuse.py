@@ -5,7 +5,7 @@ whole one with all that it took over.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -26,13 +26,26 @@ class Reuse:
 
     `same_kind` says of a former and a new path whether a file of equal content is indexed alike under both.
     `unreadable` are files and folders of which the scan does not know whether they are there: nothing moved away
-    from them.
+    from them. `gone` says of a former path whether a look has proven that nothing is there; None: the scan's word
+    is enough.
     """
 
     index_id: int
     fingerprint: str
     same_kind: Callable[[str, str], bool]
     unreadable: Collection[str] = frozenset()
+    gone: Mapping[str, bool] | None = None
+
+
+class Unproven(Exception):
+    """Files seem to have moved, and nobody has looked whether they are gone from where they were: `paths`.
+
+    Nothing is written. Whoever can look says so in `Reuse.gone`, and tries again: no transaction waits for a disk.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(f"{len(paths)} files seem to have moved; look whether they are gone, then freeze again")
+        self.paths = paths
 
 
 class Named(NamedTuple):
@@ -57,7 +70,7 @@ class Taken:
 
 
 async def take(connection: asyncpg.Connection, job_id: UUID, reuse: Reuse) -> Taken:
-    """Take unchanged and renamed files off the scan and mark them as seen."""
+    """Take unchanged and renamed files off the scan and mark them as seen. Raises Unproven."""
     scope = (job_id, reuse.index_id, reuse.fingerprint)
     unchanged = await connection.fetchrow(SQL["take_unchanged"], *scope, timeout=BULK_SECONDS)
     former = [
@@ -68,6 +81,10 @@ async def take(connection: asyncpg.Connection, job_id: UUID, reuse: Reuse) -> Ta
     blobs = list({record["blob"] for record in former})
     new = await connection.fetch(SQL["new_files"], reuse.index_id, blobs, timeout=BULK_SECONDS) if blobs else []
     pairs = pair((Named(*r) for r in former), (Named(*r) for r in new), reuse.same_kind)
+    if reuse.gone is not None:
+        if unproven := [old.path for old, _ in pairs if old.path not in reuse.gone]:
+            raise Unproven(unproven)
+        pairs = [(old, now) for old, now in pairs if reuse.gone[old.path]]
     if not pairs:
         return Taken(**unchanged)
     moved = await connection.fetchrow(

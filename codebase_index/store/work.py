@@ -40,7 +40,7 @@ class Work:
         """Store the scan's result. False: an earlier attempt did already, and its list stands.
 
         With `reuse`, files that the index holds as they are count as indexed at once and are not listed.
-        Raises FenceLost.
+        Raises FenceLost, and Unproven when somebody has to look at the disk first.
         """
         skipped = sum(entry.skip_reason is not None for entry in entries)
         async with self._db.transaction() as connection:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from codebase_index.job import Phase
@@ -22,7 +22,7 @@ from codebase_index.source import SourceRefused, SourceUnreadable
 from codebase_index.store.chunks import Writer
 from codebase_index.store.jobs import Jobs, Progress
 from codebase_index.store.relist import Relist
-from codebase_index.store.reuse import Reuse
+from codebase_index.store.reuse import Reuse, Unproven
 from codebase_index.store.rows import JobRow
 from codebase_index.store.sharing import Sharing
 from codebase_index.store.sweep import Sweep, Unseen
@@ -172,9 +172,22 @@ class Survey:
         reuse = None
         if not self.spec.force_reindex:
             unreadable = frozenset(entry.path for entry in entries if entry.skip_reason == Skip.UNREADABLE)
-            reuse = Reuse(writer.index_id, writer.fingerprint, same_kind, unreadable)
+            reuse = Reuse(writer.index_id, writer.fingerprint, same_kind, unreadable, gone={})
             await self._copy(entries)
-        await until_available("freeze", lambda: self.work.freeze(writer.job_id, writer.attempt, entries, reuse))
+        while True:
+            try:
+                await self._freeze_once(entries, reuse)
+            except Unproven as moved:
+                assert reuse and reuse.gone is not None
+                sights = await self._look(moved.paths)
+                proven_gone = {path: sight is Sight.GONE for path, sight in sights.items()}
+                reuse = replace(reuse, gone={**reuse.gone, **proven_gone})
+            else:
+                return
+
+    async def _freeze_once(self, entries: Sequence[Entry], reuse: Reuse | None) -> None:
+        fence = (self.writer.job_id, self.writer.attempt)
+        await until_available("freeze", lambda: self.work.freeze(*fence, entries, reuse))
 
     async def _copy(self, entries: Sequence[Entry]) -> None:
         """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
@@ -258,7 +271,7 @@ class Survey:
         unseen = self._unseen
         if not unseen or self.restless:
             return [], len(unseen)
-        removable = list(gone(unseen, await self._look(), self._listing))
+        removable = list(gone(unseen, await self._look_for_unseen(), self._listing))
         await self.check()  # what was looked at is what was opened
         return removable, len(unseen) - len(removable)
 
@@ -279,13 +292,15 @@ class Survey:
         # What nobody can tell of now a second list would not tell either: it stays, without one in every job.
         hopeless = {file.path for file in self._unseen if file.skip_reason in UNCERTAIN - _WORTH_A_LOOK}
         hopeless.update(unreadable)
-        sights = await self._look()
+        sights = await self._look_for_unseen()
         return any(sight is Sight.THERE for path, sight in sights.items() if path not in hopeless)
 
-    async def _look(self) -> dict[str, Sight]:
+    async def _look_for_unseen(self) -> dict[str, Sight]:
         """Look for the unseen files of which nobody knows what is in them now."""
+        return await self._look([file.path for file in self._unseen if is_uncertain(file)])
+
+    async def _look(self, paths: Sequence[str]) -> dict[str, Sight]:
         folder, boundary = self.checkout.folder, self.checkout.boundary
-        paths = [file.path for file in self._unseen if is_uncertain(file)]
         return await self._answer(lambda: look(folder, boundary, paths), _LOOK_SECONDS)
 
     async def _list_unseen(self) -> None:

@@ -1,5 +1,6 @@
 """The sweep and the list that is made again, on a real Postgres."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.jobs import Jobs
 from codebase_index.store.relist import Relist
-from codebase_index.store.reuse import Reuse
+from codebase_index.store.reuse import Reuse, Unproven
 from codebase_index.store.sweep import SWEEP_CHUNKS, Sweep, Unseen, in_parts
 from codebase_index.store.work import Entry, Work
 from codebase_indexer.languages import same_kind
@@ -63,6 +64,21 @@ async def test_what_the_scan_could_not_read_is_not_taken_for_moved(indexer: Inde
     assert set(await indexer.files()) == {"closed/a.py", "b.py"}
     todo = await indexer.rows(f"SELECT path FROM work WHERE job_id = '{job_id}' AND state = 'todo'")
     assert [row["path"] for row in todo] == ["copy.py"]
+
+
+async def test_only_what_is_proven_gone_is_taken_for_moved(indexer: Indexer) -> None:
+    await indexer.run(entries({"gone/a.py": "aaa", "there/b.py": "bb"}))
+    (index,) = await indexer.rows("SELECT id FROM indexes")
+    job_id, work = await started(indexer.database), Work(indexer.database)
+    listed = entries({"new/a.py": "aaa", "new/b.py": "bb"})
+    reuse = Reuse(index["id"], "v1", same_kind, gone={})
+    with pytest.raises(Unproven) as asked:
+        await work.freeze(job_id, 1, listed, reuse)
+    assert asked.value.paths == ["gone/a.py", "there/b.py"]
+    assert (await Jobs(indexer.database).get(job_id)).files_total is None
+    proven = replace(reuse, gone={"gone/a.py": True, "there/b.py": False})
+    assert await work.freeze(job_id, 1, listed, proven)
+    assert set(await indexer.files()) == {"new/a.py", "there/b.py"}
 
 
 async def _started_again(indexer: Indexer, listed: list[Entry], *, unreadable: frozenset[str]) -> UUID:

@@ -16,6 +16,7 @@ import pytest
 
 from codebase_index.source import Root, SourcePolicy
 from codebase_index.store.chunks import Writer
+from codebase_index.store.reuse import Reuse, Unproven
 from codebase_index.store.sweep import Unseen
 from codebase_indexer import beneath
 from codebase_indexer import survey as module
@@ -305,6 +306,28 @@ async def test_a_file_that_vanished_may_be_elsewhere_now(plain: Path, tmp_path: 
     survey = await listed(survey_of(tmp_path, store))
     store.lost = {"b.py": Skip.VANISHED}
     assert await survey.again()
+
+
+# --- files that seem to have moved ----------------------------------------------------------------------
+
+
+async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = survey_of(tmp_path, store)
+    answers: list[dict[str, bool]] = []
+
+    async def freeze(job_id: Any, attempt: int, entries: Any, reuse: Reuse) -> bool:
+        assert reuse.gone is not None
+        if not reuse.gone:
+            raise Unproven(["a.py", "gone.py"])
+        answers.append(dict(reuse.gone))
+        return True
+
+    survey.work = SimpleNamespace(freeze=freeze)  # type: ignore[assignment]
+    survey.sharing = SimpleNamespace(adopt=AsyncMock(return_value=[]))  # type: ignore[assignment]
+    await survey.open()
+    await survey.freeze(survey.writer, await survey.list_files())
+    assert answers == [{"a.py": False, "gone.py": True}]
 
 
 # --- who waits for whom ---------------------------------------------------------------------------------
