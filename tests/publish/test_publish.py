@@ -67,6 +67,28 @@ def built_configuration() -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
+def test_an_archive_as_docker_writes_it_is_pushed_too(registry: str, tmp_path: Path) -> None:
+    build.run()
+    reference, archive = build.built()[SMALL.name]
+    unpacked = json.loads(built_configuration())["rootfs"]
+    # Docker's archives hold plain layers, so they are unpacked on the way.
+    copy(f"{publish.transport(archive)}:{archive}", f"dir:{tmp_path}/plain", "--dest-decompress")
+    archive.unlink()
+    copy(f"dir:{tmp_path}/plain", f"docker-archive:{archive}:{reference}")
+
+    publish.run(f"{registry}/search", "1.2.0")
+
+    assert publish.transport(archive) == "docker-archive"
+    manifest = pull(registry, "manifests/1.2.0")
+    assert digest(manifest) == published()["digest"]
+    pulled = pull(registry, f"blobs/{json.loads(manifest)['config']['digest']}")
+    assert json.loads(pulled)["rootfs"] == unpacked
+
+
+def copy(source: str, target: str, *options: str) -> None:
+    subprocess.run(["skopeo", "--insecure-policy", "copy", "--quiet", *options, source, target], check=True)
+
+
 def test_without_a_version_the_tag_follows_from_the_content(registry: str) -> None:
     publish.run(f"{registry}/search")
     reference, _ = build.built()[SMALL.name]
