@@ -23,6 +23,10 @@ $(VENV)/.complete: requirements/dev.txt
 	  > "$$($(PY) -c 'import site; print(site.getsitepackages()[0])')/codebase_mcp.pth"
 	@touch $@
 
+.PHONY: wheel
+wheel: venv ## Build the wheel into dist/
+	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 # --- the cluster and what runs in it ---------------------------------------------------------------
 
 .PHONY: up

@@ -9,6 +9,7 @@ import pytest
 
 from images import build, publish
 from images.catalog import IMAGES
+from local_cluster import host
 from local_cluster.errors import ClusterError
 from tests.unit.test_chart import call
 
@@ -82,7 +83,7 @@ def skopeo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Skopeo:
         archive(build.archive_of(image, "c0ffee"), members)
     stand_in = Skopeo()
     monkeypatch.setattr(publish, "run_command", stand_in)
-    monkeypatch.setattr(publish.host, "ensure_packages", lambda packages: None)
+    monkeypatch.setattr(host, "ensure_packages", lambda packages: None)
     return stand_in
 
 
