@@ -52,3 +52,12 @@ def test_nothing_is_published_before_all_tests_have_passed() -> None:
 
     for job in set(all_jobs) - {"tests", "version"}:
         assert {"tests", "version"} <= before(job), f"{job} does not wait for the tests"
+
+
+def test_dependabot_looks_where_there_is_something_to_look_at() -> None:
+    files = {"pip": "requirements/*.txt", "github-actions": ".github/workflows/*.yml"}
+    files |= {"docker": "Dockerfile", "gomod": "go.mod"}
+    for update in yaml.safe_load((CHECKOUT / ".github" / "dependabot.yml").read_text())["updates"]:
+        for folder in update.get("directories", [update.get("directory")]):
+            found = list((CHECKOUT / folder.removeprefix("/")).glob(files[update["package-ecosystem"]]))
+            assert found, f"nothing of {update['package-ecosystem']} in {folder}"
