@@ -31,33 +31,33 @@ wheel: venv ## Build the wheel into dist/
 
 .PHONY: up
 up: ## Start a real Kubernetes (kind where Docker answers, else built in); NODES=2 for two nodes
-	@$(PYTHON) -m local_cluster up
+	@$(PYTHON) -m hack.local_cluster up
 
 .PHONY: stop
 stop: ## End all processes of the cluster as a power failure does; `make up` goes on with the same data
-	@$(PYTHON) -m local_cluster stop
+	@$(PYTHON) -m hack.local_cluster stop
 
 .PHONY: down
 down: ## Stop the cluster and remove everything that it left
-	@$(PYTHON) -m local_cluster down
+	@$(PYTHON) -m hack.local_cluster down
 	@rm -rf .demo
 
 .PHONY: status
 status: ## Show the cluster's nodes, pods and processes
-	@$(PYTHON) -m local_cluster status
+	@$(PYTHON) -m hack.local_cluster status
 
 .PHONY: images
 images: up ## Build the four images and load them into the cluster
-	@$(PYTHON) -m images build
-	@$(PYTHON) -m images load
+	@$(PYTHON) -m hack.images build
+	@$(PYTHON) -m hack.images load
 
 .PHONY: publish
 publish: ## Build the four images and push them to a registry: make publish REGISTRY=host/path [VERSION=tag]
-	@$(PYTHON) -m images publish '$(REGISTRY)' $(if $(VERSION),--version '$(VERSION)')
+	@$(PYTHON) -m hack.images publish '$(REGISTRY)' $(if $(VERSION),--version '$(VERSION)')
 
 .PHONY: demo
 demo: up images venv ## Index a repository end to end: make demo [REPO=path or URL]
-	@$(PY) -m demo $(REPO)
+	@$(PY) -m hack.demo $(REPO)
 
 # --- tests -----------------------------------------------------------------------------------------
 
@@ -125,21 +125,21 @@ chaos-mutants: venv up images ## Run broken products on the cluster, and see tha
 
 .PHONY: bench-index
 bench-index: venv ## Speed of indexing, beside semble's: make bench-index [FOLDER=path] [ROUNDS=3] [SIZES=1000,5000,15000] [PODS=1,2,4] [JOBS=3]
-	@$(PY) -m bench.indexing $(FOLDER) --rounds $(or $(ROUNDS),3) $(if $(SIZES),--sizes $(SIZES)) \
+	@$(PY) -m bench.indexing.speed $(FOLDER) --rounds $(or $(ROUNDS),3) $(if $(SIZES),--sizes $(SIZES)) \
 	  $(if $(PODS),--pods $(PODS)) $(if $(JOBS),--jobs $(JOBS)) --json bench/results/index.json
 
 .PHONY: bench-search
 bench-search: venv ## Search: quality on a set of queries with known answers, latency at 400,000 chunks: make bench-search SET=path [DATA=folder]
 	@test -n "$(SET)" || { echo "bench-search: no development set given; make bench-search SET=path, or make bench-retrieval for our own"; exit 2; }
-	@$(PY) -m bench.search $(SET) --json bench/results/search.json
-	@$(PY) -m bench.search_latency --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
-	@$(PY) -m bench.codes --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
-	@$(PY) -m bench.search_clients --data $(or $(DATA),/tmp/codebase-latency) --writers 3 --json bench/results/search.json
-	@$(PY) -m bench.search_scale $(SET) --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
+	@$(PY) -m bench.search.quality $(SET) --json bench/results/search.json
+	@$(PY) -m bench.search.latency --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
+	@$(PY) -m bench.search.quantization --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
+	@$(PY) -m bench.search.clients --data $(or $(DATA),/tmp/codebase-latency) --writers 3 --json bench/results/search.json
+	@$(PY) -m bench.search.scale $(SET) --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 
 .PHONY: bench-retrieval
 bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
-	@$(PY) -m bench.search --json bench/results/retrieval.json
+	@$(PY) -m bench.search.quality --json bench/results/retrieval.json
 
 .PHONY: bench-status
 bench-status: venv ## Latency of status answers for 50 clients while jobs run
@@ -153,18 +153,20 @@ lint: venv ## Style, types, layers, and that generated files are up to date
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@$(PY) -m scripts.lint_workflows
+	@$(PY) -m hack.scripts.lint_workflows
 	@$(MAKE) --no-print-directory verify
 
 .PHONY: verify
 verify: venv ## Fail when a generated file is stale
-	@$(PY) -m codebase_index.crd --check
-	@$(PY) -m scripts.document_languages --check
+	@$(PY) -m codebase_index.api.crd --check
+	@$(PY) -m hack.scripts.document_languages --check
+	@$(PY) -m hack.scripts.document_rooms --check
 
 .PHONY: generate
 generate: venv ## Write the generated files anew
-	@$(PY) -m codebase_index.crd
-	@$(PY) -m scripts.document_languages
+	@$(PY) -m codebase_index.api.crd
+	@$(PY) -m hack.scripts.document_languages
+	@$(PY) -m hack.scripts.document_rooms
 
 .PHONY: format
 format: venv ## Format the code

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo.connection import connect, finished, port_forward
-from demo.deploy import deploy, root_above
+from hack.deployment.chart import deploy, root_above
+from hack.deployment.mcp_client import connect, finished, port_forward
 
 SEARCHES = {
     "evict pods when the node is under memory pressure": "pkg/kubelet/eviction/eviction_manager.go",

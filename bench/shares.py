@@ -13,8 +13,8 @@ from typing import Final
 import psutil
 
 from bench import chart
-from local_cluster import cgroups
-from local_cluster.errors import ClusterError
+from hack.local_cluster import cgroups
+from hack.local_cluster.errors import ClusterError
 
 _GROUP: Final = "codebase-mcp-bench"
 

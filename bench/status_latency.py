@@ -34,10 +34,10 @@ from mcp import Client
 
 from bench.postgres import postgres
 from bench.shares import Shares, shares
-from codebase_index.job import JobState
-from codebase_index.resource import IndexingJob
+from codebase_index.api.job import JobState
+from codebase_index.api.resource import IndexingJob
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
+from codebase_index.store.jobs.jobs import Jobs
 from tests.fixtures.generate_test_repo import generate
 
 TOOL = "get_indexing_status"

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from codebase_index import visible
+from codebase_index import untrusted_text
 from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress
+from codebase_index.store.catalog.removal import Overview, Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
-from codebase_index.store.removal import Overview, Removal
 
 TELL_EVERY: Final = 2.0
 """Seconds between lines of progress."""
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(asked))
     except (Refused, NoAddress, StoreError) as error:
-        print(f"codebase-index: {visible.line(str(error))}", file=sys.stderr)
+        print(f"codebase-index: {untrusted_text.line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("codebase-index: interrupted; run the same command again to finish", file=sys.stderr)
@@ -80,7 +80,10 @@ async def _delete(removal: Removal, wanted: str, ref: str | None) -> None:
     index = chosen(await removal.overview(), wanted, ref)
     await removal.take_out(index.id)
     holds = f"{index.files:,} files, {index.chunks:,} chunks, about {size(index.bytes)}"
-    print(f"{visible.line(index.source)}{_at(index.ref)}: {holds}; search does not find it any more", flush=True)
+    print(
+        f"{untrusted_text.line(index.source)}{_at(index.ref)}: {holds}; search does not find it any more",
+        flush=True,
+    )
     await removal.empty(index.id, _teller(index.files))
     print("removed; making its room in the database usable again (VACUUM)", flush=True)
     await removal.vacuum()
@@ -151,7 +154,7 @@ def table(indexes: Sequence[Overview]) -> str:
     """Lay the indexes out in columns, for people."""
     if not indexes:
         return "no index"
-    rows = [_HEADINGS, *(tuple(map(visible.line, _row(index))) for index in indexes)]
+    rows = [_HEADINGS, *(tuple(map(untrusted_text.line, _row(index))) for index in indexes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -97,9 +97,9 @@ MUTANTS = (
         "batch",
         "batch marked done and counted before its chunks are written",
         (
-            Change("codebase_index/store/chunks.py", _WRITE, ""),
+            Change("codebase_index/store/ingest/chunks.py", _WRITE, ""),
             Change(
-                "codebase_index/store/chunks.py",
+                "codebase_index/store/ingest/chunks.py",
                 _COUNTED + _NEXT,
                 f"{_COUNTED}        async with self._db.transaction() as connection:\n{_WRITE}{_NEXT}",
             ),
@@ -110,7 +110,7 @@ MUTANTS = (
         "limit counts admitted jobs only, not those whose pod is terminating",
         (
             Change(
-                "operator/codebase_operator/order.py",
+                "operator/codebase_operator/planning/scheduler.py",
                 "return {v.job.id for v in views if v.holds_slot} | rows | _with_pods(s)",
                 "return {v.job.id for v in views if v.admitted}",
             ),

@@ -31,12 +31,12 @@ def create(provider: str = "static", model: str | None = None, env: Mapping[str,
 
             return sentence_transformers.load(env.get("CODEBASE_MODELS"), model, _workers(env))
         case "ollama":
-            from codebase_index.embedding import ollama
+            from codebase_index.embedding.remote import ollama
 
             url = env.get("OLLAMA_URL") or ollama.DEFAULT_URL
             return ollama.OllamaEmbedder(model or ollama.DEFAULT_MODEL, url, _concurrency(env))
         case "openai":
-            from codebase_index.embedding import openai
+            from codebase_index.embedding.remote import openai
 
             url = env.get("OPENAI_BASE_URL") or openai.DEFAULT_URL
             key = env.get("OPENAI_API_KEY")
@@ -65,7 +65,7 @@ def name_of(provider: str = "static", model: str | None = None, env: Mapping[str
 
 
 def _concurrency(env: Mapping[str, str]) -> int:
-    from codebase_index.embedding.remote import CONCURRENCY
+    from codebase_index.embedding.remote.embedder import CONCURRENCY
 
     value = env.get("EMBEDDING_CONCURRENCY") or str(CONCURRENCY)
     if not value.isdecimal() or not 1 <= int(value) <= MOST_REQUESTS:

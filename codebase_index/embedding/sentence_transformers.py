@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from codebase_index.embedding.bert import Bert, Matrix, read_safetensors
 from codebase_index.embedding.models import traits_of
+from codebase_index.embedding.normalization import to_unit_length
 from codebase_index.embedding.protocol import Embedded, EmbeddingRefused, Vectors
-from codebase_index.embedding.vectors import to_unit_length
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
@@ -82,7 +82,7 @@ def load(models: str | None, model: str | None, concurrency: int = 1) -> Sentenc
     name = model or DEFAULT_MODEL
     if not models:
         raise EmbeddingRefused(
-            "this image has no sentence-transformers models; use one that images/models.Dockerfile made, "
+            "this image has no sentence-transformers models; use one that hack/images/models.Dockerfile made, "
             "or mount a folder of models and name it in CODEBASE_MODELS"
         )
     root = Path(models).resolve()

@@ -1,6 +1,6 @@
 """The default embedder: token vectors looked up and summed, no neural network at run time.
 
-Gives what model2vec's `encode` gives (see scripts/distill_model.py), several times
+Gives what model2vec's `encode` gives (see hack/scripts/distill_model.py), several times
 faster: model2vec tokenizes every word again and again, while source code repeats a few
 names. Here each distinct word is tokenized once and its token vectors are summed once;
 a batch of texts is then the product of a sparse matrix (texts by words, counts) and the
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from codebase_index.embedding.normalization import to_unit_length
 from codebase_index.embedding.protocol import Traits, Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER, static_name
 from codebase_index.embedding.sparse import sum_rows
-from codebase_index.embedding.vectors import to_unit_length
 from codebase_index.embedding.wordpiece import WordPiece
-from codebase_index.vocabulary import Numbered, Vocabulary
+from codebase_index.lexical.vocabulary import Numbered, Vocabulary
 
 _BATCH_TEXTS = 256  # bounds the matrices
 _BATCH_WORDS = 4_096

@@ -9,7 +9,7 @@ import asyncpg
 from pgvector.asyncpg import register_vector
 
 from codebase_index.store.address import Address, address_of, fixed
-from codebase_index.store.boundary import translated
+from codebase_index.store.error_translation import translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
 from codebase_index.store.migrate import migrate, require_schema
 

@@ -1,4 +1,4 @@
-"""The store's errors: the only ones that leave it. `boundary` makes them of the driver's.
+"""The store's errors: the only ones that leave it. `error_translation` makes them of the driver's.
 
 Five kinds, by what the caller does next:
 

@@ -14,38 +14,38 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from codebase_index import logs, trusted_ca
+from codebase_index.api.job import ErrorType, ExitCode
+from codebase_index.api.resource import IndexingJobSpec
+from codebase_index.api.source_policy import SourceNotFound, SourceRefused, SourceUnreadable
 from codebase_index.embedding import EmbeddingRefused, factory, is_slow
-from codebase_index.job import ErrorType, ExitCode
-from codebase_index.resource import IndexingJobSpec
-from codebase_index.source import SourceNotFound, SourceRefused, SourceUnreadable
-from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
-from codebase_index.store.helpers import Helpers
-from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs, Progress, connection_name
-from codebase_index.store.relist import Relist
-from codebase_index.store.rows import JobRow
-from codebase_index.store.segments import Segments
-from codebase_index.store.sharing import Sharing
-from codebase_index.store.sweep import Sweep, Unseen, in_parts
-from codebase_index.store.vectors import VectorCache
-from codebase_index.store.work import Work
-from codebase_indexer import progress
-from codebase_indexer.board import Board, Heart, HelperHeart, Laps
-from codebase_indexer.chunker import CHUNKER_VERSION
-from codebase_indexer.packing import Packer
-from codebase_indexer.patience import Stuck, tell_refusals, until_available
-from codebase_indexer.pipeline import Pipeline, Redo, plan_flight
-from codebase_indexer.pool import Pool
-from codebase_indexer.room import RepositoryTooLarge
-from codebase_indexer.scan import ScanFailed
-from codebase_indexer.secret_files import SecretPolicy
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.cross_index_copy import Sharing
+from codebase_index.store.ingest.relist import Relist
+from codebase_index.store.ingest.segments import Segments
+from codebase_index.store.ingest.sweep import Sweep, Unseen, in_parts
+from codebase_index.store.ingest.vector_cache import VectorCache
+from codebase_index.store.ingest.work import Work
+from codebase_index.store.jobs.jobs import Jobs, Progress, connection_name
+from codebase_index.store.jobs.rows import JobRow
+from codebase_index.store.jobs.workers import Helpers
+from codebase_indexer.chunking.chunker import CHUNKER_VERSION
+from codebase_indexer.chunking.texts import TERMS_VERSION
+from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.database_retry import Stuck, tell_refusals, until_available
+from codebase_indexer.pipeline.pipeline import Pipeline, Redo, plan_flight
+from codebase_indexer.pipeline.pool import Pool
+from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
+from codebase_indexer.pipeline.segment_builder import Packer
+from codebase_indexer.pipeline.survey import SourceMoved, Survey
+from codebase_indexer.progress import messages
+from codebase_indexer.progress.reporter import Board, Heart, HelperHeart, Laps
 from codebase_indexer.settings import Settings
-from codebase_indexer.slow_embedding import SlowEmbedding
-from codebase_indexer.source import CloneFailed, SourceChanged
-from codebase_indexer.survey import SourceMoved, Survey
-from codebase_indexer.texts import TERMS_VERSION
+from codebase_indexer.source.checkout import CloneFailed, SourceChanged
+from codebase_indexer.source.disk_space import RepositoryTooLarge
+from codebase_indexer.source.scan import ScanFailed
 
 log = logging.getLogger(__name__)
 
@@ -219,18 +219,18 @@ class Attempt:
         if job.files_indexed == 0:
             raise EmptyRepository(_nothing_found(job, skipped))
         with self.laps.lap("writing"):
-            await self._enter(progress.writing(0, "removing what vanished"))
+            await self._enter(messages.writing(0, "removing what vanished"))
             swept = await self._sweep(writer, gone)
-            await self._enter(progress.writing(0.2, "packing the words"))
+            await self._enter(messages.writing(0.2, "packing the words"))
             await packer.finish(self._packed)
             if job.vectors_made:
                 most = self.settings.kept_vectors
                 await until_available("evict vectors", lambda: self.vectors.evict(most, writer.namespace))
             if _changed_much(job):
-                await self._enter(progress.writing(0.8, "refreshing statistics"))
+                await self._enter(messages.writing(0.8, "refreshing statistics"))
                 await until_available("analyze", self.chunks.analyze)
-        outcome = progress.Swept(swept, kept, survey.restless)
-        message = progress.complete(job, skipped, outcome, self.laps.seconds)
+        outcome = messages.Swept(swept, kept, survey.restless)
+        message = messages.complete(job, skipped, outcome, self.laps.seconds)
         self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
         await asyncio.gather(self.heart_task, return_exceptions=True)
         await until_available("unblock", self.heart.unblock)  # only a running job can be completed
@@ -241,7 +241,7 @@ class Attempt:
         """Remove what is gone, a part at a time: each is done for good, and told."""
         removed = 0
         for part in in_parts(gone):
-            say = progress.writing(
+            say = messages.writing(
                 0.2 * removed / len(gone), f"removing what vanished, {removed:,} of {len(gone):,}"
             )
             self.board.say = lambda job, say=say: say  # type: ignore[misc]
@@ -249,7 +249,7 @@ class Attempt:
         return removed
 
     def _packed(self, share: float) -> None:
-        self.board.say = lambda job: progress.writing(0.2 + 0.6 * share, "packing the words")
+        self.board.say = lambda job: messages.writing(0.2 + 0.6 * share, "packing the words")
 
     async def _enter(self, stage: Progress) -> None:
         """Begin a stage, and say so at once: a small job would be over before the next heartbeat."""
@@ -297,7 +297,7 @@ def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
     if not job.files_total:
         found = "it holds no files, or .gitignore and .mcpignore exclude all of them"
     else:
-        found = f"all of its {job.files_total:,} files are skipped ({progress.reasons(skipped)})"
+        found = f"all of its {job.files_total:,} files are skipped ({messages.reasons(skipped)})"
     return f"nothing to index in {job.source}: {found}; check the path and these rules, then start the job again"
 
 
@@ -306,7 +306,7 @@ async def run(settings: Settings) -> int:
     names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
     database = await Database.open(settings.database, name=names[0], plans_anew=False)
     heart_database = await Database.open(settings.database, name=names[1], size=1)
-    board = Board(say=lambda job: progress.opening(job.source, fetch=False))
+    board = Board(say=lambda job: messages.opening(job.source, fetch=False))
     heart = _heart(settings, heart_database, board)
     tell_refusals(board.refuse)
     attempt = Attempt(

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from codebase_index.job import MAX_WORKERS
-from codebase_index.source import SourcePolicy
+from codebase_index.api.job import MAX_WORKERS
+from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.store.address import Address, address_of
-from codebase_indexer.room import VOLUME_BYTES
-from codebase_indexer.secret_files import SecretPolicy
+from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.source.disk_space import VOLUME_BYTES
 
 KEPT_VECTORS = 1_000_000
 """Vectors of slow models that are kept for other jobs: 1 GB of disk at 384 numbers each, 1.8 GB at 768."""

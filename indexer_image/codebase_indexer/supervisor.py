@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from codebase_index.job import ExitCode
+from codebase_index.api.job import ExitCode
 
 WORKER = (sys.executable, "-m", "codebase_indexer")
 

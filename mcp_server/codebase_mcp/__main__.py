@@ -12,16 +12,16 @@ from kubernetes.aio.config import ConfigException
 
 from codebase_index import embedding, logs, trusted_ca
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
-from codebase_index.store.work import Work
-from codebase_mcp.cluster import KubernetesCluster
-from codebase_mcp.collector import collecting
-from codebase_mcp.health import Health
-from codebase_mcp.http import build_app, build_probes, serve_http
-from codebase_mcp.jobs import JobService
-from codebase_mcp.search import SearchService
+from codebase_index.store.ingest.work import Work
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_mcp.garbage_collection import collecting
+from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.service import JobService
+from codebase_mcp.search.service import SearchService
 from codebase_mcp.settings import Settings, SettingsError
-from codebase_mcp.tools import build_server
+from codebase_mcp.tools.tools import build_server
+from codebase_mcp.transport.health import Health
+from codebase_mcp.transport.http import build_app, build_probes, serve_http
 
 POOL_SIZE = 8
 DATABASE_TIMEOUT_SECONDS = 10.0

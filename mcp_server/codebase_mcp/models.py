@@ -12,10 +12,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from codebase_index import visible
-from codebase_index.job import JobState
-from codebase_index.resource import IndexingJob
-from codebase_index.store.rows import JobRow
+from codebase_index import untrusted_text
+from codebase_index.api.job import JobState
+from codebase_index.api.resource import IndexingJob
+from codebase_index.store.jobs.rows import JobRow
 
 LISTED_MESSAGE_CHARACTERS = 300
 
@@ -38,7 +38,9 @@ class Answer(BaseModel):
         fields = type(self).model_fields.items()
         return self.model_copy(
             update={
-                name: _shown(getattr(self, name), visible.code if LINES in field.metadata else visible.line)
+                name: _shown(
+                    getattr(self, name), untrusted_text.code if LINES in field.metadata else untrusted_text.line
+                )
                 for name, field in fields
             }
         )

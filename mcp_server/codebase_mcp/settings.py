@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TypeVar
 
-from codebase_index.source import SourcePolicy
+from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.store.address import Address, NoAddress, address_of
-from codebase_mcp.caller import Network
-from codebase_mcp.connections import Limits
-from codebase_mcp.queue_share import QueueBounds
+from codebase_mcp.limits.caller import Network
+from codebase_mcp.limits.connection_limits import Limits
+from codebase_mcp.limits.queue_quota import QueueBounds
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")

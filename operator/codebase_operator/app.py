@@ -12,17 +12,17 @@ from typing import Any
 
 import kopf
 
-from codebase_index.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
+from codebase_index.api.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
-from codebase_operator.actuator import Actuator
-from codebase_operator.api import Api
-from codebase_operator.lease import Leader, identity_of
-from codebase_operator.loop import Loop
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_operator.cluster.actuator import Actuator
+from codebase_operator.cluster.api import Api
+from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.lease import Leader, identity_of
+from codebase_operator.cluster.pods import COMPONENT
 from codebase_operator.metrics import Metrics
-from codebase_operator.pods import COMPONENT
+from codebase_operator.reconciler import Loop
 from codebase_operator.settings import Settings
-from codebase_operator.world import World
 
 LIVENESS = "http://0.0.0.0:8080/healthz"
 

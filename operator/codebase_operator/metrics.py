@@ -15,11 +15,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client as prometheus
 
-from codebase_index.job import JobState
-from codebase_operator import actions as do
-from codebase_operator.api import ApiError
-from codebase_operator.model import FINAL_PHASES, Snapshot, View, views_of
-from codebase_operator.order import decide, slots_used
+from codebase_index.api.job import JobState
+from codebase_operator.cluster.api import ApiError
+from codebase_operator.model import actions as do
+from codebase_operator.model.snapshot import FINAL_PHASES, Snapshot, View, views_of
+from codebase_operator.planning.scheduler import decide, slots_used
 
 ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 

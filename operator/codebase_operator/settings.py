@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from codebase_index.store.address import Address, NoAddress, address_of
-from codebase_operator.site import Site
+from codebase_operator.model.site_policy import Site
 
 
 class PodTemplate(BaseModel):

@@ -8,12 +8,13 @@ import sys
 import traceback
 from typing import Any
 
-from demo.deploy import deploy
-from local_cluster.paths import own_state
-from tests.chaos import machines, soak, table
-from tests.chaos.catalog import Row, chosen, run
+from hack.deployment.chart import deploy
+from hack.local_cluster.paths import own_state
+from tests.chaos import soak, table
+from tests.chaos.faults.catalog import Row, chosen, run
+from tests.chaos.harness import machines
 from tests.chaos.rounds import JOBS, Bench, Outcome, over_all
-from tests.cluster import REPOSITORIES
+from tests.support.cluster import REPOSITORIES
 
 
 def main() -> int:

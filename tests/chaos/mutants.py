@@ -17,14 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo.deploy import deploy
-from demo.tools import CHECKOUT
-from local_cluster.paths import own_state
-from tests.chaos import machines, soak
-from tests.chaos.catalog import chosen, run
+from hack.deployment.chart import deploy
+from hack.deployment.commands import CHECKOUT
+from hack.local_cluster.paths import own_state
+from tests.chaos import soak
+from tests.chaos.faults.catalog import chosen, run
+from tests.chaos.harness import machines
 from tests.chaos.rounds import Bench
-from tests.cluster import REPOSITORIES
 from tests.mutants import MUTANTS, Mutant, Stale
+from tests.support.cluster import REPOSITORIES
 
 _IMAGES = ".images"
 _NOT_COPIED = shutil.ignore_patterns(
@@ -82,10 +83,10 @@ def _images_of(tree: Path) -> dict[str, Any]:
     there = {archive.name for archive in (CHECKOUT / _IMAGES).glob("*.tar")}
     for name in there:
         os.link(CHECKOUT / _IMAGES / name, tree / _IMAGES / name)  # what did not change is not built again
-    _python("images", "build", folder=tree)
+    _python("hack.images", "build", folder=tree)
     for archive in sorted((tree / _IMAGES).glob("*.tar")):
         if archive.name not in there:
-            _python("local_cluster", "load-image", str(archive), folder=CHECKOUT)
+            _python("hack.local_cluster", "load-image", str(archive), folder=CHECKOUT)
     values: dict[str, Any] = json.loads((tree / _IMAGES / "values.yaml").read_text())
     return values
 

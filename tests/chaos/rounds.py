@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from codebase_index.job import FINAL, JobState
-from demo.connection import ToolFailed
-from tests.chaos import truth
-from tests.chaos.client import Client
-from tests.chaos.cluster import Cluster, Victim
-from tests.chaos.facts import Facts
-from tests.chaos.faults import Fault
-from tests.chaos.invariants import Expected, about, check
-from tests.chaos.podwatch import PodWatch
-from tests.chaos.trace import Change, advanced_after, changes, claimed_after, witness
-from tests.chaos.truth import Digests
-from tests.cluster import REPOSITORIES
+from codebase_index.api.job import FINAL, JobState
+from hack.deployment.mcp_client import ToolFailed
+from tests.chaos.faults.faults import Fault
+from tests.chaos.harness import truth
+from tests.chaos.harness.client import Client
+from tests.chaos.harness.cluster import Cluster, Victim
+from tests.chaos.harness.facts import Facts
+from tests.chaos.harness.invariants import Expected, about, check
+from tests.chaos.harness.podwatch import PodWatch
+from tests.chaos.harness.trace import Change, advanced_after, changes, claimed_after, witness
+from tests.chaos.harness.truth import Digests
 from tests.fixtures.generate_test_repo import generate
+from tests.support.cluster import REPOSITORIES
 
 JOBS = 3
 FILES = 400

@@ -15,18 +15,19 @@ from uuid import UUID
 
 import httpx
 
-from codebase_index.job import FINAL, JobState
-from demo.connection import ToolFailed
-from tests.chaos import machine_faults, truth
-from tests.chaos.api import ApiRefused
-from tests.chaos.catalog import FAULTS
-from tests.chaos.cluster import JOBS as JOBS_PATH
-from tests.chaos.cluster import Victim
-from tests.chaos.faults import Fault
-from tests.chaos.invariants import Expected, check
-from tests.chaos.machines import LOST_NODE
+from codebase_index.api.job import FINAL, JobState
+from hack.deployment.mcp_client import ToolFailed
+from tests.chaos.faults import machine_faults
+from tests.chaos.faults.catalog import FAULTS
+from tests.chaos.faults.faults import Fault
+from tests.chaos.harness import truth
+from tests.chaos.harness.api import ApiRefused
+from tests.chaos.harness.cluster import JOBS as JOBS_PATH
+from tests.chaos.harness.cluster import Victim
+from tests.chaos.harness.invariants import Expected, check
+from tests.chaos.harness.machines import LOST_NODE
+from tests.chaos.harness.truth import Digests
 from tests.chaos.rounds import Bench, repository, row
-from tests.chaos.truth import Digests
 
 SIZES = (40, 200, 600)
 COPIES = 4

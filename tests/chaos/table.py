@@ -10,11 +10,11 @@ from os import cpu_count, sysconf
 from pathlib import Path
 from typing import Any
 
-from demo.tools import CHECKOUT
-from tests.chaos.faults import Fault
+from hack.deployment.commands import CHECKOUT
+from tests.chaos.faults.faults import Fault
+from tests.chaos.faults.source_faults import Loss
+from tests.chaos.faults.stops import Stop
 from tests.chaos.rounds import Outcome
-from tests.chaos.source_faults import Loss
-from tests.chaos.stops import Stop
 
 RESULTS = CHECKOUT / "bench" / "results"
 _KINDS = {Fault: "recovery", Stop: "cancel", Loss: "source"}

@@ -12,15 +12,15 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from demo.deploy import deploy
-from local_cluster.paths import own_state
-from tests.chaos import machines, truth
-from tests.chaos.catalog import chosen, run
-from tests.chaos.faults import Inject
-from tests.chaos.invariants import Expected, check
-from tests.chaos.process_faults import kill_first, kill_worker
+from hack.deployment.chart import deploy
+from hack.local_cluster.paths import own_state
+from tests.chaos.faults.catalog import chosen, run
+from tests.chaos.faults.faults import Inject
+from tests.chaos.faults.process_faults import kill_first, kill_worker
+from tests.chaos.harness import machines, truth
+from tests.chaos.harness.invariants import Expected, check
 from tests.chaos.rounds import Bench, over, repository, row, start, victim_at
-from tests.cluster import FILE_COUNT, REPOSITORIES
+from tests.support.cluster import FILE_COUNT, REPOSITORIES
 
 pytestmark = pytest.mark.cluster
 

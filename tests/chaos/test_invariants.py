@@ -11,20 +11,20 @@ import asyncpg
 import numpy as np
 import pytest
 
-from codebase_index.job import JobState
-from codebase_index.resource import IndexingJob
-from codebase_index.store.batch import Chunk, Indexed
-from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.api.job import JobState
+from codebase_index.api.resource import IndexingJob
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs, connection_name
-from codebase_index.store.work import Entry, Work
-from tests.chaos import truth
-from tests.chaos.facts import Facts
-from tests.chaos.invariants import fenced, legal, monotone, never_over, stored_wrong
-from tests.chaos.podwatch import Instant
-from tests.chaos.trace import Change, advanced_after, changes, claimed_after, witness
-from tests.terms import encode, packed
+from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.jobs.jobs import Jobs, connection_name
+from tests.chaos.harness import truth
+from tests.chaos.harness.facts import Facts
+from tests.chaos.harness.invariants import fenced, legal, monotone, never_over, stored_wrong
+from tests.chaos.harness.podwatch import Instant
+from tests.chaos.harness.trace import Change, advanced_after, changes, claimed_after, witness
+from tests.support.terms import encode, packed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = Change(

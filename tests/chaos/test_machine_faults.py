@@ -6,10 +6,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from demo.deploy import NAMESPACE
-from tests.chaos import machine_faults
-from tests.chaos.cluster import Pod, Victim
-from tests.chaos.machines import placement, until
+from hack.deployment.chart import NAMESPACE
+from tests.chaos.faults import machine_faults
+from tests.chaos.harness.cluster import Pod, Victim
+from tests.chaos.harness.machines import placement, until
 
 
 class Lists:

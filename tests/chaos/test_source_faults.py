@@ -8,11 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.chaos import truth
-from tests.chaos.catalog import chosen
-from tests.chaos.cluster import Pod, Victim
-from tests.chaos.mounts import empty_share, hanging_share, place_in_pod
-from tests.chaos.source_faults import (
+from tests.chaos.faults.catalog import chosen
+from tests.chaos.faults.mounts import empty_share, hanging_share, place_in_pod
+from tests.chaos.faults.source_faults import (
     LOSSES,
     MAIN,
     OTHER,
@@ -24,6 +22,8 @@ from tests.chaos.source_faults import (
     make_branches,
     renamed_away,
 )
+from tests.chaos.harness import truth
+from tests.chaos.harness.cluster import Pod, Victim
 from tests.fixtures.generate_test_repo import generate
 
 VICTIM = Victim(UUID(int=1), "job", 1, Pod("job-a1", "uid", "node1"))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.connection import Tools, connect, finished
-from demo.deploy import NAMESPACE, deploy
-from demo.tools import kubectl, kubectl_json
-from tests.kube import PATIENCE, apply_job, facts, hold_slots, job_status, pod_watch, wait_for
+from hack.deployment.chart import NAMESPACE, deploy
+from hack.deployment.commands import kubectl, kubectl_json
+from hack.deployment.mcp_client import Tools, connect, finished
+from tests.support.kube import PATIENCE, apply_job, facts, hold_slots, job_status, pod_watch, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from demo.deploy import volume_name
-from demo.tools import CHECKOUT, helm, kubectl, kubectl_json
-from tests.kube import wait_for
+from hack.deployment.chart import volume_name
+from hack.deployment.commands import CHECKOUT, helm, kubectl, kubectl_json
+from tests.support.kube import wait_for
 
 pytestmark = pytest.mark.cluster
 

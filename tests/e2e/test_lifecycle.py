@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from demo.connection import ToolFailed, connect, finished
-from tests.chaos.containers import worker
-from tests.kube import (
+from hack.deployment.mcp_client import ToolFailed, connect, finished
+from tests.chaos.harness.containers import worker
+from tests.support.kube import (
     OPERATOR,
     PATIENCE,
     assert_consistent,

@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 
-from demo.connection import ToolFailed, connect, finished
-from demo.deploy import NAMESPACE
-from demo.tools import kubectl
-from tests.kube import (
+from hack.deployment.chart import NAMESPACE
+from hack.deployment.commands import kubectl
+from hack.deployment.mcp_client import ToolFailed, connect, finished
+from tests.support.kube import (
     PATIENCE,
     POSTGRES,
     apply_job,

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from demo.connection import connect, finished
-from demo.deploy import NAMESPACE, RELEASE
-from demo.tools import CommandFailed, helm, kubectl, kubectl_json
-from tests.kube import PATIENCE, apply_job, job_status, query, wait_for
+from hack.deployment.chart import NAMESPACE, RELEASE
+from hack.deployment.commands import CommandFailed, helm, kubectl, kubectl_json
+from hack.deployment.mcp_client import connect, finished
+from tests.support.kube import PATIENCE, apply_job, job_status, query, wait_for
 
 pytestmark = pytest.mark.cluster
 

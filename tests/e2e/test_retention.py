@@ -2,11 +2,11 @@
 
 import pytest
 
-from codebase_index.job import PLURAL
-from demo.connection import connect
-from demo.deploy import NAMESPACE
-from demo.tools import CommandFailed, kubectl, kubectl_json
-from tests.kube import OPERATOR, apply_job, hold_slots, job_status, patch_job, query, wait_for
+from codebase_index.api.job import PLURAL
+from hack.deployment.chart import NAMESPACE
+from hack.deployment.commands import CommandFailed, kubectl, kubectl_json
+from hack.deployment.mcp_client import connect
+from tests.support.kube import OPERATOR, apply_job, hold_slots, job_status, patch_job, query, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from demo.deploy import NAMESPACE
-from demo.tools import kubectl
-from tests.kube import (
+from hack.deployment.chart import NAMESPACE
+from hack.deployment.commands import kubectl
+from tests.support.kube import (
     PATIENCE,
     apply_job,
     assert_consistent,

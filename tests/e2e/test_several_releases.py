@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.deploy import NAMESPACE, RELEASE
-from demo.tools import CHECKOUT, CommandFailed, helm
+from hack.deployment.chart import NAMESPACE, RELEASE
+from hack.deployment.commands import CHECKOUT, CommandFailed, helm
 
 pytestmark = pytest.mark.cluster
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.connection import ToolFailed, connect, finished, follow
-from demo.deploy import NAMESPACE
-from demo.tools import CommandFailed, kubectl
-from tests.kube import PATIENCE, apply_job, delete_job, indexer_pods, job_status, name_of, wait_for
+from hack.deployment.chart import NAMESPACE
+from hack.deployment.commands import CommandFailed, kubectl
+from hack.deployment.mcp_client import ToolFailed, connect, finished, follow
+from tests.support.kube import PATIENCE, apply_job, delete_job, indexer_pods, job_status, name_of, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from demo.connection import ToolFailed, Tools, connect, finished, follow
-from tests.chaos.containers import first
-from tests.cluster import FILE_COUNT, Server
-from tests.kube import assert_consistent, facts, indexer_pods, server_pods, uid_of
+from hack.deployment.mcp_client import ToolFailed, Tools, connect, finished, follow
+from tests.chaos.harness.containers import first
+from tests.support.cluster import FILE_COUNT, Server
+from tests.support.kube import assert_consistent, facts, indexer_pods, server_pods, uid_of
 
 pytestmark = pytest.mark.cluster
 

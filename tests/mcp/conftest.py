@@ -18,25 +18,25 @@ from mcp import Client
 from mcp.server import MCPServer
 from mcp_types import CallToolResult
 
+from codebase_index.api.job import Phase
+from codebase_index.api.resource import IndexingJob
+from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.job import Phase
-from codebase_index.resource import IndexingJob
-from codebase_index.source import SourcePolicy
-from codebase_index.store.batch import Chunk, Indexed
-from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs, Progress
-from codebase_index.store.rows import JobRow
-from codebase_index.store.sweep import Sweep
-from codebase_index.store.work import Entry, Work
+from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.sweep import Sweep
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.jobs.jobs import Jobs, Progress
+from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Kind, Symbol
-from codebase_mcp.cluster import KubernetesCluster
-from codebase_mcp.jobs import JobService
-from codebase_mcp.search import SearchService
-from codebase_mcp.tools import build_server
+from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.service import JobService
+from codebase_mcp.search.service import SearchService
+from codebase_mcp.tools.tools import build_server
 from tests.mcp.http_server import KUBECONFIG, run_server
-from tests.terms import encode_texts, packed
+from tests.support.terms import encode_texts, packed
 
 Call = Callable[..., Awaitable[CallToolResult]]
 

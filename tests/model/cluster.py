@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from codebase_index.job import GROUP, KIND, LABEL_JOB_ID
+from codebase_index.api.job import GROUP, KIND, LABEL_JOB_ID
 from tests.operator.fake_api import FakeApi
 
 _IDS = UUID("0b9d5e2c-7f21-4c58-9d0e-6a1f6f0c9d11")

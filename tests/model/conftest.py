@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from codebase_operator import loop
-from tests.model.bench import Bench
+from codebase_operator import reconciler
+from tests.model.harness import Bench
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +17,5 @@ def all_lives(postgres: str) -> Iterator[Bench]:
 
 @pytest.fixture
 def bench(all_lives: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(loop, "datetime", all_lives.clock())
+    monkeypatch.setattr(reconciler, "datetime", all_lives.clock())
     return all_lives

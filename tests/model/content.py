@@ -5,9 +5,18 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.batch import Chunk, FileResult, Indexed, Item, KnownFile, PackedBatch, Skipped, Unchanged
-from codebase_index.store.work import Entry
-from tests.terms import encode, packed
+from codebase_index.store.ingest.batch import (
+    Chunk,
+    FileResult,
+    Indexed,
+    Item,
+    KnownFile,
+    PackedBatch,
+    Skipped,
+    Unchanged,
+)
+from codebase_index.store.ingest.work import Entry
+from tests.support.terms import encode, packed
 
 MODEL = "model/4"
 FINGERPRINT = "model:1"

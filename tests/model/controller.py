@@ -5,16 +5,16 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from codebase_index.store.errors import StoreError
-from codebase_index.store.jobs import Jobs
-from codebase_operator.actions import Action
-from codebase_operator.actuator import Actuator
-from codebase_operator.api import ApiError
-from codebase_operator.loop import Loop
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_operator.cluster.actuator import Actuator
+from codebase_operator.cluster.api import ApiError
+from codebase_operator.cluster.cache import World
 from codebase_operator.metrics import Metrics
-from codebase_operator.model import Snapshot
-from codebase_operator.planner import plan
+from codebase_operator.model.actions import Action
+from codebase_operator.model.snapshot import Snapshot
+from codebase_operator.planning.planner import plan
+from codebase_operator.reconciler import Loop
 from codebase_operator.settings import PodTemplate
-from codebase_operator.world import World
 from tests.model.cluster import Cluster
 from tests.model.faults import ApiDoor, DatabaseDoor, Died, Fuse
 

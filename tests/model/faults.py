@@ -16,7 +16,7 @@ import asyncpg
 from codebase_index.store.address import fixed
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
-from codebase_operator.api import Api, ApiError
+from codebase_operator.cluster.api import Api, ApiError
 from tests.model.cluster import Cluster
 from tests.operator.fake_api import Refused
 

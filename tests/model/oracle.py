@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from codebase_index.job import (
+from codebase_index.api.job import (
     FINAL,
     LABEL_ATTEMPT,
     LABEL_JOB_ID,
@@ -19,13 +19,13 @@ from codebase_index.job import (
     JobState,
     Phase,
 )
-from codebase_index.store.batch import PackedBatch
-from codebase_index.store.chunks import Chunks, Writer
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
-from codebase_index.store.jobs import Jobs, Progress
-from codebase_index.store.sweep import Sweep
-from codebase_index.store.work import Entry, Work
+from codebase_index.store.ingest.batch import PackedBatch
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.sweep import Sweep
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.jobs.jobs import Jobs, Progress
 from tests.model import content
 from tests.model.cluster import Cluster, ended
 from tests.model.worker import Worker

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.bench import Bench
-from tests.model.life import Life
+from tests.model.harness import Bench
+from tests.model.job_lifecycle import Life
 
 EXAMPLES = int(os.environ.get("CODEBASE_MODEL_EXAMPLES") or 0)
 FIND_ONLY = "CODEBASE_MODEL_FIND_ONLY" in os.environ

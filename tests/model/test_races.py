@@ -2,10 +2,10 @@
 
 import pytest
 
-from codebase_index.job import ExitCode
-from tests.model.bench import Bench
+from codebase_index.api.job import ExitCode
 from tests.model.faults import Strike
-from tests.model.life import Drawn, Life
+from tests.model.harness import Bench
+from tests.model.job_lifecycle import Drawn, Life
 from tests.model.worker import Stage
 
 WELL: Drawn = (0, Strike.REFUSE, 500)

@@ -5,19 +5,19 @@ from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
-from codebase_index.job import ErrorType, ExitCode
-from codebase_index.store.batch import PackedBatch
-from codebase_index.store.chunks import Chunks, Writer
+from codebase_index.api.job import ErrorType, ExitCode
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, StoreUnavailable
-from codebase_index.store.indexes import Indexes
-from codebase_index.store.jobs import Jobs, Progress
-from codebase_index.store.reuse import Reuse
-from codebase_index.store.rows import JobRow
-from codebase_index.store.segments import Segments
-from codebase_index.store.sweep import Sweep
-from codebase_index.store.work import Entry, Work
-from codebase_indexer import progress
-from codebase_indexer.board import Board, Heart
+from codebase_index.store.ingest.batch import PackedBatch
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.reuse import Reuse
+from codebase_index.store.ingest.segments import Segments
+from codebase_index.store.ingest.sweep import Sweep
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.jobs.jobs import Jobs, Progress
+from codebase_index.store.jobs.rows import JobRow
+from codebase_indexer.progress import messages
+from codebase_indexer.progress.reporter import Board, Heart
 from tests.model import content
 from tests.model.faults import DatabaseDoor, Fuse
 
@@ -178,4 +178,4 @@ class Worker:
 
 
 def _opening(job: JobRow) -> Progress:
-    return progress.opening(job.source, fetch=False)
+    return messages.opening(job.source, fetch=False)

@@ -15,15 +15,15 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from codebase_index.api.job import ExitCode, JobState
+from codebase_index.api.resource import IndexingJob
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, create
-from codebase_index.embedding.centre import SNIPPETS
-from codebase_index.embedding.ollama import OllamaEmbedder
-from codebase_index.embedding.openai import OpenAIEmbedder
-from codebase_index.job import ExitCode, JobState
-from codebase_index.resource import IndexingJob
+from codebase_index.embedding.remote.ollama import OllamaEmbedder
+from codebase_index.embedding.remote.openai import OpenAIEmbedder
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
-from codebase_index.store.rows import JobRow
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.rows import JobRow
+from codebase_index.vectors.centroid import SNIPPETS
 from tests.ollama.proxy import Proxy
 from tests.ollama.server import FOLDER_NAME, MODEL, Ollama, models
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from codebase_index.job import JobState, pod_name
-from codebase_index.resource import Condition, IndexingJobSpec, IndexingJobStatus
-from codebase_index.store.rows import JobRow
-from codebase_operator.model import Ending, Job, Pod, Snapshot
-from codebase_operator.uptime import Uptime
+from codebase_index.api.job import JobState, pod_name
+from codebase_index.api.resource import Condition, IndexingJobSpec, IndexingJobStatus
+from codebase_index.store.jobs.rows import JobRow
+from codebase_operator.model.snapshot import Ending, Job, Pod, Snapshot
+from codebase_operator.model.uptime import Uptime
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 _IDS = UUID("5f0c2ab3-4d5e-4f70-9f6a-0123456789ab")

@@ -9,15 +9,15 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client, config
 
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
-from codebase_operator.actuator import Actuator
-from codebase_operator.api import Api
-from codebase_operator.loop import Loop
-from codebase_operator.world import World
-from tests.crd import install_crd
-from tests.operator.bench import TEMPLATE, Bench
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_operator.cluster.actuator import Actuator
+from codebase_operator.cluster.api import Api
+from codebase_operator.cluster.cache import World
+from codebase_operator.reconciler import Loop
 from tests.operator.fake_api import FakeApi
-from tests.operator.wiring import KUBECONFIG, Cluster, Operator
+from tests.operator.harness import TEMPLATE, Bench
+from tests.operator.wiring.environment import KUBECONFIG, Cluster, Operator
+from tests.support.crd import install_crd
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from codebase_index.job import GROUP, KIND, LABEL_COMPONENT, PLURAL, VERSION
+from codebase_index.api.job import GROUP, KIND, LABEL_COMPONENT, PLURAL, VERSION
 
 JOBS = f"/apis/{GROUP}/{VERSION}/namespaces/ns/{PLURAL}"
 CORE = "/api/v1/namespaces/ns"

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from itertools import count
 from uuid import UUID
 
-from codebase_index.job import FINAL, JobState, pod_name
-from codebase_index.store.rows import JobRow
-from codebase_operator import actions as do
-from codebase_operator.model import Ending, Job, Pod, Refusal, Snapshot
-from codebase_operator.planner import plan
-from codebase_operator.uptime import Uptime
+from codebase_index.api.job import FINAL, JobState, pod_name
+from codebase_index.store.jobs.rows import JobRow
+from codebase_operator.model import actions as do
+from codebase_operator.model.snapshot import Ending, Job, Pod, Refusal, Snapshot
+from codebase_operator.model.uptime import Uptime
+from codebase_operator.planning.planner import plan
 from tests.operator.builders import NOW, row
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from codebase_index import crd
+from codebase_index.api import crd
 
-ROOT = Path(crd.__file__).resolve().parent.parent
+ROOT = Path(crd.__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("path", crd.FILES, ids=str)

@@ -11,19 +11,21 @@ from uuid import uuid4
 
 import pytest
 
-from codebase_index.resource import IndexingJobSpec
+from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.store.database import Database
-from codebase_index.store.jobs import Jobs
-from codebase_operator import conditions, lifecycle, model, planner
-from codebase_operator import loop as loop_module
-from codebase_operator import world as world_module
-from codebase_operator.actuator import MAX_UNANSWERED
-from codebase_operator.loop import Loop
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_operator import reconciler as loop_module
+from codebase_operator.cluster import cache as world_module
+from codebase_operator.cluster.actuator import MAX_UNANSWERED
 from codebase_operator.metrics import Metrics
-from codebase_operator.model import Snapshot, View
-from codebase_operator.site import Site
-from tests.operator.bench import Bench
+from codebase_operator.model import snapshot
+from codebase_operator.model.site_policy import Site
+from codebase_operator.model.snapshot import Snapshot, View
+from codebase_operator.planning import lifecycle, planner
+from codebase_operator.reconciler import Loop
+from codebase_operator.reporting import conditions
 from tests.operator.fake_api import Fault
+from tests.operator.harness import Bench
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -33,7 +35,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let conditions tell failures and outages without waiting some seconds for the next pass to mend them."""
     monkeypatch.setattr(conditions, "FAILED_FOR", timedelta(0))
     monkeypatch.setattr(planner, "AWAY_AFTER", timedelta(0))
-    monkeypatch.setattr(model, "STUCK_AFTER", timedelta.max)  # the jobs of the fake API are old
+    monkeypatch.setattr(snapshot, "STUCK_AFTER", timedelta.max)  # the jobs of the fake API are old
 
 
 @pytest.fixture

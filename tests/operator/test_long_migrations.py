@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from codebase_operator import loop
+from codebase_operator import reconciler
 
 
 async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "ALIVE_INTERVAL", 0.01)
+    monkeypatch.setattr(reconciler, "ALIVE_INTERVAL", 0.01)
     signs, ended = list[None](), asyncio.Event()
 
     def alive() -> None:
@@ -25,5 +25,5 @@ async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pyte
     parts = SimpleNamespace(
         _database=SimpleNamespace(migrate=migrate), _namespace="code", _world=SimpleNamespace(alive=alive)
     )
-    migrated = asyncio.wait_for(loop.Loop._migrate(cast(Any, parts)), 30)
+    migrated = asyncio.wait_for(reconciler.Loop._migrate(cast(Any, parts)), 30)
     assert await migrated == ["code"]

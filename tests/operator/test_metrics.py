@@ -6,14 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from codebase_index.job import JobState
-from codebase_index.resource import IndexingJobStatus
+from codebase_index.api.job import JobState
+from codebase_index.api.resource import IndexingJobStatus
 from codebase_index.store import errors
-from codebase_operator import actions as do
-from codebase_operator.api import ApiError
+from codebase_operator.cluster.api import ApiError
 from codebase_operator.metrics import Levels, Metrics, levels_of
-from codebase_operator.model import Job, Refusal
-from codebase_operator.site import Site
+from codebase_operator.model import actions as do
+from codebase_operator.model.site_policy import Site
+from codebase_operator.model.snapshot import Job, Refusal
 from tests.operator.builders import admitted, ago, finished, job, pod, row, snapshot
 
 A, B, C, D = (job(name, age=age) for name, age in (("a", 400), ("b", 300), ("c", 200), ("d", 100)))

@@ -9,18 +9,18 @@ import pytest
 from kubernetes.aio import client
 from pydantic import ValidationError
 
-from codebase_index import crd
-from codebase_index.job import ErrorType
-from codebase_index.resource import IndexingJobSpec, problem_of
-from codebase_index.shapes import python_pattern
-from codebase_operator.actions import Admit, DeleteJob, EnsureRow, Fail, WriteStatus
-from codebase_operator.lifecycle import RETENTION
-from codebase_operator.model import Job
-from codebase_operator.planner import plan
+from codebase_index.api import crd
+from codebase_index.api.job import ErrorType
+from codebase_index.api.resource import IndexingJobSpec, problem_of
+from codebase_index.api.shapes import python_pattern
+from codebase_operator.model.actions import Admit, DeleteJob, EnsureRow, Fail, WriteStatus
+from codebase_operator.model.snapshot import Job
+from codebase_operator.planning.lifecycle import RETENTION
+from codebase_operator.planning.planner import plan
 from tests.fixtures.specs import HOSTILE, ORDINARY, Spec
-from tests.operator.bench import Bench
 from tests.operator.builders import finished, job, row, snapshot
-from tests.operator.wiring import Cluster
+from tests.operator.harness import Bench
+from tests.operator.wiring.environment import Cluster
 
 every_hostile = pytest.mark.parametrize("claim", HOSTILE)
 every_ordinary = pytest.mark.parametrize("claim", ORDINARY)

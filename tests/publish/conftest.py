@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cluster.host import ensure_packages
+from hack.local_cluster.host import ensure_packages
 
 _CONFIGURATION = """\
 version: 0.1

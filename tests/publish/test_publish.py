@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from images import build, publish
-from images.catalog import Image
-from local_cluster.errors import ClusterError
+from hack.images import build, publish
+from hack.images.catalog import Image
+from hack.local_cluster.errors import ClusterError
 
 # No name of ours, whose layers the builder would forget for it.
 SMALL = Image("greeting", "tests/publish/image")

@@ -9,7 +9,7 @@ import pytest
 
 from codebase_index.store.database import Database
 from tests.conftest import with_database
-from tests.store.bench import Bench
+from tests.store.harness import Bench
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from codebase_index import codes
-from codebase_index.codes import Codes
-from codebase_index.documents import Runs
+from codebase_index.lexical.documents import Runs
 from codebase_index.store.database import Database
+from codebase_index.vectors import quantization
+from codebase_index.vectors.quantization import Codes
 
 _PARTS = """
 SELECT chunks, first_ids, run_lengths, model, codes FROM segments
@@ -21,7 +21,7 @@ async def wrong_codes(database: Database) -> list[int]:
         rows = await connection.fetch("SELECT chunk_id, model, embedding FROM embeddings")
     stored: dict[int, list[tuple[str, Codes]]] = {row["chunk_id"]: [] for row in rows}
     for part in parts:
-        held = codes.from_bytes(part["codes"], part["chunks"])
+        held = quantization.from_bytes(part["codes"], part["chunks"])
         for place, chunk_id in enumerate(Runs(part["first_ids"], part["run_lengths"]).ids.tolist()):
             if chunk_id in stored:
                 stored[chunk_id].append((part["model"], held.of(slice(place, place + 1))))
@@ -29,7 +29,8 @@ async def wrong_codes(database: Database) -> list[int]:
     for row in rows:
         vector = np.asarray(row["embedding"].to_numpy(), np.float32)
         found = stored[row["chunk_id"]]
-        if [model for model, _ in found] != [row["model"]] or not _alike(found[0][1], codes.encode(vector[None])):
+        wanted = quantization.encode(vector[None])
+        if [model for model, _ in found] != [row["model"]] or not _alike(found[0][1], wanted):
             wrong.append(row["chunk_id"])
     return wrong
 

@@ -16,8 +16,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from local_cluster.build import tool
-from tests.unit.test_chart import helm
+from hack.local_cluster.build import tool
+from tests.unit.chart.test_chart import helm
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Of the files that git knows or would add: what make leaves behind is none of ours.

@@ -68,7 +68,7 @@ SET LOCAL lock_timeout = '300ms';
 
 -- name: cut_off
 -- End the connections of the pods that have the job, and with them the locks of a transaction that stands still: by
--- the names that codebase_index.store.jobs.connection_name gives them, which Postgres cuts at 63 bytes.
+-- the names that codebase_index.store.jobs.jobs.connection_name gives them, which Postgres cuts at 63 bytes.
 SELECT pg_terminate_backend(a.pid)
 FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM helpers WHERE job_id = $1) p
 JOIN pg_stat_activity a ON a.application_name IN (

@@ -52,7 +52,7 @@ SELECT id FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: candidates
 -- What an answer shows of each candidate, and its vector score by the query's vector of its model, null where there is
--- none of that length: in the order of codebase_index.store.candidate.
+-- none of that length: in the order of codebase_index.store.query.candidate.
 -- The score is no join: to choose among the orders of three tables took as long as reading them.
 SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.text,
        (SELECT -(e.embedding <#> q.vector) FROM embeddings e

@@ -1,0 +1,115 @@
+"""What each signal of the ranking adds, and what the chosen constants are worth elsewhere. No database here."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.search.sets import TOP, Figures, Question, ndcg
+from codebase_index.store.query.candidate import Candidate
+from codebase_mcp.ranking.ranking import Read, order, read
+from codebase_mcp.ranking.weights import DEFAULT, Weights
+
+FUSION_ALONE = Weights(
+    lexical_share_for_a_name=0.5, type_defined=0, name_defined=0, reexported=0, plain_word=0, partly_defined=0,
+    coverage=0, file_name=0, folder=0, aside=1, platform=1, declarations=1, file_lift=0, repeat=1,
+)  # fmt: skip
+"""Every signal without effect."""
+
+SIGNALS: Mapping[str, tuple[str, ...]] = {
+    "a name asks the lexical arm": ("lexical_share_for_a_name",),
+    "names defined": ("type_defined", "name_defined", "plain_word", "partly_defined"),
+    "names passed on": ("reexported",),
+    "terms covered": ("coverage",),
+    "file and folder names": ("file_name", "folder"),
+    "tests, examples, prose lower": ("aside",),
+    "rare platforms lower": ("platform",),
+    "declarations alone lower": ("declarations",),
+    "a file's best chunks lift it": ("file_lift",),
+    "repeats of a file lower": ("repeat",),
+}
+"""The signals as the documentation calls them, in the order of the ladder, and their weights."""
+
+TUNED: Mapping[str, tuple[float, ...]] = {
+    "lexical_share": (0.4, 0.6),
+    "reexported": (0.3, 0.7),
+    "partly_defined": (0.3, 0.7),
+    "coverage": (0.2, 0.4),
+    "file_name": (0.3, 0.5),
+    "aside": (0.3, 0.5),
+    "platform": (0.5, 0.8),
+    "file_lift": (0.4, 0.6),
+    "repeat": (0.4, 0.6),
+}
+"""The neighbours of the shipped constants, among which leaving a repository out chooses."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A query with its candidates, as the store found them."""
+
+    repository: str
+    question: Question
+    known: Read
+
+    @classmethod
+    def of(cls, repository: str, question: Question, candidates: Sequence[Candidate]) -> "Case":
+        """Read the candidates once for all weights."""
+        return cls(repository, question, read(question.text, candidates))
+
+
+def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:
+    """Rank every case and judge it."""
+    return Figures.of((c.repository, c.question.category, _score(c, weights)) for c in cases)
+
+
+def _score(case: Case, weights: Weights) -> float:
+    found = [r.candidate for r in order(case.known, weights)[:TOP]]
+    return ndcg([(c.path, c.start_line, c.end_line) for c in found], case.question.targets)
+
+
+def ladder(cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Return a row a step: each arm alone, both, and each signal on top of those before.
+
+    `without` is the total of the whole ranking less this signal.
+    """
+    rows = [
+        _row("BM25 alone", figures(cases, replace(FUSION_ALONE, lexical_share=1, lexical_share_for_a_name=1))),
+        _row("vectors alone", figures(cases, replace(FUSION_ALONE, lexical_share=0, lexical_share_for_a_name=0))),
+        _row("both, fused", figures(cases, FUSION_ALONE)),
+    ]
+    reached = FUSION_ALONE
+    for name, fields in SIGNALS.items():
+        reached = replace(reached, **{field: getattr(DEFAULT, field) for field in fields})
+        without = replace(DEFAULT, **{field: getattr(FUSION_ALONE, field) for field in fields})
+        rows.append(
+            _row(f"+ {name}", figures(cases, reached)) | {"without": round(figures(cases, without).total, 4)}
+        )
+    return rows
+
+
+def _row(step: str, reached: Figures) -> dict[str, Any]:
+    categories = {name: round(value, 3) for name, value in reached.by_category.items()}
+    return {"step": step, "ndcg_at_10": round(reached.total, 4), "by_category": categories}
+
+
+def leave_one_out(cases: Sequence[Case]) -> float:
+    """Return the mean of what each repository reaches with the constants that the others would choose."""
+    settings = [DEFAULT, *(replace(DEFAULT, **{f: value}) for f, values in TUNED.items() for value in values)]
+    reached = [figures(cases, weights).by_repository for weights in settings]
+    values = []
+    for left_out in reached[0]:
+        chosen = max(reached, key=lambda of: statistics.mean(v for name, v in of.items() if name != left_out))
+        values.append(chosen[left_out])
+    return statistics.mean(values)
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the ladder as a table for the documentation."""
+    categories = list(rows[0]["by_category"])
+    head = ["step", "nDCG@10", *categories, "all but this"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells = [row["step"], f"{row['ndcg_at_10']:.3f}", *(f"{row['by_category'][c]:.3f}" for c in categories)]
+        lines.append("| " + " | ".join([*cells, f"{row['without']:.3f}" if "without" in row else ""]) + " |")
+    return "\n".join(lines)

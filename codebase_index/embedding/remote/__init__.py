@@ -1,0 +1,1 @@
+"""Embedding services that are called over HTTP."""

@@ -1,0 +1,1 @@
+"""The lexical index: words, terms, packed postings and BM25. Pure."""

@@ -1,0 +1,1 @@
+"""The indexes there are: found, listed, removed."""

@@ -1,0 +1,93 @@
+"""Indexes: one for each target of a namespace, outliving the jobs that fill it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from codebase_index.api.job import JobState, canonical_globs
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.jobs.rows import JobRow
+
+SQL = queries.load("indexes")
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
+
+    `include` and `exclude` are the globs of the files that it has and leaves out; both empty: it has all.
+    `model` is that of the last completed job, or of the first one while it runs; `models` says about how many
+    chunks have vectors of which one: several while a job changes the model, and after one that ended early.
+    `commit` is that of the last completed job, `job_commit` the one that the newest job reads,
+    `job_files_total` the length of its list of files, null before it is frozen.
+    """
+
+    id: int
+    target: str
+    source: str
+    ref: str | None
+    name: str | None
+    model: str | None
+    commit: str | None
+    indexed_at: datetime | None
+    job_id: UUID | None
+    job_state: JobState | None
+    job_percent: float | None
+    job_commit: str | None
+    job_files_total: int | None
+    job_files_done: int | None
+    namespace: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    models: Mapping[str, int] = field(default_factory=dict)
+
+
+class Indexes:
+    """Reads and writes the table `indexes`. Every method may raise StoreUnavailable.
+
+    `namespaces` are those whose indexes are listed; None: every one.
+    """
+
+    def __init__(self, database: Database, namespaces: Sequence[str] | None = None) -> None:
+        self._db = database
+        self._namespaces = namespaces
+
+    async def ensure(
+        self, job: JobRow, model: str, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> int:
+        """Return the id of the index that a job fills, made now if it is the first job."""
+        async with self._db.connection() as connection:
+            index_id: int = await connection.fetchval(
+                SQL["ensure"], job.namespace, job.target, job.source, job.ref, job.name, model,
+                canonical_globs(include), canonical_globs(exclude),
+            )  # fmt: skip
+        return index_id
+
+    async def dimension(self, index_id: int, model: str) -> int | None:
+        """Return the length of the vectors that an index holds of a model; None: it holds none."""
+        async with self._db.connection() as connection:
+            length: int | None = await connection.fetchval(SQL["dimension"], index_id, model)
+        return length
+
+    async def list(self) -> list[IndexRow]:
+        """Return the indexes, by source and ref."""
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["list"], self._namespaces)
+        return [_row(record) for record in records]
+
+
+def _row(record: Mapping[str, Any]) -> IndexRow:
+    values = dict(record)
+    state, chunks = values["job_state"], values.pop("models_chunks")
+    return IndexRow(
+        **{
+            **values,
+            "job_state": JobState(state) if state else None,
+            "include": tuple(values["include"]),
+            "exclude": tuple(values["exclude"]),
+            "models": dict(zip(values["models"], chunks, strict=True)),
+        }
+    )

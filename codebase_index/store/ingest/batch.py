@@ -1,0 +1,207 @@
+"""A batch of files on its way: claimed, processed, ready to be written. Pure, and light to import: the indexer's
+worker processes know these values, and no database.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index.lexical.postings import Encoded
+from codebase_index.store.ingest import binary_copy
+from codebase_index.symbols import Kind, Symbol
+from codebase_index.vectors import quantization
+
+
+@dataclass(frozen=True)
+class Item:
+    """A claimed file. `seq` is its place in the frozen list."""
+
+    seq: int
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a file. Lines count from 1, both ends included.
+
+    `kind` is that of `symbol`; `defines` are the definitions that begin in the chunk, in order. `signature` is the
+    first line of `symbol` if that began in an earlier chunk; it is searched and embedded, not stored.
+    """
+
+    start_line: int
+    end_line: int
+    symbol: str | None
+    text: str
+    kind: Kind | None = None
+    defines: Sequence[Symbol] = ()
+    signature: str | None = None
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
+
+    `blob` and `size`, in bytes, are those of the file on disk; without `size` the next job reads it again,
+    whatever git knows of it. `encoding` is what it was decoded from, None for UTF-8; `redacted` counts the secrets
+    that were taken out.
+    """
+
+    seq: int
+    path: str
+    language: str | None
+    blob: bytes
+    chunks: Sequence[Chunk]
+    vectors: NDArray[np.float32]
+    size: int | None = None
+    encoding: str | None = None
+    redacted: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many chunks it has."""
+        return len(self.chunks)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An Indexed file in the form in which it is sent and written: its `count` chunks are encoded already."""
+
+    seq: int
+    path: str
+    language: str | None
+    blob: bytes
+    count: int
+    rows: binary_copy.Rows
+    size: int | None
+    encoding: str | None = None
+    redacted: int = 0
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A file that the index already holds with equal content and fingerprint, and its number of chunks."""
+
+    seq: int
+    file_id: int
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that turned out not to be indexable."""
+
+    seq: int
+    reason: str
+
+
+FileResult = Indexed | Unchanged | Skipped
+"""What a file of a batch was read as."""
+
+
+class _Part(Protocol):
+    """What some of a batch's chunks are searched by."""
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it covers."""
+
+
+FileT = TypeVar("FileT", Indexed, Packed)
+PartT = TypeVar("PartT", bound=_Part)
+BatchT = TypeVar("BatchT", bound="_Batch")  # type: ignore[type-arg]
+
+
+@dataclass(frozen=True)
+class _Batch(Generic[FileT, PartT]):
+    """What became of the files of a batch. `parts` cover the chunks of all its files in order, in one or several.
+
+    Raises ValueError when they do not: what is searched by would be put down to the wrong chunks, or to none.
+    """
+
+    results: Sequence[FileT | Unchanged | Skipped]
+    parts: Sequence[PartT] = ()
+
+    def __post_init__(self) -> None:
+        chunks = sum(r.count for r in self.results if isinstance(r, Indexed | Packed))
+        covered = sum(part.chunks for part in self.parts)
+        if chunks != covered:
+            raise ValueError(f"a batch of {chunks} chunks, of which {covered} can be searched")
+
+    @classmethod
+    def join(cls: type[BatchT], batches: Sequence[BatchT]) -> BatchT:
+        """Return several batches as one."""
+        return cls([r for batch in batches for r in batch.results], [p for batch in batches for p in batch.parts])
+
+
+class Processed(_Batch[Indexed, Encoded]):
+    """A batch as it was read; each part is the search terms of some chunks."""
+
+
+@dataclass(frozen=True)
+class Searchable:
+    """What some consecutive chunks of a batch are searched by: `codes` are those of their vectors, as
+    `codebase_index.vectors.quantization` writes them.
+    """
+
+    terms: Encoded
+    codes: bytes
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it covers."""
+        return self.terms.chunks
+
+
+class PackedBatch(_Batch[Packed, Searchable]):
+    """A batch as it is sent and written."""
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as the index holds it."""
+
+    file_id: int
+    blob: bytes
+    fingerprint: str
+    chunks: int
+
+
+def pack(batch: Processed, centre: NDArray[np.float32] | None = None) -> PackedBatch:
+    """Return a batch as it is written: encoding is the larger part of what its commit asks of a processor.
+
+    `centre` is the middle of the model's vectors, shape (dimension,); None: 0. Raises ValueError where a chunk has
+    no vector.
+    """
+    files = [r for r in batch.results if isinstance(r, Indexed) and r.count]
+    results = [_packed(r) if isinstance(r, Indexed) else r for r in batch.results]
+    if not files:
+        return PackedBatch(results)
+    known = quantization.encode(np.concatenate([f.vectors for f in files]), centre)
+    ends = accumulate((part.chunks for part in batch.parts), initial=0)
+    parts = [
+        Searchable(terms, quantization.to_bytes(known.of(slice(begin, end))))
+        for terms, (begin, end) in zip(batch.parts, pairwise(ends), strict=True)
+    ]
+    return PackedBatch(results, parts)
+
+
+def _packed(file: Indexed) -> Packed:
+    if len(file.vectors) != file.count:
+        raise ValueError(f"{file.path} has {file.count} chunks and {len(file.vectors)} vectors")
+    rows = [
+        binary_copy.chunk_row(
+            (c.start_line, c.end_line),
+            (c.symbol, c.text, c.kind),
+            ([s.name for s in c.defines], [s.plain.lower() for s in c.defines], [s.kind for s in c.defines]),
+        )
+        for c in file.chunks
+    ]
+    encoded = binary_copy.encode(rows, file.vectors)
+    return Packed(
+        file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted
+    )  # fmt: skip

@@ -1,0 +1,308 @@
+"""The life of segments: built from pending batches, merged when there are many small ones, rid of dead chunks.
+
+Every change replaces rows by others that say the same, in one fenced transaction: a search sees the one or the
+other. The work between reading and writing happens in a thread, and holds no lock.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import log
+from operator import itemgetter
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index.grouping import grouped
+from codebase_index.lexical import postings
+from codebase_index.lexical.documents import Ids, Runs
+from codebase_index.lexical.postings import Block, Inverted
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.ingest.chunks import Writer, hold_fence
+from codebase_index.vectors import quantization
+from codebase_index.vectors.quantization import Codes
+
+SQL = queries.load("segments")
+
+SEGMENT_CHUNKS: Final = 8_192
+"""Chunks that are pending at most before they become a segment. They are some forty batches, each of which a
+search asks for each of its terms until then. With twice as many a job took one percent less, with half as many
+three percent more. Eight of these fill the largest segment."""
+
+FEW_CHUNKS: Final = 1_024
+"""Segments up to four times this are of the lowest tier."""
+
+FANOUT: Final = 4
+"""Segments of one tier that are merged, and the factor between tiers (O'Neil et al., The log-structured
+merge-tree, 1996): each chunk is rewritten at most three times, and an index has at most three segments a tier."""
+
+MAX_DEAD_SHARE: Final = 0.2
+"""Of a segment's chunks: above it they cost more search time than rewriting it does once."""
+
+_WRITE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """A segment: how many chunks it has, how many of them there still are, at most, and the vectors' model."""
+
+    id: int
+    chunks: int
+    alive: int
+    model: str
+
+
+@dataclass(frozen=True)
+class _New:
+    """A segment to write."""
+
+    chunks: int
+    total_length: int
+    runs: Runs
+    blocks: Sequence[Block]
+    model: str
+    codes: bytes
+
+
+_NOTHING: Final = _New(0, 0, Runs([], []), [], "", b"")
+
+
+class Segments:
+    """Writes `segments` and `postings`. Methods may raise StoreUnavailable, and those with a Writer FenceLost."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def pending(self, index_id: int) -> int:
+        """Return how many chunks of an index are in no segment yet."""
+        async with self._db.connection() as connection:
+            chunks: int = await connection.fetchval(SQL["pending_chunks"], index_id)
+        return chunks
+
+    async def build(self, writer: Writer) -> int:
+        """Make a segment of the oldest pending batches, about SEGMENT_CHUNKS. Return its chunks; 0: none is left.
+
+        Also 0 when another process built them meanwhile.
+        """
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["take_pending"], writer.index_id, SEGMENT_CHUNKS)
+            average = await connection.fetchval(SQL["average_length"], writer.index_id)
+        if not rows:
+            return 0
+        new = await asyncio.to_thread(_built, rows, average)
+        replaced = await self._replace(writer, SQL["drop_pending"], [row["id"] for row in rows], new)
+        return new.chunks if replaced else 0
+
+    async def merge(self, writer: Writer) -> int:
+        """Merge small segments when there are many, whatever of them is dead. Return how many were replaced."""
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["list_segments"], writer.index_id)
+        groups = plan([Size(row["id"], row["chunks"], row["chunks"], row["model"]) for row in rows])
+        return sum([await self._merge(writer, group) for group in groups])
+
+    async def tidy(self, writer: Writer, told: Callable[[float], None] = lambda share: None) -> int:
+        """Remove dead segments, merge small ones, and rewrite those with many dead chunks.
+
+        Return how many were replaced. `told` hears which share of that is done.
+        """
+        sizes = await self._sizes(writer.index_id)
+        dead = [size.id for size in sizes if not size.alive]
+        replaced = len(dead) if dead and await self._replace(writer, SQL["drop_segments"], dead, _NOTHING) else 0
+        groups = plan([size for size in sizes if size.alive])
+        for number, group in enumerate(groups):
+            told(number / len(groups))
+            replaced += await self._merge(writer, group)
+        return replaced
+
+    async def _sizes(self, index_id: int) -> list[Size]:
+        """Return the sizes of an index's segments; one that can not have too many dead chunks counts as alive."""
+        sizes = []
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["list_segments"], index_id)
+            # Counting takes a third of a second for 400,000 chunks, and mostly there is nothing to find.
+            dead = await connection.fetchval(SQL["dead_chunks"], index_id)
+            for row in rows:
+                alive = row["chunks"]
+                if dead > MAX_DEAD_SHARE * alive:
+                    alive = await connection.fetchval(SQL["count_alive"], row["id"])
+                sizes.append(Size(row["id"], row["chunks"], alive, row["model"]))
+        return sizes
+
+    async def _merge(self, writer: Writer, ids: Sequence[int]) -> int:
+        read = []
+        async with self._db.connection() as connection:
+            for segment_id in ids:
+                segment = await connection.fetchrow(SQL["read_segment"], segment_id)
+                if segment is None:  # replaced by another process
+                    return 0
+                read.append((segment, await connection.fetch(SQL["read_postings"], segment_id)))
+        new = await asyncio.to_thread(_merged, read)
+        return len(ids) if await self._replace(writer, SQL["drop_segments"], ids, new) else 0
+
+    async def _replace(self, writer: Writer, drop: str, ids: Sequence[int], new: _New) -> bool:
+        """Replace rows by a segment, or by nothing where it is empty; do nothing when one of them is gone."""
+        try:
+            async with self._db.transaction() as connection:
+                await connection.execute(SQL["hold_index"], writer.index_id)
+                dropped = await connection.fetch(drop, ids, timeout=_WRITE_SECONDS)
+                if len(dropped) < len(ids):
+                    raise _Overtaken
+                if new.chunks:
+                    await _write(connection, writer.index_id, new)
+                await hold_fence(connection, writer)
+        except _Overtaken:
+            return False
+        return True
+
+
+class _Overtaken(Exception):
+    """Another process replaced some of the rows: what was dropped here comes back with the rollback."""
+
+
+async def copy(
+    snapshot: asyncpg.Connection, connection: asyncpg.Connection, donor: int, index_id: int, former: Ids, new: Ids
+) -> None:
+    """Write the terms and codes of chunks that were copied from another index: those of `former` as `new`.
+
+    They are read from a snapshot that has these chunks, in which no segment is ever replaced.
+    """
+    order = np.argsort(former)
+    copies = _Copies(former[order], new[order])
+    for row in await snapshot.fetch(SQL["list_segments"], donor):
+        segment = await snapshot.fetchrow(SQL["read_codes"], row["id"])
+        if copies.any_of(Runs(segment["first_ids"], segment["run_lengths"])):
+            read = await snapshot.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
+            await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
+    average = await snapshot.fetchval(SQL["average_length"], donor)
+    for ids in _few(await snapshot.fetch(SQL["list_pending"], donor)):
+        batches = await snapshot.fetch(SQL["read_pending"], ids, timeout=_WRITE_SECONDS)
+        batches = [b for b in batches if copies.any_of(Runs(b["first_ids"], b["run_lengths"]))]
+        if batches:
+            await _write(connection, index_id, await asyncio.to_thread(copies.of_batches, batches, average))
+
+
+def _few(pending: Sequence[Any]) -> Iterator[list[int]]:
+    """Divide batches into lists of one model and SEGMENT_CHUNKS chunks at most, or of one batch."""
+    for _, of_model in groupby(pending, key=itemgetter("model")):
+        for rows in grouped(of_model, itemgetter("chunks"), SEGMENT_CHUNKS):
+            yield [row["id"] for row in rows]
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Chunks by their ids, ascending, and the ids of their copies."""
+
+    former: Ids
+    new: Ids
+
+    def any_of(self, runs: Runs) -> bool:
+        """Whether some of these chunks were copied."""
+        return bool(np.isin(runs.ids, self.former).any())
+
+    def of_segment(self, segment: Any, rows: Sequence[Any]) -> _New:
+        """Return what a segment says of the chunks that were copied."""
+        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        part, share = self._chosen(held, segment)
+        return _new([part], round(segment["total_length"] * share), segment["model"])
+
+    def of_batches(self, rows: Sequence[Any], average_length: float) -> _New:
+        """Return what pending batches say of them, as a segment."""
+        parts, length = [], 0.0
+        for row in rows:
+            held = postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length)
+            part, share = self._chosen(held, row)
+            parts.append(part)
+            length += row["total_length"] * share
+        return _new(parts, round(length), rows[0]["model"])
+
+    def _chosen(self, held: Inverted, row: Any) -> tuple["_Part", float]:
+        """Return what a row says of the chunks that were copied, and which share of its chunks they are."""
+        ids = Runs(row["first_ids"], row["run_lengths"]).ids
+        chosen = np.isin(ids, self.former)
+        copies = self.new[np.searchsorted(self.former, ids[chosen])]
+        return _Part.of(held, row, chosen, copies), float(chosen.mean())
+
+
+def plan(sizes: Sequence[Size]) -> list[list[int]]:
+    """Return which segments become one: full tiers of one model, and each segment with too many dead chunks."""
+    tiers: dict[tuple[str, int], list[Size]] = defaultdict(list)
+    for size in sorted(sizes, key=lambda s: (s.alive, s.id)):
+        tiers[size.model, max(0, int(log(max(size.alive, 1) / FEW_CHUNKS, FANOUT)))].append(size)
+    groups = [group for tier in tiers.values() if len(tier) >= FANOUT for group in _packed(tier) if len(group) > 1]
+    merged = {size.id for group in groups for size in group}
+    dying = [s for s in sizes if s.id not in merged and s.chunks - s.alive > MAX_DEAD_SHARE * s.chunks]
+    return [[size.id for size in group] for group in [*groups, *([size] for size in dying)]]
+
+
+def _packed(tier: Sequence[Size]) -> list[list[Size]]:
+    """Divide segments into groups of at most MAX_DOCUMENTS chunks."""
+    # The dead are counted too: fewer may have died when it is read again, but no more come alive.
+    return list(grouped(tier, lambda size: size.chunks, postings.MAX_DOCUMENTS))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a segment is made of: the postings of some chunks, which these are, and the codes of their vectors."""
+
+    held: Inverted
+    runs: Runs
+    codes: Codes
+
+    @classmethod
+    def of(cls, held: Inverted, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_Part":
+        """Return what a row has of some of its chunks, which have these ids from now on."""
+        known = quantization.from_bytes(row["codes"], row["chunks"])
+        if chosen.all():
+            return cls(held, Runs.of(ids.tolist()), known)
+        return cls(postings.without(held, chosen), Runs.of(ids.tolist()), known.of(chosen))
+
+
+def _built(rows: Sequence[Any], average_length: float) -> _New:
+    parts = [
+        _Part(
+            postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length),
+            Runs(row["first_ids"], row["run_lengths"]),
+            quantization.from_bytes(row["codes"], row["chunks"]),
+        )
+        for row in rows
+    ]
+    return _new(parts, sum(row["total_length"] for row in rows), rows[0]["model"])
+
+
+def _merged(read: Sequence[tuple[Any, Sequence[Any]]]) -> _New:
+    parts, length = [], 0.0
+    for segment, rows in read:
+        ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
+        alive = np.isin(ids, np.frombuffer(segment["alive"], ">i8"))
+        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        parts.append(_Part.of(held, segment, alive, ids[alive]))
+        length += segment["total_length"] * float(alive.mean())
+    return _new(parts, round(length), read[0][0]["model"])
+
+
+def _new(parts: Sequence[_Part], total_length: int, model: str) -> _New:
+    sizes = [len(part.codes) for part in parts]
+    held = [part.held for part in parts]
+    merged = held[0] if len(held) == 1 else postings.merge(held, sizes)
+    return _New(
+        sum(sizes), total_length, Runs.joined([part.runs for part in parts]), list(postings.blocks(merged)),
+        model, quantization.to_bytes(quantization.join([part.codes for part in parts])),
+    )  # fmt: skip
+
+
+async def _write(connection: asyncpg.Connection, index_id: int, new: _New) -> None:
+    segment_id = await connection.fetchval(
+        SQL["add_segment"], index_id, new.chunks, new.total_length, new.runs.firsts, new.runs.lengths,
+        new.model, new.codes,
+    )  # fmt: skip
+    await connection.copy_records_to_table(
+        "postings",
+        columns=["segment_id", "first_term", "terms", "payload"],
+        records=((segment_id, block.first_term, block.terms, block.payload) for block in new.blocks),
+        timeout=_WRITE_SECONDS,
+    )

@@ -1,0 +1,111 @@
+"""The work list of a job: frozen once, claimed in batches, done in the transaction that commits the batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.errors import FenceLost
+from codebase_index.store.ingest.batch import Item
+from codebase_index.store.ingest.reuse import BULK_SECONDS, Reuse, Taken, take
+
+SQL = queries.load("work")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is.
+
+    `blob` is git's id of the content, where git vouches that the file holds just that; else only reading it tells.
+    """
+
+    path: str
+    size: int
+    skip_reason: str | None = None
+    blob: bytes | None = None
+
+
+class Work:
+    """Reads and writes the table `work`. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def freeze(
+        self, job_id: UUID, attempt: int, entries: Sequence[Entry], reuse: Reuse | None = None
+    ) -> bool:
+        """Store the scan's result. False: an earlier attempt did already, and its list stands.
+
+        With `reuse`, files that the index holds as they are count as indexed at once and are not listed.
+        Raises FenceLost, and Unproven when somebody has to look at the disk first.
+        """
+        skipped = sum(entry.skip_reason is not None for entry in entries)
+        async with self._db.transaction() as connection:
+            job = await connection.fetchrow(SQL["holds"], job_id, attempt)
+            if job is None:
+                raise FenceLost(job_id, attempt)
+            if job["files_total"] is not None:
+                return False
+            await put_down(connection, entries)
+            taken = await take(connection, job_id, reuse) if reuse else Taken()
+            await connection.execute(SQL["list_work"], job_id, timeout=BULK_SECONDS)
+            # Last, so that a list of a million files keeps no heartbeat from the job's row.
+            frozen = await connection.fetchval(
+                SQL["freeze_job"], job_id, attempt, len(entries), skipped, taken.files, taken.chunks
+            )
+            if frozen is None:
+                raise FenceLost(job_id, attempt)
+        return True
+
+    async def release(self, job_id: UUID, attempt: int, pod: str) -> None:
+        """Give back what this pod claimed and did not commit: after a restart, or before a stop."""
+        async with self._db.connection() as connection:
+            await connection.execute(SQL["release"], job_id, attempt, pod)
+
+    async def claim(self, job_id: UUID, attempt: int, pod: str, limit: int) -> list[Item]:
+        """Take up to `limit` files, in list order; an empty list: none is left that nobody holds.
+
+        Raises FenceLost.
+        """
+        # One statement, and so a transaction by itself: one round trip for what every batch begins with.
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["claim"], job_id, attempt, pod, limit)
+            if not records and await connection.fetchrow(SQL["holds"], job_id, attempt) is None:
+                raise FenceLost(job_id, attempt)
+        return [Item(record["seq"], record["path"], record["size"]) for record in records]
+
+    async def todo(self, job_id: UUID) -> int:
+        """Count the files that are not finished, held by somebody or not."""
+        async with self._db.connection() as connection:
+            count: int = await connection.fetchval(SQL["todo"], job_id)
+        return count
+
+    async def repeated(self, job_id: UUID, attempt: int) -> int:
+        """Count the files that were or will be started again: lost in flight when pods, or workers, ended."""
+        async with self._db.connection() as connection:
+            count: int = await connection.fetchval(SQL["repeated"], job_id, attempt)
+        return count
+
+    async def skipped(self, job_id: UUID, limit: int) -> list[tuple[str, str]]:
+        """Return the first skipped files as (path, reason)."""
+        async with self._db.connection() as connection:
+            return [(r["path"], r["skip_reason"]) for r in await connection.fetch(SQL["skipped"], job_id, limit)]
+
+    async def skip_reasons(self, job_id: UUID) -> dict[str, int]:
+        """Count the skipped files by reason, most frequent first."""
+        async with self._db.connection() as connection:
+            return {r["skip_reason"]: r["files"] for r in await connection.fetch(SQL["skip_reasons"], job_id)}
+
+
+async def put_down(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+    """Write a scan's result into a table that lasts until the transaction ends."""
+    await connection.execute(SQL["make_scanned"])
+    await connection.copy_records_to_table(
+        "scanned",
+        columns=["seq", "path", "size", "skip_reason", "blob"],
+        records=((seq, e.path, e.size, e.skip_reason, e.blob) for seq, e in enumerate(entries)),
+        timeout=BULK_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""Jobs and their workers: state, fencing token, queue, heartbeat."""

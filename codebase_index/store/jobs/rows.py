@@ -1,0 +1,71 @@
+"""The rows of the store as values: importable without a database driver, so that pure code can reason on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from codebase_index.api.job import JobState
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall.
+
+    `arrival` orders the jobs of one second, since a resource's `created_at` has no fractions.
+    `starting_since` counts while `pod` is None; `disruptions` are those in a row that no file was done between.
+    `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
+    `files_transcoded` were decoded from another encoding than UTF-8 by this job, and `secrets_redacted` taken out.
+    `source_mark` is what was listed, in words of the indexer's own.
+    """
+
+    id: UUID
+    namespace: str
+    cr_name: str
+    target: str
+    source: str
+    ref: str | None
+    name: str | None
+    state: JobState
+    attempt: int
+    failures: int
+    slot: bool
+    pod: str | None
+    claimed_at: datetime | None
+    done_at_claim: int
+    phase: str | None
+    percent: float
+    message: str
+    queue_position: int | None
+    commit: str | None
+    files_total: int | None
+    files_indexed: int
+    files_skipped: int
+    chunks_created: int
+    files_repeated: int
+    eta_seconds: int | None
+    error_type: str | None
+    error_message: str | None
+    blocked_since: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+    arrival: int
+    starting_since: datetime | None = None
+    disruptions: int = 0
+    files_unchanged: int = 0
+    vectors_made: int = 0
+    vectors_reused: int = 0
+    texts_cut: int = 0
+    files_transcoded: int = 0
+    secrets_redacted: int = 0
+    source_mark: str | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "JobRow":
+        """Read a database record."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "state": JobState(values["state"])})

@@ -1,0 +1,1 @@
+"""What a search reads: candidates by words and by vectors, symbols, lines of text."""

@@ -1,0 +1,40 @@
+"""What narrows a search: the files that may answer, and the chunks that these have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index.lexical.documents import Numbering, Runs
+from codebase_index.store import queries
+
+SQL = queries.load("search")
+
+_FILES = np.dtype([("first", ">i8"), ("chunks", ">i4")])
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which files may answer: under a path prefix, of a language."""
+
+    path_prefix: str | None = None
+    language: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.path_prefix is not None or self.language is not None
+
+
+async def allowed(
+    connection: asyncpg.Connection, index_ids: Sequence[int], filters: Filters, numbering: Numbering
+) -> NDArray[np.bool_] | None:
+    """Say of each chunk of some indexes, by its document, whether the filters leave it; None without filters.
+
+    Chunks that were removed and still are in a segment are left out with their files.
+    """
+    if not filters:
+        return None
+    raw = await connection.fetchval(SQL["files"], index_ids, filters.path_prefix, filters.language)
+    files = np.frombuffer(raw, _FILES)
+    return numbering.mask(Runs(files["first"].astype(np.int64), files["chunks"].astype(np.int64)))

@@ -1,0 +1,82 @@
+"""Scores of chunks by their documents, and the best of them."""
+
+from collections.abc import Sequence
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+
+from codebase_index.lexical.documents import Ids, Numbering
+from codebase_index.store import queries
+
+SQL = queries.load("search")
+
+_GROUPS_A_RESULT = 4
+"""Groups of chunks of which only the best one is looked at first, for each result."""
+
+
+class Scores:
+    """The score of every chunk of the searched indexes; 0 for those that are not found."""
+
+    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], documents: Ids | None = None) -> None:
+        """Take the scores of some documents, given in ascending order, or of every one."""
+        self._numbering = numbering
+        self._scores = scores
+        self._documents = documents
+
+    def of(self, ids: Sequence[int]) -> list[float]:
+        """Return the scores of chunks; 0 for those that were not written yet."""
+        if not len(self._scores):
+            return [0.0] * len(ids)
+        documents = self._numbering.documents(np.asarray(ids, np.int64))
+        if self._documents is None:
+            known, places = documents >= 0, documents
+        else:
+            places = np.minimum(np.searchsorted(self._documents, documents), len(self._documents) - 1)
+            known = self._documents[places] == documents
+        found: list[float] = np.where(known, self._scores[places], 0).tolist()
+        return found
+
+    def best(self, limit: int) -> list[int]:
+        """Return the chunks with the highest scores above 0, best first; ties by id."""
+        places = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
+        documents = places if self._documents is None else self._documents[places]
+        return _ordered(self._numbering.ids(documents), self._scores[places], limit)
+
+    def best_of(self, ids: Ids, limit: int) -> list[int]:
+        """Return the same of these chunks alone."""
+        scores = np.asarray(self.of(ids.tolist()), np.float32)
+        chosen = scores >= self._threshold(scores, limit)
+        return _ordered(ids[chosen], scores[chosen], limit)
+
+    @staticmethod
+    def _threshold(scores: NDArray[np.float32], limit: int) -> float:
+        """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
+        # First a bound that is quickly found: if `limit` groups each have one as high, so many chunks are as high.
+        groups = _GROUPS_A_RESULT * limit
+        grouped = scores[: len(scores) // groups * groups].reshape(-1, groups)
+        bound = _highest(grouped.max(axis=0), limit) if len(grouped) else 0
+        above = scores[scores >= bound] if bound > 0 else scores[scores > 0]
+        if len(above) <= limit:
+            return float(above.min()) if len(above) else np.inf
+        return _highest(above, limit)
+
+
+async def best_alive(connection: asyncpg.Connection, scores: Scores, limit: int) -> list[int]:
+    """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
+    found: list[int] = []
+    told, wanted = 0, 2 * limit
+    while len(found) < limit and (ids := scores.best(told + wanted)[told:]):
+        alive = {row["id"] for row in await connection.fetch(SQL["alive"], ids)}
+        found += [chunk_id for chunk_id in ids if chunk_id in alive]
+        told, wanted = told + len(ids), 3 * wanted
+    return found[:limit]
+
+
+def _highest(scores: NDArray[np.float32], rank: int) -> float:
+    return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
+
+
+def _ordered(ids: Ids, scores: NDArray[np.float32], limit: int) -> list[int]:
+    ordered: list[int] = ids[np.lexsort((ids, -scores))][:limit].tolist()
+    return ordered

@@ -1,0 +1,69 @@
+"""Finds the definitions of a name."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.query.hybrid_search import Filters
+from codebase_index.store.query.text_search import TextFound, TextQuery, find
+
+SQL = queries.load("symbol_search")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition, and the chunk in which it begins: `symbol` is its qualified name (Class.method), `kind` a word
+    of `codebase_index.symbols.Kind`.
+    """
+
+    id: int
+    index_id: int
+    path: str
+    language: str | None
+    start_line: int
+    end_line: int
+    symbol: str
+    kind: str
+    text: str
+
+
+class Symbols:
+    """Reads the names that chunks define. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["Snapshot"]:
+        """Lend one state of the database, in which a file is seen before or after its re-indexing."""
+        async with (
+            self._db.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Snapshot(connection)
+
+
+class Snapshot:
+    """One state of the indexes: definitions and uses that are read from it belong together."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def definitions(
+        self, index_ids: Sequence[int], name: str, *, filters: Filters, limit: int
+    ) -> list[Definition]:
+        """Return up to `limit` definitions of a plain name, in any case, those in this spelling first; then by
+        index, path and line.
+        """
+        records = await self._connection.fetch(
+            SQL["definitions"], list(index_ids), name.lower(), name, filters.path_prefix, filters.language, limit
+        )
+        return [Definition(**dict(record)) for record in records]
+
+    async def find(self, text: TextQuery) -> TextFound:
+        """Search the text. After a search that ran out of time, nothing more can be read from this snapshot."""
+        return await find(self._connection, text)

@@ -1,0 +1,170 @@
+"""Finds a pattern in the text of indexes, line by line, in the order of path and line, within a bounded time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from codebase_index.pattern import Pattern
+from codebase_index.store import queries
+from codebase_index.store.database import Database
+from codebase_index.store.query.hybrid_search import Filters
+
+SQL = queries.load("text_search")
+
+_FIRST_FILES = 64
+_MOST_FILES = 2048
+"""Files a statement: few at first, since a common text is found in few; then four times as many each time."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A line of a file; as a position in a search: what comes after it is still to be seen.
+
+    `line` 0 is before the first line; END is after the last.
+    """
+
+    index_id: int
+    path: str
+    line: int
+
+
+END = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TextMatch:
+    """A chunk with the numbers of its lines that match, counted from 1 in the file."""
+
+    id: int
+    index_id: int
+    path: str
+    language: str | None
+    start_line: int
+    end_line: int
+    symbol: str | None
+    text: str
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextFound:
+    """What a search found. `seen_to` is where it stopped, for it had enough or no more time: it is None when the
+    search saw everything, and where it began when it was out of time at once.
+    """
+
+    matches: list[TextMatch]
+    seen_to: Place | None
+    out_of_time: bool
+
+
+class BadExpression(Exception):
+    """Postgres does not accept the regular expression. The message is Postgres' own."""
+
+
+@dataclass(frozen=True)
+class TextQuery:
+    """What to find where: in some indexes one after the other, each by path, after a place, until `enough` lines
+    are found or `seconds` are over.
+    """
+
+    index_ids: Sequence[int]
+    pattern: Pattern
+    filters: Filters
+    after: Place | None
+    enough: int
+    seconds: float
+
+
+class TextSearch:
+    """Reads the text of indexes. Every method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def find(self, query: TextQuery) -> TextFound:
+        """Search. All comes from one snapshot: each file is seen before or after its re-indexing.
+
+        Raises BadExpression.
+        """
+        async with (
+            self._db.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await find(connection, query)
+
+
+async def find(connection: asyncpg.Connection, query: TextQuery) -> TextFound:
+    """Search within a transaction, which is only good to be ended after a lack of time. Raises BadExpression."""
+    scan = _Scan(query)
+    try:
+        finished = await scan.run(connection)
+    except asyncpg.QueryCanceledError:  # by the limit on statements
+        return TextFound(scan.matches, scan.seen_to, True)
+    except asyncpg.InvalidRegularExpressionError as error:
+        raise BadExpression(str(error).removeprefix("invalid regular expression: ")) from error
+    return TextFound(scan.matches, None if finished else scan.seen_to, scan.out_of_time)
+
+
+class _Scan:
+    """The state of one search."""
+
+    def __init__(self, query: TextQuery) -> None:
+        self.matches: list[TextMatch] = []
+        self.seen_to = query.after
+        self.out_of_time = False
+        self._query, self._deadline = query, time.monotonic() + query.seconds
+        self._lines = 0
+
+    async def run(self, connection: asyncpg.Connection) -> bool:
+        """Search; return whether everything was seen."""
+        after, rest = self._query.after, list(self._query.index_ids)
+        if after is not None and after.index_id in rest:
+            rest = rest[rest.index(after.index_id) :]
+        for index_id in rest:
+            start = after if after is not None and after.index_id == index_id else None
+            if not await self._index(connection, index_id, start):
+                return False
+        return True
+
+    async def _index(self, connection: asyncpg.Connection, index_id: int, after: Place | None) -> bool:
+        path, again = (after.path, after.line < END) if after else (None, False)
+        size = _FIRST_FILES
+        while True:
+            if self._lines >= self._query.enough:
+                return False
+            if not await self._limit(connection):
+                self.out_of_time = True
+                return False
+            filters = self._query.filters
+            files = await connection.fetch(
+                SQL["files"], index_id, path, again, filters.path_prefix, filters.language, size
+            )
+            if not files:
+                return True
+            await self._files(connection, [file["id"] for file in files], after)
+            path, again = files[-1]["path"], False
+            self.seen_to = Place(index_id, path, END)
+            size = min(4 * size, _MOST_FILES)
+
+    async def _files(self, connection: asyncpg.Connection, file_ids: list[int], after: Place | None) -> None:
+        records = await connection.fetch(
+            SQL["matching"], file_ids, self._query.pattern.expression, self._query.pattern.literal
+        )
+        for record in records:
+            first = record["start_line"]
+            # Where a search is continued, the first lines of its first file have been seen.
+            skipped = after.line if after is not None and record["path"] == after.path else 0
+            lines = tuple(first + n - 1 for n in record["lines"] if first + n - 1 > skipped)
+            if lines:
+                self.matches.append(TextMatch(**{**dict(record), "lines": lines}))
+                self._lines += len(lines)
+
+    async def _limit(self, connection: asyncpg.Connection) -> bool:
+        """Limit the next statements to the time that is left; return whether there is any."""
+        left = int(1000 * (self._deadline - time.monotonic()))
+        if left <= 0:
+            return False
+        await connection.execute(f"SET LOCAL statement_timeout = {left}")
+        return True

@@ -1,0 +1,1 @@
+"""Vectors in two bits a dimension, and the centroid they are measured from. Pure."""

@@ -1,0 +1,1 @@
+"""What serves development alone: a local cluster, the images, the demo, generators."""

@@ -1,0 +1,1 @@
+"""The chart on the cluster of `make up`: install it, reach it, ask it."""

@@ -1,0 +1,1 @@
+"""Files cut into chunks along their syntax. Pure."""

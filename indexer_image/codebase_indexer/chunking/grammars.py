@@ -1,0 +1,115 @@
+"""Parsers, each with the node ids that the chunker looks for, loaded when a file first needs them."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from tree_sitter import Language, Node, Parser, Tree
+
+from codebase_index.symbols import MINOR, Kind
+from codebase_indexer.chunking import names, syntax
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # the pack's own imports
+    from tree_sitter_language_pack import get_language
+
+PARSE_SECONDS = 5.0
+"""A file of the largest size indexed parses in 0.2 s; one that takes this long defeats the parser."""
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A parser with the ids of the nodes that matter. For one thread.
+
+    `definitions` maps a node's id to its kind and the way to its name (empty: the usual one); `outermost` are
+    those and the `wrappers`, `inside` the same without what is only looked for at the top level. `scopes` are
+    only a place for others, `bodiless` may be mentions: they define nothing unless they have a body.
+    """
+
+    parser: Parser
+    definitions: Mapping[int, tuple[Kind, str]]
+    wrappers: frozenset[int]
+    outermost: frozenset[int]
+    inside: frozenset[int]
+    scopes: frozenset[int]
+    bodiless: frozenset[int]
+    sticky: frozenset[int]
+    continued: frozenset[int]
+
+    def parse(self, data: bytes) -> Tree | None:
+        """Return the syntax tree, or None when parsing takes longer than PARSE_SECONDS."""
+        deadline = time.monotonic() + PARSE_SECONDS
+
+        def late(_offset: int, _has_error: bool) -> bool:
+            return time.monotonic() > deadline
+
+        # tree-sitter 0.26 never lets go of what it was given to read. A view that is released holds no data.
+        views: list[memoryview] = []
+
+        def read(offset: int, _point: object) -> memoryview:
+            views.append(memoryview(data)[offset:])
+            return views[-1]
+
+        try:
+            # The callback of progress works only together with the one that reads.
+            return self.parser.parse(read, progress_callback=late)
+        except ValueError:
+            self.parser.reset()  # else the next file would continue this one
+            return None
+        finally:
+            for view in views:
+                view.release()
+
+    def name(self, node: Node, data: bytes) -> names.Named | None:
+        """Return name and kind of a definition in a file's `data`; None if it has no name or is none after all."""
+        kind, path = self.definitions[node.kind_id]
+        if path.startswith("@"):
+            return names.RULES[path[1:]](node, data)
+        if node.kind_id in self.bodiless and node.child_by_field_name("body") is None:
+            return None
+        text = names.text_of(names.follow(node, path) if path else names.usual(node), data)
+        return (text, kind) if text else None
+
+
+@cache
+def load(name: str) -> Grammar:
+    """Return the grammar of this name; it is compiled into an installed package, nothing is downloaded."""
+    language = get_language(name)  # type: ignore[arg-type]  # the pack lists its names as literals
+    continued = syntax.CONTINUED if name in syntax.HIDDEN_BODIES else ""
+    definitions = _definitions(language, syntax.DEFINITIONS[syntax.SAME_AS.get(name, name)])
+    wrappers = frozenset(_ids(language, syntax.WRAPPERS))
+    outermost = wrappers | definitions.keys()
+    minor = [node for node, (kind, _) in definitions.items() if kind in MINOR]
+    return Grammar(
+        Parser(language),
+        definitions=definitions,
+        wrappers=wrappers,
+        outermost=outermost,
+        inside=outermost.difference(minor, _ids(language, syntax.TOP_ONLY)),
+        scopes=frozenset(_ids(language, syntax.SCOPES)),
+        bodiless=frozenset(_ids(language, syntax.BODILESS)),
+        sticky=frozenset(_ids(language, syntax.STICKY)),
+        continued=frozenset(_ids(language, continued)),
+    )
+
+
+def _definitions(language: Language, table: str) -> dict[int, tuple[Kind, str]]:
+    ways: dict[str, tuple[Kind, str]] = {}
+    for line in table.strip().splitlines():
+        kind, *nodes = line.split()
+        for node in nodes:
+            node_kind, _, way = node.partition("=")
+            ways[node_kind] = Kind(kind), way
+    ids = _ids(language, " ".join(ways))
+    return {number: ways[language.node_kind_for_id(number) or ""] for number in ids}
+
+
+def _ids(language: Language, kinds: str) -> list[int]:
+    wanted = set(kinds.split())
+    return [
+        number
+        for number in range(language.node_kind_count)
+        if language.node_kind_is_named(number) and language.node_kind_for_id(number) in wanted
+    ]

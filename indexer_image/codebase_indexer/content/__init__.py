@@ -1,0 +1,1 @@
+"""What of a file is indexed: decoded, judged, free of secrets. Pure."""

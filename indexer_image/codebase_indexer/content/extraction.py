@@ -1,0 +1,54 @@
+"""What of a file is indexed: its bytes become text, which is judged, and freed of secrets. Pure.
+
+Everything that is made of a file, its chunks, terms, vectors and symbols, is made of what comes out here.
+"""
+
+from dataclasses import dataclass
+
+from codebase_indexer.chunking import notebook
+from codebase_indexer.chunking.languages import Language, detect, is_large_data, is_prose
+from codebase_indexer.content.encodings import decode, has_mark
+from codebase_indexer.content.redaction import redact
+from codebase_indexer.content.secret_files import SecretPolicy, is_secret_by_content
+from codebase_indexer.content.skipping import Skip, by_content, by_size, is_binary
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's text as UTF-8, with the lines that it has on disk.
+
+    `encoding` is what it was decoded from, None for UTF-8; `redacted` is how many secrets were taken out.
+    """
+
+    text: bytes
+    language: Language
+    encoding: str | None = None
+    redacted: int = 0
+
+
+def read(path: str, data: bytes, secrets: SecretPolicy) -> Content | Skip:
+    """Return what of a file is indexed, or why nothing is."""
+    if reason := by_size(len(data)):
+        return reason
+    if is_binary(data) and not has_mark(data):
+        return Skip.BINARY
+    decoded = decode(data)
+    if decoded is None:
+        return Skip.BINARY if is_binary(data) else Skip.UNDECODABLE
+    text = decoded.data
+    language = detect(path, text[:256])
+    if reason := _unfit(text, language):
+        return reason
+    if secrets.leave_out and is_secret_by_content(path, text):
+        return Skip.SENSITIVE_CONTENT
+    redacted = 0
+    if secrets.redact:
+        text, redacted = redact(text)
+    return Content(text, language, decoded.encoding, redacted)
+
+
+def _unfit(text: bytes, language: Language) -> Skip | None:
+    reason = by_content(text, is_prose=is_prose(language))
+    if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
+        return None  # its long lines are images, which are left out
+    return reason or (Skip.LARGE_DATA if is_large_data(language, len(text)) else None)

@@ -1,0 +1,1 @@
+"""From the file list to committed batches: claim, process, embed, write."""

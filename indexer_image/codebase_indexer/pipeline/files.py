@@ -1,0 +1,133 @@
+"""A file becomes rows: read, hash, chunk, terms, vectors. Runs in the worker processes."""
+
+import errno
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.lexical.postings import MAX_DOCUMENTS, Encoded, encode
+from codebase_index.lexical.term_table import TermTable
+from codebase_index.lexical.vocabulary import Numbered, Vocabulary
+from codebase_index.store.ingest.batch import (
+    Chunk,
+    FileResult,
+    Indexed,
+    Item,
+    KnownFile,
+    Processed,
+    Skipped,
+    Unchanged,
+)
+from codebase_indexer.chunking import notebook
+from codebase_indexer.chunking.chunker import Piece, chunk
+from codebase_indexer.chunking.texts import documents, with_vectors
+from codebase_indexer.confinement.beneath import LeadsOut, NotRegular, Tree
+from codebase_indexer.content import extraction
+from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
+from codebase_indexer.source.blob import blob_id
+
+log = logging.getLogger(__name__)
+
+_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
+_DEFAULT = SecretPolicy()
+
+
+class Processor:
+    """Turns files into rows. Keeps what it learned of words from batch to batch."""
+
+    def __init__(
+        self, fingerprint: str, embedder: StaticEmbedder | None, secrets: SecretPolicy = _DEFAULT
+    ) -> None:
+        """Without an embedder the results have no vectors: texts.py has what they are made of."""
+        self._fingerprint = fingerprint
+        self._secrets = secrets
+        self._embedder = embedder
+        self._vocabulary = embedder.vocabulary if embedder else Vocabulary()
+        self._terms = TermTable(self._vocabulary)
+
+    def process(
+        self, folder: Path, items: Sequence[Item], known: Mapping[str, KnownFile], boundary: Path | None = None
+    ) -> Processed:
+        """Return what to write for each file, in order. One equal to that in `known` is only read and hashed.
+
+        Nothing is opened that does not lie beneath the folder, by a path without links from `boundary` on, by
+        default the folder itself. No file raises.
+        """
+        self._vocabulary.make_room()
+        results: list[FileResult]
+        try:
+            with Tree(folder, boundary) as tree:
+                results = [self._process_one(tree, item, known.get(item.path)) for item in items]
+        except OSError as error:
+            results = [Skipped(item.seq, _reason(error)) for item in items]
+        numbered = self._vocabulary.number(documents(results))
+        batch = Processed(results, self._encoded(numbered))
+        if self._embedder and numbered.texts:
+            batch = with_vectors(batch, self._embedder.embed_numbered(numbered))
+        return batch
+
+    def _process_one(self, tree: Tree, item: Item, known: KnownFile | None) -> FileResult:
+        try:
+            data = _read(tree, os.fsencode(item.path))
+            if isinstance(data, Skip):
+                return Skipped(item.seq, data)
+            if known and known.fingerprint == self._fingerprint and known.blob == blob_id(data):
+                return Unchanged(item.seq, known.file_id, known.chunks)
+            found = extraction.read(item.path, data, self._secrets)
+            if isinstance(found, Skip):
+                return Skipped(item.seq, found)
+            chunks = [_row(piece) for piece in _pieces(found.text, found.language.grammar)]
+            if not chunks:  # a notebook without source
+                return Skipped(item.seq, Skip.EMPTY)
+            return Indexed(
+                item.seq, item.path, found.language.name or None, blob_id(data), chunks, _NO_VECTORS, len(data),
+                found.encoding, found.redacted,
+            )  # fmt: skip
+        except Exception:
+            # One bad file must never take the job down; the log has what a bug report needs.
+            log.exception("file skipped after an error", extra={"path": item.path})
+            return Skipped(item.seq, Skip.CRASHED)
+
+    def _encoded(self, numbered: Numbered) -> list[Encoded]:
+        """Return the search terms of all chunks, ready to be stored."""
+        chunks = len(numbered.texts)
+        parts = [(begin, min(begin + MAX_DOCUMENTS, chunks)) for begin in range(0, chunks, MAX_DOCUMENTS)]
+        return [encode(self._terms.occurrences(numbered.part(begin, end))) for begin, end in parts]
+
+
+def _pieces(data: bytes, grammar: str | None) -> list[Piece]:
+    if grammar == notebook.FORMAT:
+        pieces = notebook.read(data)
+        return pieces if pieces is not None else chunk(data, "json")
+    return chunk(data, grammar)
+
+
+def _row(piece: Piece) -> Chunk:
+    return Chunk(
+        piece.start_line, piece.end_line, piece.symbol, piece.text,
+        kind=piece.kind, defines=piece.defines, signature=piece.signature,
+    )  # fmt: skip
+
+
+def _read(tree: Tree, path: bytes) -> bytes | Skip:
+    """Read a file that may have changed since the scan, into anything."""
+    try:
+        return tree.read(path, MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return _reason(error)
+
+
+def _reason(error: OSError) -> Skip:
+    """Say why a file could not be opened."""
+    if isinstance(error, LeadsOut):
+        return Skip.LEADS_OUT
+    if isinstance(error, NotRegular):
+        return Skip.NOT_REGULAR
+    if error.errno == errno.ELOOP:
+        return Skip.SYMLINK
+    return Skip.VANISHED if error.errno in (errno.ENOENT, errno.ENOTDIR) else Skip.UNREADABLE

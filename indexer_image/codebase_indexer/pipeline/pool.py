@@ -1,0 +1,231 @@
+"""Worker processes, one for each core: parsing holds Python's lock, so threads would share a single core.
+
+Each process has its own pipe, so that it is known which files it held when it died, and it ends by itself when
+the main process does, however that ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from codebase_index.store.ingest.batch import Item, PackedBatch, Processed, Skipped
+from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.content.skipping import Skip
+from codebase_indexer.pipeline.worker_protocol import Batch
+
+log = logging.getLogger(__name__)
+
+FILE_SECONDS = 15.0
+"""Time limit for each file of a batch: the parser's own limit is 5 s, the rest takes less than that."""
+
+START_SECONDS = 120.0
+"""Time limit for a process to start and open the model: half a second on an idle machine."""
+
+STOP_SECONDS = 5.0
+"""Time limit for a process to be gone after SIGKILL."""
+
+_INHERITED: Final = re.compile(
+    r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|LD_LIBRARY_PATH|PYTHON\w+|(OPENBLAS|OMP|MKL)_\w+|PYDANTIC_DISABLE_PLUGINS|"
+    r"CODEBASE_LOG_LEVEL"
+)
+"""Of the environment, what a process that parses untrusted files is given: no address, key or credentials."""
+
+_DEFAULT_POLICY = SecretPolicy()
+
+
+class WorkerDied(Exception):
+    """A worker process ended, or hung, while it held a batch."""
+
+
+class WorkerStalled(WorkerDied):
+    """A worker process gave no answer in time, and did not compute either: it waits, for its disk."""
+
+
+class PoolBroken(Exception):
+    """A worker process does not even start: no file is to blame, the whole attempt is."""
+
+
+class Pool:
+    """Processes that turn files into rows. `close` ends them."""
+
+    def __init__(
+        self,
+        count: int,
+        fingerprint: str,
+        model: tuple[str, str | None] | None,
+        secrets: SecretPolicy = _DEFAULT_POLICY,
+    ) -> None:
+        """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
+        self._answer: type[PackedBatch] | type[Processed] = PackedBatch if model else Processed
+        self._threads = ThreadPoolExecutor(count, "pool")
+        self._workers = [_Worker((fingerprint, model, secrets)) for _ in range(count)]
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for worker in self._workers:
+            worker.start()
+            self._idle.put_nowait(worker)
+
+    async def process(self, batch: Batch) -> PackedBatch | Processed:
+        """Return the results of a batch, packed if there is a model.
+
+        A file that ends its process, also when it is alone, is skipped; so is one that the disk does not yield.
+
+        Raises PoolBroken.
+        """
+        try:
+            answer: PackedBatch | Processed = await self._run(batch)
+        except WorkerDied as death:
+            log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
+        else:
+            return answer
+        alone = [await self._run_alone(batch, item) for item in batch.items]
+        return self._answer.join(alone)
+
+    def close(self) -> None:
+        """End the processes at once; what they hold is lost."""
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_alone(self, batch: Batch, item: Item) -> Any:
+        try:
+            return await self._run(replace(batch, items=[item]))
+        except WorkerStalled as stall:
+            log.error("file skipped: its disk does not answer", extra={"path": item.path, "error": str(stall)})
+            return self._answer([Skipped(item.seq, Skip.STALLED)])
+        except WorkerDied as death:
+            log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
+            return self._answer([Skipped(item.seq, Skip.CRASHED)])
+
+    async def _run(self, batch: Batch) -> Any:
+        worker = await self._idle.get()
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            worker.interrupt()  # its answer would be taken for the next batch's
+            await asyncio.wait({answer})
+            answer.exception()
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+
+
+class _Worker:
+    """One process and the pipe to it. Owned by the thread that is in `run`; `interrupt` alone is for others."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._ready = False
+
+    def start(self) -> None:
+        # Not multiprocessing: forking copies locks that other threads hold, and what it spawns inherits all of the
+        # environment. -P: nothing is imported from the folder that this runs in.
+        self._pipe, theirs = Pipe()
+        serve = f"from codebase_indexer.pipeline.pool import serve; serve({theirs.fileno()})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", serve],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()  # else its end would never be noticed
+        with contextlib.suppress(OSError):  # it has ended already, which is noticed when it does not say READY
+            self._pipe.send(self._arguments)
+
+    def run(self, batch: Batch) -> Any:
+        """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
+        if self._process is None or self._process.poll() is not None:
+            self.kill()
+            self.start()
+        if not self._ready:
+            self._wait_until_ready()
+        assert self._pipe is not None
+        try:
+            self._pipe.send(batch)
+            return self._receive(FILE_SECONDS * len(batch.items))
+        except (EOFError, OSError) as error:
+            message = self._how_it_ended()
+            self.kill()
+            raise WorkerDied(message) from error
+        except WorkerDied:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self) -> None:
+        try:
+            self._receive(START_SECONDS)
+        except (WorkerDied, EOFError, OSError) as error:
+            message = f"a worker process does not start ({error or self._how_it_ended()})"
+            self.kill()
+            raise PoolBroken(message) from error
+        self._ready = True
+
+    def _receive(self, seconds: float) -> Any:
+        assert self._pipe is not None
+        if not self._pipe.poll(seconds):
+            kind = WorkerDied if self._computes() else WorkerStalled
+            raise kind(f"no answer within {seconds:.0f} s")
+        return self._pipe.recv()
+
+    def _computes(self) -> bool:
+        """Say whether the process runs, or would if it had a processor; else it sleeps in a call of the system."""
+        assert self._process is not None
+        try:
+            status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:  # it has just ended, or this is no Linux
+            return True
+        return status.rpartition(")")[2].split()[0] not in ("S", "D")
+
+    def interrupt(self) -> None:
+        """End the process under a `run` in another thread, which then raises WorkerDied and cleans up."""
+        process = self._process  # the thread may forget it at any moment
+        if process is not None:
+            process.kill()
+
+    def kill(self) -> None:
+        """End the process, if there is one, and forget it."""
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            self._process = None
+        self._ready = False
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _how_it_ended(self) -> str:
+        process = self._process
+        if process is None:
+            return "stopped"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        return f"ended with {process.returncode}"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a worker process."""
+    # With a process for each core, threads of the linear algebra would only get in their way.
+    inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
+    return {"OPENBLAS_NUM_THREADS": "1", **inherited}
+
+
+def serve(descriptor: int) -> None:
+    """Run a worker that talks through a pipe, in a process of its own."""
+    # Only here is its module imported, and with that the model.
+    from codebase_indexer.pipeline import worker
+
+    pipe = Connection(descriptor)
+    worker.serve(pipe, *pipe.recv())

@@ -1,0 +1,1 @@
+"""What the pod reports of itself: counters, messages, heartbeat."""

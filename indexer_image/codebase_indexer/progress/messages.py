@@ -1,0 +1,117 @@
+"""What a job says about itself: percentage, message, time left. Pure.
+
+Scanning is 0 to 10 %, chunking and embedding 10 to 90, writing 90 to 100.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codebase_index.api.job import Phase
+from codebase_index.store.jobs.jobs import Progress
+from codebase_index.store.jobs.rows import JobRow
+
+SHOWN_REASONS = 4
+"""Reasons for skipping in a message; the job's page has them all."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What this attempt did so far: files finished in so many seconds."""
+
+    files: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Files of the index that the job did not see: how many were removed, and how many stay.
+
+    `restless`: git was at work in the repository to the end, so that nothing was removed.
+    """
+
+    removed: int = 0
+    kept: int = 0
+    restless: bool = False
+
+
+def opening(source: str, *, fetch: bool) -> Progress:
+    """The source is opened or fetched."""
+    return Progress(Phase.SCANNING, 1, f"Scanning: {'fetching' if fetch else 'opening'} {source}")
+
+
+def scanning(looked: int, listed: int) -> Progress:
+    """The files are listed."""
+    if not listed:
+        return Progress(Phase.SCANNING, 2, "Scanning: listing the files")
+    return Progress(Phase.SCANNING, 3 + 6 * looked / listed, f"Scanning: {listed:,} files found")
+
+
+def copying(done: int, total: int) -> Progress:
+    """What another index holds is copied."""
+    message = f"Scanning: copying equal files from another index, {done:,} of {total:,}"
+    return Progress(Phase.SCANNING, 9 + done / max(1, total), message)
+
+
+def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
+    """Files are chunked and embedded; `job` has the counters of all attempts and pods."""
+    to_index = max(0, (job.files_total or 0) - job.files_skipped)
+    share = min(1.0, job.files_indexed / to_index) if to_index else 1.0
+    message = (
+        f"Embedding: {job.files_indexed:,} of {to_index:,} files, {job.chunks_created:,} chunks; "
+        f"chunking {in_flight:,} files ahead"
+    )
+    if job.vectors_reused:
+        message += f"; {job.vectors_reused:,} of {job.vectors_made + job.vectors_reused:,} vectors reused"
+    return Progress(Phase.EMBEDDING, 10 + 80 * share, message, eta(to_index - job.files_indexed, pace))
+
+
+def writing(share: float, what: str) -> Progress:
+    """The index is finished; `share` of that, from 0 to 1, is done."""
+    return Progress(Phase.WRITING, 90 + 9 * share, f"Writing: {what}", 1)
+
+
+def complete(job: JobRow, skipped: Mapping[str, int], swept: Swept, laps: Mapping[str, float]) -> str:
+    """Return the last message of a job that completed; `laps` are the seconds of each stage."""
+    unchanged = f" ({job.files_unchanged:,} unchanged)" if job.files_unchanged else ""
+    parts = [f"{job.files_indexed:,} files indexed{unchanged}", f"{job.chunks_created:,} chunks"]
+    if job.files_skipped:
+        parts.append(f"{job.files_skipped:,} skipped ({reasons(skipped)})")
+    if job.vectors_reused:
+        total = job.vectors_made + job.vectors_reused
+        parts.append(f"{job.vectors_reused:,} of {total:,} vectors reused ({job.vectors_reused / total:.0%})")
+    if job.files_transcoded:
+        parts.append(f"{job.files_transcoded:,} decoded from other encodings than UTF-8")
+    if job.secrets_redacted:
+        parts.append(f"{job.secrets_redacted:,} secrets redacted")
+    if job.texts_cut:
+        parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
+    if swept.removed:
+        parts.append(f"{swept.removed:,} vanished files removed")
+    if swept.restless:
+        parts.append(
+            "git did not come to rest in the repository, so no commit is named and nothing was removed "
+            f"({swept.kept:,} files that were not seen are kept): the next job does that"
+        )
+    elif swept.kept:
+        parts.append(f"{swept.kept:,} files kept as they were: they could not be read")
+    if job.files_repeated:
+        share = job.files_repeated / max(1, job.files_total or 0)
+        parts.append(f"{job.files_repeated:,} started again after interruptions ({share:.2%})")
+    times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in laps.items())
+    return f"Complete: {', '.join(parts)}; {times}"
+
+
+def reasons(skipped: Mapping[str, int]) -> str:
+    """Return the most frequent reasons: ``12 binary, 3 empty, 5 for other reasons``."""
+    ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count:,} {reason}" for reason, count in ranked[:SHOWN_REASONS]]
+    if rest := sum(count for _, count in ranked[SHOWN_REASONS:]):
+        parts.append(f"{rest:,} for other reasons")
+    return ", ".join(parts)
+
+
+def eta(remaining: int, pace: Pace) -> int | None:
+    """Return the seconds left at this pace; None until there is one."""
+    if pace.files <= 0 or pace.seconds <= 0:
+        return None
+    return round(max(0, remaining) * pace.seconds / pace.files)

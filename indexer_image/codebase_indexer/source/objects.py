@@ -1,0 +1,120 @@
+"""Lends the objects of a repository that nobody vouches for to a git directory of ours.
+
+git runs in the latter, so that no configuration, hook, replacement or graft of the former counts; and since it
+reads nothing but what is lent, no link and no alternate leads it out of the roots. Packs are lent by descriptors
+that are open already, whatever becomes of their names; loose objects, small and many, are copied.
+"""
+
+import contextlib
+import os
+import re
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from codebase_index.api.source_policy import SourceRefused, SourceUnreadable
+from codebase_indexer.confinement.beneath import Tree, read_at_most
+from codebase_indexer.source.repository import Repository
+
+MAX_FOLDERS: Final = 32
+"""Of objects, alternates included."""
+
+MAX_LENT: Final = 4000
+"""Descriptors: two for each pack."""
+
+MAX_LOOSE_BYTES: Final = 4 * 2**30
+"""Of loose objects, all together, each of them a block at least: a million. Those above COPIED_BYTES are lent."""
+
+COPIED_BYTES: Final = 2**20
+
+_BLOCK_BYTES: Final = 4096
+_ALTERNATES_BYTES: Final = 2**16
+_PACK: Final = re.compile(rb"pack-[0-9a-f]{40,64}\.(?:pack|idx)")
+_FAN: Final = re.compile(rb"[0-9a-f]{2}")
+_LOOSE: Final = re.compile(rb"[0-9a-f]{38}(?:[0-9a-f]{24})?")
+
+
+@contextlib.contextmanager
+def lent(repository: Repository, git_dir: Path, room_bytes: int | None = None) -> Iterator[None]:
+    """Let the git directory `git_dir`, which is ours, have the repository's objects meanwhile.
+
+    Copies take at most `room_bytes`, or MAX_LOOSE_BYTES.
+    Raises SourceRefused where they lead out of the roots, and OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        most = MAX_LOOSE_BYTES if room_bytes is None else min(room_bytes, MAX_LOOSE_BYTES)
+        lender = _Lender(git_dir / "objects", stack, most)
+        for folder in _folders(repository):
+            lender.lend(repository, folder)
+        yield
+
+
+class _Lender:
+    def __init__(self, objects: Path, stack: contextlib.ExitStack, most_bytes: int) -> None:
+        self._objects = objects
+        self._stack = stack
+        self._lent = 0
+        self._room = most_bytes
+        limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_LENT + 1000
+        if limit < wanted <= hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+    def lend(self, repository: Repository, folder: Path) -> None:
+        """Lend what a folder of objects holds."""
+        with repository.roots.tree(folder) as top:
+            names = top.names()
+        if b"pack" in names:
+            with repository.roots.tree(folder / "pack") as tree:
+                for name in filter(_PACK.fullmatch, tree.names()):
+                    self._give(tree, name, self._objects / "pack" / os.fsdecode(name))
+        for fan in filter(_FAN.fullmatch, names):
+            with repository.roots.tree(folder / os.fsdecode(fan)) as tree:
+                (self._objects / os.fsdecode(fan)).mkdir(exist_ok=True)
+                for name in filter(_LOOSE.fullmatch, tree.names()):
+                    self._give(tree, name, self._objects / os.fsdecode(fan) / os.fsdecode(name), copies=True)
+
+    def _give(self, tree: Tree, name: bytes, target: Path, *, copies: bool = False) -> None:
+        if os.path.lexists(target):
+            return  # an alternate holds the same
+        try:
+            descriptor = tree.open_file(name)
+        except FileNotFoundError:
+            return  # git packs meanwhile
+        except PermissionError as error:
+            raise SourceUnreadable(f"the repository's objects are not readable by the indexer: {error}") from error
+        except OSError as error:
+            raise SourceRefused(
+                f"the repository is refused: its objects hold a link or what is no file ({error})"
+            ) from error
+        if copies and (size := os.fstat(descriptor).st_size) <= COPIED_BYTES:
+            self._room -= -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+            with contextlib.closing(os.fdopen(descriptor, "rb")):
+                target.write_bytes(read_at_most(descriptor, COPIED_BYTES))
+        else:
+            self._lent += 1
+            self._stack.callback(os.close, descriptor)
+            # Of this process, by its number: git starts others, which have other descriptors.
+            target.symlink_to(f"/proc/{os.getpid()}/fd/{descriptor}")
+        if self._lent > MAX_LENT or self._room < 0:
+            raise SourceRefused(
+                "the repository has too many packs or loose objects; run `git gc` in it, then start again"
+            )
+
+
+def _folders(repository: Repository) -> list[Path]:
+    """Return every folder of objects, alternates and theirs included."""
+    roots = repository.roots
+    try:
+        found = [roots.locate(repository.common_dir / "objects")]
+        for folder in found:  # which grows
+            text = roots.read(folder / "info" / "alternates", _ALTERNATES_BYTES) or b""
+            for line in filter(None, text.decode(errors="surrogateescape").split("\n")):
+                if not line.startswith("#") and (other := roots.follow(folder, line)) not in found:
+                    found.append(other)
+            if len(found) > MAX_FOLDERS:
+                raise SourceRefused(f"more than {MAX_FOLDERS} folders")
+    except SourceRefused as error:
+        raise SourceRefused(f"the repository is refused: its objects lead to {error}") from error
+    return found

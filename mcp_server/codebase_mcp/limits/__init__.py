@@ -1,0 +1,1 @@
+"""How much of something scarce one caller may have."""

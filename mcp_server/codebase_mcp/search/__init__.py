@@ -1,0 +1,1 @@
+"""What search_code does: the request, the repositories, a page of results."""

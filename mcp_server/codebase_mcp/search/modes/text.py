@@ -1,0 +1,142 @@
+"""mode=text and mode=regex: lines that match, by repository, path and line."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Final
+
+from codebase_index import untrusted_text
+from codebase_index.pattern import Pattern, literal
+from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.store.query.symbol_search import Snapshot
+from codebase_index.store.query.text_search import BadExpression, Place, TextFound, TextQuery, TextSearch
+from codebase_mcp.errors import UserError
+from codebase_mcp.limits.fair_queue import Turn
+from codebase_mcp.models import SearchResult
+from codebase_mcp.search.cursor import Cursor
+from codebase_mcp.search.occurrences import Occurrence, occurrences, surroundings
+from codebase_mcp.search.page import Hit, Page
+from codebase_mcp.search.repositories import sources_of
+from codebase_mcp.search.request import SearchRequest
+
+TEXT_PATIENCE_SECONDS: Final = 0.75
+"""Bound of reading through text, so that an answer takes less than a second; a cursor goes on where it stopped."""
+
+RETRY_SECONDS: Final = 0.2
+"""Bound of looking whether another spelling would have matched."""
+
+_LINES_OF_A_RESULT: Final = 3
+"""Lines that are searched for each result asked for, since neighbouring ones become one result."""
+
+
+class TextPages:
+    """Answers from the text of the indexes."""
+
+    def __init__(self, text: TextSearch) -> None:
+        self._text = text
+
+    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Turn, /) -> Page:
+        """Return the places whose lines match, after the cursor. Raises UserError for a pattern that is none."""
+        pattern = request.pattern
+        found = await self._find(request, pattern, searched, cursor.place, request.limit, TEXT_PATIENCE_SECONDS)
+        page = _page(request, searched, cursor, pattern, found, request.limit)
+        if page.hits or found.out_of_time or cursor.place:
+            return page
+        return replace(page, nothing=await self._why_nothing(request, pattern, searched))
+
+    async def uses(
+        self, name: str, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, *,
+        limit: int, but_not_in: Collection[int], snapshot: Snapshot,
+    ) -> Page:  # fmt: skip
+        """Return the places of a snapshot that hold a name as a whole word, outside of some chunks."""
+        pattern = literal(name, whole_word=name.isidentifier())
+        found = await snapshot.find(_query(request, pattern, searched, cursor.place, limit, TEXT_PATIENCE_SECONDS))
+        others = [match for match in found.matches if match.id not in but_not_in]
+        found = TextFound(others, found.seen_to, found.out_of_time)
+        return _page(request, searched, cursor, pattern, found, limit, is_definition=False)
+
+    async def _find(
+        self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None,
+        limit: int, seconds: float,
+    ) -> TextFound:  # fmt: skip
+        try:
+            return await self._text.find(_query(request, pattern, searched, after, limit, seconds))
+        except BadExpression as error:
+            raise UserError(
+                f"validation: query: the regular expression is not valid ({error}); correct or simplify it, or "
+                "search with mode=text for it as it is"
+            ) from error
+
+    async def _why_nothing(self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow]) -> str:
+        where = request.narrowing
+        as_text = request.mode == "regex"
+        other = literal(request.query.strip("\r\n")) if as_text else pattern.in_any_case()
+        if (await self._find(request, other, searched, None, 1, RETRY_SECONDS)).matches:
+            if as_text:
+                return f"No line matches the expression{where}, but the text as it stands occurs: use mode=text"
+            return (
+                f"No line holds the text{where} in this letter case, but in another: use mode=regex with (?i) "
+                "before it, and a backslash before each special character"
+            )
+        if where:
+            return f"No match{where}: no line of these files matches; check the spelling, or leave the filter out"
+        return "No match: no indexed line holds it; look for a part of it, or use mode=auto to search by meaning"
+
+
+def _query(
+    request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None, limit: int,
+    seconds: float,
+) -> TextQuery:  # fmt: skip
+    ids = [index.id for index in searched]
+    return TextQuery(ids, pattern, request.filters, after, limit * _LINES_OF_A_RESULT, seconds)
+
+
+def _page(
+    request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextFound,
+    limit: int, is_definition: bool | None = None,
+) -> Page:  # fmt: skip
+    sources = sources_of(searched)
+    places = occurrences(found.matches)
+    hits = [
+        Hit(
+            _result(place, sources[place.match.index_id], request, pattern, is_definition),
+            replace(cursor, place=Place(place.match.index_id, place.match.path, place.lines[-1])),
+            place.match,
+        )
+        for place in places[:limit]
+    ]
+    if len(places) > limit:
+        more = sum(len(place.lines) for place in places[limit:])
+        at_least = "at least " if found.seen_to else ""
+        return Page(
+            hits, hits[-1].after, f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
+        )
+    if found.seen_to is None and not found.out_of_time:
+        return Page(hits, None)
+    if found.seen_to == cursor.place:  # not even a few files in that time: it would be no different next time
+        slow = (
+            f"The search took longer than {TEXT_PATIENCE_SECONDS:g} s and was cut short; simplify the pattern, or "
+            "narrow it with repo, path or language"
+        )
+        return Page(hits, None, slow, f"Nothing was found yet. {slow}")
+    end = replace(cursor, place=found.seen_to)
+    if not found.out_of_time:
+        return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
+    seen = f", having seen the files up to {untrusted_text.quoted(found.seen_to.path)}" if found.seen_to else ""
+    cut = (
+        f"The search was cut short after {TEXT_PATIENCE_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
+        "with repo, path or language"
+    )
+    return Page(hits, end, cut, f"No match so far. {cut}")
+
+
+def _result(
+    place: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
+) -> SearchResult:
+    match, lines = place.match, place.lines
+    first, text = surroundings(place, max(pattern.required, key=len, default=""))
+    apart = len(lines) != lines[-1] - lines[0] + 1
+    return SearchResult(
+        repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=match.symbol,
+        language=match.language, score=None, text=text, text_start_line=first, is_definition=is_definition,
+        matching_lines=list(lines) if apart else None,
+    )  # fmt: skip

@@ -1,0 +1,56 @@
+"""Lines that match, put together to places that are read at once. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from codebase_index.store.query.text_search import TextMatch
+
+CONTEXT_LINES: Final = 1
+"""Lines shown above and below. Whoever wants more asks with detail=full."""
+
+MAX_LINES: Final = 12
+MAX_LINE_CHARACTERS: Final = 240
+"""Of longer lines (minified code, data) the part around the match is shown."""
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """Neighbouring lines of a chunk that match: `lines` counted in the file, rising."""
+
+    match: TextMatch
+    lines: tuple[int, ...]
+
+
+def occurrences(matches: Sequence[TextMatch]) -> list[Occurrence]:
+    """Return the places of all matches in order: lines whose surroundings would overlap are one place."""
+    found = []
+    for match in matches:
+        run: list[int] = []
+        for line in match.lines:
+            if run and (line - run[-1] > 2 * CONTEXT_LINES or line - run[0] >= MAX_LINES):
+                found.append(Occurrence(match, tuple(run)))
+                run = []
+            run.append(line)
+        found.append(Occurrence(match, tuple(run)))
+    return found
+
+
+def surroundings(occurrence: Occurrence, needle: str) -> tuple[int, str]:
+    """Return (number of the first line, text) of what is shown of a place: only whole lines, unless they are long.
+
+    `needle` is a text that the line holds, if known: of a long line the part around it is shown.
+    """
+    match = occurrence.match
+    first = max(occurrence.lines[0] - CONTEXT_LINES, match.start_line)
+    last = min(occurrence.lines[-1] + CONTEXT_LINES, match.end_line)
+    lines = match.text.split("\n")[first - match.start_line : last - match.start_line + 1]
+    return first, "\n".join(_cut(line, needle) for line in lines)
+
+
+def _cut(line: str, needle: str) -> str:
+    if len(line) <= MAX_LINE_CHARACTERS:
+        return line
+    at = line.lower().find(needle.lower()) if needle else 0
+    start = min(max(at - MAX_LINE_CHARACTERS // 2, 0), len(line) - MAX_LINE_CHARACTERS)
+    return line[start : start + MAX_LINE_CHARACTERS]

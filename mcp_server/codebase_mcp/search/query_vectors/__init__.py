@@ -1,0 +1,1 @@
+"""The vectors of queries, by each model that the indexes have."""

@@ -1,0 +1,1 @@
+"""MCP over HTTP: connections, middleware, probes."""

@@ -1,0 +1,225 @@
+"""The indexer pod's manifest: a job, an attempt and a template in, a dict out. No API is called.
+
+Bare pods, not a Job: its controller waits 10 s after the first failure and counts a deleted pod as failed.
+"""
+
+import math
+from decimal import Decimal
+from typing import Any, Final
+
+from codebase_index.api.job import (
+    GROUP,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_COMPONENT,
+    LABEL_HELPER,
+    LABEL_JOB,
+    LABEL_JOB_ID,
+    LABEL_TARGET,
+    MAX_WORKERS,
+    VERSION,
+    pod_name,
+)
+from codebase_index.api.resource import IndexingJobSpec
+from codebase_operator.cluster.credentials import secret_of
+from codebase_operator.model.quantities import mebibytes, number
+from codebase_operator.model.site_policy import Site
+from codebase_operator.model.snapshot import Job
+from codebase_operator.settings import PodTemplate
+
+COMPONENT: Final = "indexer"
+CONTAINER: Final = "indexer"
+USER: Final = 10001
+WORK_DIR: Final = "/work"
+
+GRACE_SECONDS: Final = 3
+"""From SIGTERM to SIGKILL. A cancelled job's pod has to be gone within 5 s, and a quota counts it until then."""
+
+WORKER_BYTES: Final = 300_000_000
+BASE_BYTES: Final = 250_000_000
+"""Memory of a pod: up to so much for each of its processes, and for all else."""
+
+_LOST_NODE_SECONDS: Final = 5
+"""How long a pod stays on a node that Kubernetes knows to be lost; 300 s by default."""
+
+
+def indexer_pod(
+    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, helper: int = 0,
+    site: Site | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the manifest of the pod that works on an attempt, or of its helper of this number.
+
+    `avoid_node` is left to other pods if it can be.
+    """
+    spec = _spec(job)
+    resources = resources_of(spec, template, site or Site())
+    role = {LABEL_HELPER: str(helper)} if helper else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(job.name, attempt, helper),
+            "namespace": job.namespace,
+            "labels": {
+                **template.labels,
+                "app.kubernetes.io/name": "codebase-mcp",
+                "app.kubernetes.io/managed-by": "codebase-operator",
+                LABEL_COMPONENT: COMPONENT,
+                LABEL_JOB: job.name,
+                LABEL_JOB_ID: str(job.id),
+                LABEL_ATTEMPT: str(attempt),
+                LABEL_TARGET: spec.target,
+                **role,
+            },
+            "annotations": dict(template.annotations),
+            "ownerReferences": [owner_of(job)],
+        },
+        "spec": _pod_spec(job, template, avoid_node, _container(job, attempt, template, resources, helper)),
+    }
+
+
+def owner_of(job: Job) -> dict[str, Any]:
+    """Return the reference by which the garbage collector removes what belongs to a job."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": job.name, "uid": str(job.id),
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+
+
+def _spec(job: Job) -> IndexingJobSpec:
+    assert job.spec is not None, "the planner starts no job whose spec it cannot read"
+    return job.spec
+
+
+def _pod_spec(
+    job: Job, template: PodTemplate, avoid_node: str | None, container: dict[str, Any]
+) -> dict[str, Any]:
+    secret = secret_of(job)
+    optional = {
+        "imagePullSecrets": template.image_pull_secrets, "priorityClassName": template.priority_class_name,
+        "nodeSelector": template.node_selector, "affinity": _affinity(template.affinity, avoid_node),
+    }  # fmt: skip
+    return {
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "serviceAccountName": template.service_account_name,
+        # The indexer reads untrusted code: it gets no credentials for the API, and no list of services.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"}, **template.pod_security_context,
+        },
+        "tolerations": [*template.tolerations, *_leave_lost_nodes()],
+        "containers": [container],
+        "volumes": [*template.volumes, *_own_volumes(template, secret)],
+        **{name: value for name, value in optional.items() if value},
+    }  # fmt: skip
+
+
+def _container(
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
+) -> dict[str, Any]:
+    mounts = [
+        # Repositories are only ever read, whatever the template says.
+        *({**mount, "readOnly": True} for mount in template.volume_mounts),
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a path in the pod)
+        {"name": "work", "mountPath": WORK_DIR},
+    ]
+    if secret_of(job):
+        mounts.append({"name": "git-credentials", "mountPath": "/var/run/git-credentials", "readOnly": True})
+    return {
+        "name": CONTAINER,
+        "image": template.image,
+        "imagePullPolicy": template.image_pull_policy,
+        "env": [*template.env, *_environment(job, attempt, template, resources, helper)],
+        "resources": resources,
+        "volumeMounts": mounts,
+        "securityContext": {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            **template.security_context,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }  # fmt: skip
+
+
+def _environment(
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
+) -> list[dict[str, Any]]:
+    # Doubled, because the kubelet expands $(NAME) with the other variables: a spec must not read the Secret.
+    spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True).replace("$", "$$")
+    return [
+        {"name": "CODEBASE_JOB_ID", "value": str(job.id)},
+        {"name": "CODEBASE_ATTEMPT", "value": str(attempt)},
+        {"name": "CODEBASE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
+        {"name": "CODEBASE_WORKERS", "value": str(workers(resources))},
+        {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
+        {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
+        *([{"name": "CODEBASE_HELPER", "value": str(helper)}] if helper else []),
+    ]
+
+
+def workers(resources: dict[str, dict[str, str]]) -> int:
+    """Return how many processes a pod runs: its CPU limit rounded up, 1 without one, and what its memory holds."""
+    limits = resources.get("limits") or {}
+    wanted = min(math.ceil(number(limits.get("cpu", "1"))), MAX_WORKERS)
+    if "memory" in limits:
+        wanted = min(wanted, int((number(limits["memory"]) - BASE_BYTES) // WORKER_BYTES))
+    return max(1, wanted)
+
+
+def resources_of(spec: IndexingJobSpec, template: PodTemplate, site: Site) -> dict[str, dict[str, str]]:
+    """Return the template's resources; a limit that the job asks for becomes request and limit.
+
+    Where it asks for processors alone, memory follows them, up to the site's maximum.
+    """
+    resources = {kind: dict(values) for kind, values in template.resources.items()}
+    asked: dict[str, str] = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
+    limit = resources.get("limits", {}).get("memory")
+    if "cpu" in asked and "memory" not in asked and limit is not None:
+        processes = workers({"limits": {"cpu": asked["cpu"]}})
+        needed = Decimal(BASE_BYTES + processes * WORKER_BYTES)
+        needed = min(needed, site.memory_limit) if site.memory_limit else needed
+        if needed > number(limit):
+            asked["memory"] = mebibytes(needed)
+    for kind in ("requests", "limits"):
+        if asked:
+            resources[kind] = {**resources.get(kind, {}), **asked}
+    return resources
+
+
+def _own_volumes(template: PodTemplate, secret: str | None) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "tmp", "emptyDir": {"sizeLimit": template.tmp_size_limit}},
+        {"name": "work", "emptyDir": {"sizeLimit": template.work_size_limit}},
+    ]
+    if secret:
+        volumes.append({"name": "git-credentials", "secret": {"secretName": secret, "defaultMode": 0o440}})
+    return volumes
+
+
+def _leave_lost_nodes() -> list[dict[str, Any]]:
+    return [
+        {
+            "key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": _LOST_NODE_SECONDS,
+        }
+        for trouble in ("not-ready", "unreachable")
+    ]  # fmt: skip
+
+
+def _affinity(affinity: dict[str, Any], avoid_node: str | None) -> dict[str, Any]:
+    """Return the template's affinity; a suspect node is avoided by preference, for it may be the only one."""
+    if avoid_node is None:
+        return affinity
+    elsewhere = {
+        "weight": 100,
+        "preference": {
+            "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [avoid_node]}]
+        },
+    }
+    of_node = dict(affinity.get("nodeAffinity") or {})
+    preferred = "preferredDuringSchedulingIgnoredDuringExecution"
+    of_node[preferred] = [*of_node.get(preferred, []), elsewhere]
+    return {**affinity, "nodeAffinity": of_node}

@@ -1,0 +1,115 @@
+"""What a site allows its jobs: how long they may hold a slot without work, and what they may ask for. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final, get_args
+
+from codebase_index.api.job import ErrorType
+from codebase_index.api.resource import EmbeddingSpec, IndexingJobSpec
+from codebase_operator.model.quantities import number
+
+PROVIDERS: Final[tuple[str, ...]] = get_args(EmbeddingSpec.model_fields["provider"].annotation)
+"""Every embedding provider that there is."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What the site does not allow a job, as the end of the job."""
+
+    error: ErrorType
+    message: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """The limits. A deadline or maximum of None: there is none."""
+
+    start_deadline: timedelta | None = timedelta(minutes=10)
+    """How long a job may hold a slot before a pod takes it: what Kubernetes gives a Deployment's progress."""
+    blocked_deadline: timedelta | None = timedelta(hours=1)
+    """How long a job may hold a slot while it waits for the embedding service."""
+    max_cpu: str | None = None
+    max_memory: str | None = None
+    providers: frozenset[str] = frozenset(PROVIDERS)
+    max_waiting: int | None = 500
+    """How many jobs may wait for a slot. Those beyond keep their turn outside the queue, at no cost."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Site":
+        """Read CODEBASE_START_DEADLINE_SECONDS, _BLOCKED_DEADLINE_SECONDS, _MAX_WAITING_JOBS (0: none), _MAX_CPU,
+        _MAX_MEMORY, and _EMBEDDING_PROVIDERS (comma-separated).
+
+        Raises ValueError, which names the variable.
+        """
+        providers = frozenset(_words(env.get("CODEBASE_EMBEDDING_PROVIDERS") or ",".join(PROVIDERS)))
+        if unknown := providers - frozenset(PROVIDERS):
+            raise ValueError(
+                f"CODEBASE_EMBEDDING_PROVIDERS holds {min(unknown)!r}; there are {_listed(PROVIDERS)}"
+            )
+        return cls(
+            _deadline(env, "CODEBASE_START_DEADLINE_SECONDS", cls.start_deadline),
+            _deadline(env, "CODEBASE_BLOCKED_DEADLINE_SECONDS", cls.blocked_deadline),
+            _quantity(env, "CODEBASE_MAX_CPU"), _quantity(env, "CODEBASE_MAX_MEMORY"), providers,
+            _whole(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"),
+        )  # fmt: skip
+
+    def violation_of(self, spec: IndexingJobSpec) -> Violation | None:
+        """Return what keeps a job from ever starting here, or None."""
+        provider, asked = spec.embedding.provider, spec.resources
+        if provider not in self.providers:
+            return Violation(
+                ErrorType.EMBEDDING_REFUSED,
+                f"spec.embedding.provider {provider} is not allowed here: choose {_listed(self.providers)}, or "
+                "have it added to embedding.providers in the chart",
+            )
+        for what, wanted, most in (
+            ("cpu", asked and asked.cpu, self.max_cpu), ("memory", asked and asked.memory, self.max_memory),
+        ):  # fmt: skip
+            if wanted and most and number(wanted) > number(most):
+                return Violation(
+                    ErrorType.RESOURCES_REFUSED,
+                    f"spec.resources.{what} {wanted} is more than the {most} that this site allows: ask for less, "
+                    f"or have limits.max{what.capitalize()} raised in the chart",
+                )
+        return None
+
+    @property
+    def memory_limit(self) -> Decimal | None:
+        """The maximum of memory in bytes."""
+        return number(self.max_memory) if self.max_memory else None
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _listed(providers: Mapping[str, object] | frozenset[str] | tuple[str, ...]) -> str:
+    return ", ".join(name for name in PROVIDERS if name in providers)
+
+
+def _deadline(env: Mapping[str, str], name: str, default: timedelta | None) -> timedelta | None:
+    if not env.get(name):
+        return default
+    seconds = _whole(env, name, None, "number of seconds")
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def _whole(env: Mapping[str, str], name: str, default: int | None, what: str) -> int | None:
+    text = env.get(name)
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise ValueError(f"{name} must be a whole {what}, not {text!r}")
+    return int(text) or None
+
+
+def _quantity(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name) or None
+    if text:
+        try:
+            number(text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return text

@@ -1,0 +1,178 @@
+"""The reconcile loop: snapshot, plan, apply; again on every event and every second.
+
+Of several operators, each watches and measures, and the one that holds the lease applies.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Final
+from uuid import UUID
+
+from codebase_index.store.database import Database
+from codebase_index.store.errors import (
+    StatementRefused,
+    StoreError,
+    StoreMisconfigured,
+    StoreReadOnly,
+    TransactionAborted,
+)
+from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.rows import JobRow
+from codebase_operator.cluster.actuator import Actuator
+from codebase_operator.cluster.api import ApiError
+from codebase_operator.cluster.cache import World
+from codebase_operator.metrics import Metrics, levels_of
+from codebase_operator.model.site_policy import Site
+from codebase_operator.model.snapshot import Snapshot
+from codebase_operator.model.uptime import Uptime
+from codebase_operator.planning.lifecycle import RETENTION
+from codebase_operator.planning.planner import plan
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between cycles when nothing happens: a heartbeat that stops is no event."""
+
+PAUSE: Final = 0.1
+"""Seconds between cycles at least: a burst of events is one cycle."""
+
+ALIVE_INTERVAL: Final = 5.0
+"""Seconds between two signs of life of a migration, far below world.LOOP_LIMIT."""
+
+PLACES_INTERVAL: Final = 3.0
+"""Seconds between writes of a long queue's places."""
+
+SWEEP_INTERVAL: Final = 60.0
+"""Seconds between looks at what deleted resources left in the database."""
+
+SWEEP_ROWS: Final = 100
+"""Rows that one look removes at most: each takes two calls to the API, and the loop has other work."""
+
+
+class Loop:
+    """Owns the database's side of a snapshot, and the pace."""
+
+    def __init__(
+        self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int, *,
+        helper_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+        site: Site | None = None,
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._database = database
+        self._jobs = Jobs(database, [namespace])
+        self._actuator = actuator
+        self._namespace = namespace
+        self._limit = limit
+        self._helper_limit = helper_limit
+        self._site = site or Site()
+        self._leads = leads
+        self._metrics = metrics or Metrics(leads)
+        self._wake = asyncio.Event()
+        self._migrated = False
+        self._next_sweep = 0.0
+        self._next_places = 0.0
+        self._answers: bool | None = None
+        self._since = datetime.now(UTC)
+        self._uptime = Uptime()
+
+    def wake(self) -> None:
+        """Start a cycle now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Run until cancelled. No error of one cycle ends the loop."""
+        while True:
+            self._wake.clear()
+            try:
+                with self._metrics.cycle.time():
+                    changed = await self.cycle()
+                if changed:
+                    self._wake.set()  # what was just changed may make the next step possible
+                self._world.cycle_done()
+            except ApiError as error:
+                log.warning("cycle given up", extra={"error": str(error)})
+                self._world.cycle_done()  # the loop is well: it is the API server that is not
+            except Exception as error:
+                # A bug, but the loop is alive: a restart would meet it again, and take the probe's answer with it.
+                log.exception("cycle failed")
+                self._metrics.cycle_errors.inc()
+                self._world.cycle_done(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), TICK)
+
+    async def cycle(self) -> int:
+        """Do one pass, up to where the lease is lost; return how many steps it carried out."""
+        try:
+            await self._world.refresh()
+        except ApiError:
+            self._uptime = self._uptime.missed()
+            raise
+        snapshot = await self.snapshot()
+        try:
+            self._metrics.show(levels_of(snapshot))
+        except Exception:  # what counts jobs must not keep them from being run
+            log.exception("levels not shown")
+        steps = plan(snapshot) if self._leads() else []
+        return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
+
+    def _places_due(self) -> bool:
+        """Whether it is time to write the places of a long queue again."""
+        if time.monotonic() < self._next_places:
+            return False
+        self._next_places = time.monotonic() + PLACES_INTERVAL
+        return True
+
+    async def _vanished(self, existing: list[UUID]) -> dict[UUID, JobRow]:
+        """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
+        if time.monotonic() < self._next_sweep:
+            return {}
+        rows = await self._jobs.vanished(self._namespace, existing, RETENTION, SWEEP_ROWS)
+        self._next_sweep = time.monotonic() + SWEEP_INTERVAL
+        return rows
+
+    async def _migrate(self) -> list[str]:
+        """Migrate; a migration that takes minutes, or waits for another program's, is no loop that hangs."""
+        migration = asyncio.create_task(self._database.migrate(self._namespace))
+        try:
+            while not (await asyncio.wait({migration}, timeout=ALIVE_INTERVAL))[0]:
+                self._world.alive()
+            return migration.result()
+        finally:
+            migration.cancel()
+
+    async def snapshot(self) -> Snapshot:
+        """Take everything that is true now: cluster first, so that the rows are never older than the pods."""
+        jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
+        rows, now = None, datetime.now(UTC)
+        trouble: StoreError | None
+        try:
+            if not self._migrated and self._leads():  # one that may have to stay out changes nothing
+                applied = await self._migrate()
+                self._migrated = True
+                log.info("schema is up to date", extra={"applied": applied})
+            now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])
+            rows |= await self._vanished([job.id for job in jobs])
+            trouble = None
+        except StoreError as error:
+            trouble = error
+            if not isinstance(error, StoreReadOnly | TransactionAborted):
+                self._migrated = False  # it may come back as another, empty one
+            if str(error) != self._world.database:
+                log.warning("the database cannot be used", extra={"state": error.state, "error": str(error)})
+        self._world.database = str(trouble) if trouble else None
+        refused = str(trouble) if isinstance(trouble, StoreMisconfigured | StatementRefused) else None
+        if (rows is not None) != self._answers:
+            self._answers, self._since = rows is not None, now
+        self._uptime = self._uptime.answered(now) if rows is not None else self._uptime.missed()
+        return Snapshot(
+            now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
+            database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
+            site=self._site, uptime=self._uptime,
+            places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._world.failures),
+        )  # fmt: skip

@@ -1,0 +1,88 @@
+"""The job's status: a mirror of its row and pod, and the rule for when it is worth writing. Pure."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from codebase_index.api.resource import IndexingJobStatus, Progress
+from codebase_operator.reporting.conditions import ADMITTED, Situation, conditions_of, summary
+from codebase_operator.reporting.messages import WORD, told
+
+WRITE_INTERVAL: Final = timedelta(seconds=2)
+"""Progress alone is written at most this often for each job; transitions at once."""
+
+_PROGRESSIVE = ("progress", "message")
+
+
+def status_of(s: Situation) -> IndexingJobStatus:
+    """Compute the status that a job should have now."""
+    before, row, pod = s.job.status, s.view.row, s.view.pod
+    conditions = conditions_of(s)
+    phase, reason, message = summary(conditions)
+    if row is None:  # no facts at hand: what is known about the work stays
+        return before.model_copy(
+            update={
+                "phase": phase, "reason": reason, "message": message, "conditions": conditions,
+                "queue_position": s.place.position if s.place else None,
+                # Nobody else notes the end of a job whose spec cannot be read: it has no row.
+                "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),
+                "observed_generation": s.job.generation,
+            }
+        )  # fmt: skip
+    if phase == "Running" and reason == "Indexing":
+        message = row.message
+    restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
+    return IndexingJobStatus(
+        phase=phase, reason=reason, message=told(message), conditions=conditions, attempt=row.attempt,
+        # A final job keeps what it had: the fence that ended it was no restart.
+        restarts=before.restarts if s.view.final else max(before.restarts, restarts),
+        progress=Progress(
+            percent=int(row.percent), phase=row.phase and told(row.phase, WORD), message=told(row.message),
+            files_total=row.files_total,
+            files_indexed=row.files_indexed, files_skipped=row.files_skipped, chunks_created=row.chunks_created,
+            files_transcoded=row.files_transcoded, secrets_redacted=row.secrets_redacted,
+            estimated_remaining_seconds=row.eta_seconds, last_updated_time=s.now.replace(microsecond=0),
+        ),
+        queue_position=s.place.position if s.place else None, commit=row.commit and told(row.commit, WORD),
+        pod_name=(pod.name if pod else row.pod) or before.pod_name,
+        node_name=(pod.node if pod else None) or before.node_name,
+        started_at=_seconds(row.started_at), completed_at=_seconds(row.completed_at),
+        cancelled_at=_seconds(row.cancelled_at), observed_generation=s.job.generation,
+    )  # fmt: skip
+
+
+def worth_writing(s: Situation, status: IndexingJobStatus) -> bool:
+    """Whether the status differs by a transition, or by progress that is old enough to be shown."""
+    old, new = comparable(s.job.status), comparable(status)
+    if old == new:
+        return False
+    if any(old[name] != new[name] for name in new if name not in _PROGRESSIVE):
+        return True
+    written = s.job.status.progress.last_updated_time if s.job.status.progress else None
+    return written is None or s.now - written >= WRITE_INTERVAL
+
+
+def only_its_place_moved(s: Situation, status: IndexingJobStatus) -> bool:
+    """Whether nothing is new of a waiting job but its place, which moves with every other job."""
+    if s.place is None or s.job.status.queue_position is None:
+        return False
+    return _without_place(s.job.status) == _without_place(status)
+
+
+def _without_place(status: IndexingJobStatus) -> dict[str, Any]:
+    content = status.model_dump(exclude={"queue_position", "message", "progress"})
+    for condition in content["conditions"]:
+        if condition["type"] == ADMITTED:
+            condition.pop("message")
+    return content
+
+
+def comparable(status: IndexingJobStatus) -> dict[str, Any]:
+    """Return the status without the time of writing, which alone is no news."""
+    content = status.model_dump()
+    if content["progress"]:
+        content["progress"].pop("last_updated_time")
+    return content
+
+
+def _seconds(time: Any) -> Any:
+    return time.replace(microsecond=0) if time else None

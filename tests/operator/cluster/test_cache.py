@@ -1,0 +1,280 @@
+"""What the operator believes: event order, lists that cross events, and when it calls itself unhealthy."""
+
+from typing import Any
+
+import pytest
+
+from codebase_operator.cluster import cache as world_module
+from codebase_operator.cluster.api import ApiError
+from codebase_operator.cluster.cache import Store, World
+from codebase_operator.model.snapshot import Job, Pod
+from tests.operator.builders import NOW, job, pod
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Lists:
+    """The two calls that a World makes."""
+
+    def __init__(self) -> None:
+        self.jobs: list[dict[str, Any]] = []
+        self.pods: list[dict[str, Any]] = []
+        self.version = 100
+        self.error: ApiError | None = None
+
+    async def list_jobs(self) -> dict[str, Any]:
+        return self._list(self.jobs)
+
+    async def list_pods(self) -> dict[str, Any]:
+        return self._list(self.pods)
+
+    def _list(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.error:
+            raise self.error
+        return {"metadata": {"resourceVersion": str(self.version)}, "items": items}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(world_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def lists() -> Lists:
+    return Lists()
+
+
+@pytest.fixture
+def world(clock: Clock, lists: Lists) -> World:
+    return World(lists)  # type: ignore[arg-type]
+
+
+def body(name: str, version: int) -> dict[str, Any]:
+    given = job(name)
+    return {
+        "metadata": {
+            "name": name, "namespace": "ns", "uid": str(given.id), "resourceVersion": str(version),
+            "generation": 1, "creationTimestamp": "2026-05-01T12:00:00Z",
+        },
+        "spec": {"source": {"path": f"/repos/{name}"}},
+    }  # fmt: skip
+
+
+def names(world: World) -> set[str]:
+    return {known.name for known in world.jobs.items.values()}
+
+
+def versioned(version: int) -> Pod:
+    return pod(job("a"), version=str(version))
+
+
+def test_an_old_event_does_not_replace_a_newer_answer() -> None:
+    store: Store[Pod] = Store()
+    store.put("x", versioned(7))
+    store.put("x", versioned(5))
+    assert store.items["x"].version == "7"
+
+
+def test_what_is_gone_stays_gone() -> None:
+    store: Store[Pod] = Store()
+    store.put("x", versioned(5))
+    store.remove("x")
+    store.put("x", versioned(4))
+    assert store.items == {}
+
+
+def test_a_list_does_not_bring_back_what_was_deleted_while_it_was_made() -> None:
+    store: Store[Pod] = Store()
+    store.remove("x")
+    store.replace({"x": versioned(5)}, "6")
+    assert store.items == {}
+
+
+def test_a_list_does_not_forget_what_was_created_while_it_was_made() -> None:
+    store: Store[Pod] = Store()
+    store.put("new", versioned(9))
+    store.replace({}, "6")
+    assert set(store.items) == {"new"}
+
+
+def test_a_list_forgets_what_a_broken_watch_missed() -> None:
+    store: Store[Pod] = Store()
+    store.put("ghost", versioned(3))
+    store.replace({}, "6")
+    assert store.items == {}
+
+
+async def test_a_list_is_made_every_15_seconds(world: World, lists: Lists, clock: Clock) -> None:
+    lists.jobs = [body("a", 5)]
+    await world.refresh()
+    lists.jobs.append(body("b", 6))
+    clock.now += 14
+    await world.refresh()
+    assert names(world) == {"a"}
+    clock.now += 1
+    await world.refresh()
+    assert names(world) == {"a", "b"}
+
+
+async def test_events_feed_the_world(world: World) -> None:
+    world.job_event("ADDED", body("a", 5))
+    world.job_event(None, body("b", 6))
+    world.job_event("DELETED", body("a", 7))
+    assert names(world) == {"b"}
+
+
+async def test_a_watch_that_misses_two_rounds_is_dead(world: World, lists: Lists, clock: Clock) -> None:
+    lists.jobs = [body("a", 50)]
+    await world.refresh()
+    for _ in range(2):
+        clock.now += 15
+        assert world.unhealthy() is None
+        await world.refresh()
+    assert "watch is dead" in (world.unhealthy() or "")
+
+
+async def test_a_watch_that_catches_up_is_well(world: World, lists: Lists, clock: Clock) -> None:
+    lists.jobs = [body("a", 50)]
+    await world.refresh()
+    clock.now += 15
+    await world.refresh()
+    world.job_event("MODIFIED", body("a", 50))
+    for _ in range(3):
+        clock.now += 15
+        await world.refresh()
+        world.cycle_done()
+    assert world.unhealthy() is None
+
+
+async def test_an_api_server_that_is_away_is_told_but_no_reason_for_a_restart(
+    world: World, lists: Lists, clock: Clock
+) -> None:
+    lists.error = ApiError(500, "etcd")
+    for _ in range(120):
+        with pytest.raises(ApiError):
+            await world.refresh()
+        world.cycle_done()
+        assert world.unhealthy() is None
+        clock.now += 1
+    assert world.trouble() == "120 lists in a row failed: 500: etcd"
+    lists.error = None
+    await world.refresh()
+    assert world.trouble() is None
+
+
+async def test_a_dead_watch_is_noticed_also_after_an_outage_of_the_api_server(
+    world: World, lists: Lists, clock: Clock
+) -> None:
+    await world.refresh()
+    lists.error = ApiError(0, "no answer")
+    clock.now += 15
+    with pytest.raises(ApiError):
+        await world.refresh()
+    lists.error, lists.jobs = None, [body("a", 150)]
+    for _ in range(3):
+        assert world.unhealthy() is None
+        clock.now += 15
+        await world.refresh()
+    assert "watch is dead" in (world.unhealthy() or "")
+
+
+async def test_a_failed_list_leaves_the_world_as_it_was(world: World, lists: Lists, clock: Clock) -> None:
+    lists.jobs = [body("a", 5)]
+    await world.refresh()
+    lists.error = ApiError(410, "gone")
+    clock.now += 15
+    with pytest.raises(ApiError):
+        await world.refresh()
+    assert names(world) == {"a"}
+
+
+def test_a_loop_that_hangs_is_unhealthy(world: World, clock: Clock) -> None:
+    clock.now += 61
+    assert "hangs" in (world.unhealthy() or "")
+    world.cycle_done()
+    assert world.unhealthy() is None
+
+
+# --- reading bodies --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "spec.source"),
+        ({"source": {}}, "exactly one of path and git"),
+        ({"source": {"path": "/a"}, "priority": "high"}, "spec.priority"),
+        ({"source": {"path": "/a"}, "unknown": 1}, "spec.unknown"),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_a_fact_about_its_job(spec: dict[str, Any], said: str) -> None:
+    parsed = Job.parse({**body("a", 1), "spec": spec})
+    assert parsed.spec is None
+    assert said in parsed.problem
+
+
+def test_a_damaged_status_is_written_anew() -> None:
+    assert Job.parse({**body("a", 1), "status": {"attempt": "many"}}).status.attempt == 0
+
+
+def test_a_pod_without_our_labels_is_not_ours() -> None:
+    assert Pod.parse({"metadata": {"name": "x", "uid": "u", "labels": {"app": "other"}}}) is None
+
+
+def test_a_pod_is_read() -> None:
+    parsed = Pod.parse(
+        {
+            "metadata": {
+                "name": "a-a2", "uid": "u", "resourceVersion": "9", "deletionTimestamp": "2026-05-01T12:00:00Z",
+                "labels": {
+                    "indexing.codebase-mcp.io/job-id": str(job("a").id), "indexing.codebase-mcp.io/attempt": "2",
+                },
+            },
+            "spec": {"nodeName": "n", "containers": [{"resources": {"limits": {"memory": "2Gi"}}}]},
+            "status": {
+                "phase": "Running",
+                "conditions": [
+                    {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                     "message": "m"}
+                ],
+                "containerStatuses": [
+                    {
+                        "restartCount": 3,
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+                        "lastState": {"terminated": {
+                            "exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-05-01T11:59:00Z",
+                        }},
+                    }
+                ],
+            },
+        }
+    )  # fmt: skip
+    assert parsed is not None
+    assert (parsed.attempt, parsed.node, parsed.restarts, parsed.memory_limit) == (2, "n", 3, "2Gi")
+    assert parsed.deleted_at == NOW
+    assert parsed.disrupted == "EvictionByEvictionAPI: m"
+    assert parsed.waiting == ("CrashLoopBackOff", "back-off")
+    assert parsed.ending and (parsed.ending.exit_code, parsed.ending.reason) == (137, "OOMKilled")
+
+
+def test_a_container_that_ended_is_down_until_it_is_started_again() -> None:
+    labels = {"indexing.codebase-mcp.io/job-id": str(job("a").id), "indexing.codebase-mcp.io/attempt": "1"}
+    terminated = {"exitCode": 137, "reason": "Error", "finishedAt": "2026-05-01T11:59:00Z"}
+
+    def parsed(container: dict[str, Any]) -> Pod:
+        status = {"phase": "Running", "containerStatuses": [container]}
+        pod = Pod.parse({"metadata": {"name": "a-a1", "uid": "u", "labels": labels}, "status": status})
+        assert pod is not None
+        return pod
+
+    assert parsed({"state": {"terminated": terminated}}).down
+    running = {"running": {"startedAt": "2026-05-01T11:59:01Z"}}
+    assert not parsed({"state": running, "lastState": {"terminated": terminated}}).down

@@ -1,0 +1,281 @@
+"""Refs and forks take over what another index holds: the same rows and answers as from indexing alone."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from codebase_index.api.job import ExitCode
+from codebase_index.api.resource import IndexingJob
+from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.lexical.words import terms
+from codebase_index.store.catalog.indexes import Indexes
+from codebase_index.store.errors import FenceLost
+from codebase_index.store.ingest import cross_index_copy as module
+from codebase_index.store.ingest import segments
+from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.chunks import Chunks, Writer
+from codebase_index.store.ingest.cross_index_copy import Sharing
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.query.hybrid_search import Search
+from tests.store.harness import Bench, make_tree, track
+from tests.support.terms import encode, packed
+
+FILES = 120
+Rows = set[tuple[Any, ...]]
+
+QUERIES = ["function_7_1", "value return", "function_119_2 value", "only_here"]
+
+
+@pytest.fixture
+def repository(bench: Bench) -> Path:
+    folder = bench.root / "shop"
+    make_tree(folder, FILES)
+    track(folder)
+    return folder
+
+
+def fork(repository: Path) -> Path:
+    """A copy with a file changed, one added, one gone and one moved."""
+    folder = repository.with_name("fork")
+    shutil.copytree(repository, folder)
+    (folder / "package_3" / "module_3.py").write_text("def only_here(value):\n    return value\n")
+    (folder / "new.py").write_text("def new_here():\n    pass\n")
+    (folder / "package_4" / "module_4.py").unlink()
+    (folder / "package_5" / "module_5.py").rename(folder / "moved.py")
+    subprocess.run(["git", "-C", folder, "add", "--all"], check=True)
+    track(folder)
+    return folder
+
+
+def branch(repository: Path) -> None:
+    """Make two branches that differ in a file."""
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "commit", "--quiet", "-m", "first"], check=True)
+    subprocess.run([*git, "branch", "--quiet", "stable"], check=True)
+    (repository / "package_3" / "module_3.py").write_text("def only_here(value):\n    return value\n")
+    subprocess.run([*git, "commit", "--quiet", "-a", "-m", "second"], check=True)
+    subprocess.run([*git, "branch", "--quiet", "next"], check=True)
+
+
+async def indexed(bench: Bench, folder: str, **spec: Any) -> tuple[IndexingJob, list[str]]:
+    """Run a job; return it and what its worker had to do itself."""
+    job = await bench.job(folder, **spec)
+    process = await bench.start(job)
+    await bench.until(job, lambda row: row.files_total is not None)
+    listed = await bench.fetch("SELECT path FROM work WHERE job_id = $1", UUID(job.metadata.uid))
+    assert await process.wait() == ExitCode.DONE
+    return job, sorted(row["path"] for row in listed)
+
+
+async def answers(bench: Bench, job: IndexingJob) -> list[set[tuple[Any, ...]]]:
+    """What both arms find in a job's index."""
+    embedder = StaticEmbedder.load()
+    row = (await bench.fetch("SELECT id FROM indexes WHERE target = $1", job.spec.target))[0]
+    found = []
+    for query in QUERIES:
+        one = await Search(bench.database).candidates(
+            [row["id"]], vectors={embedder.name: embedder.embed_query(query)}, terms=terms(query), limit=2000
+        )
+        found.append({(c.path, c.start_line, c.lexical_score, c.vector_score) for c in one.candidates})
+    return found
+
+
+def places(found: set[tuple[Any, ...]]) -> dict[tuple[str, int], bool]:
+    """Which chunks are found, and whether by words. Scores depend a little on when terms were packed."""
+    return {(path, line): lexical > 0 for path, line, lexical, _ in found}
+
+
+async def alone(
+    bench: Bench, folder: Path
+) -> tuple[IndexingJob, set[tuple[Any, ...]], list[set[tuple[Any, ...]]]]:
+    """Index a folder where there is no other index; forget it again."""
+    job, _ = await indexed(bench, folder.name)
+    result = await bench.index_of(job), await answers(bench, job)
+    await bench.fetch("DELETE FROM indexes")
+    return job, *result
+
+
+async def test_a_fork_is_indexed_by_its_differences(bench: Bench, repository: Path) -> None:
+    copy = fork(repository)
+    _, rows, found = await alone(bench, copy)
+    await indexed(bench, repository.name)
+    job, todo = await indexed(bench, copy.name)
+    assert todo == ["moved.py", "new.py", "package_3/module_3.py"]
+    assert await bench.index_of(job) == rows
+    for mine, expected in zip(await answers(bench, job), found, strict=True):
+        assert places(mine) == places(expected)
+    row = await bench.row(job)
+    assert (row.files_total, row.files_indexed, row.files_unchanged) == (FILES, FILES, FILES - 3)
+
+
+async def test_the_donor_may_go_and_change(bench: Bench, repository: Path) -> None:
+    copy = fork(repository)
+    donor, _ = await indexed(bench, repository.name)
+    before = await bench.index_of(donor)
+    job, _ = await indexed(bench, copy.name)
+    assert await bench.index_of(donor) == before
+    rows, found = await bench.index_of(job), await answers(bench, job)
+    await bench.fetch("DELETE FROM indexes WHERE target = $1", donor.spec.target)
+    assert await bench.index_of(job) == rows
+    assert await answers(bench, job) == found
+
+
+async def test_another_ref_is_indexed_by_its_differences(bench: Bench, repository: Path) -> None:
+    branch(repository)
+    _, todo = await indexed(bench, "shop", ref="stable")
+    assert len(todo) == FILES
+    job, todo = await indexed(bench, "shop", ref="next")
+    assert "package_3/module_3.py" in todo
+    assert len(todo) < FILES // 4, "what git wrote in the instant in which it wrote its index is read"
+    found = await answers(bench, job)
+    assert "package_3/module_3.py" in {path for (path, _), worded in places(found[3]).items() if worded}
+
+
+async def test_a_replaced_attempt_copies_nothing(bench: Bench, repository: Path) -> None:
+    await indexed(bench, repository.name)
+    blobs = {row["path"]: (row["blob"], row["size"]) for row in await bench.fetch("SELECT * FROM files")}
+    entries = [Entry(path, size, blob=blob) for path, (blob, size) in blobs.items()]
+    job = await bench.job("other")
+    row = await bench.row(job)
+    index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
+    fingerprint = (await bench.fetch("SELECT fingerprint FROM files LIMIT 1"))[0]["fingerprint"]
+    with pytest.raises(FenceLost):
+        writer = Writer(row.id, 7, index_id, "static/minilm-256", fingerprint)
+        await Sharing(bench.database).adopt(writer, entries, lambda done, total: None, lambda named: named)
+    for table in ("files", "chunks", "segments"):
+        assert await bench.fetch(f"SELECT FROM {table} WHERE index_id = $1", index_id) == []
+
+
+async def test_a_donor_need_not_be_complete(bench: Bench, repository: Path) -> None:
+    """What it has committed so far is copied; its terms are in pending batches then, in no segment."""
+    same = repository.with_name("same")
+    shutil.copytree(repository, same)
+    track(same)
+    _, rows, found = await alone(bench, same)
+    donor = await bench.job(repository.name)
+    process = await bench.start(donor)
+    await bench.until(donor, lambda row: row.files_indexed >= FILES // 3)
+    process.kill()
+    await process.wait()
+    held = {row["path"] for row in await bench.fetch("SELECT path FROM files")}
+    assert len(held) < FILES
+    job, todo = await indexed(bench, same.name)
+    assert not held & set(todo)
+    assert await bench.index_of(job) == rows
+    for mine, expected in zip(await answers(bench, job), found, strict=True):
+        assert places(mine) == places(expected)
+
+
+async def test_few_equal_files_are_not_looked_for(bench: Bench, repository: Path) -> None:
+    small = bench.root / "small"
+    shutil.copytree(repository / "package_1", small / "package_1")
+    track(small)
+    await indexed(bench, repository.name)
+    _, todo = await indexed(bench, "small")
+    assert 0 < len(todo) < module.LEAST_FILES
+
+
+async def test_what_git_does_not_vouch_for_is_read(bench: Bench, repository: Path) -> None:
+    copy = repository.with_name("plain")
+    shutil.copytree(repository, copy, ignore=shutil.ignore_patterns(".git"))
+    await indexed(bench, repository.name)
+    _, todo = await indexed(bench, "plain")
+    assert len(todo) == FILES
+
+
+@dataclass
+class Beside:
+    """Lets something happen in the middle of a copy, when the files are copied and their terms are not yet."""
+
+    act: Callable[[], Awaitable[None]]
+    happened: bool = False
+
+    async def copy(self, *arguments: Any) -> None:
+        async with asyncio.timeout(5):  # a statement of an indexer has 10 s
+            await self.act()
+        self.happened = True
+        await segments.copy(*arguments)
+
+
+async def test_a_job_of_the_donor_goes_on_while_its_rows_are_copied(
+    bench: Bench, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await indexed(bench, repository.name)
+    donor = (await bench.fetch("SELECT DISTINCT index_id, fingerprint FROM files"))[0]
+    held = await bench.fetch("SELECT path, blob, size FROM files ORDER BY path")
+    model = "static/minilm-256"
+
+    async def writer_of(folder: str, paths: list[str]) -> Writer:
+        row = await bench.row(await bench.job(folder))
+        assert await bench.jobs.fence(row.id, 1, failed=False, message="Starting")
+        await bench.jobs.claim(row.id, 1, f"{folder}-a1")
+        await Work(bench.database).freeze(row.id, 1, [Entry(path, 9) for path in paths])
+        return Writer(row.id, 1, await Indexes(bench.database).ensure(row, model), model, donor["fingerprint"])
+
+    changed = [row["path"] for row in held[:5]]
+    busy = await writer_of(repository.name, changed)
+    assert busy.index_id == donor["index_id"]
+
+    async def commit_and_end() -> None:
+        """All that a job does with its index: files written anew and touched, segments replaced, its end."""
+        await Work(bench.database).claim(busy.job_id, 1, "p", 9)
+        vector = np.eye(1, 256, dtype=np.float32)
+        results = [
+            Indexed(seq, path, "python", bytes(20), [Chunk(1, 1, None, "fresh")], vector)
+            for seq, path in enumerate(changed)
+        ]
+        terms = encode([{"fresh": 1} for _ in changed])
+        await Chunks(bench.database).commit_batch(busy, packed(results, terms))
+        await bench.fetch("UPDATE files SET job_id = $1 WHERE index_id = $2", busy.job_id, busy.index_id)
+        while await segments.Segments(bench.database).build(busy):
+            pass
+        await Chunks(bench.database).complete(busy, "Complete")
+
+    beside = Beside(commit_and_end)
+    monkeypatch.setattr(module, "segments", beside)
+    mine = await writer_of("other", [])
+    entries = [Entry(row["path"], row["size"], blob=row["blob"]) for row in held]
+    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+
+    assert beside.happened and [one.files for one in copied] == [FILES]
+    former = await bench.fetch("SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path", mine.index_id)
+    assert [(row["path"], row["blob"]) for row in former] == [(row["path"], row["blob"]) for row in held]
+    (chunks,) = await bench.fetch(
+        "SELECT (SELECT sum(chunks) FROM files WHERE index_id = $1) AS of_files,"
+        " (SELECT count(*) FROM chunks WHERE index_id = $1) AS written,"
+        " (SELECT sum(chunks) FROM segments WHERE index_id = $1) AS searched", mine.index_id,
+    )  # fmt: skip
+    assert chunks["of_files"] == chunks["written"] == chunks["searched"]
+
+
+async def test_what_the_donor_wrote_anew_between_the_look_and_the_copy_is_left_out(
+    bench: Bench, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await indexed(bench, repository.name)
+    held = await bench.fetch("SELECT path, blob, size, fingerprint, index_id FROM files ORDER BY path")
+    look = module._unchanged
+
+    async def then_written(snapshot: Any, listed: Any) -> Any:
+        rows = await look(snapshot, listed)
+        await bench.fetch("UPDATE files SET first_chunk = first_chunk + 1000000 WHERE path = $1", held[0]["path"])
+        return rows
+
+    monkeypatch.setattr(module, "_unchanged", then_written)
+    row = await bench.row(await bench.job("other"))
+    assert await bench.jobs.fence(row.id, 1, failed=False, message="Starting")
+    await bench.jobs.claim(row.id, 1, "other-a1")
+    index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
+    mine = Writer(row.id, 1, index_id, "static/minilm-256", held[0]["fingerprint"])
+    entries = [Entry(one["path"], one["size"], blob=one["blob"]) for one in held]
+    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+    assert [one.files for one in copied] == [FILES - 1]
+    paths = await bench.fetch("SELECT path FROM files WHERE index_id = $1", index_id)
+    assert held[0]["path"] not in {one["path"] for one in paths}

@@ -1,0 +1,45 @@
+"""The definitions of a chunk are written beside it, whole or not at all."""
+
+import asyncpg
+import numpy as np
+import pytest
+
+from codebase_index.store.database import Database
+from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.chunks import Chunks
+from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.symbols import Kind, Symbol
+from tests.store.jobs.test_jobs import custom_resource, started, writer_for
+from tests.support.terms import packed
+
+
+async def write(database: Database, chunk: Chunk) -> None:
+    job_id = await started(database, custom_resource())
+    await Work(database).freeze(job_id, 1, [Entry("a.py", 1)])
+    await Work(database).claim(job_id, 1, "p1", 1)
+    file = Indexed(0, "a.py", "python", bytes(20), [chunk], np.eye(1, 256, dtype=np.float32))
+    await Chunks(database).commit_batch(await writer_for(database, job_id, 1), packed([file]))
+
+
+async def test_what_a_chunk_defines_can_be_looked_up_by_its_plain_name(database: Database) -> None:
+    defines = [Symbol("Store", "Store", Kind.CLASS), Symbol("Store.Put", "Put", Kind.METHOD)]
+    await write(database, Chunk(1, 9, "Store", "class Store", Kind.CLASS, defines))
+    async with database.connection() as connection:
+        row = await connection.fetchrow(
+            "SELECT kind, defines, names, kinds FROM chunks WHERE names @> ARRAY['put']"
+        )
+    assert tuple(row) == ("class", ["Store", "Store.Put"], ["store", "put"], ["class", "method"])
+
+
+async def test_a_chunk_that_defines_nothing_has_no_names(database: Database) -> None:
+    await write(database, Chunk(1, 9, None, "x"))
+    async with database.connection() as connection:
+        row = await connection.fetchrow("SELECT kind, defines, names, kinds FROM chunks")
+    assert tuple(row) == (None, [], [], [])
+
+
+async def test_names_without_kinds_are_refused(database: Database) -> None:
+    await write(database, Chunk(1, 9, None, "x"))
+    async with database.connection() as connection:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.execute("UPDATE chunks SET defines = '{a}', names = '{a}'")

@@ -1,0 +1,78 @@
+"""A second release in a namespace is refused by helm, which asks the API server whose the lease is."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.chart.test_chart import helm
+
+CHART = Path(__file__).resolve().parents[3] / "charts" / "codebase-mcp"
+GROUP = "coordination.k8s.io"
+LEASES = f"/apis/{GROUP}/v1/namespaces/ns/leases"
+
+
+def resources(group_version: str, name: str, kind: str) -> dict[str, Any]:
+    listed = {"name": name, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": ["get"]}
+    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": [listed]}
+
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {
+        "kind": "APIGroupList", "apiVersion": "v1",
+        "groups": [{"name": GROUP, "versions": [{"groupVersion": f"{GROUP}/v1", "version": "v1"}]}],
+    },
+    "/api/v1": resources("v1", "secrets", "Secret"),
+    f"/apis/{GROUP}/v1": resources(f"{GROUP}/v1", "leases", "Lease"),
+    f"{LEASES}/codebase-mcp-operator": {
+        "kind": "Lease", "apiVersion": f"{GROUP}/v1",
+        "metadata": {"name": "codebase-mcp-operator", "annotations": {"meta.helm.sh/release-name": "first"}},
+    },
+}  # fmt: skip
+
+
+class ApiServer(BaseHTTPRequestHandler):
+    """As much of an API server as helm's `lookup` asks for."""
+
+    def do_GET(self) -> None:
+        found = ANSWERS.get(self.path.partition("?")[0])
+        body = json.dumps(
+            found or {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+        ).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def api() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("release", "namespace", "refused"), [
+    ("second", "ns", True), ("first", "ns", False), ("second", "elsewhere", False),
+])  # fmt: skip
+def test_a_namespace_has_one_release(api: str, release: str, namespace: str, refused: bool) -> None:
+    done = subprocess.run(
+        [helm(), "template", release, str(CHART), f"--namespace={namespace}", "--kube-version=1.34.0",
+         f"--kube-apiserver={api}", "--dry-run=server", "--set=repositories.gitHosts={example.org}"],
+        capture_output=True, text=True, timeout=60, env={"KUBECONFIG": "/dev/null", "HOME": "/nonexistent"},
+    )  # fmt: skip
+    says = "release first of codebase-mcp runs the jobs of namespace ns, which can have only one: upgrade"
+    assert (done.returncode != 0) is refused, done.stderr
+    assert (says in done.stderr) is refused

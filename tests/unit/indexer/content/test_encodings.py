@@ -1,0 +1,140 @@
+"""What is not UTF-8 is decoded as it was meant, or not at all: text that is shown distorted would be believed."""
+
+import codecs
+import random
+from collections import Counter
+
+import pytest
+
+from codebase_indexer.content.encodings import MAX_SAMPLE_BYTES, decode
+from tests.fixtures.encodings import sources
+
+TEXT = "# größe, 距離, расстояние\ndef f(x):\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding", "told"),
+    [
+        (codecs.BOM_UTF8, "utf-8", None),
+        (codecs.BOM_UTF16_LE, "utf-16-le", "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le", "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be", "utf-32-be"),
+    ],
+)
+def test_a_byte_order_mark_says_how_a_file_is_encoded(mark: bytes, encoding: str, told: str | None) -> None:
+    found = decode(mark + TEXT.encode(encoding))
+    assert found is not None
+    assert (found.data.decode(), found.encoding) == (TEXT, told)
+
+
+def test_utf8_is_taken_as_it_is() -> None:
+    for text in ("plain\n", TEXT, "emoji 🙂\n", "x\0y"):
+        found = decode(text.encode())
+        assert found is not None and (found.data, found.encoding) == (text.encode(), None)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "# -*- coding: {} -*-", "# vim: set fileencoding={} :", '<?xml version="1.0" encoding="{}"?>',
+        '<meta charset="{}">', '@charset "{}";', "# coding={}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["mac_roman", "cp850", "iso8859-15", "koi8-u"])
+def test_what_a_file_declares_is_believed(head: str, encoding: str) -> None:
+    text = head.format(encoding) + "\n" + ("déjà vu €" if encoding == "iso8859-15" else "déjà vu") + "\n"
+    text = text if encoding != "koi8-u" else text.replace("déjà vu", "їжак")
+    found = decode(text.encode(encoding))
+    assert found is not None and found.data.decode() == text
+
+
+@pytest.mark.parametrize("label", ["rot13", "unicode_escape", "idna", "utf-7", "hex", "no-such-thing", "utf-8"])
+def test_a_declaration_that_is_no_encoding_of_text_counts_for_nothing(label: str) -> None:
+    text = f"# coding: {label}\n# Größe des Puffers für die Länge\n"
+    found = decode(text.encode("latin-1"))
+    assert found is not None and (found.data.decode(), found.encoding) == (text, "cp1252")
+
+
+def test_sources_with_comments_of_many_languages_are_decoded_as_they_were_meant() -> None:
+    """The measure by which the detector was chosen: 99.6 % right on this set."""
+    outcome: Counter[str] = Counter()
+    by_encoding: Counter[tuple[str, str]] = Counter()
+    for source in sources():
+        found = decode(source.data)
+        kind = "skipped" if found is None else "right" if found.data.decode() == source.text else "wrong"
+        outcome[kind] += 1
+        by_encoding[source.encoding, kind] += 1
+    total = sum(outcome.values())
+    assert outcome["right"] >= 0.99 * total, by_encoding
+    assert outcome["wrong"] <= 0.006 * total, by_encoding
+    for encoding in {source.encoding for source in sources(each=1)}:
+        of_it = sum(by_encoding[encoding, kind] for kind in outcome)
+        assert by_encoding[encoding, "right"] >= 0.97 * of_it, encoding
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("# café", "latin-1"), ("// © 2004 Foo Inc.", "latin-1"), ("x = 5 # ± 3", "latin-1"), ("20°C", "latin-1"),
+        ("10 µs", "latin-1"), ("naïve", "latin-1"), ("“quoted” it’s – dash", "cp1252"), ("§ 5", "latin-1"),
+        ("100 €", "cp1252"), ("Łódź żółć", "cp1250"), ("ελληνικά κείμενο", "cp1253"), ("测试", "gbk"),
+    ],
+)  # fmt: skip
+def test_a_single_word_is_enough_where_there_is_no_doubt(text: str, encoding: str) -> None:
+    found = decode(text.encode(encoding))
+    assert found is not None and found.data.decode() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Größe", "cp437"), ("café déjà vu", "mac_roman"), ("café déjà vu", "cp850"), ("┌──┐│ box", "cp437"),
+        ("中", "gbk"), ("メモ", "shift_jis"), ("ｱｲｳ", "shift_jis"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_not_decoded(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) is None
+
+
+def test_chinese_is_not_taken_for_japanese_without_kana() -> None:
+    assert decode("# 关闭数据库连接".encode("gbk")) is None  # "購液方象垂銭俊" in EUC-JP
+    found = decode("检查权限\n读取用户输入的参数\n".encode("gbk"))
+    assert found is not None and found.encoding == "gb18030"
+
+
+def test_utf8_with_damage_is_not_decoded_as_something_else() -> None:
+    whole = "# größe über 距離\n" * 20
+    assert decode(whole.encode()[:-3] + b"\xff\n") is None
+    assert decode(whole.encode() + "naïve, Größe\n".encode("latin-1")) is None
+
+
+def test_noise_is_no_text() -> None:
+    rng = random.Random(1)
+    for size in (50, 1000, 9000):
+        for _ in range(50):
+            assert decode(bytes(rng.randrange(1, 256) for _ in range(size))) is None
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE])
+def test_a_mark_before_something_else_makes_no_text_of_it(mark: bytes) -> None:
+    rng = random.Random(2)
+    for _ in range(20):
+        assert decode(mark + rng.randbytes(4000)) is None
+
+
+def test_lines_keep_their_numbers() -> None:
+    for source in sources(seed=3, each=2):
+        found = decode(source.data)
+        assert found is None or found.data.count(b"\n") == source.text.count("\n")
+
+
+def test_the_detector_reads_a_bounded_part_of_a_large_file() -> None:
+    line = "// 初始化配置文件，读取用户输入的参数\n"
+    data = (line * (3 * MAX_SAMPLE_BYTES // len(line))).encode("gbk")
+    assert len(data) > MAX_SAMPLE_BYTES
+    found = decode(data)
+    assert found is not None and found.encoding == "gb18030"
+    long_line = (line.strip() * 20_000).encode("gbk")
+    found = decode(long_line)
+    assert found is not None and found.encoding == "gb18030"

@@ -1,0 +1,194 @@
+"""Worker processes, real ones: what they return, and what becomes of a batch whose process dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from codebase_index.store.ingest.batch import Indexed, Item, Packed, PackedBatch, Skipped
+from codebase_indexer.content.skipping import Skip
+from codebase_indexer.pipeline import pool as pool_module
+from codebase_indexer.pipeline.pool import Pool, PoolBroken
+from codebase_indexer.pipeline.worker_protocol import Batch
+from codebase_indexer.source import git
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    pool = Pool(1, "1:test", ("static", None))
+    yield pool
+    pool.close()
+
+
+def batch(folder: Path, count: int) -> Batch:
+    for number in range(count):
+        (folder / f"f{number}.py").write_text(f"value_{number} = {number}\n" * 50)
+    return Batch(folder, [Item(number, f"f{number}.py", 10) for number in range(count)], {})
+
+
+def children() -> list[psutil.Process]:
+    """The worker processes."""
+    name = "codebase_indexer.pipeline.pool"
+    return [child for child in psutil.Process().children() if name in " ".join(child.cmdline())]
+
+
+async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
+    results = (await pool.process(batch(tmp_path, 5))).results
+    assert [r.seq for r in results] == [0, 1, 2, 3, 4]
+    assert all(isinstance(r, Packed) and len(r.rows.vectors) == r.count * 2 * 256 for r in results)
+
+
+async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.kill()
+    child.wait(30)
+    assert all(isinstance(r, Packed) for r in (await pool.process(batch(tmp_path, 3))).results)
+
+
+async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        "import time\n"
+        "import codebase_indexer.pipeline.files as files\n"
+        "files._read = lambda tree, path: time.sleep(600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
+    monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)
+    pool = Pool(1, "1:test", None)
+    try:
+        found = await pool.process(batch(tmp_path, 1))
+    finally:
+        pool.close()
+    assert found.results == [Skipped(0, Skip.STALLED)]
+
+
+async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()  # so that it surely holds the batch when it dies
+    running = asyncio.create_task(pool.process(batch(tmp_path, 3)))
+    await asyncio.sleep(0.2)
+    os.kill(child.pid, signal.SIGKILL)
+    assert all(isinstance(r, Packed) for r in (await running).results)
+
+
+async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()
+    monkeypatch.setattr(pool_module, "FILE_SECONDS", 0.2)
+    running = asyncio.create_task(pool.process(batch(tmp_path, 1)))
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(child.wait)
+    monkeypatch.undo()
+    assert all(isinstance(r, Packed) for r in (await running).results)
+
+
+@pytest.mark.parametrize("model", [None, ("static", None)], ids=["no model here", "a model"])
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", 15.0, id="killed"),
+        pytest.param("os.abort()", 15.0, id="aborted"),
+        pytest.param("max(iter(int, 1))", 0.7, id="computes without end"),
+    ],
+)
+async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
+    fault: str, seconds: float, model: tuple[str, None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python runs this at the start of every process: a parser with a fault.
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        "import os, signal, time\nimport codebase_indexer.pipeline.files as files\nreal = files.chunk\n"
+        f"files.chunk = lambda data, grammar: {fault} if b'value_1 ' in data else real(data, grammar)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
+    pool = Pool(1, "1:test", model)
+    try:
+        await pool.process(batch(tmp_path, 1))
+        monkeypatch.setattr(pool_module, "FILE_SECONDS", seconds)
+        found = await pool.process(batch(tmp_path, 8))
+    finally:
+        pool.close()
+    skipped = [r.seq for r in found.results if r == Skipped(r.seq, Skip.CRASHED)]
+    indexed = [r for r in found.results if isinstance(r, Packed if model else Indexed)]
+    assert ([r.seq for r in found.results], skipped, len(indexed)) == (list(range(8)), [1], 7)
+    # All that is indexed can be searched, by words and, where vectors are made here, by these.
+    assert sum(part.chunks for part in found.parts) == sum(file.count for file in indexed) == 7
+    assert all(part.codes for part in found.parts) if isinstance(found, PackedBatch) else model is None
+
+
+async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
+    pool = Pool(1, "1:test", ("static", "no-such-model"))
+    try:
+        with pytest.raises(PoolBroken, match="does not start"):
+            await pool.process(batch(tmp_path, 1))
+    finally:
+        pool.close()
+
+
+async def test_a_cancelled_batch_leaves_no_answer_behind(pool: Pool, tmp_path: Path) -> None:
+    await pool.process(batch(tmp_path, 1))
+    (child,) = children()
+    child.suspend()
+    running = asyncio.create_task(pool.process(batch(tmp_path, 2)))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [r.seq for r in (await pool.process(batch(tmp_path, 3))).results] == [0, 1, 2]
+
+
+def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from codebase_indexer.pipeline.pool import Pool\n"
+        "async def main():\n"
+        "    pool = Pool(2, 'x', None)\n"
+        "    print(*(w._process.pid for w in pool._workers), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    out = subprocess.run([sys.executable, script], capture_output=True, text=True).stdout
+    pids = [int(pid) for pid in out.split()]
+    assert len(pids) == 2
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=60)
+    assert not alive
+
+
+SECRETS = {
+    "CODEBASE_DATABASE_URL": "postgresql://user:hunter2@host/db", "CODEBASE_DATABASE_URL_FILE": "/hunter2",
+    "PGPASSWORD": "hunter2", "OPENAI_API_KEY": "hunter2", "GIT_ASKPASS": "hunter2", "CODEBASE_JOB_SPEC": "hunter2",
+    "AWS_SECRET_ACCESS_KEY": "hunter2", "HTTPS_PROXY": "http://user:hunter2@proxy",
+}  # fmt: skip
+
+
+async def test_processes_on_untrusted_files_are_given_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the kernel keeps of them from their start, neither those that parse nor git."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    pool = Pool(2, "1:test", None)
+    try:
+        await pool.process(batch(tmp_path, 3))
+        seen = [(Path("/proc") / str(child.pid) / "environ").read_bytes() for child in psutil.Process().children()]
+    finally:
+        pool.close()
+    assert len(seen) >= 2
+    assert not [one for one in seen if b"hunter2" in one]
+    for protocols in ("none", "file"):
+        assert "hunter2" not in str(git.environment(protocols))
+    assert set(SECRETS) & git.environment("https:ssh").keys() == {"HTTPS_PROXY"}

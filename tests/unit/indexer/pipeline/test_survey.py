@@ -1,0 +1,348 @@
+"""What a job makes of a source that changes under it: real folders and real git, and a store that only listens."""
+
+import asyncio
+import errno
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
+from uuid import uuid4
+
+import pytest
+
+from codebase_index.api.source_policy import Root, SourcePolicy
+from codebase_index.store.ingest.chunks import Writer
+from codebase_index.store.ingest.reuse import Reuse, Unproven
+from codebase_index.store.ingest.sweep import Unseen
+from codebase_indexer.confinement import beneath
+from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.content.skipping import Skip
+from codebase_indexer.pipeline import survey as module
+from codebase_indexer.pipeline.survey import MAX_CHANGES, MAX_MOVES, Survey
+from codebase_indexer.progress.reporter import Board
+from codebase_indexer.source.checkout import SourceChanged
+from codebase_indexer.source.deletions import Sight
+from tests.operator.builders import job, row
+from tests.unit.indexer.source.test_scan import git, write
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path / "roots" / "a"
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    write(folder, "a.py", "b.py")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    write(tmp_path / "roots" / "a", "a.py", "b.py")
+    return tmp_path / "roots" / "a"
+
+
+class Store:
+    """What a survey asks and tells the database."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[str | None, str | None]] = []
+        self.lists: list[set[str]] = []
+        self.unseen: list[Unseen] = []
+        self.lost: dict[str, str] = {}
+
+    async def set_commit(self, job_id: Any, attempt: int, commit: str | None, mark: str | None = None) -> None:
+        self.noted.append((commit, mark))
+
+    async def extend(self, writer: Writer, entries: Any, **how: Any) -> int:
+        self.lists.append({entry.path for entry in entries})
+        return 0
+
+
+def survey_of(tmp_path: Path, store: Store, **fields: Any) -> Survey:
+    """Return the survey of an attempt on the folder `a`; `fields` are those of the job's row."""
+    policy = SourcePolicy((Root(PurePosixPath("/repos"), tmp_path / "roots"),))
+    settings: Any = SimpleNamespace(
+        leads=True, policy=policy, work_dir=tmp_path / "work", work_bytes=2**30, secrets=SecretPolicy(), attempt=1
+    )
+    listed = job("a")
+    assert listed.spec
+    parts: dict[str, Any] = {
+        "jobs": SimpleNamespace(set_commit=store.set_commit),
+        "work": None,
+        "relist": SimpleNamespace(extend=store.extend, lost=AsyncMock(side_effect=lambda *_: store.lost)),
+        "sweep": SimpleNamespace(
+            unseen=AsyncMock(side_effect=lambda *_: store.unseen), count=AsyncMock(return_value=0)
+        ),
+        "sharing": None,
+    }
+    survey = Survey(
+        settings, listed.spec, row(listed, "running", 1, **fields), board=Board(say=lambda job: None),  # type: ignore[arg-type, return-value]
+        enter=AsyncMock(), **parts,
+    )  # fmt: skip
+    survey.writer = Writer(uuid4(), 1, 1, "m", "v1")
+    return survey
+
+
+async def listed(survey: Survey) -> Survey:
+    """Open and list a source as the first attempt does."""
+    await survey.open()
+    assert await survey.list_files() is not None
+    return survey
+
+
+def commit(folder: Path, name: str) -> str:
+    write(folder, name)
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", name)
+    return git(folder, "rev-parse", "HEAD").decode().strip()
+
+
+# --- git that is at work --------------------------------------------------------------------------------
+
+
+async def test_who_commits_again_and_again_is_indexed_without_a_claim(repo: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    for number in range(MAX_MOVES):
+        head = commit(repo, f"{number}.py")
+        assert await survey.again()
+        assert store.noted[-1][0] == head
+    commit(repo, "last.py")
+    assert not await survey.again()
+    assert len(store.lists) == MAX_MOVES
+    assert store.noted[-1] == (None, None)
+    assert survey.restless
+    assert await survey.gone() == ([], 1)
+
+
+async def test_few_commits_end_in_the_index_of_the_last_with_the_sweep(repo: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    head = commit(repo, "c.py")
+    assert await survey.again()
+    assert not await survey.again()
+    assert (store.lists, store.noted[-1][0]) == ([{"a.py", "b.py", "c.py"}], head)
+    assert await survey.gone() == (store.unseen, 0)
+
+
+async def test_a_lock_that_stays_ends_a_job_without_the_sweep(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor that is open for a message, a hook, or what a crash left behind."""
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    (repo / ".git" / "index.lock").touch()
+    rounds = 0
+    while await survey.again():
+        rounds += 1
+    assert rounds == 1, "once, for git may have begun when the list was made"
+    assert survey.restless
+    assert await survey.gone() == ([], 1)
+    assert store.noted[-1] == (None, None)
+
+
+async def test_what_git_wrote_while_it_was_listed_is_listed_when_it_is_at_rest(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    store = Store()
+    lock = repo / ".git" / "index.lock"
+    lock.touch()
+    survey = await listed(survey_of(tmp_path, store))
+    assert await survey.again(), "busy at both looks"
+    write(repo, "late.py")
+    lock.unlink()
+    assert await survey.again()
+    assert "late.py" in store.lists[-1]
+    assert not await survey.again()
+    assert not survey.restless
+
+
+@pytest.mark.parametrize(("ahead", "busy"), [(-3600, False), (-60, True), (60, True), (3600, False)])
+async def test_a_lock_counts_while_it_is_young_by_either_clock(
+    ahead: float, busy: bool, repo: Path, tmp_path: Path
+) -> None:
+    lock = repo / ".git" / "index.lock"
+    lock.touch()
+    os.utime(lock, (time.time() + ahead,) * 2)
+    survey = await listed(survey_of(tmp_path, Store()))
+    assert survey.checkout.busy is busy
+
+
+async def test_a_head_that_went_away_and_came_back_is_noticed(repo: Path, tmp_path: Path) -> None:
+    """What was read meanwhile is of another commit, and the same one is checked out before and after."""
+    commit(repo, "only_here.py")
+    git(repo, "branch", "other", "HEAD~1")
+    store = Store()
+    for there, back in (
+        (["checkout", "-q", "other"], ["checkout", "-q", "main"]),
+        (["reset", "-q", "--hard", "HEAD~1"], ["reset", "-q", "--hard", "HEAD@{1}"]),
+    ):
+        survey = await listed(survey_of(tmp_path, store))
+        before = survey.checkout.commit
+        git(repo, *there)
+        git(repo, *back)
+        assert await survey.again()
+        assert survey.checkout.commit == before
+        assert not await survey.again()
+
+
+async def test_a_look_that_writes_only_the_index_is_no_change(repo: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    os.utime(repo / "a.py")
+    git(repo, "status")  # which a prompt does every few seconds
+    assert not await survey.again()
+    assert store.lists == []
+
+
+# --- another folder in its place ------------------------------------------------------------------------
+
+
+async def test_a_folder_that_is_replaced_again_and_again_ends_the_job(plain: Path, tmp_path: Path) -> None:
+    survey = await listed(survey_of(tmp_path, Store()))
+    for number in range(MAX_CHANGES + 1):
+        plain.rename(tmp_path / f"away_{number}")
+        write(plain, "a.py", "b.py")
+        if number < MAX_CHANGES:
+            assert await survey.again()
+    with pytest.raises(SourceChanged, match=f"replaced or away {MAX_CHANGES + 1} times"):
+        await survey.again()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_an_attempt_that_goes_on_with_a_list_knows_whether_it_is_of_this_folder(
+    replaced: bool, plain: Path, tmp_path: Path
+) -> None:
+    store = Store()
+    first = await listed(survey_of(tmp_path, store))
+    if replaced:
+        plain.rename(tmp_path / "away")
+        write(plain, "a.py", "b.py")
+    _, mark = store.noted[-1]
+    second = survey_of(tmp_path, store, files_total=2, source_mark=mark)
+    await second.open()
+    assert await second.list_files() is None
+    assert await second.again() is replaced
+    assert (store.noted[-1][1] == mark) is not replaced
+    assert not await second.again()
+    assert first.checkout.mark == mark
+
+
+async def test_a_list_of_an_attempt_that_noted_nothing_is_made_again(plain: Path, tmp_path: Path) -> None:
+    """Of an earlier version, or one that listed while git was at work."""
+    store = Store()
+    survey = survey_of(tmp_path, store, files_total=2)
+    await survey.open()
+    assert await survey.again()
+    assert not await survey.again()
+    assert store.lists == [{"a.py", "b.py"}]
+
+
+# --- files that cannot be read --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dark(plain: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of files that cannot be opened."""
+    names = {"b.py"}
+    really = beneath.Tree.open_file
+
+    def open_file(tree: beneath.Tree, path: bytes) -> int:
+        if os.fsdecode(path) in names:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return really(tree, path)
+
+    monkeypatch.setattr(beneath.Tree, "open_file", open_file)
+    return names
+
+
+@pytest.mark.parametrize("indexed_before", [False, True])
+async def test_a_file_that_stays_unreadable_costs_no_second_list(
+    indexed_before: bool, dark: set[str], tmp_path: Path
+) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.UNREADABLE}
+    store.unseen = [Unseen(1, "b.py", 3, Skip.UNREADABLE)] if indexed_before else []
+    assert not await survey.again()
+    assert store.lists == []
+    assert await survey.gone() == ([], len(store.unseen))
+
+
+async def test_a_file_that_can_be_read_again_is_listed_again(dark: set[str], tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.UNREADABLE}
+    dark.clear()
+    assert await survey.again()
+    assert not await survey.again()
+
+
+@pytest.mark.parametrize(("path", "again"), [("b.py", True), ("closed/c.py", False), ("gone.py", False)])
+async def test_only_what_is_surely_there_and_was_not_listed_is_worth_a_second_list(
+    path: str, again: bool, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    sight = {"b.py": Sight.THERE, "closed/c.py": Sight.UNKNOWN, "gone.py": Sight.GONE}[path]
+    monkeypatch.setattr(module, "look", lambda *_: {path: sight})
+    store.unseen = [Unseen(1, path, 3, None)]
+    assert await survey.again() is again
+
+
+async def test_a_file_that_vanished_may_be_elsewhere_now(plain: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = await listed(survey_of(tmp_path, store))
+    store.lost = {"b.py": Skip.VANISHED}
+    assert await survey.again()
+
+
+# --- files that seem to have moved ----------------------------------------------------------------------
+
+
+async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_path: Path) -> None:
+    store = Store()
+    survey = survey_of(tmp_path, store)
+    answers: list[dict[str, bool]] = []
+
+    async def freeze(job_id: Any, attempt: int, entries: Any, reuse: Reuse) -> bool:
+        assert reuse.gone is not None
+        if not reuse.gone:
+            raise Unproven(["a.py", "gone.py"])
+        answers.append(dict(reuse.gone))
+        return True
+
+    survey.work = SimpleNamespace(freeze=freeze)  # type: ignore[assignment]
+    survey.sharing = SimpleNamespace(adopt=AsyncMock(return_value=[]))  # type: ignore[assignment]
+    await survey.open()
+    await survey.freeze(survey.writer, await survey.list_files())
+    assert answers == [{"a.py": False, "gone.py": True}]
+
+
+# --- who waits for whom ---------------------------------------------------------------------------------
+
+
+async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plain: Path, tmp_path: Path) -> None:
+    answer = threading.Event()
+    threads = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    waiting = asyncio.create_task(asyncio.to_thread(answer.wait))
+    try:
+        async with asyncio.timeout(20):
+            survey = await listed(survey_of(tmp_path, Store()))
+            await survey.check()
+            assert not await survey.again()
+    finally:
+        answer.set()
+        await waiting

@@ -1,0 +1,23 @@
+"""What each process of a job imports: a small job is mostly that, and who parses untrusted files needs little."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "why"),
+    [
+        ("codebase_indexer.pipeline.worker", "asyncpg", "it has no database"),
+        ("codebase_indexer.pipeline.worker", "httpx", "it asks no service"),
+        ("codebase_indexer.pipeline.worker", "chardetng_py", "few repositories have a file that is not UTF-8"),
+        ("codebase_indexer.main", "httpx", "few jobs follow a redirect or ask an embedding service"),
+        ("codebase_indexer.main", "codebase_index.embedding.static", "the worker processes have the model"),
+        ("codebase_indexer.main", "re2", "it redacts nothing"),
+    ],
+)
+def test_a_process_starts_without_what_it_may_never_need(program: str, module: str, why: str) -> None:
+    code = f"import {program}, sys; print({module!r} in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    assert found == "False", f"{program} imports {module}, though {why}"

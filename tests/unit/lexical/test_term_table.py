@@ -1,0 +1,66 @@
+"""The terms of texts by numbers are those that the texts have, whatever the vocabulary met and forgot before."""
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codebase_index.lexical import postings
+from codebase_index.lexical.postings import find
+from codebase_index.lexical.stemming import stem
+from codebase_index.lexical.term_table import TermTable
+from codebase_index.lexical.vocabulary import Vocabulary
+from codebase_index.lexical.words import terms, words
+
+WORD = st.sampled_from(
+    ["self", "parseHTTP", "get_user", "users", "_", "__init__", "0xFF", "größe", "漢字", "caching"]
+)
+TEXT = st.lists(WORD, max_size=12).map(" + ".join) | st.text()
+BATCHES = st.lists(st.lists(TEXT, max_size=5), max_size=5)
+
+
+@given(BATCHES, st.integers(0, 20))
+def test_terms_are_counted_for_each_text(batches: list[list[str]], kept_words: int) -> None:
+    vocabulary = Vocabulary(kept_words)
+    table = TermTable(vocabulary)
+    for texts in batches:
+        vocabulary.make_room()
+        encoded = postings.encode(table.occurrences(vocabulary.number(texts)))
+        part = postings.decode(encoded.vocabulary, encoded.payload)
+        found = [Counter[str]() for _ in texts]
+        for term in part.postings.terms:
+            for document, times in zip(*find(part.postings, term), strict=True):
+                found[document][term] = int(times)
+        assert found == [Counter(stem(term) for term in terms(text)) for text in texts]
+
+
+@given(BATCHES)
+def test_a_part_has_the_words_of_its_texts(batches: list[list[str]]) -> None:
+    vocabulary = Vocabulary()
+    for texts in batches:
+        numbered = vocabulary.number(texts)
+        for begin in range(len(texts) + 1):
+            part = numbered.part(begin, len(texts))
+            named = [vocabulary.words[number] for number in part.numbers.tolist()]
+            ends = part.ends.tolist()
+            assert [named[a:b] for a, b in pairwise(ends)] == [words(t) for t in texts[begin:]]
+
+
+def test_long_words_are_forgotten_sooner() -> None:
+    vocabulary = Vocabulary(kept_words=100)
+    for begin in range(0, 50, 10):
+        vocabulary.number([" ".join(f"{n:0200}" for n in range(begin, begin + 10))])
+        vocabulary.make_room()
+    assert vocabulary.generation == 2
+    assert len(vocabulary.words) <= 20
+
+
+def test_words_are_forgotten_between_batches_when_they_are_too_many() -> None:
+    vocabulary = Vocabulary(kept_words=2)
+    vocabulary.number(["one two"])
+    vocabulary.make_room()
+    assert (vocabulary.number(["two three"]).numbers.tolist(), vocabulary.generation) == ([1, 2], 0)
+    vocabulary.make_room()
+    assert (vocabulary.number(["three"]).numbers.tolist(), vocabulary.generation) == ([0], 1)
+    assert vocabulary.words == ["three"]

@@ -1,0 +1,291 @@
+import random
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from codebase_index.lexical.words import terms
+from codebase_index.store.query.candidate import Candidate
+from codebase_mcp.ranking import features
+from codebase_mcp.ranking.definitions import names_of
+from codebase_mcp.ranking.query import Query
+from codebase_mcp.ranking.ranking import rank
+from codebase_mcp.ranking.stems import root
+from codebase_mcp.ranking.weights import DEFAULT
+from codebase_mcp.search.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
+
+
+def candidate(path: str = "src/a.py", **values: Any) -> Candidate:
+    given = {
+        "id": 1, "index_id": 1, "path": path, "language": "python", "start_line": 1, "end_line": 10,
+        "symbol": None, "text": "", "vector_score": 0.0, "lexical_score": 0.0,
+    }  # fmt: skip
+    return Candidate(**{**given, "terms": frozenset(terms(values.get("text", ""))), **values})
+
+
+NOISE = candidate("noise.py", id=99)
+"""Scores are scaled to the range from the worst candidate to the best: this is the worst."""
+
+
+def order(query: str, *candidates: Candidate) -> list[str]:
+    return [r.candidate.path for r in rank(query, [*candidates, NOISE], 10) if r.candidate is not NOISE]
+
+
+# --- what comes first --------------------------------------------------------------------------------
+
+
+def test_both_arms_together_beat_either_alone() -> None:
+    both = candidate("both", vector_score=0.8, lexical_score=4.0)
+    lexical, vector = candidate("lexical", lexical_score=5.0), candidate("vector", vector_score=1.0)
+    assert order("send the mail", lexical, vector, both)[0] == "both"
+
+
+def test_a_single_name_trusts_the_lexical_arm() -> None:
+    lexical, vector = candidate("lexical", lexical_score=5.0), candidate("vector", vector_score=1.0)
+    assert order("sendMail", vector, lexical) == ["lexical", "vector"]
+
+
+def test_the_definition_comes_before_uses_that_match_better() -> None:
+    use = candidate("use.py", text="Basket() Basket() Basket()", lexical_score=9.0, vector_score=0.9)
+    definition = candidate("model.py", text="class Basket:\n    pass", lexical_score=6.0, vector_score=0.6)
+    assert order("Basket", use, definition)[0] == "model.py"
+
+
+def test_code_comes_before_its_tests_and_documents() -> None:
+    scores = {"vector_score": 0.9, "lexical_score": 9.0}
+    code = candidate("src/mail.py", vector_score=0.5, lexical_score=5.0)
+    aside = [candidate(path, **scores) for path in ("tests/test_mail.py", "docs/mail.md", "vendor/mail.py")]
+    assert order("send mail", *aside, code)[0] == "src/mail.py"
+    assert order("tests of send mail", *aside, code)[0] == "tests/test_mail.py"
+    assert order("documentation of send mail", *aside, code)[0] == "docs/mail.md"
+
+
+def test_a_file_that_answers_often_comes_first() -> None:
+    often = [candidate("often.py", id=i, start_line=10 * i, vector_score=0.8, lexical_score=4.0) for i in range(5)]
+    once = candidate("once.py", id=9, vector_score=0.82, lexical_score=4.0)
+    assert order("parse the header", once, *often)[0] == "often.py"
+
+
+def test_further_chunks_of_a_file_give_way_to_other_files() -> None:
+    same = [
+        candidate("same.py", id=i, start_line=10 * i, vector_score=0.9, lexical_score=5.0) for i in range(1, 4)
+    ]
+    other = candidate("other.py", id=9, vector_score=0.7, lexical_score=4.0)
+    assert order("parse the header", *same, other)[:2] == ["same.py", "other.py"]
+
+
+# --- what always holds -------------------------------------------------------------------------------
+
+CANDIDATES = st.lists(
+    st.builds(
+        candidate,
+        path=st.sampled_from(["a.py", "b/mod.rs", "tests/c.go", "README.md", "d/e/f.c"]),
+        id=st.integers(1, 10**6),
+        index_id=st.integers(1, 2),
+        start_line=st.integers(1, 500),
+        symbol=st.sampled_from([None, "Basket", "Basket.total"]),
+        text=st.sampled_from(["", "class Basket:", "def total(self):", "x = 1"]),
+        vector_score=st.floats(-1, 1, width=32),
+        lexical_score=st.floats(0, 100, width=32),
+    ),
+    max_size=40,
+    unique_by=lambda c: c.id,
+)
+QUERIES = st.one_of(st.sampled_from(["Basket", "total of the basket", "tests"]), st.text(max_size=50))
+
+
+@given(QUERIES, CANDIDATES, st.integers(1, 50))
+def test_a_ranking_is_a_sorted_choice_of_the_candidates(query: str, found: list[Candidate], limit: int) -> None:
+    ranked = rank(query, found, limit)
+    assert len(ranked) == min(limit, len(found))
+    assert len({r.candidate.id for r in ranked}) == len(ranked)
+    assert {r.candidate.id for r in ranked} <= {c.id for c in found}
+    assert [r.score for r in ranked] == sorted((r.score for r in ranked), reverse=True)
+
+
+@given(QUERIES, CANDIDATES, st.randoms(use_true_random=False))
+def test_the_order_in_which_candidates_come_does_not_matter(
+    query: str, found: list[Candidate], random_: random.Random
+) -> None:
+    shuffled = random_.sample(found, len(found))
+    assert rank(query, found, 50) == rank(query, shuffled, 50)
+
+
+@given(QUERIES, CANDIDATES, st.integers(1, 20))
+def test_a_smaller_limit_only_cuts(query: str, found: list[Candidate], limit: int) -> None:
+    assert rank(query, found, limit) == rank(query, found, 50)[:limit]
+
+
+def test_equal_candidates_come_by_path_and_line() -> None:
+    places = [("b.py", 1), ("a.py", 20), ("c.py", 1)]
+    same = [candidate(path, id=i, start_line=line) for i, (path, line) in enumerate(places)]
+    assert order("x", *same) == ["a.py", "b.py", "c.py"]
+
+
+# --- signals -----------------------------------------------------------------------------------------
+
+
+class _AllAlike(features.Rarity):
+    def share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+        return len(stems & among) / len(stems) if stems else 0.0
+
+
+ALIKE = _AllAlike([], [])
+
+
+def definitions(query: str, text: str, symbol: str | None = None, path: str = "a.py") -> float:
+    return features.definitions(Query.of(query), names_of(path, text, symbol), ALIKE, DEFAULT)
+
+
+def location(query: str, path: str) -> float:
+    return features.location(Query.of(query), path, ALIKE, DEFAULT)
+
+
+def importance(query: str, path: str) -> float:
+    return features.importance(Query.of(query), path, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("Basket", "class Basket:"),
+        ("Basket", "pub struct Basket {"),
+        ("Basket", "type Basket interface {"),
+        ("uv_run", "#define uv_run(x) x"),
+        ("total_price", "def total_price(self):"),
+        ("ServeHTTP", "func (mx *Mux) ServeHTTP(w http.ResponseWriter) {"),
+        ("where is total_price", "fn total_price() -> u32 {"),
+    ],
+)
+def test_a_definition_of_what_is_named_is_seen(query: str, text: str) -> None:
+    assert definitions(query, text) >= DEFAULT.name_defined
+
+
+def test_a_symbol_counts_where_it_begins_and_not_where_it_goes_on() -> None:
+    assert definitions("uv_run", "int uv_run(uv_loop_t* loop) {", "uv_run") >= DEFAULT.name_defined
+    assert definitions("uv_run", "  r = poll();", "uv_run") == 0
+
+
+def test_an_english_word_that_is_also_a_name_counts_little() -> None:
+    assert definitions("how is a request parsed", "class request:") < DEFAULT.name_defined
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("extract/mod.rs", "pub use axum_core::extract::{FromRef, FromRequest};"),
+        ("src/index.ts", "export { FromRequest } from './extract'"),
+        ("src/index.ts", "export type { FromRequest } from './extract'"),
+        ("pkg/__init__.py", "from .extract import FromRequest as FromRequest"),
+        ("pkg/__init__.py", "from .extract import (\n    FromRef,\n    FromRequest,\n)"),
+    ],
+)
+def test_a_name_that_is_passed_on_counts_less_than_its_definition(path: str, text: str) -> None:
+    assert definitions("FromRequest", text, path=path) == DEFAULT.reexported
+    assert definitions("FromRequest", "class FromRequest:") > DEFAULT.reexported
+
+
+def test_an_import_passes_nothing_on() -> None:
+    assert definitions("FromRequest", "from .extract import FromRequest", path="pkg/app.py") == 0
+    assert definitions("FromRequest", "use axum_core::extract::FromRequest;", path="src/a.rs") == 0
+
+
+def test_a_bag_has_the_roots_of_terms_that_tell_something() -> None:
+    asked = Query.of("how are the cookies parsed")
+    assert asked.bag({"the", "cookies", "are"}) == {root("cookies")}
+
+
+def test_each_term_once_is_better_than_one_term_often() -> None:
+    once = candidate("once.py", text="parse the cookie header", lexical_score=5.0)
+    often = candidate("often.py", text="cookie cookie cookie cookie", lexical_score=5.2)
+    assert order("parse cookie header", often, once)[0] == "once.py"
+
+
+def test_a_term_that_few_candidates_hold_tells_more() -> None:
+    rare = features.Rarity({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
+    asked = frozenset({"request", "cookie"})
+    assert rare.share(asked, frozenset({"cookie"})) > rare.share(asked, frozenset({"request"})) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("src/throttle.go", "throttling"), ("src/throttle/mod.rs", "throttling"), ("throttle/index.js", "throttler")],
+)
+def test_a_file_is_named_like_what_it_is_about(path: str, name: str) -> None:
+    assert location(f"{name} of calls", path) >= DEFAULT.file_name
+    assert location("logging of calls", path) == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["tests/a.py", "a/test_b.py", "pkg/mux_test.go", "src/Foo.spec.ts", "BasketTest.java", "_examples/a/main.go",
+     "node_modules/x/i.js", "README.md", "package-lock.json", "net/doc.go"],
+)  # fmt: skip
+def test_asides_are_known_by_their_path(path: str) -> None:
+    assert importance("basket", path) == DEFAULT.aside
+
+
+@pytest.mark.parametrize(
+    ("path", "asks"),
+    [("src/win/pipe.c", "named pipes on windows"), ("os/exec_windows.go", "windows processes"),
+     ("src/unix/aix.c", "aix"), ("os/dir_plan9.go", "plan9")],
+)  # fmt: skip
+def test_a_platform_of_few_counts_less_unless_it_is_asked_for(path: str, asks: str) -> None:
+    assert importance("pipe", path) == DEFAULT.platform
+    assert importance(asks, path) == 1
+
+
+@pytest.mark.parametrize("path", ["a/b.pyi", "a/b.pxd", "types/index.d.ts", "user/lookup_stubs.go"])
+def test_declarations_without_code_count_less(path: str) -> None:
+    assert importance("lookup", path) == DEFAULT.declarations
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["src/latest.py", "contest/a.py", "protest.go", "src/attestation/mod.rs", "a.py", "src/window.c", "winner.py",
+     "src/unix/core.c", "src/linux/epoll.c", "doc.py"],
+)  # fmt: skip
+def test_code_is_not_taken_for_an_aside(path: str) -> None:
+    assert importance("basket", path) == 1
+
+
+# --- stems -------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=30))
+@example("AAAERR")
+def test_stems_are_stable_and_no_longer_than_the_word(word: str) -> None:
+    for term in terms(word):
+        assert root(root(term)) == root(term) or not term.isascii()
+        assert 0 < len(root(term)) <= len(term)
+
+
+def test_relatives_share_a_stem() -> None:
+    for family in (["throttle", "throttling", "throttler"], ["log", "logs", "logger", "logging"],
+                   ["resolve", "resolver", "resolved"], ["cancel", "cancellation", "cancelled"]):  # fmt: skip
+        assert len({root(word) for word in family}) == 1, family
+
+
+# --- excerpts ----------------------------------------------------------------------------------------
+
+
+def test_an_excerpt_shows_the_lines_that_match() -> None:
+    lines = [f"line {i} of something" for i in range(60)]
+    lines[40] = "the needle is here"
+    first, text = excerpt("\n".join(lines), set(terms("needle")))
+    assert "the needle is here" in text and text.splitlines() == lines[first : first + len(text.splitlines())]
+
+
+def test_a_short_text_is_its_own_excerpt() -> None:
+    assert excerpt("def f():\n    return 1", {"f"}) == (0, "def f():\n    return 1")
+
+
+@given(st.text(alphabet="ab \n\r\t\x0b\x85é", max_size=3000), st.sets(st.sampled_from(["a", "b"])))
+def test_an_excerpt_is_bounded_whole_lines_of_the_text(text: str, asked: set[str]) -> None:
+    first, shown = excerpt(text, asked)
+    lines = text.split("\n")
+    assert len(shown) <= MAX_CHARACTERS and shown.count("\n") < MAX_LINES
+    got = shown.split("\n")
+    assert got[:-1] == lines[first : first + len(got) - 1]
+    assert lines[first + len(got) - 1].startswith(got[-1])

@@ -1,0 +1,178 @@
+"""The pure parts of paging and of the modes: cursors, names, places, the budget."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codebase_index.store.query.symbol_search import Definition
+from codebase_index.store.query.text_search import Place, TextMatch
+from codebase_index.symbols import Kind
+from codebase_mcp.errors import UserError
+from codebase_mcp.models import SearchResult
+from codebase_mcp.search.budget import RESULT_TOKENS, fitting, shares, tokens
+from codebase_mcp.search.cursor import Cursor, decode, digest
+from codebase_mcp.search.modes.symbol import defining_line
+from codebase_mcp.search.modes.symbol import fitting as fitting_definitions
+from codebase_mcp.search.occurrences import MAX_LINE_CHARACTERS, occurrences, surroundings
+from codebase_mcp.search.symbol_name import Name
+
+PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
+PLACES = st.builds(Place, st.integers(0, 2**63 - 1), PATHS, st.integers(0, 2**31 - 1))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100_000), st.none() | PLACES)
+def test_a_cursor_comes_back_as_it_was(offset: int, place: Place | None) -> None:
+    cursor = Cursor(digest("query"), digest("state"), offset, place)
+    text = cursor.encode()
+    assert decode(text, cursor.request) == cursor
+    assert text.replace("-", "").replace("_", "").isalnum()
+
+
+def packed(*values: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "garbage", "!!", "é" * 10, "A" * 16_000, "[" * 9, base64.b64encode(b"[" * 9_000).decode(),
+        packed(2, "r", "s", 0, None), packed(1, "r", "s", -1, None), packed(1, "r", "s", 10**30, None),
+        packed(1, "r", "s", True, None), packed(1, "r", "s", 0, [1, "a\0", 1]),
+        packed(1, "r", "s", 0, [1, "a", -1]),
+        packed(1, "r", "s", 0, [2**63, "a", 1]), packed(1, "r", "s", 0, [1, "\ud800", 1]), packed(1, "r", "s", 0),
+        packed(1, "r", "s", 0, {"a": 1}), packed(1, "r", "s", 0, [1, "x" * 4097, 1]),
+    ],
+)  # fmt: skip
+def test_a_cursor_that_was_made_up_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="cursor is not one that this server gave"):
+        decode(text, "r")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_a_cursor_or_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        decode(text, "another")
+
+
+def test_a_cursor_of_another_search_is_refused() -> None:
+    with pytest.raises(UserError, match="belongs to another search"):
+        decode(Cursor(digest("a"), "s").encode(), digest("b"))
+
+
+@pytest.mark.parametrize(
+    ("query", "parts", "kind"),
+    [
+        ("parse", ("parse",), None),
+        ("Class.method", ("Class", "method"), None),
+        ("ns::Type::make(int a)", ("ns", "Type", "make"), None),
+        ("Class#method", ("Class", "method"), None),
+        (r"App\Http\Kernel", ("App", "Http", "Kernel"), None),
+        ("  public static class Cart ", ("Cart",), Kind.CLASS),
+        ("def add(", ("add",), Kind.METHOD),
+        ("$scope", ("$scope",), None),
+        ("größe", ("größe",), None),
+    ],
+)
+def test_names(query: str, parts: tuple[str, ...], kind: Kind | None) -> None:
+    name = Name.of(query)
+    assert name.parts == parts and ((kind in name.kinds) if kind else not name.kinds)
+
+
+@pytest.mark.parametrize("query", ["how does it work", "()", "...", "a b", "class", "x" * 300, "\0", "a\ud800"])
+def test_what_is_no_name_is_refused(query: str) -> None:
+    if query == "class":
+        assert Name.of(query).parts == ("class",)
+        return
+    with pytest.raises(UserError, match="mode=symbol looks up one name"):
+        Name.of(query)
+
+
+def definition(symbol: str) -> Definition:
+    return Definition(1, 1, "a.py", "python", 1, 9, symbol, "function", "")
+
+
+def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> None:
+    known = [definition("A.put"), definition("B.put"), definition("A.Put")]
+
+    def found(query: str) -> tuple[list[str], bool]:
+        fitting, note = fitting_definitions(Name.of(query), known)
+        return [d.symbol for d in fitting], note is not None
+
+    assert found("put") == (["A.put", "B.put"], False)
+    assert found("A.put") == (["A.put"], False)
+    assert found("C.put") == (["A.put", "B.put"], True)
+    assert found("PUT") == (["A.put", "B.put", "A.Put"], True)
+
+
+def test_type_parameters_are_no_part_of_a_name() -> None:
+    assert Name.of("Router::route").fits("Router<S>.route") and not Name.of("Outer.Router").fits("Router<S>")
+
+
+def test_the_defining_line_is_not_a_comment_nor_a_use() -> None:
+    text = "# add: sums up\nprint(addition)\nx = [add]\ndef add(a, b):\n    return a + b"
+    assert defining_line(text, "add") == 3
+    assert defining_line("var _ = &Mux{}\n// Mux is\ntype Mux struct {", "Mux") == 2
+    assert defining_line("let a = B::new(x);\npub fn new() -> Self {", "new") == 1
+    assert defining_line("func (m *Mux) Add() {", "Add") == 0
+    assert defining_line("return put(1);\n}\nint put(int x) {", "put") in (0, 2)
+    assert defining_line("x = [add]", "add") == 0 == defining_line("nothing", "add")
+
+
+def match(lines: tuple[int, ...], text: str = "\n".join(map(str, range(1, 101)))) -> TextMatch:
+    return TextMatch(1, 1, "a.py", None, 1, text.count("\n") + 1, None, text, lines)
+
+
+def test_neighbouring_lines_are_one_place() -> None:
+    assert [o.lines for o in occurrences([match((1, 3, 7, 12, 13, 90))])] == [(1, 3), (7,), (12, 13), (90,)]
+    many = [o.lines for o in occurrences([match(tuple(range(1, 101)))])]
+    assert sum(many, ()) == tuple(range(1, 101)) and max(map(len, many)) <= 13
+
+
+def test_a_place_is_shown_with_the_lines_around_it_and_long_lines_cut_around_the_match() -> None:
+    (place,) = occurrences([match((50,))])
+    assert surroundings(place, "") == (49, "49\n50\n51")
+    (place,) = occurrences([match((1,), "x" * 5000 + "NEEDLE" + "y" * 5000)])
+    first, text = surroundings(place, "needle")
+    assert first == 1 and "NEEDLE" in text and len(text) == MAX_LINE_CHARACTERS
+
+
+def result(text: str) -> SearchResult:
+    return SearchResult(
+        path="a", start_line=1, end_line=1, symbol=None, language=None, score=None, text=text,
+        text_start_line=1,
+    )  # fmt: skip
+
+
+def test_an_answer_has_at_least_one_result_and_at_most_what_fits() -> None:
+    assert fitting([]) == 0
+    assert fitting([result("x" * 1_000_000)]) == 1
+    assert fitting([result("word " * 2_000)] * 10) == 3
+    assert fitting([result("語" * 3_000)] * 10) == 2
+    assert fitting([result("{}" * 1_500)] * 10) == 2
+
+
+@pytest.mark.parametrize("text", ["\u202ex" * 2_000, "a\x1b" * 2_000, "x\u200b y" * 2_000])
+def test_shares_are_measured_as_they_are_sent_with_what_is_invisible_shown(text: str) -> None:
+    results = [result(text)] * 10
+    cut = [
+        one.model_copy(update={"text": text[:room]}) for one, room in zip(results, shares(results), strict=True)
+    ]
+    sent = sum(tokens(one.shown().model_dump_json()) for one in cut)
+    assert sent <= 1.1 * RESULT_TOKENS * len(results)
+
+
+def test_the_first_results_show_the_most_and_short_ones_leave_room() -> None:
+    rooms = shares([result("word " * 400)] * 10)
+    assert rooms == sorted(rooms, reverse=True) and rooms[0] > 2 * rooms[-1] > 0
+    assert shares([result("x")] * 9 + [result("word " * 400)])[9] > rooms[0]
+    assert shares([]) == []
+
+
+def test_an_estimate_of_tokens_is_not_below_a_fourth_of_the_characters() -> None:
+    assert (tokens("responses = []"), tokens("語" * 9), tokens(" " * 40), tokens("")) == (5, 9, 10, 0)
