@@ -14,18 +14,21 @@ help: ## List the targets
 .PHONY: venv
 venv: $(VENV)/.complete ## Make .venv with everything that the tests need, from the locked requirements
 
-# The source roots go on the path by a .pth file: the same layout as in the images, no build step.
-$(VENV)/.complete: requirements/dev.txt
+# The locks are complete, so nothing is resolved here (--no-deps); what they leave out, they leave out on purpose.
+$(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 	@echo "setting up $(VENV) (about a minute the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
-	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/operator" "$(CURDIR)/indexer_image" "$(CURDIR)/mcp_server" \
-	  > "$$($(PY) -c 'import site; print(site.getsitepackages()[0])')/codebase_mcp.pth"
+	@$(PY) -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt -r requirements/build.txt
+	@touch $@
+
+# Editable: the tests run against the installed distribution, whose code is the checkout's.
+$(VENV)/.complete: $(VENV)/.requirements pyproject.toml
+	@$(PY) -m pip install --quiet --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: wheel
-wheel: venv ## Build the wheel into dist/
-	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+wheel: venv ## Build the wheel into dist/, with nothing from the network
+	@$(PY) -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist .
 
 # --- the cluster and what runs in it ---------------------------------------------------------------
 
@@ -62,11 +65,15 @@ demo: up images venv ## Index a repository end to end: make demo [REPO=path or U
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-unit test-store test-operator test-model test-mcp test-publish test-cluster ## Set up everything and run every test
+test: lint test-unit test-package test-store test-operator test-model test-mcp test-publish test-cluster ## Set up everything and run every test
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
+
+.PHONY: test-package
+test-package: venv ## The wheel, installed into empty environments: each program with its own extra
+	@$(PY) -m pytest -q tests/package
 
 .PHONY: test-store
 test-store: venv ## The store, the pipeline and the harness' own checks on a real Postgres
@@ -153,18 +160,21 @@ lint: venv ## Style, types, layers, and that generated files are up to date
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/deptry . --no-ansi
 	@$(PY) -m hack.scripts.lint_workflows
 	@$(MAKE) --no-print-directory verify
 
 .PHONY: verify
 verify: venv ## Fail when a generated file is stale
 	@$(PY) -m codebase_index.api.crd --check
+	@$(PY) -m hack.scripts.chart_version --check
 	@$(PY) -m hack.scripts.document_languages --check
 	@$(PY) -m hack.scripts.document_rooms --check
 
 .PHONY: generate
 generate: venv ## Write the generated files anew
 	@$(PY) -m codebase_index.api.crd
+	@$(PY) -m hack.scripts.chart_version
 	@$(PY) -m hack.scripts.document_languages
 	@$(PY) -m hack.scripts.document_rooms
 
@@ -177,6 +187,8 @@ UV = $(VENV)/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 .PHONY: lock
 lock: venv ## Resolve the dependencies anew into requirements/
-	@$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
 	@for extra in operator indexer server; do \
 	  $(LOCK) -c requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.packages import PACKAGES
+
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE_ROOTS = (".", "operator", "indexer_image", "mcp_server")
-PARTS = ("codebase_index", "operator", "indexer_image", "mcp_server", "tests", "pyproject.toml")
+PARTS = (*PACKAGES, "tests", "pyproject.toml")
 LIMIT_SECONDS = 600
 BROKEN = re.compile(r"invariant '([^']+)' is broken: (.*)")
 
@@ -133,7 +134,7 @@ def copy_tree(target: Path) -> None:
 
 def judge(tree: Path) -> tuple[bool, str]:
     """Run the model test on a tree; return whether it passed, and what it printed."""
-    path = os.pathsep.join(str(tree / root) for root in SOURCE_ROOTS)
+    path = os.pathsep.join(str((tree / package).parent) for package in PACKAGES)
     env = {**os.environ, "PYTHONPATH": path, "CODEBASE_MODEL_FIND_ONLY": "1", "CODEBASE_MODEL_EXAMPLES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "tests/model"]
     try:

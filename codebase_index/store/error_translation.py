@@ -147,8 +147,8 @@ def _away(error: Exception) -> StoreError:
 def _full(said: str) -> InsufficientStorage:
     return InsufficientStorage(
         f"insufficient storage: the database has no room left ({said}); enlarge the database's volume or "
-        "remove an index that is not needed (codebase-index delete, in the operator's pod), then start the "
-        "job again: what is committed is kept"
+        "remove an index that is not needed (codebase-mcp admin delete, in the operator's pod), then start "
+        "the job again: what is committed is kept"
     )
 
 

@@ -37,11 +37,12 @@ class Image:
     def inputs(self, checkout: Path = CHECKOUT) -> list[str]:
         """Paths that the image is made of: the Dockerfile, and what it copies from the checkout."""
         text = (checkout / self.dockerfile).read_text()
-        copied = []
+        copied: list[str] = []
         for instruction in _COPY.finditer(text):
             words = instruction["words"].split()
             if not any(word.startswith("--from=") for word in words):
-                copied += [word for word in words[:-1] if not word.startswith("--")]
+                sources = [word for word in words[:-1] if not word.startswith("--")]
+                copied += _context(checkout) if sources == ["."] else sources
         return [self.dockerfile, ".dockerignore", *dict.fromkeys(copied)]
 
     def tag(self, base: str, checkout: Path = CHECKOUT) -> str:
@@ -65,6 +66,12 @@ IMAGES = (
     Image("server", "mcp_server"),
     Image("postgres", "postgres_image"),
 )
+
+
+def _context(checkout: Path) -> list[str]:
+    """What .dockerignore lets into the build context; the bytecode that it keeps out is left out by `_files`."""
+    let_in = [line[1:] for line in (checkout / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
+    return [str(path.relative_to(checkout)) for entry in let_in for path in sorted(checkout.glob(entry))]
 
 
 def _files(inputs: list[str], checkout: Path) -> Iterator[Path]:

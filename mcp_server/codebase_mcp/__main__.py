@@ -71,10 +71,14 @@ async def serve(settings: Settings, over_http: bool) -> None:
 
 
 def main() -> int:
-    """Run the program; return its exit code."""
+    """Run the program as the command line asks; return its exit code."""
     parser = argparse.ArgumentParser(prog="codebase_mcp", description=__doc__)
     parser.add_argument("--http", action="store_true", help="serve streamable HTTP on CODEBASE_PORT at /mcp")
-    over_http = parser.parse_args().http
+    return run(over_http=parser.parse_args().http)
+
+
+def run(*, over_http: bool) -> int:
+    """Serve with the settings of the environment; return the exit code."""
     try:
         settings = Settings.from_env()
         trusted_ca.install()

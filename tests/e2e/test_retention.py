@@ -19,9 +19,9 @@ def events_about(uid: str) -> list[str]:
     return [event["reason"] for event in events["items"]]
 
 
-def codebase_index(*arguments: str) -> str:
+def admin(*arguments: str) -> str:
     """Run the administrator's command as docs/failures.md says."""
-    return kubectl("exec", "-n", NAMESPACE, OPERATOR, "--", "codebase-index", *arguments)
+    return kubectl("exec", "-n", NAMESPACE, OPERATOR, "--", "codebase-mcp", "admin", *arguments)
 
 
 async def test_a_job_goes_with_its_events_and_its_index_only_on_request(
@@ -37,11 +37,9 @@ async def test_a_job_goes_with_its_events_and_its_index_only_on_request(
     async with connect(server_url) as tools:
         found = await tools.call("search_code", query="class", repo=small_repository)
         assert found["results"] and found["index_state"] == "complete"
-    assert [line.split()[4:6] for line in codebase_index("list").splitlines() if small_repository in line] == [
-        ["-", "20"]
-    ]
+    assert [line.split()[4:6] for line in admin("list").splitlines() if small_repository in line] == [["-", "20"]]
 
-    assert codebase_index("delete", small_repository).endswith("done\n")
+    assert admin("delete", small_repository).endswith("done\n")
     assert query(f"SELECT count(*) FROM indexes WHERE source = '{small_repository}'") == "0"
     assert query("SELECT count(*) FROM chunks WHERE file_id NOT IN (SELECT id FROM files)") == "0"
 
@@ -52,8 +50,8 @@ async def test_an_index_is_not_removed_under_a_job(server_url: str, small_reposi
     with pytest.raises(
         CommandFailed, match=f"job {name} in namespace {NAMESPACE} is blocked.*nothing was removed"
     ):
-        codebase_index("delete", small_repository)
+        admin("delete", small_repository)
     patch_job(name, cancel=True)
     wait_for(lambda: job_status(name)["phase"] == "Cancelled", "the job is cancelled")
     wait_for(lambda: query(f"SELECT slot FROM jobs WHERE id = '{uid}'") == "f", "its pod is gone")
-    assert codebase_index("delete", small_repository).endswith("done\n")
+    assert admin("delete", small_repository).endswith("done\n")

@@ -69,7 +69,7 @@ class SlowEmbedding:
             raise EmbeddingRefused(
                 f"{self.embedder.name} gives vectors of {length} numbers, and the index has some of "
                 f"{length_in_index}: the model behind this name was exchanged; bring the former one back, or name "
-                "the new one otherwise, or delete the index (codebase-index delete) and start the job again"
+                "the new one otherwise, or delete the index (codebase-mcp admin delete) and start the job again"
             )
         vectors, _ = await self._vectors(SNIPPETS)
         self.centre = middle_of(vectors)

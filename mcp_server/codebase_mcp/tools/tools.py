@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from codebase_index.api.job import JobState
 from codebase_index.api.resource import Ref
+from codebase_index.version import VERSION
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
 from codebase_mcp.models import Cancelled, JobList, JobStatus, SearchAnswer, Started
@@ -17,8 +18,6 @@ from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.checked_tool import CheckedTool
 from codebase_mcp.tools.outgoing import only_visible
-
-VERSION = "0.1.0"
 
 INSTRUCTIONS = """\
 Search code by meaning, by name, and by text or regular expression, in indexed repositories.

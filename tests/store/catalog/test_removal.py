@@ -3,12 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codebase_index import admin
+from codebase_cli import admin
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.catalog import removal as removal_module
 from codebase_index.store.catalog.indexes import Indexes
@@ -286,7 +285,7 @@ def run(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     async def run(*arguments: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "codebase_index.admin", *arguments, cwd=Path(admin.__file__).parents[1],
+            sys.executable, "-m", "codebase_cli", "admin", *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await process.communicate()
@@ -313,7 +312,7 @@ async def test_the_command_refuses_what_is_in_use_or_not_there(database: Databas
     code, output = await run("delete", "/work/shop")
     assert code == 1 and "job shop-1 in namespace code is running" in output
     code, output = await run("delete", "/work/elsewhere")
-    assert code == 1 and "no index of /work/elsewhere; `codebase-index list` shows all" in output
+    assert code == 1 and "no index of /work/elsewhere; `codebase-mcp admin list` shows all" in output
     assert await count(database, "files") == FILES
 
 

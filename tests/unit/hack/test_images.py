@@ -11,6 +11,7 @@ import pytest
 from hack.images import base, build, builders, catalog, load, process, settings
 from hack.images.catalog import CHECKOUT, IMAGES, Image
 from hack.local_cluster.errors import ClusterError
+from tests.support.packages import PACKAGES
 
 PROGRAMS = [image for image in IMAGES if image.name != "postgres"]
 
@@ -35,6 +36,12 @@ IMAGE = Image("app", "app")
 
 
 def test_inputs_are_what_the_dockerfile_copies_from_the_checkout(checkout: Path) -> None:
+    assert IMAGE.inputs(checkout) == ["app/Dockerfile", ".dockerignore", "lib", "start.sh"]
+
+
+def test_a_copy_of_the_whole_context_has_what_dockerignore_lets_in_as_input(checkout: Path) -> None:
+    (checkout / "app" / "Dockerfile").write_text("FROM debian\nCOPY . /src\n")
+    (checkout / ".dockerignore").write_text("*\n!lib\n!*.sh\n**/*.pyc\n")
     assert IMAGE.inputs(checkout) == ["app/Dockerfile", ".dockerignore", "lib", "start.sh"]
 
 
@@ -98,15 +105,21 @@ def test_only_hashed_packages_are_installed_and_code_comes_after_them(image: Ima
     text = (CHECKOUT / image.dockerfile).read_text()
     last_stage = text[text.rindex("\nFROM ") :]
     assert "--require-hashes" in last_stage
-    assert last_stage.index("--require-hashes") < last_stage.index("COPY --from=code")
+    assert last_stage.index("--require-hashes") < last_stage.index("COPY --from=wheel")
 
 
-def test_the_programs_share_their_first_stage() -> None:
+def test_the_programs_share_the_stages_that_make_the_wheel() -> None:
     stages = {
-        text[text.index("FROM debian") : text.index("FROM base AS code")]
+        text[text.index("FROM debian") : text.index("compileall")]
         for text in ((CHECKOUT / image.dockerfile).read_text() for image in PROGRAMS)
     }
     assert len(stages) == 1
+    assert "COPY . /src" in stages.pop()
+
+
+def test_every_package_of_the_wheel_gets_past_dockerignore() -> None:
+    let_in = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    assert {f"!{package}" for package in PACKAGES} <= set(let_in)
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)

@@ -1,21 +1,20 @@
 """The administrator's command: which indexes there are, and the removal of one. Runs in the operator's image.
 
-kubectl exec deploy/codebase-mcp-operator -- codebase-index list
-kubectl exec deploy/codebase-mcp-operator -- codebase-index delete /repositories/shop
+kubectl exec deploy/codebase-mcp-operator -- codebase-mcp admin list
+kubectl exec deploy/codebase-mcp-operator -- codebase-mcp admin delete /repositories/shop
 
-Of the indexes of its own namespace; `--namespace` names another one that uses the same database.
+Of the indexes of its own namespace; `admin --namespace NAME` is about another one that uses the same database.
 """
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from codebase_index import untrusted_text
-from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress
+from codebase_index.store.address import NoAddress
 from codebase_index.store.catalog.removal import Overview, Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
@@ -28,47 +27,24 @@ class Refused(Exception):
     """The request names no index, or several. The message says which there are."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Return 0, or 1 with the reason on standard error."""
-    asked = _parser().parse_args(arguments)
+def run(asked: argparse.Namespace) -> int:
+    """Carry out `asked.action`. Return 0, or 1 with the reason on standard error."""
     try:
         asyncio.run(_run(asked))
     except (Refused, NoAddress, StoreError) as error:
-        print(f"codebase-index: {untrusted_text.line(str(error))}", file=sys.stderr)
+        print(f"codebase-mcp admin: {untrusted_text.line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("codebase-index: interrupted; run the same command again to finish", file=sys.stderr)
+        print("codebase-mcp admin: interrupted; run the same command again to finish", file=sys.stderr)
         return 1
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codebase-index",
-        description=f"Shows and removes indexes. The database's address is in {FILE_VARIABLE} or {VARIABLE}.",
-    )
-    parser.add_argument(
-        "--namespace", default=os.environ.get("CODEBASE_NAMESPACE", "default"),
-        help="whose indexes; its own, %(default)s, unless given; '*' is every one that uses the database",
-    )  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every index, what it holds, and its newest job")
-    delete = commands.add_parser(
-        "delete",
-        help="remove an index with everything in it",
-        description="Removes an index. Search stops finding it at once. A removal that was interrupted goes on "
-        "when the command is given again. Refused while a job works on the index.",
-    )
-    delete.add_argument("index", help="its source (path or URL), its name or its id, as `list` shows them")
-    delete.add_argument("--ref", help="which one, where several refs are indexed; '' is the one without a ref")
-    return parser
-
-
 async def _run(asked: argparse.Namespace) -> None:
-    database = await Database.open(name="codebase-index", size=1)
+    database = await Database.open(name="codebase-mcp-admin", size=1)
     try:
         removal = Removal(database, None if asked.namespace == "*" else [asked.namespace])
-        if asked.command == "list":
+        if asked.action == "list":
             print(table(await removal.overview()))
         else:
             await _delete(removal, asked.index, asked.ref)
@@ -115,11 +91,11 @@ def chosen(indexes: Sequence[Overview], wanted: str, ref: str | None) -> Overvie
     found = [i for i in exact if ref is None or (i.ref or "") == ref]
     if not found:
         there = f"; there is {_told(exact)}" if exact else ""
-        raise Refused(f"no index of {wanted}{_at(ref)}{there}; `codebase-index list` shows all")
+        raise Refused(f"no index of {wanted}{_at(ref)}{there}; `codebase-mcp admin list` shows all")
     if len({_what(i) for i in found}) > 1:
         raise Refused(
             f"{wanted} means several indexes: {_told(found)}; give the source and --ref REF, or the ID that "
-            "`codebase-index list` shows"
+            "`codebase-mcp admin list` shows"
         )
     return next((i for i in found if i.leaving), found[0])
 
@@ -177,7 +153,3 @@ def size(number: int) -> str:
     while value >= 1000 and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{value:.{1 if value < 10 and units[0] != 'B' else 0}f} {units[0]}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

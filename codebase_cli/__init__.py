@@ -1,0 +1,1 @@
+"""The command `codebase-mcp`: starts each program, and holds the administrator's."""
