@@ -1,4 +1,4 @@
-"""What each signal of the ranking adds, and what the chosen constants are worth elsewhere. No database here."""
+"""Ablation of the ranking: what each feature adds, and how the weights do on unseen repositories. No database."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,39 +7,40 @@ from typing import Any
 
 from bench.search.sets import TOP, Figures, Question, ndcg
 from codebase_index.store.query.candidate import Candidate
-from codebase_mcp.ranking.ranking import Read, order, read
+from codebase_mcp.ranking.ranking import Features, extract_features, order
 from codebase_mcp.ranking.weights import DEFAULT, Weights
 
 FUSION_ALONE = Weights(
-    lexical_share_for_a_name=0.5, type_defined=0, name_defined=0, reexported=0, plain_word=0, partly_defined=0,
-    coverage=0, file_name=0, folder=0, aside=1, platform=1, declarations=1, file_lift=0, repeat=1,
+    lexical_share_for_name=0.5, type_definition=0, name_definition=0, reexports=0, plain_word=0,
+    partial_definition=0, coverage=0, file_name=0, folder=0, non_source=1, platform=1, declarations=1,
+    file_boost=0, repeat_decay=1,
 )  # fmt: skip
-"""Every signal without effect."""
+"""Every feature without effect."""
 
-SIGNALS: Mapping[str, tuple[str, ...]] = {
-    "a name asks the lexical arm": ("lexical_share_for_a_name",),
-    "names defined": ("type_defined", "name_defined", "plain_word", "partly_defined"),
-    "names passed on": ("reexported",),
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "a name asks the lexical arm": ("lexical_share_for_name",),
+    "names defined": ("type_definition", "name_definition", "plain_word", "partial_definition"),
+    "names passed on": ("reexports",),
     "terms covered": ("coverage",),
     "file and folder names": ("file_name", "folder"),
-    "tests, examples, prose lower": ("aside",),
+    "tests, examples, prose lower": ("non_source",),
     "rare platforms lower": ("platform",),
     "declarations alone lower": ("declarations",),
-    "a file's best chunks lift it": ("file_lift",),
-    "repeats of a file lower": ("repeat",),
+    "a file's best chunks lift it": ("file_boost",),
+    "repeats of a file lower": ("repeat_decay",),
 }
-"""The signals as the documentation calls them, in the order of the ladder, and their weights."""
+"""The features as docs/search.md calls them, in the order of the ladder, and their weights."""
 
 TUNED: Mapping[str, tuple[float, ...]] = {
     "lexical_share": (0.4, 0.6),
-    "reexported": (0.3, 0.7),
-    "partly_defined": (0.3, 0.7),
+    "reexports": (0.3, 0.7),
+    "partial_definition": (0.3, 0.7),
     "coverage": (0.2, 0.4),
     "file_name": (0.3, 0.5),
-    "aside": (0.3, 0.5),
+    "non_source": (0.3, 0.5),
     "platform": (0.5, 0.8),
-    "file_lift": (0.4, 0.6),
-    "repeat": (0.4, 0.6),
+    "file_boost": (0.4, 0.6),
+    "repeat_decay": (0.4, 0.6),
 }
 """The neighbours of the shipped constants, among which leaving a repository out chooses."""
 
@@ -50,12 +51,12 @@ class Case:
 
     repository: str
     question: Question
-    known: Read
+    features: Features
 
     @classmethod
     def of(cls, repository: str, question: Question, candidates: Sequence[Candidate]) -> "Case":
         """Read the candidates once for all weights."""
-        return cls(repository, question, read(question.text, candidates))
+        return cls(repository, question, extract_features(question.text, candidates))
 
 
 def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:
@@ -64,22 +65,22 @@ def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:
 
 
 def _score(case: Case, weights: Weights) -> float:
-    found = [r.candidate for r in order(case.known, weights)[:TOP]]
+    found = [r.candidate for r in order(case.features, weights)[:TOP]]
     return ndcg([(c.path, c.start_line, c.end_line) for c in found], case.question.targets)
 
 
 def ladder(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Return a row a step: each arm alone, both, and each signal on top of those before.
+    """Return a row for each step: each arm alone, both, and each feature on top of those before.
 
-    `without` is the total of the whole ranking less this signal.
+    `without` is the total of the whole ranking without this feature.
     """
     rows = [
-        _row("BM25 alone", figures(cases, replace(FUSION_ALONE, lexical_share=1, lexical_share_for_a_name=1))),
-        _row("vectors alone", figures(cases, replace(FUSION_ALONE, lexical_share=0, lexical_share_for_a_name=0))),
+        _row("BM25 alone", figures(cases, replace(FUSION_ALONE, lexical_share=1, lexical_share_for_name=1))),
+        _row("vectors alone", figures(cases, replace(FUSION_ALONE, lexical_share=0, lexical_share_for_name=0))),
         _row("both, fused", figures(cases, FUSION_ALONE)),
     ]
     reached = FUSION_ALONE
-    for name, fields in SIGNALS.items():
+    for name, fields in FEATURES.items():
         reached = replace(reached, **{field: getattr(DEFAULT, field) for field in fields})
         without = replace(DEFAULT, **{field: getattr(FUSION_ALONE, field) for field in fields})
         rows.append(

@@ -6,7 +6,7 @@
 Each corpus of the set (see `bench.search.sets`; ours when no folder is given) is indexed by the indexer as it
 ships
 into an embedded Postgres, and asked through the server's own search service. Then the same candidates are ranked
-again: with the signals added one by one, with each left out, and with constants chosen on all other repositories.
+again: with the features added one by one, with each left out, and with constants chosen on all other repositories.
 """
 
 import argparse
@@ -119,7 +119,7 @@ async def _case(database: Database, corpus: sets.Corpus, question: sets.Question
     assert row.model is not None
     found = await Search(database).candidates(
         [row.id], vectors={row.model: _embedder(row.model).embed_query(question.text)},
-        terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).sought,
+        terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).target_names,
         limit=CANDIDATES_OF_EACH_ARM,
     )  # fmt: skip
     return ladder.Case.of(corpus.name, question, found.candidates)

@@ -1,6 +1,6 @@
-"""Which names a piece of code defines or passes on, in any of the usual languages: by its words, not by a parser.
+"""The names that a chunk defines or re-exports, in any of the usual languages: by its words, not by a parser.
 
-Pure. A parser would need the whole file; for the order of a few hundred candidates the words are as good.
+Pure. A parser would need the whole file; to rank a few hundred candidates the words are as good.
 """
 
 import re
@@ -30,85 +30,87 @@ _NAME_KEYWORDS: Final = frozenset(
     ]
 )
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
-_REMEMBERED: Final = 50_000
-"""Chunks whose names are kept, some 20 MB. Of the candidates for queries about one repository three in four came
-before; finding their names is a sixth of what a search costs the server."""
+_MAX_CACHED_CHUNKS: Final = 50_000
+"""Chunks whose names are cached, some 20 MB. Of the candidates for queries about one repository three in four are
+cached; finding their names is a sixth of what a search costs the server."""
 
 _RECEIVER_WORDS: Final = 4
 """Most words of what stands between `func` and the name in Go: `(m *Mux)`."""
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_BEGINS_A_BODY: Final = frozenset("(=:{<")
+_BODY_OPENERS: Final = frozenset("(=:{<")
 
-# What passes names on. In Python only the file tells: any other file's import is for its own use.
+# Re-exports. In Python only those of `__init__.py`: any other file's import is for its own use.
 _RUST_REEXPORT = re.compile(r"\bpub use ([^;]{1,2000});")
 _SCRIPT_REEXPORT = re.compile(r"\bexport\s+(?:type\s+)?\{([^}]{1,2000})\}\s*from\b")
 _SCRIPTS = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts", ".vue", ".svelte")
 _PYTHON_IMPORT = re.compile(r"^from\s+\S+\s+import\s+(\([^)]{1,4000}\)|[^\n(]+)", re.MULTILINE)
 
 
-class Names(NamedTuple):
-    """The names of a chunk: types and others that it defines, names that it passes on from other files."""
+class ChunkNames(NamedTuple):
+    """The names of a chunk: types, other definitions, and names that it re-exports from other files."""
 
     types: tuple[str, ...]
     others: tuple[str, ...]
-    reexported: tuple[str, ...]
-    letters: str
-    """The names that are defined here, one after another, in folded case: what is nowhere in it is in no name."""
+    reexports: tuple[str, ...]
+    casefolded: str
+    """All defined names in one case-folded text: a stem that is not in it is in none of them."""
 
     @classmethod
-    def of(cls, types: Iterable[str] = (), others: Iterable[str] = (), reexported: Iterable[str] = ()) -> "Names":
-        """Put names together."""
+    def of(
+        cls, types: Iterable[str] = (), others: Iterable[str] = (), reexports: Iterable[str] = ()
+    ) -> "ChunkNames":
+        """Build it from names."""
         types, others = tuple(types), tuple(others)  # tuples have a fifth of a small set's memory
-        return cls(types, others, tuple(reexported), "\n".join(types + others).casefold())
+        return cls(types, others, tuple(reexports), "\n".join(types + others).casefold())
 
     @property
-    def defined(self) -> tuple[str, ...]:
-        """All that is defined here."""
+    def definitions(self) -> tuple[str, ...]:
+        """All names that the chunk defines."""
         return self.types + self.others
 
 
-NO_NAMES: Final = Names.of()
+NO_NAMES: Final = ChunkNames.of()
 
 
-_names_of: dict[int, Names] = {}
+_cache: dict[int, ChunkNames] = {}
 
 
-def names_of(path: str, text: str, symbol: str | None) -> Names:
+def chunk_names(path: str, text: str, symbol: str | None) -> ChunkNames:
     """Return the names of a chunk. `symbol` is what the index calls it: outermost first, with dots."""
     key = hash((path, text, symbol))  # 64 bits, keyed by the process: the text itself would be most of the memory
-    if (found := _names_of.get(key)) is None:
-        if len(_names_of) >= _REMEMBERED:
-            _names_of.clear()
-        found = _names_of[key] = _found(path, text, symbol)
+    if (found := _cache.get(key)) is None:
+        if len(_cache) >= _MAX_CACHED_CHUNKS:
+            _cache.clear()
+        found = _cache[key] = _extract_names(path, text, symbol)
     return found
 
 
-def _found(path: str, text: str, symbol: str | None) -> Names:
+def _extract_names(path: str, text: str, symbol: str | None) -> ChunkNames:
     types: set[str] = set()
     others: set[str] = set()
     tokens = text.split()  # ten times as fast as a regular expression, and as good for ranking
     for keyword in _KEYWORDS.intersection(tokens):
         named = types if keyword in _TYPE_KEYWORDS else others
-        for place in _places(keyword, tokens):
-            if name := _IDENTIFIER.match(_after(tokens, place)):
+        for place in _positions(keyword, tokens):
+            if name := _IDENTIFIER.match(_next_word(tokens, place)):
                 named.add(name[0])
     own = symbol.rsplit(".", 1)[-1] if symbol else ""
     # The symbol also names what a chunk only lies in; where the definition begins, the name stands in the chunk.
-    if own and _begins(own, text):
+    if own and _begins_definition(own, text):
         others.add(own)
-    reexported = set(_reexported(path, text))
-    return Names.of(types, others, reexported) if types or others or reexported else NO_NAMES
+    reexports = set(_reexports(path, text))
+    return ChunkNames.of(types, others, reexports) if types or others or reexports else NO_NAMES
 
 
-def _places(token: str, tokens: Sequence[str]) -> Iterator[int]:
+def _positions(token: str, tokens: Sequence[str]) -> Iterator[int]:
     place = -1
     for _ in range(tokens.count(token)):
         place = tokens.index(token, place + 1)
         yield place
 
 
-def _after(tokens: Sequence[str], keyword: int) -> str:
+def _next_word(tokens: Sequence[str], keyword: int) -> str:
     """Return the word after a keyword and a receiver in parentheses; empty at the end of the text."""
     following = tokens[keyword + 1 : keyword + 2 + _RECEIVER_WORDS]
     if following and following[0].startswith("("):
@@ -117,27 +119,27 @@ def _after(tokens: Sequence[str], keyword: int) -> str:
     return following[0] if following else ""
 
 
-def _begins(name: str, text: str) -> bool:
+def _begins_definition(name: str, text: str) -> bool:
     """Say whether a name stands in a text like that of a function, field or class in any language: `name (`."""
     at = text.find(name)
     while at >= 0:
         end = at + len(name)
         before, after = text[at - 1 : at] if at else " ", text[end : end + 8].lstrip(" ")[:1]
-        if after in _BEGINS_A_BODY and not (before.isalnum() or before == "_"):
+        if after in _BODY_OPENERS and not (before.isalnum() or before == "_"):
             return True
         at = text.find(name, end)
     return False
 
 
-def _reexported(path: str, text: str) -> Iterator[str]:
+def _reexports(path: str, text: str) -> Iterator[str]:
     if path.endswith(".rs") and "pub use " in text:
-        yield from _named(_RUST_REEXPORT, text)
+        yield from _matched_words(_RUST_REEXPORT, text)
     if path.endswith(_SCRIPTS) and "export" in text:
-        yield from _named(_SCRIPT_REEXPORT, text)
+        yield from _matched_words(_SCRIPT_REEXPORT, text)
     if path.endswith("__init__.py"):
-        yield from _named(_PYTHON_IMPORT, text)
+        yield from _matched_words(_PYTHON_IMPORT, text)
 
 
-def _named(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+def _matched_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
     for match in pattern.finditer(text):
         yield from words(match[1])

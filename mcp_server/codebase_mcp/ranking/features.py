@@ -1,8 +1,8 @@
-"""The signals of the ranking: each says of one candidate, in points or as a factor, how well it fits. Pure.
+"""The features of the ranking: each scores one candidate, in points or as a factor. Pure.
 
-A query's terms do not count alike: in a repository of a web framework `request` tells less than `cookie`. How rare
-a term is among the candidates is as good a weight as how rare it is in the whole index (the same nDCG@10 to 0.0001
-over 16 repositories), and it is here already.
+Terms are weighed by inverse document frequency: in a repository of a web framework `request` tells less than
+`cookie`. The frequency among the candidates is as good as that in the whole index (the same nDCG@10 to 0.0001 over
+16 repositories), and needs no query.
 """
 
 import math
@@ -12,72 +12,78 @@ from functools import lru_cache
 from itertools import chain
 
 from codebase_index.lexical.words import terms
-from codebase_mcp.ranking.definitions import Names
-from codebase_mcp.ranking.paths import ENTRY_FILES, Kind, kinds
+from codebase_mcp.ranking.definitions import ChunkNames
+from codebase_mcp.ranking.paths import ENTRY_FILES, FileKind, file_kinds
 from codebase_mcp.ranking.query import Query
-from codebase_mcp.ranking.stems import root
+from codebase_mcp.ranking.stems import coarse_stem
 from codebase_mcp.ranking.weights import Weights
 
 
-class Rarity:
-    """How rare stems are among bags of them: BM25's inverse document frequency, always above 0."""
+class Idf:
+    """The inverse document frequency of stems, as BM25 defines it: always above 0."""
 
-    def __init__(self, stems: Collection[str], bags: Collection[Collection[str]]) -> None:
-        holding = Counter(chain.from_iterable(bags))
-        self._of = {
-            stem: math.log(1 + (len(bags) - holding[stem] + 0.5) / (holding[stem] + 0.5)) for stem in stems
+    def __init__(self, stems: Collection[str], term_sets: Collection[Collection[str]]) -> None:
+        document_frequency = Counter(chain.from_iterable(term_sets))
+        self._idf = {
+            stem: math.log(
+                1 + (len(term_sets) - document_frequency[stem] + 0.5) / (document_frequency[stem] + 0.5)
+            )
+            for stem in stems
         }
-        self._sums: dict[frozenset[str], float] = {}  # of the few different sets that a ranking asks for
+        self._sums: dict[frozenset[str], float] = {}  # a ranking asks for few different sets
 
-    def share(self, stems: frozenset[str], among: frozenset[str]) -> float:
-        """Return which share of stems, each counted by its rarity, is among others; 0 of nothing."""
+    def weighted_share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+        """Return the share of `stems` that is in `among`, weighed by IDF; 0 if there are none."""
         total = self._sum(stems)
         return self._sum(stems & among) / total if total else 0.0
 
     def _sum(self, stems: frozenset[str]) -> float:
         if stems not in self._sums:
-            # fsum: sets come in another order in each process, and plain sums would differ in their last bits.
-            self._sums[stems] = math.fsum(self._of[stem] for stem in stems)
+            # fsum: the order of a set differs between processes, and the last bits of a plain sum with it.
+            self._sums[stems] = math.fsum(self._idf[stem] for stem in stems)
         return self._sums[stems]
 
 
-def definitions(asked: Query, names: Names, rare: Rarity, weights: Weights) -> float:
+def definition_score(query: Query, names: ChunkNames, idf: Idf, weights: Weights) -> float:
     """Points for names that the query spells out, and for those that consist of its words."""
     exact = max(
-        _points(asked.code_names, names, weights), weights.plain_word * _points(asked.plain_words, names, weights)
+        _name_score(query.code_names, names, weights),
+        weights.plain_word * _name_score(query.plain_words, names, weights),
     )
-    if not any(stem in names.letters for stem in asked.stems):  # no root is longer than its name
+    if not any(stem in names.casefolded for stem in query.stems):  # no stem is longer than its name
         return exact
-    return exact + weights.partly_defined * rare.share(asked.stems, stems_of(names.defined))
+    return exact + weights.partial_definition * idf.weighted_share(query.stems, stems_of(names.definitions))
 
 
-def _points(wanted: frozenset[str], names: Names, weights: Weights) -> float:
-    """Points for the best that a chunk does with a name: define it as a type, define it at all, pass it on."""
-    points = weights.type_defined if not wanted.isdisjoint(names.types) else 0.0
-    if not wanted.isdisjoint(names.others):
-        points = max(points, weights.name_defined)
-    if not wanted.isdisjoint(names.reexported):
-        points = max(points, weights.reexported)
+def _name_score(query_names: frozenset[str], names: ChunkNames, weights: Weights) -> float:
+    """Points for the best that a chunk does with a name: defines it as a type, or at all, or re-exports it."""
+    points = weights.type_definition if not query_names.isdisjoint(names.types) else 0.0
+    if not query_names.isdisjoint(names.others):
+        points = max(points, weights.name_definition)
+    if not query_names.isdisjoint(names.reexports):
+        points = max(points, weights.reexports)
     return points
 
 
-def coverage(asked: Query, bag: frozenset[str], rare: Rarity, weights: Weights) -> float:
-    """Points for how many of the query's different terms a chunk holds."""
-    return weights.coverage * rare.share(asked.stems, bag)
+def coverage_score(query: Query, term_set: frozenset[str], idf: Idf, weights: Weights) -> float:
+    """Points for the share of the query's distinct terms that the chunk holds."""
+    return weights.coverage * idf.weighted_share(query.stems, term_set)
 
 
-def location(asked: Query, path: str, rare: Rarity, weights: Weights) -> float:
-    """Points for the names of a file and its folders. `rare` is about paths: `src` is in all of them."""
+def path_score(query: Query, path: str, idf: Idf, weights: Weights) -> float:
+    """Points for the names of a file and its folders. `idf` is about paths: `src` is in all of them."""
     folders, name = _stems_of_path(path)
-    return weights.file_name * rare.share(name, asked.stems) + weights.folder * rare.share(folders, asked.stems)
+    return weights.file_name * idf.weighted_share(name, query.stems) + weights.folder * idf.weighted_share(
+        folders, query.stems
+    )
 
 
-def importance(asked: Query, path: str, weights: Weights) -> float:
-    """Return the factor for what kind of file it is: 1 for ordinary code, and for what the query asks for."""
-    unwanted = kinds(path) - asked.wants
-    factor = weights.aside if unwanted & {Kind.ASIDE, Kind.PROSE} else 1.0
-    factor *= weights.platform if Kind.PLATFORM in unwanted else 1.0
-    return factor * (weights.declarations if Kind.DECLARATIONS in unwanted else 1.0)
+def kind_factor(query: Query, path: str, weights: Weights) -> float:
+    """Return the factor for the kind of file: 1 for ordinary code, and for kinds that the query asks for."""
+    unrequested = file_kinds(path) - query.requested_kinds
+    factor = weights.non_source if unrequested & {FileKind.AUXILIARY, FileKind.PROSE} else 1.0
+    factor *= weights.platform if FileKind.PLATFORM in unrequested else 1.0
+    return factor * (weights.declarations if FileKind.DECLARATIONS in unrequested else 1.0)
 
 
 def path_stems(path: str) -> frozenset[str]:
@@ -93,12 +99,12 @@ def stems_of(names: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=10_000)
 def _stems_of_path(path: str) -> tuple[frozenset[str], frozenset[str]]:
-    folders, name = _divided(path)
+    folders, name = _split_path(path)
     return stems_of(folders), stems_of([name])
 
 
-def _divided(path: str) -> tuple[list[str], str]:
-    """Return a path's folders and the name that its file goes by."""
+def _split_path(path: str) -> tuple[list[str], str]:
+    """Return the folders and the name of a file; an entry file has the name of its folder."""
     *folders, file = path.split("/")
     name = file.rsplit(".", 1)[0]
     if name in ENTRY_FILES and folders:
@@ -108,4 +114,4 @@ def _divided(path: str) -> tuple[list[str], str]:
 
 @lru_cache(maxsize=100_000)
 def _stems_of(name: str) -> frozenset[str]:
-    return frozenset(map(root, terms(name)))
+    return frozenset(map(coarse_stem, terms(name)))

@@ -1,4 +1,4 @@
-"""What kind of file it is, told by its path. Pure."""
+"""The kind of a file by its path. Pure."""
 
 import re
 from enum import StrEnum
@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Final
 
 
-class Kind(StrEnum):
-    """Kinds of files that seldom answer, though they hold the words of a query."""
+class FileKind(StrEnum):
+    """Kinds of files that seldom answer a query, though they hold its words."""
 
-    ASIDE = "aside"  # tests, examples, benchmarks, vendored code
+    AUXILIARY = "auxiliary"  # tests, examples, benchmarks, vendored code
     PROSE = "prose"  # documents and data
     PLATFORM = "platform"  # for Windows or a rare system alone
     DECLARATIONS = "declarations"  # names and types without their code
@@ -18,12 +18,12 @@ class Kind(StrEnum):
 ENTRY_FILES: Final = frozenset(["__init__", "index", "lib", "main", "mod"])
 """Files that stand for their folder, which then is their name."""
 
-_ASIDE_FOLDERS: Final = frozenset(
+_AUXILIARY_FOLDERS: Final = frozenset(
     ["test", "tests", "testing", "testdata", "spec", "specs", "fixture", "fixtures", "mock", "mocks",
      "example", "examples", "sample", "samples", "demo", "demos", "bench", "benchmark", "benchmarks",
      "vendor", "vendored", "third_party", "third-party", "3rdparty", "node_modules"]
 )  # fmt: skip
-_ASIDE_FILE = re.compile(r"^test_|^conftest\.py$|(?:[._-](?:test|tests|spec|bench)|Tests?|Spec)\.\w+$")
+_AUXILIARY_FILE = re.compile(r"^test_|^conftest\.py$|(?:[._-](?:test|tests|spec|bench)|Tests?|Spec)\.\w+$")
 
 _PROSE: Final = frozenset(["md", "markdown", "rst", "adoc", "txt", "html", "json", "csv", "svg", "lock"])
 _PROSE_FILES: Final = frozenset(["doc.go"])  # where Go keeps a package's documentation
@@ -37,26 +37,26 @@ _SYSTEMS = re.compile(rf"(?:^|[/_.-])(?:{'|'.join(sorted(_WINDOWS | _RARE_SYSTEM
 
 _DECLARATIONS = re.compile(r"\.(?:pyi|pxd|d\.[cm]?ts)$|[_.-]stubs?\.\w+$")
 
-ASKED_BY: Final = {
-    Kind.ASIDE: frozenset(name for name in _ASIDE_FOLDERS if name.isalpha()),
-    Kind.PROSE: frozenset(["doc", "docs", "documentation", "readme", "changelog", "guide", "tutorial"]),
-    Kind.PLATFORM: _WINDOWS | _RARE_SYSTEMS | {"bsd", "iocp"},
-    Kind.DECLARATIONS: frozenset(["stub", "stubs", "declaration", "declarations", "pyi", "pxd"]),
+KIND_KEYWORDS: Final = {
+    FileKind.AUXILIARY: frozenset(name for name in _AUXILIARY_FOLDERS if name.isalpha()),
+    FileKind.PROSE: frozenset(["doc", "docs", "documentation", "readme", "changelog", "guide", "tutorial"]),
+    FileKind.PLATFORM: _WINDOWS | _RARE_SYSTEMS | {"bsd", "iocp"},
+    FileKind.DECLARATIONS: frozenset(["stub", "stubs", "declaration", "declarations", "pyi", "pxd"]),
 }
-"""Words of a query that ask for files of a kind."""
+"""Words in a query that ask for files of a kind."""
 
 
 @lru_cache(maxsize=10_000)
-def kinds(path: str) -> frozenset[Kind]:
-    """Say of which kinds a file is; ordinary code is of none."""
+def file_kinds(path: str) -> frozenset[FileKind]:
+    """Return the kinds of a file; ordinary code has none."""
     *folders, name = path.split("/")
     found = set()
-    if _ASIDE_FILE.search(name) or any(folder.strip("_.").lower() in _ASIDE_FOLDERS for folder in folders):
-        found.add(Kind.ASIDE)
+    if _AUXILIARY_FILE.search(name) or any(folder.strip("_.").lower() in _AUXILIARY_FOLDERS for folder in folders):
+        found.add(FileKind.AUXILIARY)
     if name.rpartition(".")[2].lower() in _PROSE or name in _PROSE_FILES:
-        found.add(Kind.PROSE)
+        found.add(FileKind.PROSE)
     if _SYSTEMS.search(path):
-        found.add(Kind.PLATFORM)
+        found.add(FileKind.PLATFORM)
     if _DECLARATIONS.search(name):
-        found.add(Kind.DECLARATIONS)
+        found.add(FileKind.DECLARATIONS)
     return frozenset(found)

@@ -1,4 +1,4 @@
-"""A query as the ranking sees it. Pure."""
+"""Parsing of a query for the ranking. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,10 +7,10 @@ from typing import Final
 
 from codebase_index.lexical.words import terms, words
 from codebase_mcp.ranking import paths
-from codebase_mcp.ranking.stems import root
+from codebase_mcp.ranking.stems import coarse_stem
 
-_LOOKS_LIKE_CODE = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]")
-_UNMISTAKABLE = re.compile(r"_|\d|[a-z][A-Z]")
+_CODE_NAME = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]")
+_CERTAIN_CODE_NAME = re.compile(r"_|\d|[a-z][A-Z]")
 
 _STOP_WORDS: Final = frozenset(
     ["a", "an", "and", "are", "as", "at", "be", "by", "do", "does", "for", "from", "how", "in", "into", "is", "it",
@@ -20,47 +20,49 @@ _STOP_WORDS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Query:
-    """What a query asks for. `code_names` look like names in code, `plain_words` could be English."""
+    """A parsed query. `code_names` look like names in code; `plain_words` could be English."""
 
     code_names: frozenset[str]
     plain_words: frozenset[str]
     terms: frozenset[str]
-    """What the lexical index would look for, less the words that stand everywhere, unless there are no others."""
+    """The terms that the lexical index would look up, without stop words unless there is nothing else."""
 
-    roots: Mapping[str, str]
-    """The root of each; none where all words stand everywhere."""
+    stem_of: Mapping[str, str]
+    """The stem of each term; empty if all of them are stop words."""
 
     stems: frozenset[str]
-    """These roots."""
+    """The values of `stem_of`."""
 
-    is_one_name: bool
-    wants: frozenset[paths.Kind]
-    """Kinds of files that count less, except when the query asks for them."""
+    is_single_name: bool
+    requested_kinds: frozenset[paths.FileKind]
+    """Kinds of files that the query asks for: they are not ranked lower."""
 
-    def bag(self, terms: Collection[str]) -> frozenset[str]:
-        """Return the roots of some of its terms."""
-        return frozenset(self.roots[term] for term in terms if term in self.roots)
+    def term_set(self, terms: Collection[str]) -> frozenset[str]:
+        """Return the stems of those terms that are in the query."""
+        return frozenset(self.stem_of[term] for term in terms if term in self.stem_of)
 
     @property
-    def sought(self) -> list[str]:
-        """The names whose definitions the query asks for, in lower case: its own, when it is a single name."""
-        return sorted(name.lower() for name in self.code_names) if self.is_one_name else []
+    def target_names(self) -> list[str]:
+        """The names whose definitions are candidates, in lower case: those of a query that is a single name."""
+        return sorted(name.lower() for name in self.code_names) if self.is_single_name else []
 
     @classmethod
     def of(cls, text: str) -> "Query":
-        """Read a query."""
-        names, asked = words(text), frozenset(terms(text))
+        """Parse a query."""
+        names, all_terms = words(text), frozenset(terms(text))
         one = len(names) == 1
         # A sentence begins with a capital, so that of its first word says nothing.
-        code = {name for name in names[:1] if one or _UNMISTAKABLE.search(name)}
-        code |= {name for name in names[1:] if _LOOKS_LIKE_CODE.search(name)}
-        roots = {term: root(term) for term in asked - _STOP_WORDS}
+        code = {name for name in names[:1] if one or _CERTAIN_CODE_NAME.search(name)}
+        code |= {name for name in names[1:] if _CODE_NAME.search(name)}
+        stem_of = {term: coarse_stem(term) for term in all_terms - _STOP_WORDS}
         return cls(
             code_names=frozenset(code),
             plain_words=frozenset(names) - code,
-            terms=asked - _STOP_WORDS or asked,
-            roots=roots,
-            stems=frozenset(roots.values()),
-            is_one_name=one,
-            wants=frozenset(kind for kind, words_for in paths.ASKED_BY.items() if asked & words_for),
+            terms=all_terms - _STOP_WORDS or all_terms,
+            stem_of=stem_of,
+            stems=frozenset(stem_of.values()),
+            is_single_name=one,
+            requested_kinds=frozenset(
+                kind for kind, keywords in paths.KIND_KEYWORDS.items() if all_terms & keywords
+            ),
         )

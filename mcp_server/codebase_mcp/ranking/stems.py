@@ -1,13 +1,13 @@
-"""What the ranker takes for related words. Cruder than the stems of the lexical index, which must not mislead."""
+"""Coarse stems, which also cut derivations: `throttler` to `throttl`. The lexical index cuts only inflections."""
 
 import re
 from typing import Final
 
 _SUFFIX = re.compile(r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|es|ly|y|s|e)$")
-_SHORTEST: Final = 3
+_MIN_STEM: Final = 3
 
 
-def root(term: str) -> str:
+def coarse_stem(term: str) -> str:
     """Cut a term to what its English relatives share: `throttle`, `throttling` and `throttler` to `throttl`.
 
     It compares names with a query, where a few false relatives cost less than a missed one. Terms with digits,
@@ -15,15 +15,15 @@ def root(term: str) -> str:
     """
     if not (term.isascii() and term.isalpha()):
         return term
-    while (shorter := _shorter(term)) != term:
+    while (shorter := _strip_suffix(term)) != term:
         term = shorter
     return term
 
 
-def _shorter(term: str) -> str:
+def _strip_suffix(term: str) -> str:
     """Cut one suffix, or else a letter that it doubled."""
     without = _SUFFIX.sub("", term)
-    if without != term and len(without) >= _SHORTEST:
+    if without != term and len(without) >= _MIN_STEM:
         return without
-    doubled = len(term) > _SHORTEST and term[-1] == term[-2]
+    doubled = len(term) > _MIN_STEM and term[-1] == term[-2]
     return term[:-1] if doubled else term

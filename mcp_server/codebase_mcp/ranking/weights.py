@@ -1,7 +1,7 @@
-"""How much each signal counts: one field a signal, each with its reason. Pure.
+"""The weight of each feature, with its reason. Pure.
 
 The values are round on purpose. Over hundreds of settings, tuned ones were no better on repositories that they
-were not tuned on; what helps is another signal. `make bench-search` shows what the ranking is worth without each
+were not tuned on; what helps is another feature. `make bench-search` shows what the ranking is worth without each
 of them, and what it is worth on a repository that had no part in choosing them (docs/search.md).
 """
 
@@ -13,25 +13,24 @@ class Weights:
     """The constants of the ranking. Points are added to a fused score from 0 to 1; factors multiply the sum."""
 
     lexical_share: float = 0.5
-    """The lexical arm's part of the fused score, the vector arm has the rest."""
+    """The lexical arm's share of the fused score; the vector arm has the rest."""
 
-    lexical_share_for_a_name: float = 0.8
+    lexical_share_for_name: float = 0.8
     """The same for a query of a single name: the lexical arm knows it, the vector arm guesses from its parts."""
 
-    type_defined: float = 1.0
+    type_definition: float = 1.0
     """Points for a chunk that defines a type which the query names: most often the very place that is meant."""
 
-    name_defined: float = 0.6
+    name_definition: float = 0.6
     """The same for functions and constants, whose names are more often common words."""
 
-    reexported: float = 0.5
-    """The same for a name that is passed on from elsewhere: the next best place, and the best one where what is
-    passed on comes from another package."""
+    reexports: float = 0.5
+    """The same for a re-exported name: the next best place, and the best one if it comes from another package."""
 
     plain_word: float = 0.2
     """Factor for these three where the query's word does not look like code: `request` may be an English word."""
 
-    partly_defined: float = 0.5
+    partial_definition: float = 0.5
     """Points for all of the query's terms in the names that a chunk defines; rare terms count more."""
 
     coverage: float = 0.3
@@ -43,7 +42,7 @@ class Weights:
     folder: float = 0.2
     """The same for folders, which are about many things."""
 
-    aside: float = 0.4
+    non_source: float = 0.4
     """Factor for tests, examples, vendored code and prose, which repeat the words of the code in question."""
 
     platform: float = 0.7
@@ -53,14 +52,14 @@ class Weights:
     declarations: float = 0.7
     """Factor for type stubs and headers of types (`.pyi`, `.pxd`, `.d.ts`): the names without the code."""
 
-    file_lift: float = 0.5
+    file_boost: float = 0.5
     """Points for a file's best chunk, times the sum of the file's best chunks relative to that of the best file: a
     file that answers in many places is more likely the subject."""
 
-    file_lift_chunks: int = 5
+    file_boost_chunks: int = 5
     """How many of a file's chunks are summed: more would favour long files."""
 
-    repeat: float = 0.5
+    repeat_decay: float = 0.5
     """Factor for each further chunk of a file that is listed already: ten places in one file are one answer."""
 
 

@@ -50,7 +50,7 @@ class RankedPages:
         embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent, turn.caller)
         found = await self._search.candidates(
             ids, vectors={model: query.vector for model, query in embedded.vectors.items()},
-            terms=list(dict.fromkeys(terms(request.query))), names=query.sought, filters=request.filters,
+            terms=list(dict.fromkeys(terms(request.query))), names=query.target_names, filters=request.filters,
             limit=CANDIDATES_OF_EACH_ARM,
         )  # fmt: skip
         ranked = rank(request.query, _comparable(found, embedded), cursor.offset + request.limit)[cursor.offset :]

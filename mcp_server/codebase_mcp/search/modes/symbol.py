@@ -9,7 +9,7 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Definition, Snapshot, Symbols
 from codebase_mcp.limits.fair_queue import Turn
 from codebase_mcp.models import SearchResult
-from codebase_mcp.ranking.features import importance
+from codebase_mcp.ranking.features import kind_factor
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.weights import DEFAULT
 from codebase_mcp.search.budget import shares
@@ -50,9 +50,9 @@ class SymbolPages:
             [index.id for index in searched], name.plain, filters=request.filters, limit=MOST_DEFINITIONS
         )
         definitions, note = fitting(name, known)
-        asked = Query.of(request.query)
+        query = Query.of(request.query)
         # Stable: what is equal in these stays in the order of path and line.
-        definitions.sort(key=lambda d: (d.kind not in name.kinds, -importance(asked, d.path, DEFAULT)))
+        definitions.sort(key=lambda d: (d.kind not in name.kinds, -kind_factor(query, d.path, DEFAULT)))
         shown = definitions[cursor.offset : cursor.offset + request.limit]
         hits = [
             Hit(result, replace(cursor, offset=number, place=None), definition)

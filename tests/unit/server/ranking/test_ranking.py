@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from codebase_index.lexical.words import terms
 from codebase_index.store.query.candidate import Candidate
 from codebase_mcp.ranking import features
-from codebase_mcp.ranking.definitions import names_of
+from codebase_mcp.ranking.definitions import chunk_names
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import rank
-from codebase_mcp.ranking.stems import root
+from codebase_mcp.ranking.stems import coarse_stem
 from codebase_mcp.ranking.weights import DEFAULT
 from codebase_mcp.search.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
 
@@ -55,10 +55,10 @@ def test_the_definition_comes_before_uses_that_match_better() -> None:
 def test_code_comes_before_its_tests_and_documents() -> None:
     scores = {"vector_score": 0.9, "lexical_score": 9.0}
     code = candidate("src/mail.py", vector_score=0.5, lexical_score=5.0)
-    aside = [candidate(path, **scores) for path in ("tests/test_mail.py", "docs/mail.md", "vendor/mail.py")]
-    assert order("send mail", *aside, code)[0] == "src/mail.py"
-    assert order("tests of send mail", *aside, code)[0] == "tests/test_mail.py"
-    assert order("documentation of send mail", *aside, code)[0] == "docs/mail.md"
+    non_source = [candidate(path, **scores) for path in ("tests/test_mail.py", "docs/mail.md", "vendor/mail.py")]
+    assert order("send mail", *non_source, code)[0] == "src/mail.py"
+    assert order("tests of send mail", *non_source, code)[0] == "tests/test_mail.py"
+    assert order("documentation of send mail", *non_source, code)[0] == "docs/mail.md"
 
 
 def test_a_file_that_answers_often_comes_first() -> None:
@@ -123,11 +123,11 @@ def test_equal_candidates_come_by_path_and_line() -> None:
     assert order("x", *same) == ["a.py", "b.py", "c.py"]
 
 
-# --- signals -----------------------------------------------------------------------------------------
+# --- features ----------------------------------------------------------------------------------------
 
 
-class _AllAlike(features.Rarity):
-    def share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+class _AllAlike(features.Idf):
+    def weighted_share(self, stems: frozenset[str], among: frozenset[str]) -> float:
         return len(stems & among) / len(stems) if stems else 0.0
 
 
@@ -135,15 +135,15 @@ ALIKE = _AllAlike([], [])
 
 
 def definitions(query: str, text: str, symbol: str | None = None, path: str = "a.py") -> float:
-    return features.definitions(Query.of(query), names_of(path, text, symbol), ALIKE, DEFAULT)
+    return features.definition_score(Query.of(query), chunk_names(path, text, symbol), ALIKE, DEFAULT)
 
 
 def location(query: str, path: str) -> float:
-    return features.location(Query.of(query), path, ALIKE, DEFAULT)
+    return features.path_score(Query.of(query), path, ALIKE, DEFAULT)
 
 
-def importance(query: str, path: str) -> float:
-    return features.importance(Query.of(query), path, DEFAULT)
+def kind_factor(query: str, path: str) -> float:
+    return features.kind_factor(Query.of(query), path, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def importance(query: str, path: str) -> float:
     ],
 )
 def test_a_definition_of_what_is_named_is_seen(query: str, text: str) -> None:
-    assert definitions(query, text) >= DEFAULT.name_defined
+    assert definitions(query, text) >= DEFAULT.name_definition
 
 
 def test_a_symbol_counts_where_it_begins_and_not_where_it_goes_on() -> None:
-    assert definitions("uv_run", "int uv_run(uv_loop_t* loop) {", "uv_run") >= DEFAULT.name_defined
+    assert definitions("uv_run", "int uv_run(uv_loop_t* loop) {", "uv_run") >= DEFAULT.name_definition
     assert definitions("uv_run", "  r = poll();", "uv_run") == 0
 
 
 def test_an_english_word_that_is_also_a_name_counts_little() -> None:
-    assert definitions("how is a request parsed", "class request:") < DEFAULT.name_defined
+    assert definitions("how is a request parsed", "class request:") < DEFAULT.name_definition
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_an_english_word_that_is_also_a_name_counts_little() -> None:
     ],
 )
 def test_a_name_that_is_passed_on_counts_less_than_its_definition(path: str, text: str) -> None:
-    assert definitions("FromRequest", text, path=path) == DEFAULT.reexported
-    assert definitions("FromRequest", "class FromRequest:") > DEFAULT.reexported
+    assert definitions("FromRequest", text, path=path) == DEFAULT.reexports
+    assert definitions("FromRequest", "class FromRequest:") > DEFAULT.reexports
 
 
 def test_an_import_passes_nothing_on() -> None:
@@ -191,9 +191,9 @@ def test_an_import_passes_nothing_on() -> None:
     assert definitions("FromRequest", "use axum_core::extract::FromRequest;", path="src/a.rs") == 0
 
 
-def test_a_bag_has_the_roots_of_terms_that_tell_something() -> None:
-    asked = Query.of("how are the cookies parsed")
-    assert asked.bag({"the", "cookies", "are"}) == {root("cookies")}
+def test_a_term_set_has_the_stems_of_terms_that_are_no_stop_words() -> None:
+    query = Query.of("how are the cookies parsed")
+    assert query.term_set({"the", "cookies", "are"}) == {coarse_stem("cookies")}
 
 
 def test_each_term_once_is_better_than_one_term_often() -> None:
@@ -203,9 +203,10 @@ def test_each_term_once_is_better_than_one_term_often() -> None:
 
 
 def test_a_term_that_few_candidates_hold_tells_more() -> None:
-    rare = features.Rarity({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
-    asked = frozenset({"request", "cookie"})
-    assert rare.share(asked, frozenset({"cookie"})) > rare.share(asked, frozenset({"request"})) > 0
+    idf = features.Idf({"request", "cookie"}, [{"request"}, {"request"}, {"request", "cookie"}])
+    stems = frozenset({"request", "cookie"})
+    cookie, request = (idf.weighted_share(stems, frozenset({stem})) for stem in ("cookie", "request"))
+    assert cookie > request > 0
 
 
 @pytest.mark.parametrize(
@@ -222,8 +223,8 @@ def test_a_file_is_named_like_what_it_is_about(path: str, name: str) -> None:
     ["tests/a.py", "a/test_b.py", "pkg/mux_test.go", "src/Foo.spec.ts", "BasketTest.java", "_examples/a/main.go",
      "node_modules/x/i.js", "README.md", "package-lock.json", "net/doc.go"],
 )  # fmt: skip
-def test_asides_are_known_by_their_path(path: str) -> None:
-    assert importance("basket", path) == DEFAULT.aside
+def test_what_is_no_source_is_recognised_by_its_path(path: str) -> None:
+    assert kind_factor("basket", path) == DEFAULT.non_source
 
 
 @pytest.mark.parametrize(
@@ -232,13 +233,13 @@ def test_asides_are_known_by_their_path(path: str) -> None:
      ("src/unix/aix.c", "aix"), ("os/dir_plan9.go", "plan9")],
 )  # fmt: skip
 def test_a_platform_of_few_counts_less_unless_it_is_asked_for(path: str, asks: str) -> None:
-    assert importance("pipe", path) == DEFAULT.platform
-    assert importance(asks, path) == 1
+    assert kind_factor("pipe", path) == DEFAULT.platform
+    assert kind_factor(asks, path) == 1
 
 
 @pytest.mark.parametrize("path", ["a/b.pyi", "a/b.pxd", "types/index.d.ts", "user/lookup_stubs.go"])
 def test_declarations_without_code_count_less(path: str) -> None:
-    assert importance("lookup", path) == DEFAULT.declarations
+    assert kind_factor("lookup", path) == DEFAULT.declarations
 
 
 @pytest.mark.parametrize(
@@ -246,8 +247,8 @@ def test_declarations_without_code_count_less(path: str) -> None:
     ["src/latest.py", "contest/a.py", "protest.go", "src/attestation/mod.rs", "a.py", "src/window.c", "winner.py",
      "src/unix/core.c", "src/linux/epoll.c", "doc.py"],
 )  # fmt: skip
-def test_code_is_not_taken_for_an_aside(path: str) -> None:
-    assert importance("basket", path) == 1
+def test_code_is_not_taken_for_a_test_or_example(path: str) -> None:
+    assert kind_factor("basket", path) == 1
 
 
 # --- stems -------------------------------------------------------------------------------------------
@@ -257,14 +258,14 @@ def test_code_is_not_taken_for_an_aside(path: str) -> None:
 @example("AAAERR")
 def test_stems_are_stable_and_no_longer_than_the_word(word: str) -> None:
     for term in terms(word):
-        assert root(root(term)) == root(term) or not term.isascii()
-        assert 0 < len(root(term)) <= len(term)
+        assert coarse_stem(coarse_stem(term)) == coarse_stem(term) or not term.isascii()
+        assert 0 < len(coarse_stem(term)) <= len(term)
 
 
 def test_relatives_share_a_stem() -> None:
     for family in (["throttle", "throttling", "throttler"], ["log", "logs", "logger", "logging"],
                    ["resolve", "resolver", "resolved"], ["cancel", "cancellation", "cancelled"]):  # fmt: skip
-        assert len({root(word) for word in family}) == 1, family
+        assert len({coarse_stem(word) for word in family}) == 1, family
 
 
 # --- excerpts ----------------------------------------------------------------------------------------
@@ -282,8 +283,8 @@ def test_a_short_text_is_its_own_excerpt() -> None:
 
 
 @given(st.text(alphabet="ab \n\r\t\x0b\x85é", max_size=3000), st.sets(st.sampled_from(["a", "b"])))
-def test_an_excerpt_is_bounded_whole_lines_of_the_text(text: str, asked: set[str]) -> None:
-    first, shown = excerpt(text, asked)
+def test_an_excerpt_is_bounded_whole_lines_of_the_text(text: str, query_terms: set[str]) -> None:
+    first, shown = excerpt(text, query_terms)
     lines = text.split("\n")
     assert len(shown) <= MAX_CHARACTERS and shown.count("\n") < MAX_LINES
     got = shown.split("\n")
