@@ -1,7 +1,7 @@
 """The wiring to kopf: it connects, watches, answers probes, starts and stops. Nothing is decided here.
 
 Only startup, cleanup, event and probe handlers: so no finalizers and no annotations, and `kubectl delete`
-never hangs when the operator is down. Events only feed the world and wake the loop.
+never hangs when the operator is down. Events only feed the cache and wake the loop.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import Api
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.lease import Leader, identity_of
 from codebase_operator.cluster.pods import COMPONENT
 from codebase_operator.metrics import Metrics
@@ -43,7 +43,7 @@ class Operator:
 
     api: Api
     database: Database
-    world: World
+    cache: ClusterCache
     loop: Loop
     leader: Leader | None
     tasks: list[asyncio.Task[None]]
@@ -54,23 +54,23 @@ class Operator:
         """Connect everything and start the loop. A database that is away does not keep it from starting."""
         api = await Api.connect(settings.namespace)
         database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
-        world = World(api)
+        cache = ClusterCache(api)
         leader = (
             Leader(api, settings.lease, identity_of(settings.release, settings.pod)) if settings.lease else None
         )
         leads = leader.leads if leader else lambda: True
         metrics = Metrics(leads, leader.unready if leader else lambda: None)
         jobs = Jobs(database, [settings.namespace])
-        actuator = Actuator(api, jobs, world, settings.template, metrics.carried_out, settings.site)
+        actuator = Actuator(api, jobs, cache, settings.template, metrics.carried_out, settings.site)
         loop = Loop(
-            world, database, actuator, settings.namespace, settings.limit,
+            cache, database, actuator, settings.namespace, settings.limit,
             helper_limit=settings.helper_limit, leads=leads, metrics=metrics, site=settings.site,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]
         if leader:
             tasks.append(asyncio.create_task(leader.run(loop.wake), name="lead"))
-        return cls(api, database, world, loop, leader, tasks, stop_metrics)
+        return cls(api, database, cache, loop, leader, tasks, stop_metrics)
 
     async def stop(self) -> None:
         """Stop the loop, then release the lease, so that the next operator starts only when this one has ended."""
@@ -96,7 +96,7 @@ def configure(kopf_settings: kopf.OperatorSettings) -> None:
     kopf_settings.watching.server_timeout = 60
     kopf_settings.watching.client_timeout = 70
     kopf_settings.watching.connect_timeout = 5
-    # After faults of a handler; ours only feed the world, so a long pause would only blind it.
+    # After faults of a handler; ours only feed the cache, so a long pause would only blind it.
     kopf_settings.queueing.error_delays = (1, 2, 3, 5)
 
 
@@ -124,22 +124,22 @@ def registry(site: Settings) -> kopf.OperatorRegistry:
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:
         for operator in running:
-            operator.world.job_event(type, body)
+            operator.cache.job_event(type, body)
             operator.loop.wake()
 
     @kopf.on.event("", "v1", "pods", labels={LABEL_COMPONENT: COMPONENT}, registry=handlers)
     async def pod_event(type: str | None, body: kopf.Body, **_: Any) -> None:
         for operator in running:
-            operator.world.pod_event(type, body)
+            operator.cache.pod_event(type, body)
             operator.loop.wake()
 
     @kopf.on.probe(registry=handlers)
     async def healthy(**_: Any) -> str:
-        trouble = running[0].world.unhealthy() if running else "not started"
-        if trouble:
+        unhealthy_reason = running[0].cache.unhealthy_reason() if running else "not started"
+        if unhealthy_reason:
             # Any other exception would be retried after a minute, with the request hanging so long.
-            raise kopf.PermanentError(trouble)
-        return (running[0].world.trouble() or "ok") if running else "ok"
+            raise kopf.PermanentError(unhealthy_reason)
+        return (running[0].cache.degraded_reason() or "ok") if running else "ok"
 
     return handlers
 

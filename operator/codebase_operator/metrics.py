@@ -136,7 +136,7 @@ class Metrics:
                 self._ended.labels(status.phase.lower(), error_type).inc()
 
     def serve(self, port: int) -> Callable[[], None]:
-        """Answer /metrics and /readyz on this port, also when the loop hangs; return how to stop it."""
+        """Answer /metrics and /readyz on this port, also when the loop is stuck; return how to stop it."""
         server = make_server("0.0.0.0", port, self._app(), _Server, _Handler)  # noqa: S104 - all of a pod's
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

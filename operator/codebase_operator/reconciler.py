@@ -25,7 +25,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import ApiError
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.metrics import Metrics, levels_of
 from codebase_operator.model.site_policy import Site
 from codebase_operator.model.snapshot import Snapshot
@@ -42,7 +42,7 @@ PAUSE: Final = 0.1
 """Seconds between cycles at least: a burst of events is one cycle."""
 
 ALIVE_INTERVAL: Final = 5.0
-"""Seconds between two signs of life of a migration, far below world.LOOP_LIMIT."""
+"""Seconds between two signs of life of a migration, far below cache.STUCK_LOOP_SECONDS."""
 
 PLACES_INTERVAL: Final = 3.0
 """Seconds between writes of a long queue's places."""
@@ -58,11 +58,11 @@ class Loop:
     """Owns the database's side of a snapshot, and the pace."""
 
     def __init__(
-        self, world: World, database: Database, actuator: Actuator, namespace: str, limit: int, *,
+        self, cache: ClusterCache, database: Database, actuator: Actuator, namespace: str, limit: int, *,
         helper_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
         site: Site | None = None,
     ) -> None:  # fmt: skip
-        self._world = world
+        self._cache = cache
         self._database = database
         self._jobs = Jobs(database, [namespace])
         self._actuator = actuator
@@ -93,15 +93,15 @@ class Loop:
                     changed = await self.cycle()
                 if changed:
                     self._wake.set()  # what was just changed may make the next step possible
-                self._world.cycle_done()
+                self._cache.record_cycle()
             except ApiError as error:
                 log.warning("cycle given up", extra={"error": str(error)})
-                self._world.cycle_done()  # the loop is well: it is the API server that is not
+                self._cache.record_cycle()  # the loop is well: it is the API server that is not
             except Exception as error:
                 # A bug, but the loop is alive: a restart would meet it again, and take the probe's answer with it.
                 log.exception("cycle failed")
                 self._metrics.cycle_errors.inc()
-                self._world.cycle_done(f"{type(error).__name__}: {error}")
+                self._cache.record_cycle(f"{type(error).__name__}: {error}")
             await asyncio.sleep(PAUSE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TICK)
@@ -109,7 +109,7 @@ class Loop:
     async def cycle(self) -> int:
         """Do one pass, up to where the lease is lost; return how many steps it carried out."""
         try:
-            await self._world.refresh()
+            await self._cache.refresh()
         except ApiError:
             self._uptime = self._uptime.missed()
             raise
@@ -137,20 +137,20 @@ class Loop:
         return rows
 
     async def _migrate(self) -> list[str]:
-        """Migrate; a migration that takes minutes, or waits for another program's, is no loop that hangs."""
+        """Migrate; a migration that takes minutes, or waits for another program's, is no stuck loop."""
         migration = asyncio.create_task(self._database.migrate(self._namespace))
         try:
             while not (await asyncio.wait({migration}, timeout=ALIVE_INTERVAL))[0]:
-                self._world.alive()
+                self._cache.mark_alive()
             return migration.result()
         finally:
             migration.cancel()
 
     async def snapshot(self) -> Snapshot:
         """Take everything that is true now: cluster first, so that the rows are never older than the pods."""
-        jobs, pods = tuple(self._world.jobs.items.values()), tuple(self._world.pods.items.values())
+        jobs, pods = tuple(self._cache.jobs.items.values()), tuple(self._cache.pods.items.values())
         rows, now = None, datetime.now(UTC)
-        trouble: StoreError | None
+        database_error: StoreError | None
         try:
             if not self._migrated and self._leads():  # one that may have to stay out changes nothing
                 applied = await self._migrate()
@@ -158,21 +158,23 @@ class Loop:
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])
             rows |= await self._vanished([job.id for job in jobs])
-            trouble = None
+            database_error = None
         except StoreError as error:
-            trouble = error
+            database_error = error
             if not isinstance(error, StoreReadOnly | TransactionAborted):
                 self._migrated = False  # it may come back as another, empty one
-            if str(error) != self._world.database:
+            if str(error) != self._cache.database:
                 log.warning("the database cannot be used", extra={"state": error.state, "error": str(error)})
-        self._world.database = str(trouble) if trouble else None
-        refused = str(trouble) if isinstance(trouble, StoreMisconfigured | StatementRefused) else None
+        self._cache.database = str(database_error) if database_error else None
+        refused = (
+            str(database_error) if isinstance(database_error, StoreMisconfigured | StatementRefused) else None
+        )
         if (rows is not None) != self._answers:
             self._answers, self._since = rows is not None, now
         self._uptime = self._uptime.answered(now) if rows is not None else self._uptime.missed()
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
-            database_since=self._since, helper_limit=self._helper_limit, refusals=dict(self._world.refusals),
+            database_since=self._since, helper_limit=self._helper_limit, rejections=dict(self._cache.rejections),
             site=self._site, uptime=self._uptime,
-            places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._world.failures),
+            places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._cache.failures),
         )  # fmt: skip

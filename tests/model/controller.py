@@ -1,4 +1,4 @@
-"""An operator of the model: the real World, Loop, planner and Actuator, with a view that may lag behind."""
+"""An operator of the model: the real ClusterCache, Loop, planner and Actuator, with a view that may lag behind."""
 
 import math
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import ApiError
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.metrics import Metrics
 from codebase_operator.model.actions import Action
 from codebase_operator.model.snapshot import Snapshot
@@ -33,23 +33,23 @@ class Controller:
 
     def start(self) -> None:
         """Begin: the first thing that an operator does is to list everything."""
-        self.world = World(self._api)
-        self.heard = len(self._cluster.changes)
-        actuator = Actuator(self._api, Jobs(self._database), self.world, TEMPLATE)
+        self.cache = ClusterCache(self._api)
+        self.seen_events = len(self._cluster.changes)
+        actuator = Actuator(self._api, Jobs(self._database), self.cache, TEMPLATE)
         self.actuator = actuator
-        self.loop = Loop(self.world, self._database, actuator, "ns", self._limit, metrics=METRICS)
+        self.loop = Loop(self.cache, self._database, actuator, "ns", self._limit, metrics=METRICS)
         self.planned: tuple[list[Action], Snapshot] | None = None
 
-    def hear(self, events: int) -> None:
+    def observe(self, events: int) -> None:
         """Let the watch deliver so many events of those that are on their way."""
-        for change in self._cluster.changes[self.heard : self.heard + events]:
-            take = self.world.job_event if change.kind == "jobs" else self.world.pod_event
+        for change in self._cluster.changes[self.seen_events : self.seen_events + events]:
+            take = self.cache.job_event if change.kind == "jobs" else self.cache.pod_event
             take(change.type, change.body)
-            self.heard += 1
+            self.seen_events += 1
 
     def relist(self) -> None:
         """List everything in the next cycle."""
-        self.world._next_list = 0.0
+        self.cache._next_list = 0.0
 
     async def think(self, fuse: Fuse) -> None:
         """Look and plan; the plan is carried out later, when other things are true."""
@@ -68,8 +68,8 @@ class Controller:
         return await self._act()
 
     async def _think(self) -> None:
-        await self.world.refresh()
-        self.world._next_list = math.inf  # until somebody asks for it: time here is not the model's
+        await self.cache.refresh()
+        self.cache._next_list = math.inf  # until somebody asks for it: time here is not the model's
         snapshot = await self.loop.snapshot()
         self.planned = plan(snapshot), snapshot
 

@@ -119,7 +119,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), hears=st.integers(0, 12), relist=st.booleans(), drawn=FUSES)
     def operate(self, which: int, hears: int, relist: bool, drawn: Drawn) -> None:
         operator = self.operators[which]
-        operator.hear(hears)
+        operator.observe(hears)
         if relist:
             operator.relist()
         if not operator.busy:
@@ -130,7 +130,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), hears=st.integers(0, 12))
     def think(self, which: int, hears: int) -> None:
         operator = self.operators[which]
-        operator.hear(hears)
+        operator.observe(hears)
         if not operator.busy:
             self.bench.run(operator.think(Fuse()))
 
@@ -274,7 +274,7 @@ class Life(RuleBasedStateMachine):
     def all_goes_well(self, which: int, steps: int) -> None:
         """One operator sees everything, and everybody moves a little."""
         operator = self.operators[which]
-        operator.hear(1000)
+        operator.observe(1000)
         operator.relist()
         if not operator.busy:
             self.bench.run(operator.cycle(Fuse()))
@@ -325,7 +325,7 @@ class Life(RuleBasedStateMachine):
 
     def at_rest(self) -> bool:
         operator = self.operators[0]
-        operator.hear(1000)
+        operator.observe(1000)
         operator.relist()
         self.bench.run(operator.think(Fuse()))
         return operator.planned is not None and not operator.planned[0]

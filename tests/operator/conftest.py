@@ -12,7 +12,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import Api
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.reconciler import Loop
 from tests.operator.fake_api import FakeApi
 from tests.operator.harness import TEMPLATE, Bench
@@ -56,7 +56,7 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
         configuration = client.Configuration()
         configuration.host = str(http.make_url("")).rstrip("/")
         api = Api(client.ApiClient(configuration), "ns")
-        world, jobs = World(api), Jobs(database)
-        actuator = Actuator(api, jobs, world, TEMPLATE)
-        yield Bench(server, jobs, Loop(world, database, actuator, "ns", 3), world, actuator)
+        cache, jobs = ClusterCache(api), Jobs(database)
+        actuator = Actuator(api, jobs, cache, TEMPLATE)
+        yield Bench(server, jobs, Loop(cache, database, actuator, "ns", 3), cache, actuator)
         await api.close()

@@ -7,7 +7,7 @@ from uuid import UUID
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.cluster.actuator import Actuator
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.model.snapshot import Job
 from codebase_operator.reconciler import Loop
 from codebase_operator.settings import PodTemplate
@@ -23,18 +23,18 @@ class Bench:
     server: FakeApi
     jobs: Jobs
     loop: Loop
-    world: World
+    cache: ClusterCache
     actuator: Actuator
 
     async def cycle(self, times: int = 1) -> None:
         """Do passes, with everything listed afresh in each: the fake sends no events."""
         for _ in range(times):
-            self.world._next_list = 0
+            self.cache._next_list = 0
             await self.loop.cycle()
 
     async def settle(self) -> None:
         for _ in range(10):
-            self.world._next_list = 0
+            self.cache._next_list = 0
             if not await self.loop.cycle():
                 return
         raise AssertionError("the loop does not come to rest")

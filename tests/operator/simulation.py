@@ -12,7 +12,7 @@ from uuid import UUID
 from codebase_index.api.job import FINAL, JobState, pod_name
 from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.model import actions as do
-from codebase_operator.model.snapshot import Ending, Job, Pod, Refusal, Snapshot
+from codebase_operator.model.snapshot import Ending, Job, Pod, Rejection, Snapshot
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning.planner import plan
 from tests.operator.builders import NOW, row
@@ -34,7 +34,7 @@ class Simulation:
     away: bool = False
     database_since: datetime = NOW - timedelta(hours=1)
     uptime: Uptime = field(default_factory=Uptime)
-    refusals: dict[UUID, Refusal] = field(default_factory=dict)
+    rejections: dict[UUID, Rejection] = field(default_factory=dict)
     admissions: list[UUID] = field(default_factory=list)
     arrivals: Iterator[int] = field(default_factory=lambda: count(1))
     calls_left: int | None = None
@@ -45,7 +45,7 @@ class Simulation:
         return Snapshot(
             now=self.now, namespace="ns", limit=self.limit, jobs=tuple(self.jobs.values()),
             pods=tuple(self.pods.values()), rows=None if self.away else dict(self.rows),
-            database_since=self.database_since, uptime=self.uptime, refusals=dict(self.refusals),
+            database_since=self.database_since, uptime=self.uptime, rejections=dict(self.rejections),
         )  # fmt: skip
 
     def settle(self, rounds: int = 8) -> None:
@@ -157,9 +157,11 @@ class Simulation:
         self.call()
         name = pod_name(job.name, attempt)
         if name in self.pods and self.pods[name].job_id != job.id:
-            self.refusals[job.id] = Refusal("PodRefused", "a pod of a deleted job has the name still", self.now)
+            self.rejections[job.id] = Rejection(
+                "PodRefused", "a pod of a deleted job has the name still", self.now
+            )
             return
-        self.refusals.pop(job.id, None)
+        self.rejections.pop(job.id, None)
         if name not in self.pods:
             self.pods[name] = Pod(id=f"{name}/{job.id}", name=name, job_id=job.id, attempt=attempt, node="node1")
 

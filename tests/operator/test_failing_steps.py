@@ -15,7 +15,7 @@ from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator import reconciler as loop_module
-from codebase_operator.cluster import cache as world_module
+from codebase_operator.cluster import cache as cache_module
 from codebase_operator.cluster.actuator import MAX_UNANSWERED
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import snapshot
@@ -51,8 +51,8 @@ def degraded(bench: Bench, name: str) -> tuple[str, str, str]:
 
 
 def wants_restart(bench: Bench) -> str | None:
-    bench.world._stale_rounds = 0  # the fake API sends no events
-    return bench.world.unhealthy()
+    bench.cache._stale_lists = 0  # the fake API sends no events
+    return bench.cache.unhealthy_reason()
 
 
 async def sql(database: Database, text: str) -> None:
@@ -88,11 +88,11 @@ async def test_a_row_that_the_database_refuses_is_told_on_its_job_and_keeps_no_o
         "codebase_operator_steps_total", {"step": "EnsureRow", "outcome": "failed"}
     )
     assert any("EnsureRow not done" in record.message and record.exc_info for record in caplog.records)
-    assert not wants_restart(bench) and "steps of 1 jobs failed" in (bench.world.trouble() or "")
+    assert not wants_restart(bench) and "steps of 1 jobs failed" in (bench.cache.degraded_reason() or "")
     await sql(database, "DROP TRIGGER refuse ON jobs")
     await bench.cycle(3)
     assert "b-a1" in bench.server.pods
-    assert degraded(bench, "b")[:2] == ("False", "AsExpected") and bench.world.trouble() is None
+    assert degraded(bench, "b")[:2] == ("False", "AsExpected") and bench.cache.degraded_reason() is None
 
 
 async def test_jobs_that_cannot_be_started_keep_no_slot_from_the_others(bench: Bench, database: Database) -> None:
@@ -199,13 +199,13 @@ async def test_a_cycle_that_fails_is_told_and_is_no_reason_to_restart(
     async def refresh() -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(bench.world, "refresh", refresh)
-    monkeypatch.setattr(world_module, "LOOP_LIMIT", 0.5)
+    monkeypatch.setattr(bench.cache, "refresh", refresh)
+    monkeypatch.setattr(cache_module, "STUCK_LOOP_SECONDS", 0.5)
     monkeypatch.setattr(loop_module, "TICK", 0.05)
     running = asyncio.create_task(bench.loop.run())
     await asyncio.sleep(1.5)
     assert not wants_restart(bench)
-    assert bench.world.trouble() == "the last cycle failed: RuntimeError: a bug"
+    assert bench.cache.degraded_reason() == "the last cycle failed: RuntimeError: a bug"
     assert bench.loop._metrics.registry.get_sample_value("codebase_operator_cycle_errors_total")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -250,7 +250,7 @@ async def test_the_jobs_say_what_has_to_be_mended_and_go_on_when_it_is(
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
     jobs = Jobs(own)
     bench.actuator._jobs = jobs
-    bench.loop = Loop(bench.world, own, bench.actuator, "ns", 3)
+    bench.loop = Loop(bench.cache, own, bench.actuator, "ns", 3)
     try:
         bench.server.create_job("before")
         await bench.cycle(3)
@@ -266,11 +266,11 @@ async def test_the_jobs_say_what_has_to_be_mended_and_go_on_when_it_is(
         status, reason, message = degraded(bench, "after")
         assert (status, reason) == ("True", "DatabaseMisconfigured")
         assert says in message and message.endswith("the job goes on by itself when this is mended")
-        assert not wants_restart(bench) and says in (bench.world.trouble() or "")
+        assert not wants_restart(bench) and says in (bench.cache.degraded_reason() or "")
         await sql(database, mended.format(role=role))
         await bench.cycle(4)
         assert set(bench.server.pods) == {"before-a1", "after-a1"}
-        assert degraded(bench, "after")[0] == "False" and bench.world.trouble() is None
+        assert degraded(bench, "after")[0] == "False" and bench.cache.degraded_reason() is None
     finally:
         await own.close()
 
@@ -283,7 +283,7 @@ async def test_a_right_that_only_a_step_needs_is_told_on_its_job(
 ) -> None:
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
     bench.actuator._jobs = Jobs(own)
-    bench.loop = Loop(bench.world, own, bench.actuator, "ns", 3)
+    bench.loop = Loop(bench.cache, own, bench.actuator, "ns", 3)
     try:
         await sql(database, f"REVOKE INSERT ON jobs FROM {role}")
         bench.server.create_job("a")

@@ -13,7 +13,7 @@ async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pyte
     monkeypatch.setattr(reconciler, "ALIVE_INTERVAL", 0.01)
     signs, ended = list[None](), asyncio.Event()
 
-    def alive() -> None:
+    def mark_alive() -> None:
         signs.append(None)
         if len(signs) == 3:
             ended.set()
@@ -23,7 +23,9 @@ async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pyte
         return [namespace]
 
     parts = SimpleNamespace(
-        _database=SimpleNamespace(migrate=migrate), _namespace="code", _world=SimpleNamespace(alive=alive)
+        _database=SimpleNamespace(migrate=migrate),
+        _namespace="code",
+        _cache=SimpleNamespace(mark_alive=mark_alive),
     )
     migrated = asyncio.wait_for(reconciler.Loop._migrate(cast(Any, parts)), 30)
     assert await migrated == ["code"]

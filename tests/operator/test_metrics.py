@@ -13,7 +13,7 @@ from codebase_operator.cluster.api import ApiError
 from codebase_operator.metrics import Levels, Metrics, levels_of
 from codebase_operator.model import actions as do
 from codebase_operator.model.site_policy import Site
-from codebase_operator.model.snapshot import Job, Refusal
+from codebase_operator.model.snapshot import Job, Rejection
 from tests.operator.builders import admitted, ago, finished, job, pod, row, snapshot
 
 A, B, C, D = (job(name, age=age) for name, age in (("a", 400), ("b", 300), ("c", 200), ("d", 100)))
@@ -52,12 +52,12 @@ def test_a_slot_counts_until_the_last_pod_is_gone() -> None:
     assert levels_of(snapshot(A, rows=[row(A, "cancelled", 2)])).slots == 0
 
 
-REFUSED = Refusal("SecretRefused", "label it", ago(1), ago(60))
+REFUSED = Rejection("SecretRefused", "label it", ago(1), ago(60))
 
 
 def test_a_job_that_waits_for_its_secret_or_its_repository_waits_for_no_slot() -> None:
     """Or the alert of a queue in which nothing starts would ring for what a person has to do."""
-    assert levels_of(snapshot(C, refusals={C.id: REFUSED})).queued == 0
+    assert levels_of(snapshot(C, rejections={C.id: REFUSED})).queued == 0
     begun, twin = job("begun", repo="r", suspend=True), job("twin", repo="r")
     levels = levels_of(snapshot(begun, twin, rows=[row(begun, files_total=7)]))
     assert (levels.queued, levels.slots, levels.active[JobState.PENDING]) == (0, 0, 2)

@@ -18,12 +18,12 @@ from codebase_index.store.errors import (
 )
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.api import Api, ApiError
-from codebase_operator.cluster.cache import World
+from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.credentials import own_secrets, problem_with, secret_of
 from codebase_operator.cluster.pods import indexer_pod
 from codebase_operator.model import actions as do
 from codebase_operator.model.site_policy import Site
-from codebase_operator.model.snapshot import SECRET_REFUSED, Job, Refusal, StepFailure, finished
+from codebase_operator.model.snapshot import SECRET_REFUSED, Job, Rejection, StepFailure, finished
 from codebase_operator.reporting import conditions as c
 from codebase_operator.reporting.messages import EVENT, told
 from codebase_operator.settings import PodTemplate
@@ -39,16 +39,16 @@ class NoSlot(StoreError):
 
 
 class Actuator:
-    """Applies actions. What the API answers goes into the world, so that the next plan sees it at once."""
+    """Applies actions. What the API answers goes into the cache, so that the next plan sees it at once."""
 
     def __init__(
-        self, api: Api, jobs: Jobs, world: World, template: PodTemplate,
+        self, api: Api, jobs: Jobs, cache: ClusterCache, template: PodTemplate,
         tried: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: Site | None = None,
     ) -> None:  # fmt: skip
         """`tried` is told of each step, and why it failed."""
         self._api = api
         self._jobs = jobs
-        self._world = world
+        self._cache = cache
         self._template = template
         self._tried = tried
         self._site = site or Site()
@@ -84,12 +84,12 @@ class Actuator:
                 if unanswered == MAX_UNANSWERED:
                     log.warning("the rest of the plan is left to the next pass", extra={"error": str(error)})
                     break
-            self._world.alive()
-        self._world.failures = failures
+            self._cache.mark_alive()
+        self._cache.failures = failures
         return done
 
     def _failure(self, job_id: UUID, action: do.Action, error: Exception) -> StepFailure:
-        before = self._world.failures.get(job_id)
+        before = self._cache.failures.get(job_id)
         message = told(_what(error), 1000)
         return StepFailure(type(action).__name__, message, before.since if before else self._now)
 
@@ -144,7 +144,7 @@ class Actuator:
         """Free a slot only when the API confirms that no pod is left: the watch may lag behind it."""
         left = [body for body in (await self._api.pods_of(job_id))["items"] if not finished(body)]
         for body in left:
-            self._world.put_pod(body)
+            self._cache.put_pod(body)
         if not left:
             await self._jobs.release_slot(job_id)
 
@@ -154,13 +154,13 @@ class Actuator:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=told(message)):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
-        self._world.forgive(job.id)  # what was refused may have been a helper of the attempt before
+        self._cache.clear_rejection(job.id)  # what was refused may have been a helper of the attempt before
         if not await self._secret_refused(job):
             await self._create_pod(job, attempt, avoid)
 
     async def _check_secret(self, job: Job) -> None:
         if not await self._secret_refused(job):
-            self._world.forgive(job.id)
+            self._cache.clear_rejection(job.id)
             log.info("Secret given", extra=_about(job, secret=secret_of(job)))
 
     async def _secret_refused(self, job: Job) -> bool:
@@ -178,9 +178,9 @@ class Actuator:
                 f"({error.message})"
             )
         if problem is not None:
-            before = self._world.refusals.get(job.id)
-            self._refuse(job, SECRET_REFUSED, problem)
-            if before is None or before.message != self._world.refusals[job.id].message:
+            before = self._cache.rejections.get(job.id)
+            self._record_rejection(job, SECRET_REFUSED, problem)
+            if before is None or before.message != self._cache.rejections[job.id].message:
                 log.info("Secret refused", extra=_about(job, secret=name, why=problem))
         return problem is not None
 
@@ -203,10 +203,10 @@ class Actuator:
                 return
             if error.status in (403, 422):
                 reason = c.QUOTA_EXCEEDED if "exceeded quota" in error.message else c.POD_REFUSED
-                self._refuse(job, reason, error.message)
+                self._record_rejection(job, reason, error.message)
             raise
-        self._world.forgive(job.id)
-        self._world.put_pod(body)
+        self._cache.clear_rejection(job.id)
+        self._cache.put_pod(body)
         log.info("pod created", extra=_about(job, attempt=attempt))
 
     async def _start_helper(self, action: do.StartHelper) -> None:
@@ -222,33 +222,35 @@ class Actuator:
                 await self._adopt(job, pod_name(job.name, attempt, action.helper))
                 return
             if error.status in (403, 422):
-                self._refuse(job, c.HELPER_REFUSED, f"the job goes on with fewer pods: {error.message}")
+                self._record_rejection(job, c.HELPER_REFUSED, f"the job goes on with fewer pods: {error.message}")
             raise
-        self._world.forgive(job.id)
-        self._world.put_pod(body)
+        self._cache.clear_rejection(job.id)
+        self._cache.put_pod(body)
         log.info("helper created", extra=_about(job, attempt=attempt, helper=action.helper))
 
     async def _adopt(self, job: Job, name: str) -> None:
         """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""
         body = await self._api.read_pod(name)
         if any(owner["uid"] == str(job.id) for owner in body["metadata"].get("ownerReferences", ())):
-            self._world.put_pod(body)
+            self._cache.put_pod(body)
         else:
             whose = "one of a deleted job goes by itself within seconds, any other has to be deleted"
-            self._refuse(job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way: {whose}")
+            self._record_rejection(
+                job, c.POD_REFUSED, f"a pod {name} that is not this job's is in the way: {whose}"
+            )
 
-    def _refuse(self, job: Job, reason: str, message: str) -> None:
-        self._world.refuse(job.id, Refusal(reason, told(message, 2000), self._now))
+    def _record_rejection(self, job: Job, reason: str, message: str) -> None:
+        self._cache.record_rejection(job.id, Rejection(reason, told(message, 2000), self._now))
 
     async def _delete_pod(self, action: do.DeletePod) -> None:
         try:
             answer = await self._api.delete_pod(action.pod.name, action.pod.id, force=action.force)
             if answer.get("kind") == "Pod" and not action.force:
-                self._world.put_pod(answer)  # it shows the deletion
+                self._cache.put_pod(answer)  # it shows the deletion
         except ApiError as error:
             if error.status not in (404, 409):  # gone already, or another pod of that name
                 raise
-            self._world.pods.remove(action.pod.id)
+            self._cache.pods.remove(action.pod.id)
         log.info("pod deleted", extra={"pod": action.pod.name, "job_id": action.job_id, "why": action.reason})
 
     async def _fail(self, action: do.Fail) -> None:
@@ -288,7 +290,7 @@ class Actuator:
             return True
         if body["metadata"]["uid"] != str(job_id):
             return True  # another job took the name
-        self._world.put_job(body)
+        self._cache.put_job(body)
         return False
 
     async def _delete_job(self, job: Job) -> None:
@@ -298,7 +300,7 @@ class Actuator:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
-        self._world.jobs.remove(str(job.id))
+        self._cache.jobs.remove(str(job.id))
         await self._forget(job.id)
         log.info("job removed", extra=_about(job, why="its time after the end is over"))
 
@@ -314,7 +316,7 @@ class Actuator:
     async def _write_status(self, job: Job, status: IndexingJobStatus) -> None:
         # Nulls stay in: in a merge patch they remove what is no longer true.
         body = status.model_dump(mode="json", by_alias=True)
-        self._world.put_job(await self._api.write_status(job.name, str(job.id), job.version, body))
+        self._cache.put_job(await self._api.write_status(job.name, str(job.id), job.version, body))
 
     async def _emit(self, action: do.Emit) -> None:
         try:

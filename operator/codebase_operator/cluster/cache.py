@@ -1,8 +1,8 @@
-"""What the operator knows of the cluster: fed by watch events, replaced by authoritative lists.
+"""A cache of the cluster's jobs and pods: fed by watch events, replaced by authoritative lists.
 
-A broken watch heals with the next list; two stale rounds in a row make the operator unhealthy. Lists that fail do
-not: when the API server is away, a restart would not bring it back, but the kubelet's pauses between restarts
-would keep the operator away for longer than the API server was.
+A broken watch is repaired by the next list; two stale lists in a row make the operator unhealthy. Failed lists do
+not: when the API server is unavailable, a restart would not bring it back, but the kubelet's backoff between
+restarts would keep the operator down for longer than the API server was.
 """
 
 import logging
@@ -14,21 +14,22 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from codebase_operator.cluster.api import Api
-from codebase_operator.model.snapshot import Job, Pod, Refusal, StepFailure
+from codebase_operator.model.snapshot import Job, Pod, Rejection, StepFailure
 
 log = logging.getLogger(__name__)
 
 LIST_INTERVAL: Final = 15.0
 """Seconds between authoritative lists."""
 
-STALE_ROUNDS: Final = 2
-"""So many rounds in a row in which a watch lacked what the list before had: the watch is dead."""
+MAX_STALE_LISTS: Final = 2
+"""Consecutive lists that show a watch to have missed what the list before held: the watch is dead."""
 
-LOOP_LIMIT: Final = 60.0
-"""Seconds without a finished cycle after which the loop counts as hanging."""
+STUCK_LOOP_SECONDS: Final = 60.0
+"""Seconds without a finished cycle after which the reconcile loop counts as stuck."""
 
-IN_A_ROW: Final = timedelta(minutes=1)
-"""Refusals that are further apart begin a new row: nobody looked meanwhile, since the job was suspended, say."""
+REJECTION_GAP: Final = timedelta(minutes=1)
+"""Rejections further apart than this are not consecutive: the pod was not offered in between, for example because
+the job was suspended."""
 
 
 class _Item(Protocol):
@@ -40,41 +41,41 @@ T = TypeVar("T", bound=_Item)
 
 
 @dataclass
-class Store(Generic[T]):
+class ObjectCache(Generic[T]):
     """Objects of one kind by uid. Versions only rise: an old event never replaces a newer answer."""
 
     items: dict[str, T] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    heard: int = 0
-    """Highest resourceVersion that an event brought."""
-    listed: int = 0
-    """Highest resourceVersion of an object in the last list: by the next list, the watch must have heard it."""
+    deleted: set[str] = field(default_factory=set)
+    last_seen_version: int = 0
+    """Highest resourceVersion of any watch event."""
+    last_listed_version: int = 0
+    """Highest resourceVersion of an object in the last list: by the next list, the watch must have seen it."""
 
     def put(self, uid: str, item: T) -> None:
-        """Keep an object, unless a newer version is known, or it is gone: uids never come back."""
-        known = self.items.get(uid)
-        if uid not in self.gone and (known is None or _number(known.version) <= _number(item.version)):
+        """Store an object, unless a newer version is cached or it was deleted: uids are never reused."""
+        cached = self.items.get(uid)
+        if uid not in self.deleted and (cached is None or _number(cached.version) <= _number(item.version)):
             self.items[uid] = item
 
     def remove(self, uid: str) -> None:
         """Forget a deleted object for good."""
-        self.gone.add(uid)
+        self.deleted.add(uid)
         self.items.pop(uid, None)
 
-    def hear(self, version: str) -> None:
-        """Note that the watch is alive up to this version."""
-        self.heard = max(self.heard, _number(version))
+    def observe(self, version: str) -> None:
+        """Record that the watch has delivered events up to this version."""
+        self.last_seen_version = max(self.last_seen_version, _number(version))
 
     def replace(self, items: Mapping[str, T], version: str) -> bool:
-        """Take over a list of this version; return whether the watch had heard all that the last list had.
+        """Replace the contents by a list of this version; return whether the watch had seen all of the last list.
 
         Objects that are newer than the list stay: events went on while it was made.
         """
-        fresh = self.heard >= self.listed
+        fresh = self.last_seen_version >= self.last_listed_version
         newer = {uid: item for uid, item in self.items.items() if _number(item.version) > _number(version)}
-        self.items = {uid: item for uid, item in {**items, **newer}.items() if uid not in self.gone}
-        self.gone.clear()
-        self.listed = max((_number(item.version) for item in items.values()), default=0)
+        self.items = {uid: item for uid, item in {**items, **newer}.items() if uid not in self.deleted}
+        self.deleted.clear()
+        self.last_listed_version = max((_number(item.version) for item in items.values()), default=0)
         return fresh
 
 
@@ -82,17 +83,17 @@ def _number(version: str) -> int:
     return int(version) if version.isdigit() else 0
 
 
-class World:
-    """Jobs, pods, refusals, and how healthy the sources are."""
+class ClusterCache:
+    """Jobs, pods, rejections, and the health of their sources."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self.jobs: Store[Job] = Store()
-        self.pods: Store[Pod] = Store()
-        self.refusals: dict[UUID, Refusal] = {}
+        self.jobs: ObjectCache[Job] = ObjectCache()
+        self.pods: ObjectCache[Pod] = ObjectCache()
+        self.rejections: dict[UUID, Rejection] = {}
         self.failures: dict[UUID, StepFailure] = {}
         """By job, what failed in the last pass."""
-        self._stale_rounds = 0
+        self._stale_lists = 0
         self._failed_lists = 0
         self._last_failure = ""
         self._next_list = 0.0
@@ -114,7 +115,7 @@ class World:
 
     def job_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """Take over a watch event about a job."""
-        self.jobs.hear(body["metadata"]["resourceVersion"])
+        self.jobs.observe(body["metadata"]["resourceVersion"])
         if kind == "DELETED":
             self.jobs.remove(body["metadata"]["uid"])
         else:
@@ -122,21 +123,23 @@ class World:
 
     def pod_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """Take over a watch event about a pod."""
-        self.pods.hear(body["metadata"]["resourceVersion"])
+        self.pods.observe(body["metadata"]["resourceVersion"])
         if kind == "DELETED":
             self.pods.remove(body["metadata"]["uid"])
         else:
             self.put_pod(body)
 
-    def refuse(self, job_id: UUID, refusal: Refusal) -> None:
-        """Remember why a job's pod was not taken, and since when for this reason, in a row."""
-        before = self.refusals.get(job_id)
-        same = before is not None and before.reason == refusal.reason and refusal.at - before.at <= IN_A_ROW
-        self.refusals[job_id] = replace(refusal, since=before.since if before and same else refusal.at)
+    def record_rejection(self, job_id: UUID, rejection: Rejection) -> None:
+        """Record why the API server rejected a job's pod, and since when it has done so for this reason."""
+        before = self.rejections.get(job_id)
+        same = (
+            before is not None and before.reason == rejection.reason and rejection.at - before.at <= REJECTION_GAP
+        )
+        self.rejections[job_id] = replace(rejection, since=before.since if before and same else rejection.at)
 
-    def forgive(self, job_id: UUID) -> None:
-        """Forget it: the pod was taken."""
-        self.refusals.pop(job_id, None)
+    def clear_rejection(self, job_id: UUID) -> None:
+        """Drop the rejection: the pod was accepted."""
+        self.rejections.pop(job_id, None)
 
     async def refresh(self) -> None:
         """List everything when it is time to. Raises ApiError, and tries again in the next cycle."""
@@ -156,37 +159,37 @@ class World:
         indexers = {pod.id: pod for pod in parsed if pod is not None}
         fresh = self.jobs.replace(listed, jobs["metadata"]["resourceVersion"])
         fresh &= self.pods.replace(indexers, pods["metadata"]["resourceVersion"])
-        self._stale_rounds = 0 if fresh else self._stale_rounds + 1
+        self._stale_lists = 0 if fresh else self._stale_lists + 1
         if not fresh:
-            log.warning("a watch lacks what the last list had", extra={"rounds": self._stale_rounds})
-        known = {job.id for job in self.jobs.items.values()}
-        self.refusals = {job_id: refusal for job_id, refusal in self.refusals.items() if job_id in known}
+            log.warning("a watch missed objects of the last list", extra={"lists": self._stale_lists})
+        job_ids = {job.id for job in self.jobs.items.values()}
+        self.rejections = {job_id: rejection for job_id, rejection in self.rejections.items() if job_id in job_ids}
 
     def _job(self, body: Mapping[str, Any]) -> Job | None:
-        """Read a body, unless it is of the version that is known: thousands of finished jobs cost nothing.
+        """Parse a body, unless its version is cached already: thousands of finished jobs cost nothing.
 
-        One that cannot be read stays as it was known, or unknown, rather than to take all the others with it.
+        One that cannot be parsed keeps its cached state, or stays out, so that it does not fail all the others.
         """
-        known = self.jobs.items.get(body["metadata"]["uid"])
-        if known and known.version == body["metadata"]["resourceVersion"]:
-            return known
+        cached = self.jobs.items.get(body["metadata"]["uid"])
+        if cached and cached.version == body["metadata"]["resourceVersion"]:
+            return cached
         try:
             return Job.parse(body)
         except Exception:
             log.exception("a job cannot be read; it is left as it is", extra={"job": body["metadata"].get("name")})
-            return known
+            return cached
 
-    def alive(self) -> None:
-        """Note that the loop is alive."""
+    def mark_alive(self) -> None:
+        """Record that the loop is alive."""
         self._last_cycle = time.monotonic()
 
-    def cycle_done(self, error: str | None = None) -> None:
-        """Note that a cycle has ended, and what ended it too early."""
-        self.alive()
+    def record_cycle(self, error: str | None = None) -> None:
+        """Record that a cycle has ended, and the error that cut it short."""
+        self.mark_alive()
         self._cycle_error = error
 
-    def trouble(self) -> str | None:
-        """Say what is wrong that a restart would not mend, or None."""
+    def degraded_reason(self) -> str | None:
+        """Return what is wrong that a restart would not repair, or None."""
         if self._failed_lists:
             return f"{self._failed_lists} lists in a row failed: {self._last_failure}"
         if self._cycle_error:
@@ -195,9 +198,9 @@ class World:
             return self.database
         return f"steps of {len(self.failures)} jobs failed in the last pass" if self.failures else None
 
-    def unhealthy(self) -> str | None:
-        """Say why a restart would help, or None. A database or an API server that is away is no such reason."""
-        if self._stale_rounds >= STALE_ROUNDS:
-            return f"a watch is dead: {self._stale_rounds} rounds in a row lacked what the list had"
+    def unhealthy_reason(self) -> str | None:
+        """Return why a restart would help, or None. An unavailable database or API server is no such reason."""
+        if self._stale_lists >= MAX_STALE_LISTS:
+            return f"a watch is dead: it missed objects of {self._stale_lists} consecutive lists"
         idle = time.monotonic() - self._last_cycle
-        return f"the loop hangs since {idle:.0f} s" if idle > LOOP_LIMIT else None
+        return f"the reconcile loop has been stuck for {idle:.0f} s" if idle > STUCK_LOOP_SECONDS else None

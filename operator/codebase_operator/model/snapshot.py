@@ -203,7 +203,7 @@ def _ending(terminated: Mapping[str, Any] | None) -> Ending | None:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """The API server would not take a job's pod: over quota, or against a policy."""
 
     reason: str
@@ -245,7 +245,7 @@ class Snapshot:
     site: Site = field(default_factory=Site)
     uptime: Uptime = field(default_factory=Uptime)
     """When the database and the API server answered, as far as this operator knows: what deadlines count."""
-    refusals: Mapping[UUID, Refusal] = field(default_factory=dict)
+    rejections: Mapping[UUID, Rejection] = field(default_factory=dict)
     database_misconfigured: str | None = None
     """Without rows: what a person has to mend, where the database answers and refuses."""
     failures: Mapping[UUID, StepFailure] = field(default_factory=dict)
@@ -260,7 +260,7 @@ class View:
     job: Job
     row: JobRow | None
     pods: tuple[Pod, ...]
-    refusal: Refusal | None = None
+    rejection: Rejection | None = None
     site: Site = field(default_factory=Site)
     failure: StepFailure | None = None
 
@@ -306,7 +306,7 @@ class View:
     @property
     def secret_refused(self) -> bool:
         """Whether the job may not have the Secret that it names; it then waits without a slot."""
-        return self.refusal is not None and self.refusal.reason == SECRET_REFUSED and not self.admitted
+        return self.rejection is not None and self.rejection.reason == SECRET_REFUSED and not self.admitted
 
     @property
     def admitted(self) -> bool:
@@ -345,7 +345,7 @@ def views_of(snapshot: Snapshot) -> list[View]:
     rows = snapshot.rows or {}
     return [
         View(
-            job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.refusals.get(job.id),
+            job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.rejections.get(job.id),
             snapshot.site, snapshot.failures.get(job.id),
         )
         for job in snapshot.jobs

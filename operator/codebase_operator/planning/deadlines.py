@@ -26,12 +26,12 @@ def secret_overdue(view: View, s: Snapshot) -> Violation | None:
 
     The last look at it has to be later than that time: the Secret may have been labelled in it.
     """
-    refusal, deadline = view.refusal, s.site.start_deadline
-    if refusal is None or refusal.since is None or deadline is None:
+    rejection, deadline = view.rejection, s.site.start_deadline
+    if rejection is None or rejection.since is None or deadline is None:
         return None
-    if s.uptime.counted(refusal.since, refusal.at) <= deadline:
+    if s.uptime.counted(rejection.since, rejection.at) <= deadline:
         return None
-    return Violation(ErrorType.SECRET_REFUSED, f"{refusal.message}; then start the job again")
+    return Violation(ErrorType.SECRET_REFUSED, f"{rejection.message}; then start the job again")
 
 
 def _too_long(view: View, s: Snapshot) -> Violation | None:
@@ -73,8 +73,8 @@ def _not_started(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violat
 
 def _waits_for(view: View, diagnosis: Diagnosis | None) -> str:
     """Say why the job has no pod at work, in the words of whoever keeps it from that."""
-    if view.refusal is not None:
-        return view.refusal.message
+    if view.rejection is not None:
+        return view.rejection.message
     if diagnosis is None or view.pod is None:
         failure = view.failure
         if failure is None:

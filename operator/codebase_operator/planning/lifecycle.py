@@ -99,7 +99,7 @@ def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
     assert row is not None
     if row.attempt > 0 and row.pod is not None:
         yield from _disrupted(view, f"pod {row.pod} is gone")
-    elif view.refusal is None or s.now - view.refusal.at >= REFUSED_AGAIN:
+    elif view.rejection is None or s.now - view.rejection.at >= REFUSED_AGAIN:
         yield StartPod(job, max(row.attempt, 1))
 
 

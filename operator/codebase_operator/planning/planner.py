@@ -112,13 +112,13 @@ def _places(views: list[View], queue: Queue, s: Snapshot) -> Iterator[Action]:
             continue
         if view.suspended and not view.holds_slot:
             entry: tuple[UUID, int | None, str] = (row.id, None, SUSPENDED)
-        elif view.secret_refused and view.refusal:
-            entry = (row.id, None, told(view.refusal.message))
+        elif view.secret_refused and view.rejection:
+            entry = (row.id, None, told(view.rejection.message))
         elif place is not None:
             entry = (row.id, place.position, place.message)
         elif view.admitted:
             situation = _situation(view, queue, s)
-            why = situation.refusal.message if situation.refusal else situation.pod_message
+            why = situation.rejection.message if situation.rejection else situation.pod_message
             entry = (row.id, None, told(f"Starting: {why}"))
         else:
             continue

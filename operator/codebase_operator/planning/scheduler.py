@@ -101,8 +101,8 @@ def _outside(wanting: Iterable[View], most: int | None) -> frozenset[UUID]:
 def secrets_to_check(views: Iterable[View], s: Snapshot) -> list[CheckSecret]:
     """Return the looks at refused Secrets that are due, longest unseen first. None needs a slot."""
     due = [
-        (view.refusal.at, view.job) for view in waiting(views)
-        if view.secret_refused and view.refusal and s.now - view.refusal.at >= SECRET_AGAIN
+        (view.rejection.at, view.job) for view in waiting(views)
+        if view.secret_refused and view.rejection and s.now - view.rejection.at >= SECRET_AGAIN
     ]  # fmt: skip
     return [CheckSecret(job) for _, job in sorted(due, key=lambda look: look[0])[:LOOKS_A_PASS]]
 

@@ -47,7 +47,7 @@ def _may_ask(view: View, s: Snapshot) -> bool:
         return False
     if view.cancelled or view.suspended or view.pod.finished or view.pod.deleted_at is not None:
         return False
-    return view.refusal is None or s.now - view.refusal.at >= REFUSED_AGAIN
+    return view.rejection is None or s.now - view.rejection.at >= REFUSED_AGAIN
 
 
 def _missing(view: View) -> Iterator[int]:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from codebase_index.api.job import LABEL_JOB, JobState
 from codebase_index.api.resource import Condition
-from codebase_operator.model.snapshot import SECRET_REFUSED, STUCK_AFTER, Job, Refusal, View
+from codebase_operator.model.snapshot import SECRET_REFUSED, STUCK_AFTER, Job, Rejection, View
 from codebase_operator.reporting.messages import WORD, told
 
 # --- types -----------------------------------------------------------------------------------------
@@ -127,9 +127,9 @@ class Situation:
         return self.view.row.state if self.view.row else None
 
     @property
-    def refusal(self) -> Refusal | None:
+    def rejection(self) -> Rejection | None:
         """Why the API server did not take the pod."""
-        return self.view.refusal
+        return self.view.rejection
 
 
 _Status = Literal["True", "False", "Unknown"]
@@ -165,8 +165,8 @@ def _admitted(s: Situation) -> _Aspect:
         return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
     if s.queue_bound is not None:
         return "False", QUEUE_FULL, queue_full(s.queue_bound)
-    if s.view.secret_refused and s.refusal and s.outage is None:
-        return "False", SECRET_REFUSED, s.refusal.message
+    if s.view.secret_refused and s.rejection and s.outage is None:
+        return "False", SECRET_REFUSED, s.rejection.message
     if s.place is None and s.outage is None and s.view.failure:
         return "False", STEP_FAILED, s.view.failure.message
     if s.place is None:
@@ -185,8 +185,8 @@ def _running(s: Situation) -> _Aspect:
     if not s.admitted:
         return "False", NOT_STARTED, ""
     reason, message = s.pod_reason, s.pod_message
-    if s.refusal:
-        reason, message = s.refusal.reason, s.refusal.message
+    if s.rejection:
+        reason, message = s.rejection.reason, s.rejection.message
     return "True" if s.view.under_way else "False", reason, message
 
 
@@ -221,7 +221,7 @@ def _degraded(s: Situation) -> _Aspect:
     if s.outage and not s.view.final:
         return "True", s.outage.reason, s.outage.message
     failure = s.view.failure
-    if failure and s.refusal is None and s.now - failure.since >= FAILED_FOR:
+    if failure and s.rejection is None and s.now - failure.since >= FAILED_FOR:
         return "True", STEP_FAILED, f"{failure.step} fails since {failure.since:%H:%M:%S} UTC: {failure.message}"
     if s.state is JobState.BLOCKED and s.view.row:
         return "True", WAITING_FOR_SERVICE, s.view.row.message
@@ -244,7 +244,7 @@ def _stuck(s: Situation) -> str:
         place = s.place.message if s.place else "it has no slot"
         what = f"{place}: see what holds the slots (kubectl get ij), give it a higher spec.priority, or {cancel}"
     elif not s.view.under_way:
-        what = f"no pod has taken it: {s.refusal.message if s.refusal else s.pod_message}; or {cancel}"
+        what = f"no pod has taken it: {s.rejection.message if s.rejection else s.pod_message}; or {cancel}"
     else:
         what = f"look at what it does: kubectl logs -l {LABEL_JOB}={name}; wait for its end, or {cancel}"
     return f"not finished for more than {STUCK_AFTER.days} days, since {s.job.created:%Y-%m-%d %H:%M} UTC; {what}"

@@ -161,7 +161,7 @@ async def test_a_row_whose_resource_is_only_not_known_yet_is_left_alone(bench: B
     await bench.jobs.create(Job.parse(created).resource)
     await bench.loop.cycle()  # without a new list: only the row is known
     assert (await bench.row("a")).state is JobState.PENDING
-    assert [known.name for known in bench.world.jobs.items.values()] == ["a"]
+    assert [known.name for known in bench.cache.jobs.items.values()] == ["a"]
 
 
 async def test_an_api_that_is_away_keeps_a_row_from_being_cancelled(bench: Bench) -> None:
@@ -223,7 +223,7 @@ async def test_each_transition_is_one_log_line_with_the_counts(
 async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: Database) -> None:
     metrics = Metrics()
     bench.actuator._tried = metrics.carried_out
-    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, metrics=metrics)
+    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, metrics=metrics)
     bench.server.create_job("a")
     bench.server.create_job("b")
     await bench.settle()
@@ -250,7 +250,7 @@ async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: 
 
 async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Bench, database: Database) -> None:
     metrics = Metrics()
-    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, leads=lambda: False, metrics=metrics)
+    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, leads=lambda: False, metrics=metrics)
     bench.server.create_job("a")
     await bench.cycle(3)
     assert {line.split()[0] for line in bench.server.requests} == {"GET"}
@@ -270,10 +270,10 @@ async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Be
         return len(asked) <= 3  # for the schema, for the plan, and for its first step
 
     bench.server.requests.clear()
-    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3, leads=leads)
+    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, leads=leads)
     assert await bench.loop.cycle() == 1  # of several: the places in the queue, then events and mirrors
     assert bench.server.requests == []
-    bench.loop = Loop(bench.world, database, bench.actuator, "ns", 3)
+    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3)
     assert await bench.loop.cycle() > 1
     assert bench.server.requests != []
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from codebase_operator.cluster import cache as world_module
+from codebase_operator.cluster import cache as cache_module
 from codebase_operator.cluster.api import ApiError
-from codebase_operator.cluster.cache import Store, World
+from codebase_operator.cluster.cache import ClusterCache, ObjectCache
 from codebase_operator.model.snapshot import Job, Pod
 from tests.operator.builders import NOW, job, pod
 
@@ -20,7 +20,7 @@ class Clock:
 
 
 class Lists:
-    """The two calls that a World makes."""
+    """The two calls that a ClusterCache makes."""
 
     def __init__(self) -> None:
         self.jobs: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ class Lists:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(world_module, "time", clock)
+    monkeypatch.setattr(cache_module, "time", clock)
     return clock
 
 
@@ -53,8 +53,8 @@ def lists() -> Lists:
 
 
 @pytest.fixture
-def world(clock: Clock, lists: Lists) -> World:
-    return World(lists)  # type: ignore[arg-type]
+def cache(clock: Clock, lists: Lists) -> ClusterCache:
+    return ClusterCache(lists)  # type: ignore[arg-type]
 
 
 def body(name: str, version: int) -> dict[str, Any]:
@@ -68,8 +68,8 @@ def body(name: str, version: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def names(world: World) -> set[str]:
-    return {known.name for known in world.jobs.items.values()}
+def names(cache: ClusterCache) -> set[str]:
+    return {known.name for known in cache.jobs.items.values()}
 
 
 def versioned(version: int) -> Pod:
@@ -77,14 +77,14 @@ def versioned(version: int) -> Pod:
 
 
 def test_an_old_event_does_not_replace_a_newer_answer() -> None:
-    store: Store[Pod] = Store()
+    store: ObjectCache[Pod] = ObjectCache()
     store.put("x", versioned(7))
     store.put("x", versioned(5))
     assert store.items["x"].version == "7"
 
 
 def test_what_is_gone_stays_gone() -> None:
-    store: Store[Pod] = Store()
+    store: ObjectCache[Pod] = ObjectCache()
     store.put("x", versioned(5))
     store.remove("x")
     store.put("x", versioned(4))
@@ -92,115 +92,115 @@ def test_what_is_gone_stays_gone() -> None:
 
 
 def test_a_list_does_not_bring_back_what_was_deleted_while_it_was_made() -> None:
-    store: Store[Pod] = Store()
+    store: ObjectCache[Pod] = ObjectCache()
     store.remove("x")
     store.replace({"x": versioned(5)}, "6")
     assert store.items == {}
 
 
 def test_a_list_does_not_forget_what_was_created_while_it_was_made() -> None:
-    store: Store[Pod] = Store()
+    store: ObjectCache[Pod] = ObjectCache()
     store.put("new", versioned(9))
     store.replace({}, "6")
     assert set(store.items) == {"new"}
 
 
 def test_a_list_forgets_what_a_broken_watch_missed() -> None:
-    store: Store[Pod] = Store()
+    store: ObjectCache[Pod] = ObjectCache()
     store.put("ghost", versioned(3))
     store.replace({}, "6")
     assert store.items == {}
 
 
-async def test_a_list_is_made_every_15_seconds(world: World, lists: Lists, clock: Clock) -> None:
+async def test_a_list_is_made_every_15_seconds(cache: ClusterCache, lists: Lists, clock: Clock) -> None:
     lists.jobs = [body("a", 5)]
-    await world.refresh()
+    await cache.refresh()
     lists.jobs.append(body("b", 6))
     clock.now += 14
-    await world.refresh()
-    assert names(world) == {"a"}
+    await cache.refresh()
+    assert names(cache) == {"a"}
     clock.now += 1
-    await world.refresh()
-    assert names(world) == {"a", "b"}
+    await cache.refresh()
+    assert names(cache) == {"a", "b"}
 
 
-async def test_events_feed_the_world(world: World) -> None:
-    world.job_event("ADDED", body("a", 5))
-    world.job_event(None, body("b", 6))
-    world.job_event("DELETED", body("a", 7))
-    assert names(world) == {"b"}
+async def test_events_feed_the_world(cache: ClusterCache) -> None:
+    cache.job_event("ADDED", body("a", 5))
+    cache.job_event(None, body("b", 6))
+    cache.job_event("DELETED", body("a", 7))
+    assert names(cache) == {"b"}
 
 
-async def test_a_watch_that_misses_two_rounds_is_dead(world: World, lists: Lists, clock: Clock) -> None:
+async def test_a_watch_that_misses_two_rounds_is_dead(cache: ClusterCache, lists: Lists, clock: Clock) -> None:
     lists.jobs = [body("a", 50)]
-    await world.refresh()
+    await cache.refresh()
     for _ in range(2):
         clock.now += 15
-        assert world.unhealthy() is None
-        await world.refresh()
-    assert "watch is dead" in (world.unhealthy() or "")
+        assert cache.unhealthy_reason() is None
+        await cache.refresh()
+    assert "watch is dead" in (cache.unhealthy_reason() or "")
 
 
-async def test_a_watch_that_catches_up_is_well(world: World, lists: Lists, clock: Clock) -> None:
+async def test_a_watch_that_catches_up_is_well(cache: ClusterCache, lists: Lists, clock: Clock) -> None:
     lists.jobs = [body("a", 50)]
-    await world.refresh()
+    await cache.refresh()
     clock.now += 15
-    await world.refresh()
-    world.job_event("MODIFIED", body("a", 50))
+    await cache.refresh()
+    cache.job_event("MODIFIED", body("a", 50))
     for _ in range(3):
         clock.now += 15
-        await world.refresh()
-        world.cycle_done()
-    assert world.unhealthy() is None
+        await cache.refresh()
+        cache.record_cycle()
+    assert cache.unhealthy_reason() is None
 
 
 async def test_an_api_server_that_is_away_is_told_but_no_reason_for_a_restart(
-    world: World, lists: Lists, clock: Clock
+    cache: ClusterCache, lists: Lists, clock: Clock
 ) -> None:
     lists.error = ApiError(500, "etcd")
     for _ in range(120):
         with pytest.raises(ApiError):
-            await world.refresh()
-        world.cycle_done()
-        assert world.unhealthy() is None
+            await cache.refresh()
+        cache.record_cycle()
+        assert cache.unhealthy_reason() is None
         clock.now += 1
-    assert world.trouble() == "120 lists in a row failed: 500: etcd"
+    assert cache.degraded_reason() == "120 lists in a row failed: 500: etcd"
     lists.error = None
-    await world.refresh()
-    assert world.trouble() is None
+    await cache.refresh()
+    assert cache.degraded_reason() is None
 
 
 async def test_a_dead_watch_is_noticed_also_after_an_outage_of_the_api_server(
-    world: World, lists: Lists, clock: Clock
+    cache: ClusterCache, lists: Lists, clock: Clock
 ) -> None:
-    await world.refresh()
+    await cache.refresh()
     lists.error = ApiError(0, "no answer")
     clock.now += 15
     with pytest.raises(ApiError):
-        await world.refresh()
+        await cache.refresh()
     lists.error, lists.jobs = None, [body("a", 150)]
     for _ in range(3):
-        assert world.unhealthy() is None
+        assert cache.unhealthy_reason() is None
         clock.now += 15
-        await world.refresh()
-    assert "watch is dead" in (world.unhealthy() or "")
+        await cache.refresh()
+    assert "watch is dead" in (cache.unhealthy_reason() or "")
 
 
-async def test_a_failed_list_leaves_the_world_as_it_was(world: World, lists: Lists, clock: Clock) -> None:
+async def test_a_failed_list_leaves_the_world_as_it_was(cache: ClusterCache, lists: Lists, clock: Clock) -> None:
     lists.jobs = [body("a", 5)]
-    await world.refresh()
+    await cache.refresh()
     lists.error = ApiError(410, "gone")
     clock.now += 15
     with pytest.raises(ApiError):
-        await world.refresh()
-    assert names(world) == {"a"}
+        await cache.refresh()
+    assert names(cache) == {"a"}
 
 
-def test_a_loop_that_hangs_is_unhealthy(world: World, clock: Clock) -> None:
+def test_a_loop_that_hangs_is_unhealthy(cache: ClusterCache, clock: Clock) -> None:
     clock.now += 61
-    assert "hangs" in (world.unhealthy() or "")
-    world.cycle_done()
-    assert world.unhealthy() is None
+    assert "stuck" in (cache.unhealthy_reason() or "")
+    cache.record_cycle()
+    assert cache.unhealthy_reason() is None
 
 
 # --- reading bodies --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from codebase_index.api.job import ANNOTATION_GIT_HOSTS, GROUP, LABEL_GIT_CREDENTIALS, ErrorType, JobState
 from codebase_operator.cluster.credentials import own_secrets, problem_with
 from codebase_operator.model.actions import Action, Admit, CheckSecret, Fail, SetQueue, WriteStatus
-from codebase_operator.model.snapshot import Job, Refusal
+from codebase_operator.model.snapshot import Job, Rejection
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning import scheduler
 from codebase_operator.planning.planner import plan
@@ -102,13 +102,13 @@ def test_the_releases_own_are_those_that_its_pods_are_given() -> None:
 # --- the planner -----------------------------------------------------------------------------------
 
 
-def refusal(since: float, at: float = 1) -> dict[Any, Refusal]:
-    return {of_git().id: Refusal("SecretRefused", "label it by kubectl label ...", ago(at), ago(since))}
+def rejection(since: float, at: float = 1) -> dict[Any, Rejection]:
+    return {of_git().id: Rejection("SecretRefused", "label it by kubectl label ...", ago(at), ago(since))}
 
 
 def test_a_job_whose_secret_is_refused_holds_no_slot_and_no_place() -> None:
     b, c = job("b", age=10), job("c", age=9)
-    s = snapshot(of_git(), b, c, limit=1, refusals=refusal(5))
+    s = snapshot(of_git(), b, c, limit=1, rejections=rejection(5))
     actions = plan(s)
     assert [x.job.name for x in actions if isinstance(x, Admit)] == ["b"]
     (places,) = [x.places for x in actions if isinstance(x, SetQueue)]
@@ -118,7 +118,7 @@ def test_a_job_whose_secret_is_refused_holds_no_slot_and_no_place() -> None:
 
 def test_its_condition_says_what_to_do() -> None:
     given = row(of_git(), message="label it by kubectl label ...")
-    (status,) = [x.status for x in plan(snapshot(of_git(), rows=[given], refusals=refusal(5)))
+    (status,) = [x.status for x in plan(snapshot(of_git(), rows=[given], rejections=rejection(5)))
                  if isinstance(x, WriteStatus)]  # fmt: skip
     assert (status.phase, status.reason, status.message) == (
         "Pending", "SecretRefused", "label it by kubectl label ...",
@@ -135,45 +135,45 @@ def looks(actions: list[Action]) -> list[str]:
 def test_its_secret_is_looked_at_again_every_ten_seconds(limit: int) -> None:
     busy = job("b", age=200)
     taken = {"rows": [row(busy, "running", 1)], "pods": [pod(busy)], "limit": limit}
-    assert looks(plan(snapshot(of_git(), busy, refusals=refusal(60, 9), **taken))) == []
-    actions = plan(snapshot(of_git(), busy, refusals=refusal(60, 10), **taken))
+    assert looks(plan(snapshot(of_git(), busy, rejections=rejection(60, 9), **taken))) == []
+    actions = plan(snapshot(of_git(), busy, rejections=rejection(60, 10), **taken))
     assert looks(actions) == ["a"] and [x for x in actions if isinstance(x, Admit)] == []
 
 
 def test_hundreds_of_refused_jobs_are_looked_at_in_turn() -> None:
     jobs = [of_git(name=f"token{n}", created_as=f"j{n}") for n in range(300)]
-    seen = {job_.id: Refusal("SecretRefused", "label it", ago(10 + n), ago(500)) for n, job_ in enumerate(jobs)}
-    asked = looks(plan(snapshot(*jobs, refusals=seen)))
+    seen = {job_.id: Rejection("SecretRefused", "label it", ago(10 + n), ago(500)) for n, job_ in enumerate(jobs)}
+    asked = looks(plan(snapshot(*jobs, rejections=seen)))
     assert asked == [f"j{n}" for n in range(299, 299 - scheduler.LOOKS_A_PASS, -1)]
 
 
 def test_one_that_is_suspended_says_so() -> None:
-    (places,) = [x.places for x in plan(snapshot(of_git(suspend=True), refusals=refusal(60)))
+    (places,) = [x.places for x in plan(snapshot(of_git(suspend=True), rejections=rejection(60)))
                  if isinstance(x, SetQueue)]  # fmt: skip
     assert places == ((of_git().id, None, "Suspended"),)
 
 
 def test_one_that_is_suspended_or_cancelled_is_not_looked_at() -> None:
     for spec in ({"suspend": True}, {"cancel": True}):
-        assert looks(plan(snapshot(of_git(**spec), refusals=refusal(60, 20)))) == []
+        assert looks(plan(snapshot(of_git(**spec), rejections=rejection(60, 20)))) == []
 
 
 def test_it_fails_when_nobody_has_labelled_the_secret_in_time() -> None:
-    assert [x for x in plan(snapshot(of_git(), refusals=refusal(599))) if isinstance(x, Fail)] == []
-    (end,) = [x for x in plan(snapshot(of_git(), refusals=refusal(605))) if isinstance(x, Fail)]
+    assert [x for x in plan(snapshot(of_git(), rejections=rejection(599))) if isinstance(x, Fail)] == []
+    (end,) = [x for x in plan(snapshot(of_git(), rejections=rejection(605))) if isinstance(x, Fail)]
     assert end.error is ErrorType.SECRET_REFUSED and "label it by kubectl" in end.message
 
 
 def test_before_it_fails_its_secret_is_looked_at_once_more() -> None:
     """It may have been labelled since the last look."""
-    actions = plan(snapshot(of_git(), refusals=refusal(605, 10)))
+    actions = plan(snapshot(of_git(), rejections=rejection(605, 10)))
     assert looks(actions) == ["a"] and [x for x in actions if isinstance(x, Fail)] == []
 
 
 def test_an_outage_is_not_counted_as_time_in_which_somebody_could_label_it() -> None:
     away = Uptime(ago(9000), outages=((ago(300), ago(200)),))
     for since, fails in ((650, False), (750, True)):
-        actions = plan(snapshot(of_git(), refusals=refusal(since), uptime=away))
+        actions = plan(snapshot(of_git(), rejections=rejection(since), uptime=away))
         assert any(isinstance(x, Fail) for x in actions) is fails
 
 

@@ -10,7 +10,7 @@ from codebase_index.api.job import ErrorType, JobState
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.model.actions import Admit, Fail, Retry
 from codebase_operator.model.site_policy import Site
-from codebase_operator.model.snapshot import Pod, Refusal, StepFailure
+from codebase_operator.model.snapshot import Pod, Rejection, StepFailure
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning.lifecycle import MAX_DISRUPTIONS
 from codebase_operator.planning.planner import plan
@@ -74,8 +74,8 @@ def test_before_the_deadline_it_waits(what: str) -> None:
 
 
 def test_a_pod_that_the_api_server_refuses_is_no_excuse() -> None:
-    refusal = Refusal("PodRefused", "pods is forbidden: violates PodSecurity", ago(1))
-    end = failure(refusals={A.id: refusal})
+    rejection = Rejection("PodRefused", "pods is forbidden: violates PodSecurity", ago(1))
+    end = failure(rejections={A.id: rejection})
     assert end is not None and "violates PodSecurity" in end.message
 
 
@@ -105,23 +105,23 @@ def test_a_start_is_not_counted_while_the_database_or_the_cluster_was_away() -> 
 @pytest.mark.parametrize("state", ["starting", "blocked"])
 def test_hiccups_of_the_database_do_not_put_a_deadline_off(state: str) -> None:
     """One a minute, for twice the deadline."""
-    world = Simulation(limit=1)
-    world.jobs = {A.id: replace(A, created=NOW)}
-    world.settle()
+    simulation = Simulation(limit=1)
+    simulation.jobs = {A.id: replace(A, created=NOW)}
+    simulation.settle()
     if state == "blocked":
-        (held,) = world.pods.values()
-        world.claim(held)
-        world.change(A.id, state=JobState.BLOCKED, blocked_since=world.now)
+        (held,) = simulation.pods.values()
+        simulation.claim(held)
+        simulation.change(A.id, state=JobState.BLOCKED, blocked_since=simulation.now)
     for _ in range(2 * (START if state == "starting" else BLOCKED) // 60):
-        world.advance(59)
-        world.settle()
-        world.away, world.database_since = True, world.now
-        world.settle()
-        world.advance(1)
-        world.away, world.database_since = False, world.now
-        world.settle()
+        simulation.advance(59)
+        simulation.settle()
+        simulation.away, simulation.database_since = True, simulation.now
+        simulation.settle()
+        simulation.advance(1)
+        simulation.away, simulation.database_since = False, simulation.now
+        simulation.settle()
     expected = "StartDeadlineExceeded" if state == "starting" else "BlockedDeadlineExceeded"
-    assert world.rows[A.id].error_type == expected
+    assert simulation.rows[A.id].error_type == expected
 
 
 def test_a_row_of_an_older_operator_that_noted_no_start_is_not_forgotten() -> None:
@@ -228,31 +228,31 @@ def test_disruptions_without_progress_are_bounded(how: str) -> None:
 
 def test_the_slot_goes_on_to_the_next_job() -> None:
     """Three jobs whose image cannot be pulled, and a fourth that could run."""
-    world = Simulation(limit=3)
+    simulation = Simulation(limit=3)
     jobs = [job(f"j{n}", age=100 - n) for n in range(4)]
-    world.jobs = {j.id: j for j in jobs}
-    world.settle()
-    assert len(world.admissions) == 3
+    simulation.jobs = {j.id: j for j in jobs}
+    simulation.settle()
+    assert len(simulation.admissions) == 3
     for _ in range(5):
-        world.advance(START / 4)
-        world.settle()
-    world.advance(20)
-    world.settle()
-    assert world.admissions[3:] == [jobs[3].id]
-    assert {world.jobs[j.id].status.reason for j in jobs[:3]} == {"StartDeadlineExceeded"}
+        simulation.advance(START / 4)
+        simulation.settle()
+    simulation.advance(20)
+    simulation.settle()
+    assert simulation.admissions[3:] == [jobs[3].id]
+    assert {simulation.jobs[j.id].status.reason for j in jobs[:3]} == {"StartDeadlineExceeded"}
 
 
 def test_an_eviction_loop_ends_by_itself() -> None:
     """A pod that is taken away as soon as it has taken the job, whatever the attempt."""
-    world = Simulation(limit=1)
-    world.jobs = {A.id: replace(A, created=NOW)}
+    simulation = Simulation(limit=1)
+    simulation.jobs = {A.id: replace(A, created=NOW)}
     for _ in range(MAX_DISRUPTIONS + 2):
-        world.settle()
-        for live in [p for p in world.pods.values() if not p.finished]:
-            world.claim(live)
-            world.pods[live.name] = replace(world.pods[live.name], finished=True, failure="Evicted")
-    world.settle()
-    assert world.rows[A.id].error_type == "DisruptionLimitExceeded"
+        simulation.settle()
+        for live in [p for p in simulation.pods.values() if not p.finished]:
+            simulation.claim(live)
+            simulation.pods[live.name] = replace(simulation.pods[live.name], finished=True, failure="Evicted")
+    simulation.settle()
+    assert simulation.rows[A.id].error_type == "DisruptionLimitExceeded"
 
 
 def test_a_crash_loop_of_pods_that_never_claim_is_bounded_twice() -> None:

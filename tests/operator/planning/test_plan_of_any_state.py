@@ -33,7 +33,7 @@ def pod_of(job_: Job, attempt: int, kind: str) -> Pod:
 @st.composite
 def worlds(draw: st.DrawFn) -> Simulation:
     """Jobs with rows and pods in any combination that the database allows."""
-    world = Simulation(limit=draw(st.integers(1, 3)))
+    simulation = Simulation(limit=draw(st.integers(1, 3)))
     taken: set[str] = set()
     for number in range(draw(st.integers(1, 5))):
         job_ = job(
@@ -41,19 +41,19 @@ def worlds(draw: st.DrawFn) -> Simulation:
             priority=draw(st.sampled_from([0, 5])), suspend=draw(st.booleans()),
             cancel=draw(st.sampled_from([False, False, True])), backoffLimit=2,
         )  # fmt: skip
-        world.jobs[job_.id] = job_
+        simulation.jobs[job_.id] = job_
         if draw(st.booleans()):
-            _give_facts(draw, world, job_, taken)
-    return world
+            _give_facts(draw, simulation, job_, taken)
+    return simulation
 
 
-def _give_facts(draw: st.DrawFn, world: Simulation, job_: Job, taken: set[str]) -> None:
+def _give_facts(draw: st.DrawFn, simulation: Simulation, job_: Job, taken: set[str]) -> None:
     state, attempt = draw(st.sampled_from(STATES)), draw(st.integers(0, 3))
     active = state in ("running", "blocked")
     slot = active or draw(st.booleans())
     assert job_.spec
-    used = sum(r.slot for r in world.rows.values())
-    if slot and (used >= world.limit or job_.spec.target in taken or not attempt):
+    used = sum(r.slot for r in simulation.rows.values())
+    if slot and (used >= simulation.limit or job_.spec.target in taken or not attempt):
         state, active, slot, attempt = "pending", False, False, 0
     if slot:
         taken.add(job_.spec.target)
@@ -63,10 +63,10 @@ def _give_facts(draw: st.DrawFn, world: Simulation, job_: Job, taken: set[str]) 
             kind = draw(st.sampled_from((None, *KINDS)))
             if kind:
                 found = pod_of(job_, number, kind)
-                world.pods[found.name] = found
+                simulation.pods[found.name] = found
                 silent |= kind == "silent" and number == attempt
     fields = {"heartbeat_at": ago(60)} if silent and active else {}
-    world.rows[job_.id] = row(job_, state, attempt, slot=slot, failures=draw(st.integers(0, 3)), **fields)
+    simulation.rows[job_.id] = row(job_, state, attempt, slot=slot, failures=draw(st.integers(0, 3)), **fields)
 
 
 def wants_a_slot(job_: Job, snapshot: Snapshot) -> bool:
@@ -83,26 +83,26 @@ def rank(job_: Job) -> tuple[int, float]:
 
 @given(worlds())
 @settings(max_examples=300)
-def test_a_plan_never_admits_above_the_limit_nor_two_jobs_of_one_repository(world: Simulation) -> None:
-    snapshot = world.snapshot()
+def test_a_plan_never_admits_above_the_limit_nor_two_jobs_of_one_repository(simulation: Simulation) -> None:
+    snapshot = simulation.snapshot()
     admitted = [a.job for a in plan(snapshot) if isinstance(a, do.Admit)]
-    used = {r.id for r in world.rows.values() if r.slot} | {
-        p.job_id for p in world.pods.values() if not p.finished
+    used = {r.id for r in simulation.rows.values() if r.slot} | {
+        p.job_id for p in simulation.pods.values() if not p.finished
     }
-    assert not admitted or len(used | {j.id for j in admitted}) <= world.limit
-    targets = [world.jobs[i].spec.target for i in used] + [j.spec.target for j in admitted]  # type: ignore[union-attr]
+    assert not admitted or len(used | {j.id for j in admitted}) <= simulation.limit
+    targets = [simulation.jobs[i].spec.target for i in used] + [j.spec.target for j in admitted]  # type: ignore[union-attr]
     assert all(targets.count(j.spec.target) == 1 for j in admitted if j.spec)
 
 
 @given(worlds())
 @settings(max_examples=300)
-def test_nobody_is_admitted_before_somebody_who_was_first(world: Simulation) -> None:
-    snapshot = world.snapshot()
+def test_nobody_is_admitted_before_somebody_who_was_first(simulation: Simulation) -> None:
+    snapshot = simulation.snapshot()
     admitted = [a.job for a in plan(snapshot) if isinstance(a, do.Admit)]
-    busy = {r.target for r in world.rows.values() if r.slot}
+    busy = {r.target for r in simulation.rows.values() if r.slot}
     busy |= {j.spec.target for j in admitted if j.spec}
-    busy |= {world.jobs[p.job_id].spec.target for p in world.pods.values() if not p.finished}  # type: ignore[union-attr]
-    for late in [j for j in world.jobs.values() if wants_a_slot(j, snapshot) and j not in admitted]:
+    busy |= {simulation.jobs[p.job_id].spec.target for p in simulation.pods.values() if not p.finished}  # type: ignore[union-attr]
+    for late in [j for j in simulation.jobs.values() if wants_a_slot(j, snapshot) and j not in admitted]:
         assert late.spec
         for early in admitted:
             assert rank(early) < rank(late) or late.spec.target in busy, f"{early.name} passes {late.name}"
@@ -110,44 +110,44 @@ def test_nobody_is_admitted_before_somebody_who_was_first(world: Simulation) -> 
 
 @given(worlds())
 @settings(max_examples=300)
-def test_what_was_carried_out_is_not_planned_again(world: Simulation) -> None:
+def test_what_was_carried_out_is_not_planned_again(simulation: Simulation) -> None:
     done: list[do.Action] = []
     for _ in range(8):
-        steps = plan(world.snapshot())
+        steps = plan(simulation.snapshot())
         again = [step for step in steps if step in done]
         assert not again, again
         if not steps:
             return
         for step in steps:
-            world.apply(step)
+            simulation.apply(step)
         done = steps
-    raise AssertionError(f"the plan does not come to rest: {plan(world.snapshot())}")
+    raise AssertionError(f"the plan does not come to rest: {plan(simulation.snapshot())}")
 
 
 @given(worlds())
 @settings(max_examples=200)
-def test_from_any_state_every_job_comes_to_its_end(world: Simulation) -> None:
-    world.settle()
-    for job_ in list(world.jobs.values()):
+def test_from_any_state_every_job_comes_to_its_end(simulation: Simulation) -> None:
+    simulation.settle()
+    for job_ in list(simulation.jobs.values()):
         assert job_.spec
-        world.jobs[job_.id] = replace(job_, spec=job_.spec.model_copy(update={"suspend": False}))
+        simulation.jobs[job_.id] = replace(job_, spec=job_.spec.model_copy(update={"suspend": False}))
     for _ in range(60):
-        world.settle()
-        mirrored = all(j.status.phase in FINAL_PHASES for j in world.jobs.values())
-        if mirrored and not live(world) and not any(r.slot for r in world.rows.values()):
+        simulation.settle()
+        mirrored = all(j.status.phase in FINAL_PHASES for j in simulation.jobs.values())
+        if mirrored and not live(simulation) and not any(r.slot for r in simulation.rows.values()):
             break
-        for found in list(world.rows.values()):
+        for found in list(simulation.rows.values()):
             if found.state is JobState.BLOCKED:
-                world.change(found.id, state=JobState.RUNNING, blocked_since=None)
-        for found_pod in live(world):
-            world.claim(found_pod)
-            world.complete(world.pods[found_pod.name])
-        world.settle()
-        world.advance(20)
-    assert [r.cr_name for r in world.rows.values() if r.state not in FINAL] == []
-    assert [r.cr_name for r in world.rows.values() if r.slot] == []
-    assert live(world) == []
+                simulation.change(found.id, state=JobState.RUNNING, blocked_since=None)
+        for found_pod in live(simulation):
+            simulation.claim(found_pod)
+            simulation.complete(simulation.pods[found_pod.name])
+        simulation.settle()
+        simulation.advance(20)
+    assert [r.cr_name for r in simulation.rows.values() if r.state not in FINAL] == []
+    assert [r.cr_name for r in simulation.rows.values() if r.slot] == []
+    assert live(simulation) == []
 
 
-def live(world: Simulation) -> list[Pod]:
-    return [p for p in world.pods.values() if not p.finished and p.deleted_at is None]
+def live(simulation: Simulation) -> list[Pod]:
+    return [p for p in simulation.pods.values() if not p.finished and p.deleted_at is None]

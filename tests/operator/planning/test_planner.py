@@ -25,7 +25,7 @@ from codebase_operator.model.actions import (
     WriteStatus,
     job_of,
 )  # fmt: skip
-from codebase_operator.model.snapshot import Refusal, Snapshot
+from codebase_operator.model.snapshot import Rejection, Snapshot
 from codebase_operator.planning.planner import plan
 from tests.operator.builders import NOW, admitted, ago, crashed, ended, finished, job, pod, row, snapshot
 
@@ -121,10 +121,10 @@ REPAIR = [
     Case("leaves a pod at work alone", snapshot(admitted(A), rows=[running(A)], pods=[pod(A)]), []),
     Case("waits before it offers a refused pod again",
          snapshot(admitted(A), rows=[row(A, "pending", 1)],
-                  refusals={A.id: Refusal("QuotaExceeded", "exceeded quota", ago(2))}), []),
+                  rejections={A.id: Rejection("QuotaExceeded", "exceeded quota", ago(2))}), []),
     Case("offers a refused pod again after a while",
          snapshot(admitted(A), rows=[row(A, "pending", 1)],
-                  refusals={A.id: Refusal("QuotaExceeded", "exceeded quota", ago(6))}), ["StartPod a 1"]),
+                  rejections={A.id: Rejection("QuotaExceeded", "exceeded quota", ago(6))}), ["StartPod a 1"]),
     Case("removes the pod of an attempt that was replaced",
          snapshot(admitted(A), rows=[running(A, 2)], pods=[pod(A, 1), pod(A, 2)]), ["DeletePod a-a1"]),
     Case("keeps the finished pod of an earlier attempt, for its log",

@@ -67,118 +67,118 @@ def test_rule(case: Case) -> None:
 # --- stories ---------------------------------------------------------------------------------------
 
 
-def at_rest(world: Simulation) -> None:
+def at_rest(simulation: Simulation) -> None:
     """Let everything end that is under way, and the pods of deleted resources go."""
     for _ in range(6):
-        world.settle()
-        for p in [p for p in world.pods.values() if not p.finished and p.deleted_at is None]:
-            world.claim(p)
-            world.complete(world.pods[p.name])
-        world.settle()
-        world.advance(1)
-    world.settle()
+        simulation.settle()
+        for p in [p for p in simulation.pods.values() if not p.finished and p.deleted_at is None]:
+            simulation.claim(p)
+            simulation.complete(simulation.pods[p.name])
+        simulation.settle()
+        simulation.advance(1)
+    simulation.settle()
 
 
 def with_job(new: Job, **fields: Any) -> Simulation:
-    world = Simulation(**fields)
-    world.jobs[new.id] = new
-    return world
+    simulation = Simulation(**fields)
+    simulation.jobs[new.id] = new
+    return simulation
 
 
 def test_a_job_goes_with_its_row_and_pods_when_its_time_is_over() -> None:
-    world = with_job(job("a", ttlSecondsAfterFinished=100))
-    at_rest(world)
-    assert [j.status.phase for j in world.jobs.values()] == ["Completed"]
-    assert world.rows and world.pods
-    world.advance(100)
-    world.settle()
-    world.advance(1)
-    assert (world.jobs, world.rows, world.pods) == ({}, {}, {})
+    simulation = with_job(job("a", ttlSecondsAfterFinished=100))
+    at_rest(simulation)
+    assert [j.status.phase for j in simulation.jobs.values()] == ["Completed"]
+    assert simulation.rows and simulation.pods
+    simulation.advance(100)
+    simulation.settle()
+    simulation.advance(1)
+    assert (simulation.jobs, simulation.rows, simulation.pods) == ({}, {}, {})
 
 
 def test_the_row_of_a_finished_job_that_is_deleted_by_hand_goes_a_week_after_its_end() -> None:
-    world = with_job(A)
-    at_rest(world)
-    del world.jobs[A.id]
-    world.advance(WEEK - 60)
-    world.settle()
-    assert set(world.rows) == {A.id}
-    world.advance(61)
-    world.settle()
-    assert world.rows == {}
+    simulation = with_job(A)
+    at_rest(simulation)
+    del simulation.jobs[A.id]
+    simulation.advance(WEEK - 60)
+    simulation.settle()
+    assert set(simulation.rows) == {A.id}
+    simulation.advance(61)
+    simulation.settle()
+    assert simulation.rows == {}
 
 
 def test_a_new_job_under_the_name_of_a_deleted_one_is_another_job() -> None:
-    world = with_job(A)
-    at_rest(world)
-    first = world.rows[A.id]
-    del world.jobs[A.id]
-    again = replace(A, id=uuid4(), created=world.now)
-    world.jobs[again.id] = again
-    at_rest(world)
-    assert world.rows[A.id] == first
-    assert (world.rows[again.id].state, world.rows[again.id].attempt) == (JobState.COMPLETED, 1)
-    assert {p.job_id for p in world.pods.values()} == {again.id}
-    world.advance(WEEK)
-    world.settle()
-    assert (world.jobs, world.rows) == ({}, {})
+    simulation = with_job(A)
+    at_rest(simulation)
+    first = simulation.rows[A.id]
+    del simulation.jobs[A.id]
+    again = replace(A, id=uuid4(), created=simulation.now)
+    simulation.jobs[again.id] = again
+    at_rest(simulation)
+    assert simulation.rows[A.id] == first
+    assert (simulation.rows[again.id].state, simulation.rows[again.id].attempt) == (JobState.COMPLETED, 1)
+    assert {p.job_id for p in simulation.pods.values()} == {again.id}
+    simulation.advance(WEEK)
+    simulation.settle()
+    assert (simulation.jobs, simulation.rows) == ({}, {})
 
 
 def test_a_new_job_under_the_name_of_one_that_is_deleted_while_it_runs_waits_for_its_end() -> None:
     """The old pod lives on for its grace period, under the name that the new pod needs."""
-    world = with_job(A)
-    world.settle()
-    world.claim(world.pods["a-a1"])
-    del world.jobs[A.id]
-    again = replace(A, id=uuid4(), created=world.now)
-    world.jobs[again.id] = again
-    world.settle()
-    assert world.rows[A.id].state is JobState.CANCELLED
-    assert not world.rows[again.id].slot  # the same repository: the old pod still holds it
-    at_rest(world)
-    assert world.rows[again.id].state is JobState.COMPLETED
+    simulation = with_job(A)
+    simulation.settle()
+    simulation.claim(simulation.pods["a-a1"])
+    del simulation.jobs[A.id]
+    again = replace(A, id=uuid4(), created=simulation.now)
+    simulation.jobs[again.id] = again
+    simulation.settle()
+    assert simulation.rows[A.id].state is JobState.CANCELLED
+    assert not simulation.rows[again.id].slot  # the same repository: the old pod still holds it
+    at_rest(simulation)
+    assert simulation.rows[again.id].state is JobState.COMPLETED
 
 
 def test_what_was_due_while_the_database_was_away_is_made_up_for() -> None:
-    world = with_job(job("a", ttlSecondsAfterFinished=100))
-    at_rest(world)
-    world.away = True
-    world.advance(10_000)
-    world.settle()
-    assert len(world.jobs) == len(world.rows) == 1
-    world.away, world.database_since = False, world.now
-    world.settle()
-    assert (world.jobs, world.rows) == ({}, {})
+    simulation = with_job(job("a", ttlSecondsAfterFinished=100))
+    at_rest(simulation)
+    simulation.away = True
+    simulation.advance(10_000)
+    simulation.settle()
+    assert len(simulation.jobs) == len(simulation.rows) == 1
+    simulation.away, simulation.database_since = False, simulation.now
+    simulation.settle()
+    assert (simulation.jobs, simulation.rows) == ({}, {})
 
 
 def test_a_row_that_a_crash_left_without_its_resource_goes_later() -> None:
-    world = with_job(job("a", ttlSecondsAfterFinished=100))
-    at_rest(world)
-    world.advance(100)
-    world.crash_after(1)  # the resource is deleted, the row is not
-    assert (len(world.jobs), len(world.rows)) == (0, 1)
-    world.settle()
-    assert len(world.rows) == 1  # nothing hurries: the job is over
-    world.advance(WEEK)
-    world.settle()
-    assert world.rows == {}
+    simulation = with_job(job("a", ttlSecondsAfterFinished=100))
+    at_rest(simulation)
+    simulation.advance(100)
+    simulation.crash_after(1)  # the resource is deleted, the row is not
+    assert (len(simulation.jobs), len(simulation.rows)) == (0, 1)
+    simulation.settle()
+    assert len(simulation.rows) == 1  # nothing hurries: the job is over
+    simulation.advance(WEEK)
+    simulation.settle()
+    assert simulation.rows == {}
 
 
 def test_a_job_whose_resource_is_deleted_while_the_database_is_away_is_cancelled_and_goes() -> None:
-    world = with_job(A)
-    world.settle()
-    world.claim(world.pods["a-a1"])
-    world.away = True
-    del world.jobs[A.id]
-    world.advance(60)
-    world.settle()
-    assert world.rows[A.id].state is JobState.RUNNING
-    world.away, world.database_since = False, world.now
-    world.settle()
-    assert world.rows[A.id].state in FINAL and not world.rows[A.id].slot
-    world.advance(WEEK)
-    world.settle()
-    assert world.rows == {}
+    simulation = with_job(A)
+    simulation.settle()
+    simulation.claim(simulation.pods["a-a1"])
+    simulation.away = True
+    del simulation.jobs[A.id]
+    simulation.advance(60)
+    simulation.settle()
+    assert simulation.rows[A.id].state is JobState.RUNNING
+    simulation.away, simulation.database_since = False, simulation.now
+    simulation.settle()
+    assert simulation.rows[A.id].state in FINAL and not simulation.rows[A.id].slot
+    simulation.advance(WEEK)
+    simulation.settle()
+    assert simulation.rows == {}
 
 
 # --- stuck jobs ------------------------------------------------------------------------------------
@@ -249,19 +249,19 @@ def test_the_planner_flags_a_stuck_job_and_goes_on_with_it() -> None:
 
 
 def test_the_flag_is_not_written_again_every_day() -> None:
-    world = with_job(job("a", age=0))
-    world.settle()
-    world.claim(world.pods["a-a1"])
-    world.advance(WEEK + 1)
-    world.settle()
-    flagged = conditions_in(world)
-    world.advance(86_400)
-    world.settle()
-    assert conditions_in(world) == flagged
+    simulation = with_job(job("a", age=0))
+    simulation.settle()
+    simulation.claim(simulation.pods["a-a1"])
+    simulation.advance(WEEK + 1)
+    simulation.settle()
+    flagged = conditions_in(simulation)
+    simulation.advance(86_400)
+    simulation.settle()
+    assert conditions_in(simulation) == flagged
 
 
-def conditions_in(world: Simulation) -> list[Any]:
-    (only,) = world.jobs.values()
+def conditions_in(simulation: Simulation) -> list[Any]:
+    (only,) = simulation.jobs.values()
     return [condition for condition in only.status.conditions if condition.type == c.DEGRADED]
 
 

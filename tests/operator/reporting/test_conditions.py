@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codebase_index.api.resource import IndexingJobStatus, Progress
-from codebase_operator.model.snapshot import Job, Refusal, StepFailure, View
+from codebase_operator.model.snapshot import Job, Rejection, StepFailure, View
 from codebase_operator.reporting import conditions as c
 from codebase_operator.reporting.conditions import Outage, Place, Situation, conditions_of, ordinal, summary
 from codebase_operator.reporting.events import events_of
@@ -19,8 +19,8 @@ AWAY = Outage(c.DATABASE_UNAVAILABLE, "since")
 
 
 def situation(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> Situation:
-    refusal, failure = fields.pop("refusal", None), fields.pop("failure", None)
-    view = View(job_, row_, tuple(pods), refusal, failure=failure)
+    rejection, failure = fields.pop("rejection", None), fields.pop("failure", None)
+    view = View(job_, row_, tuple(pods), rejection, failure=failure)
     return Situation(view, NOW, **{"admitted": view.admitted, **fields})
 
 
@@ -45,7 +45,7 @@ TABLE = [
          situation(admitted(A), row(A, "pending", 1, slot=True), pod_reason=c.UNSCHEDULABLE),
          "Pending", c.UNSCHEDULABLE, (c.ADMITTED,)),
     Case("an admitted job shows why its pod is refused",
-         situation(admitted(A), row(A, "pending", 1, slot=True), refusal=Refusal(c.QUOTA_EXCEEDED, "", NOW)),
+         situation(admitted(A), row(A, "pending", 1, slot=True), rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW)),
          "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a claimed job runs",
          situation(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING),
@@ -54,7 +54,7 @@ TABLE = [
          situation(admitted(A), row(A, "running", 2), pod_reason=c.RESTARTING),
          "Running", c.RESTARTING, (c.ADMITTED, c.RUNNING)),
     Case("a running job whose new pod is refused says so",
-         situation(admitted(A), row(A, "running", 2), refusal=Refusal(c.POD_REFUSED, "", NOW)),
+         situation(admitted(A), row(A, "running", 2), rejection=Rejection(c.POD_REFUSED, "", NOW)),
          "Running", c.POD_REFUSED, (c.ADMITTED, c.RUNNING)),
     Case("a job that waits for a service is blocked",
          situation(admitted(A), row(A, "blocked", 1)),
@@ -78,7 +78,7 @@ TABLE = [
          situation(A, row(A), place=Place(1, 2, 3), failure=StepFailure("Admit", "503", ago(1))),
          "Pending", c.CONCURRENCY_LIMIT, ()),
     Case("why a pod is refused says more than that its step fails",
-         situation(admitted(A), row(A, "pending", 1, slot=True), refusal=Refusal(c.QUOTA_EXCEEDED, "", NOW),
+         situation(admitted(A), row(A, "pending", 1, slot=True), rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW),
                    failure=StepFailure("StartPod", "403", ago(9))),
          "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a suspended job is suspended when its pod is gone",

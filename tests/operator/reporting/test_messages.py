@@ -13,7 +13,7 @@ from codebase_index.api.job import ErrorType
 from codebase_index.untrusted_text import line
 from codebase_operator.cluster.actuator import event_manifest
 from codebase_operator.model import actions as do
-from codebase_operator.model.snapshot import Ending, Job, Refusal, Snapshot, StepFailure
+from codebase_operator.model.snapshot import Ending, Job, Rejection, Snapshot, StepFailure
 from codebase_operator.planning.planner import plan
 from codebase_operator.reporting.messages import EVENT, MESSAGE, told
 from tests.operator.builders import NOW, admitted, ago, job, pod, row, snapshot
@@ -47,7 +47,7 @@ SITUATIONS: dict[str, Snapshot] = {
     "an unknown error's type": of_row("failed", error_type=EVIL, error_message="x"),
     "a refusal of the API server": snapshot(
         admitted(A), rows=[row(A, "pending", 1, slot=True)],
-        refusals={A.id: Refusal("PodRefused", EVIL, ago(1))},
+        rejections={A.id: Rejection("PodRefused", EVIL, ago(1))},
     ),
     "a step that fails": snapshot(A, failures={A.id: StepFailure("Admit", EVIL, ago(60))}),
     "a spec that cannot be read": snapshot(job("a", problem=f"spec.x {EVIL}")),
