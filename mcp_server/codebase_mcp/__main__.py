@@ -14,13 +14,13 @@ from codebase_index import embedding, logs, trusted_ca
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_mcp.garbage_collection import collecting
+from codebase_mcp.garbage_collection import periodic_collection
 from codebase_mcp.jobs.cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.tools.tools import build_server
-from codebase_mcp.transport.health import Health
+from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http import build_app, build_probes, serve_http
 
 POOL_SIZE = 8
@@ -37,7 +37,7 @@ class Services:
 
     jobs: JobService
     search: SearchService
-    health: Health
+    health: HealthChecks
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
             search = SearchService.over(database, embedding.by_name, namespaces)
-            yield Services(service, search, Health(jobs, cluster))
+            yield Services(service, search, HealthChecks(jobs, cluster))
             await service.close()
             search.close()
     finally:
@@ -61,7 +61,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client or a signal ends it."""
-    async with open_services(settings) as services, collecting():
+    async with open_services(settings) as services, periodic_collection():
         server = build_server(services.jobs, services.search)
         if over_http:
             app, probes = build_app(server, services.health, settings), build_probes(services.health)

@@ -1,8 +1,8 @@
-"""Python's full garbage collections, small and often instead of when they happen to be due.
+"""Frequent, short garbage collections instead of Python's rare full ones.
 
-A full collection looks at every object that there is: with what the server keeps of the index that took 100 to
-400 ms, in which nobody got an answer, about every 150 searches. What survives a collection here is left out of the
-next one, so that each looks only at what is new. Reference counts free everything that is in no cycle, as ever.
+A full collection scans every object: with the cached index that took 100 to 400 ms about every 150 searches, and
+stopped all answers meanwhile. Here the survivors of a collection are frozen, so that the next one scans only new
+objects. Reference counts free everything that is in no cycle, as ever.
 """
 
 import asyncio
@@ -12,21 +12,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-EVERY_SECONDS: Final = 10.0
-"""What a busy server makes in this time takes some 40 ms to look at."""
+INTERVAL_SECONDS: Final = 10.0
+"""A scan of what a busy server allocates in this time takes some 40 ms."""
 
-ALL_EVERY: Final = 360
-"""Collections until one looks at everything again, in an hour: cycles that were in use when they were left out."""
+COLLECTIONS_PER_FULL_SCAN: Final = 360
+"""A full scan once an hour frees the cycles that were in use when they were frozen."""
 
-_NEVER: Final = 1_000_000
-"""Collections of the middle generation until Python would make a full one by itself."""
+_UNREACHABLE_THRESHOLD: Final = 1_000_000
+"""Collections of the middle generation before Python would make a full one by itself."""
 
 
 @asynccontextmanager
-async def collecting() -> AsyncIterator[None]:
-    """Make the full collections of this process while the block runs."""
+async def periodic_collection() -> AsyncIterator[None]:
+    """Replace Python's full collections while the block runs."""
     thresholds = gc.get_threshold()
-    gc.set_threshold(*thresholds[:2], _NEVER)
+    gc.set_threshold(*thresholds[:2], _UNREACHABLE_THRESHOLD)
     task = asyncio.create_task(_collect())
     try:
         yield
@@ -39,11 +39,11 @@ async def collecting() -> AsyncIterator[None]:
 
 
 async def _collect() -> None:
-    turn = 0
+    number = 0
     while True:
-        if turn % ALL_EVERY == 0:
+        if number % COLLECTIONS_PER_FULL_SCAN == 0:
             gc.unfreeze()
         gc.collect()
         gc.freeze()
-        turn += 1
-        await asyncio.sleep(EVERY_SECONDS)
+        number += 1
+        await asyncio.sleep(INTERVAL_SECONDS)

@@ -1,6 +1,6 @@
-"""What the probe port shows at `/metrics`, in the format of Prometheus.
+"""The metrics of the server, which the probe port serves at `/metrics` for Prometheus.
 
-Names of repositories, jobs and callers are no labels: they are unbounded, and the log has them.
+Names of repositories, jobs and callers are no labels: there is no bound for them, and the log has them.
 """
 
 from typing import Final
@@ -24,12 +24,12 @@ CONNECTIONS: Final = Gauge(
     "codebase_server_connections", "Open connections; state: waiting for the client, working for it",
     ["port", "state"], registry=_REGISTRY,
 )  # fmt: skip
-CLOSED: Final = Counter(
+CLOSED_CONNECTIONS: Final = Counter(
     "codebase_server_connections_closed_total", "Connections that were closed or refused by the server",
     ["port", "reason"], registry=_REGISTRY,
 )  # fmt: skip
 
 
-async def shown(_: Request) -> Response:
-    """Answer with all of them."""
+async def serve_metrics(_: Request) -> Response:
+    """Answer with all metrics."""
     return Response(generate_latest(_REGISTRY), media_type=CONTENT_TYPE_LATEST)

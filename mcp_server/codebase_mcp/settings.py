@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.store.address import Address, NoAddress, address_of
-from codebase_mcp.limits.caller import Network
-from codebase_mcp.limits.connection_limits import Limits
-from codebase_mcp.limits.queue_quota import QueueBounds
+from codebase_mcp.limits.caller import IpNetwork
+from codebase_mcp.limits.connection_limits import ConnectionLimits
+from codebase_mcp.limits.queue_quota import QueueLimits
 
 _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_MOST_CONNECTIONS = 100_000
+_MAX_CONNECTIONS = 100_000
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -48,17 +48,17 @@ class Settings:
     probe_port: int | None
     """TCP port on which probes and metrics are answered, whatever clients do on the other one; None: no such."""
 
-    connections: Limits
+    connections: ConnectionLimits
     """How many connections clients may hold."""
 
     bind: str
     """Address to listen on for --http: all of a pod's, elsewhere loopback, since the server does not ask who
     calls. In a cluster, a NetworkPolicy says who may."""
 
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: tuple[IpNetwork, ...]
     """Networks of the proxies whose X-Forwarded-For is believed. From all others it is what the client likes."""
 
-    queue: QueueBounds
+    queue: QueueLimits
     """How many jobs may wait for a slot, in all and for one caller."""
 
     log_level: str
@@ -73,15 +73,15 @@ class Settings:
             allowed_hosts=_hosts(env),
             port=_port(env, "CODEBASE_PORT", 8080),
             probe_port=_port(env, "CODEBASE_PROBE_PORT", None),
-            connections=Limits(
-                most=_number(env, "CODEBASE_MAX_CONNECTIONS", 512),
-                of_client=_number(env, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT", 128),
+            connections=ConnectionLimits(
+                total=_number(env, "CODEBASE_MAX_CONNECTIONS", 512),
+                per_client=_number(env, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT", 128),
             ),
             bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
             trusted_proxies=_networks(env, "CODEBASE_TRUSTED_PROXIES"),
-            queue=QueueBounds(
-                _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueBounds.total),
-                _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueBounds.per_caller),
+            queue=QueueLimits(
+                _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueLimits.total),
+                _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueLimits.per_caller),
             ),
             log_level=_log_level(env),
         )
@@ -129,7 +129,7 @@ def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
     return hosts
 
 
-def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
+def _networks(env: Mapping[str, str], name: str) -> tuple[IpNetwork, ...]:
     texts = [text.strip() for text in env.get(name, "").split(",") if text.strip()]
     try:
         return tuple(ip_network(text) for text in texts)
@@ -153,8 +153,8 @@ def _port(env: Mapping[str, str], name: str, default: Port) -> int | Port:
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)
-    if not text.isdecimal() or not 0 < int(text) <= _MOST_CONNECTIONS:
-        raise SettingsError(f"{name} is {text!r}; set it to a number, 1 to {_MOST_CONNECTIONS}")
+    if not text.isdecimal() or not 0 < int(text) <= _MAX_CONNECTIONS:
+        raise SettingsError(f"{name} is {text!r}; set it to a number, 1 to {_MAX_CONNECTIONS}")
     return int(text)
 
 

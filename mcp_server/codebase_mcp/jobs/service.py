@@ -33,7 +33,7 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameTaken
 from codebase_mcp.jobs.mirror import Mirror
 from codebase_mcp.limits.caller import STDIO
-from codebase_mcp.limits.queue_quota import QueueBounds, QueueShare
+from codebase_mcp.limits.queue_quota import QueueLimits, QueueQuota
 from codebase_mcp.models import Cancelled, Job, JobList, JobStatus, SkippedFile, Started, job_uuid, mirrored_state
 
 log = logging.getLogger(__name__)
@@ -91,14 +91,14 @@ class JobService:
 
     def __init__(
         self, policy: SourcePolicy, cluster: Cluster, jobs: Jobs, work: Work,
-        bounds: QueueBounds = QueueBounds(),  # noqa: B008 - frozen
+        limits: QueueLimits = QueueLimits(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         self._policy = policy
         self._cluster = cluster
         self._jobs = jobs
         self._work = work
         self._mirror = Mirror(cluster)
-        self._queue = QueueShare(bounds)
+        self._queue = QueueQuota(limits)
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -142,7 +142,7 @@ class JobService:
                 oldest = min(active, key=lambda job: (job.metadata.creation_timestamp, job.metadata.name))
                 return _joined(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
             run = max([run, *(run_of(job.metadata.name, spec.target) for job in same)]) + 1
-            with self._queue.place(caller, await self._waiting(caller)):
+            with self._queue.reserve(caller, await self._waiting(caller)):
                 try:
                     job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec, caller)
                 except NameTaken:

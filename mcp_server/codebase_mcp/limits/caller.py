@@ -1,4 +1,4 @@
-"""Who calls: the key of every share that one caller may have of something scarce."""
+"""Identity of callers: the key by which limits for each caller are counted."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,32 +10,32 @@ STDIO: Final = "stdio"
 """The one caller over standard input and output."""
 
 UNKNOWN: Final = "unknown"
-"""All who have no address: they share one share."""
+"""All callers without an address: they share one limit."""
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
 
 _IPV6_PREFIX: Final = 64
-"""Bits that tell one IPv6 client from another: a network gets a /64 at least, and may use all its addresses."""
+"""Prefix length that identifies an IPv6 client: a network gets a /64 at least, and may use all its addresses."""
 
-_MOST_HOPS: Final = 16
-"""Entries of X-Forwarded-For that are read, from the nearest on."""
+_MAX_HOPS: Final = 16
+"""How many entries of X-Forwarded-For are read, the nearest first."""
 
 _caller: ContextVar[str] = ContextVar("caller", default=STDIO)
 
 
 def current() -> str:
-    """Return who makes the call that is being answered: equal texts are the same caller.
+    """Return the caller of the request that is being answered: equal texts are the same caller.
 
-    Over HTTP it is the client's address, of IPv6 its /64, as `believed` by this server; over standard input and
-    output it is STDIO. It is no proof of who somebody is, only what shares are counted by.
+    Over HTTP it is the client's address, for IPv6 its /64, as `resolve_caller` finds it; over standard input and
+    output it is STDIO. It is no authentication, only the key of limits.
     """
     return _caller.get()
 
 
 @contextlib.contextmanager
-def calling(caller: str) -> Iterator[None]:
-    """Let `current` return this caller, in the block and in the tasks that it starts."""
+def caller_context(caller: str) -> Iterator[None]:
+    """Make `current` return this caller, in the block and in the tasks that it starts."""
     token = _caller.set(caller)
     try:
         yield
@@ -43,27 +43,27 @@ def calling(caller: str) -> Iterator[None]:
         _caller.reset(token)
 
 
-def believed(peer: str | None, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
+def resolve_caller(peer: str | None, forwarded_for: Sequence[str], proxies: Sequence[IpNetwork]) -> str:
     """Return the caller behind a connection from `peer`.
 
-    `forwarded_for` holds the values of X-Forwarded-For. Each entry is believed only if the proxy that wrote it is
-    one of `proxies`, so the nearest address that is none of them is the caller: what a client writes there itself
+    `forwarded_for` holds the values of X-Forwarded-For. Each entry counts only if the proxy that wrote it is
+    one of `proxies`, so the caller is the nearest address that is none of them: what a client writes there itself
     changes nothing.
     """
-    address = parsed(peer or "")
+    address = parse_address(peer or "")
     hops = ",".join(forwarded_for).split(",")
-    for hop in reversed(hops[-_MOST_HOPS:]):
-        if address is None or not is_one_of(address, proxies):
+    for hop in reversed(hops[-_MAX_HOPS:]):
+        if address is None or not in_networks(address, proxies):
             break
-        before = parsed(_without_port(hop.strip()))
+        before = parse_address(_without_port(hop.strip()))
         if before is None:
             break
         address = before
-    return key(address)
+    return caller_key(address)
 
 
-def key(address: Address | None) -> str:
-    """Return what shares of an address are counted by."""
+def caller_key(address: IpAddress | None) -> str:
+    """Return the key by which limits of an address are counted."""
     if address is None:
         return UNKNOWN
     if isinstance(address, IPv6Address):
@@ -71,8 +71,8 @@ def key(address: Address | None) -> str:
     return str(address)
 
 
-def parsed(text: str) -> Address | None:
-    """Read an address, or return None. An IPv4 address inside an IPv6 one is that IPv4 address."""
+def parse_address(text: str) -> IpAddress | None:
+    """Parse an address, or return None. An IPv4 address inside an IPv6 one is that IPv4 address."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -80,8 +80,8 @@ def parsed(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def is_one_of(address: Address, networks: Sequence[Network]) -> bool:
-    """Say whether an address lies in one of these networks."""
+def in_networks(address: IpAddress, networks: Sequence[IpNetwork]) -> bool:
+    """Return whether an address lies in one of these networks."""
     return any(address in network for network in networks)
 
 

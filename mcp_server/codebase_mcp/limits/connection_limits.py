@@ -1,7 +1,8 @@
-"""How many connections there may be, in all and of one client, and which goes when another one comes. Pure.
+"""How many connections there may be, in all and for each client, and which one is evicted for a new one. Pure.
 
-A connection waits for its client, or works for it. One that waits costs its client nothing, so it may be held open
-for ever at no price: those are closed, the oldest first, when their place is needed, and all after a time.
+A connection waits for its client, or works for it. A waiting one costs its client nothing, so it could
+be held open for ever: waiting connections are evicted, the oldest first, when a new one needs their place, and all
+of them after a timeout.
 """
 
 import time
@@ -11,32 +12,32 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 RECEIVE_SECONDS: Final = 10.0
-"""How long a request may take to arrive, head and body together, and an answer to be taken: however often a byte
-comes. The largest body needs 26 KB a second."""
+"""Timeout for a request to arrive, head and body together, and for an answer to be read, however many bytes come.
+The largest body needs 26 KB a second."""
 
 C = TypeVar("C", bound=Hashable)
 
 
-class Verdict(StrEnum):
-    """What is to be done with a new connection's request."""
+class Admission(StrEnum):
+    """What to do with the request of a new connection."""
 
     SERVE = "serve"
-    CLIENT_IS_BUSY = "client is busy"
-    SERVER_IS_BUSY = "server is busy"
+    CLIENT_BUSY = "client is busy"
+    SERVER_BUSY = "server is busy"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How many connections there may be: `most` in all, and `of_client` of one address."""
+class ConnectionLimits:
+    """How many connections there may be: `total` in all, and `per_client` of one address."""
 
-    most: int
-    of_client: int
+    total: int
+    per_client: int
 
 
-class Connections(Generic[C]):
-    """The open connections, and those that wait, the one that has waited longest first."""
+class ConnectionTable(Generic[C]):
+    """The open connections, and which of them wait, the oldest first."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
         self._client_of: dict[C, str | None] = {}
@@ -52,29 +53,29 @@ class Connections(Generic[C]):
         """How many wait for their client."""
         return len(self._waiting)
 
-    def enter(self, connection: C, client: str | None) -> tuple[Verdict, C | None]:
-        """Take a new connection in, which waits; return what to do with it, and which other one has to go for it.
+    def admit(self, connection: C, client: str | None) -> tuple[Admission, C | None]:
+        """Add a new, waiting connection; return what to do with it, and the connection that is evicted for it.
 
-        A client of None has no share of its own: it is a proxy, behind which many may stand.
+        A client of None has no limit of its own: it is a proxy, behind which there may be many.
         """
-        verdict, gone = Verdict.SERVE, None
+        admission, evicted = Admission.SERVE, None
         siblings = self._of_client.setdefault(client, set()) if client is not None else set()
-        if client is not None and len(siblings) >= self._limits.of_client:
-            gone = next((waiting for waiting in self._waiting if waiting in siblings), None)
-            verdict = Verdict.SERVE if gone is not None else Verdict.CLIENT_IS_BUSY
-        elif len(self) >= self._limits.most:
-            gone = next(iter(self._waiting), None)
-            verdict = Verdict.SERVE if gone is not None else Verdict.SERVER_IS_BUSY
-        if gone is not None:
-            self.leave(gone)
+        if client is not None and len(siblings) >= self._limits.per_client:
+            evicted = next((waiting for waiting in self._waiting if waiting in siblings), None)
+            admission = Admission.SERVE if evicted is not None else Admission.CLIENT_BUSY
+        elif len(self) >= self._limits.total:
+            evicted = next(iter(self._waiting), None)
+            admission = Admission.SERVE if evicted is not None else Admission.SERVER_BUSY
+        if evicted is not None:
+            self.remove(evicted)
         if client is not None:
             self._of_client.setdefault(client, set()).add(connection)
         self._client_of[connection] = client
         self._waiting[connection] = self._clock()
-        return verdict, gone
+        return admission, evicted
 
-    def leave(self, connection: C) -> None:
-        """Forget a connection. One that is not known is no error."""
+    def remove(self, connection: C) -> None:
+        """Remove a connection, if it is there."""
         client = self._client_of.pop(connection, None)
         self._waiting.pop(connection, None)
         if client is not None and (siblings := self._of_client.get(client)) is not None:
@@ -82,18 +83,18 @@ class Connections(Generic[C]):
             if not siblings:
                 del self._of_client[client]
 
-    def wait(self, connection: C) -> None:
-        """From now on the connection waits for its client."""
+    def mark_waiting(self, connection: C) -> None:
+        """Note that the connection waits for its client from now on."""
         if connection in self._client_of:
             self._waiting.pop(connection, None)  # to the end of the order
             self._waiting[connection] = self._clock()
 
-    def work(self, connection: C) -> None:
-        """The connection works for its client: it is not closed for another one."""
+    def mark_working(self, connection: C) -> None:
+        """Note that the connection works for its client: it is not evicted."""
         self._waiting.pop(connection, None)
 
-    def overdue(self) -> list[C]:
-        """Forget the connections that have waited too long, and return them."""
+    def remove_overdue(self) -> list[C]:
+        """Remove the connections that have waited too long, and return them."""
         until = self._clock() - RECEIVE_SECONDS
         late = []
         for connection, since in self._waiting.items():
@@ -101,5 +102,5 @@ class Connections(Generic[C]):
                 break
             late.append(connection)
         for connection in late:
-            self.leave(connection)
+            self.remove(connection)
         return late

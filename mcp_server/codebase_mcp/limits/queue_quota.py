@@ -1,4 +1,4 @@
-"""How long the queue may get, in all and for one caller. Who finds it full is told before anything is created."""
+"""Limits of the job queue, in all and for each caller. They are checked before anything is created."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,40 +8,40 @@ from dataclasses import dataclass
 from codebase_index.store.jobs.jobs import Waiting
 from codebase_mcp.errors import UserError
 
-_SHOWN_BY = "list_indexing_jobs with status=pending shows them"
+_LIST_HINT = "list_indexing_jobs with status=pending shows them"
 
 
 @dataclass(frozen=True)
-class QueueBounds:
-    """How many jobs may wait for a slot. None: as many as come."""
+class QueueLimits:
+    """How many jobs may wait for a slot. None: no limit."""
 
     total: int | None = 500
     per_caller: int | None = 100
 
 
-class QueueShare:
-    """Gives out places in the queue, counting also the jobs that this server is creating."""
+class QueueQuota:
+    """Reserves places in the queue; the jobs that this server is creating count, too."""
 
-    def __init__(self, bounds: QueueBounds) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: QueueLimits) -> None:
+        self._limits = limits
         self._creating: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, caller: str, waiting: Waiting) -> Iterator[None]:
-        """Hold a place while a job is created. Raises UserError when there is none.
+    def reserve(self, caller: str, waiting: Waiting) -> Iterator[None]:
+        """Reserve a place while a job is created. Raises UserError when the queue is full.
 
-        Another server may create jobs in the same instant, so the queue can get a few longer than its bounds.
+        Another server may create jobs at the same moment, so the queue can exceed its limits by a few.
         """
         own, total = waiting.own + self._creating[caller], waiting.total + self._creating.total()
-        if self._bounds.per_caller is not None and own >= self._bounds.per_caller:
+        if self._limits.per_caller is not None and own >= self._limits.per_caller:
             raise UserError(
-                f"queue is full: {own} of your jobs wait, as many as one caller may have; nothing was started; "
-                f"try again when some have started, or cancel some ({_SHOWN_BY})"
+                f"queue is full: {own} of your jobs wait, which is the limit for one caller; nothing was started; "
+                f"try again when some have started, or cancel some ({_LIST_HINT})"
             )
-        if self._bounds.total is not None and total >= self._bounds.total:
+        if self._limits.total is not None and total >= self._limits.total:
             raise UserError(
-                f"queue is full: {total} jobs wait, as many as may; nothing was started; try again when some have "
-                f"started ({_SHOWN_BY})"
+                f"queue is full: {total} jobs wait, which is the limit; nothing was started; try again when some "
+                f"have started ({_LIST_HINT})"
             )
         self._creating[caller] += 1
         try:

@@ -12,7 +12,7 @@ from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import Symbols
 from codebase_index.store.query.text_search import TextSearch
 from codebase_mcp.errors import UserError
-from codebase_mcp.limits.fair_queue import Busy, FairTurns, Turn
+from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.models import SearchAnswer, SearchResult
 from codebase_mcp.search.cursor import Cursor, decode, digest
 from codebase_mcp.search.modes.auto import RankedPages
@@ -40,7 +40,7 @@ class Pages(Protocol):
     """A way to search."""
 
     async def page(
-        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, turn: Turn, /
+        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, permit: Permit, /
     ) -> Page:
         """Return the results after the cursor, at most `request.limit`; lend the turn while waiting for others."""
 
@@ -58,9 +58,9 @@ class SearchService:
     ) -> None:
         self._indexes = indexes
         self._search = search
-        looked_up = FairTurns(LOOKED_UP_AT_ONCE)
-        self._turns: dict[Mode, FairTurns] = {
-            "auto": FairTurns(RANKED_AT_ONCE), "symbol": looked_up, "text": looked_up, "regex": looked_up,
+        lookups = FairSemaphore(LOOKED_UP_AT_ONCE)
+        self._semaphores: dict[Mode, FairSemaphore] = {
+            "auto": FairSemaphore(RANKED_AT_ONCE), "symbol": lookups, "text": lookups, "regex": lookups,
         }  # fmt: skip
         self._ranked = RankedPages(search, embedder_of)
         lines = TextPages(text)
@@ -91,10 +91,10 @@ class SearchService:
         try:
             async with (
                 asyncio.timeout(SEARCH_PATIENCE_SECONDS),
-                self._turns[request.mode].turn(caller) as turn,
+                self._semaphores[request.mode].permit(caller) as permit,
             ):
-                return await self._answer(request, turn)
-        except Busy as busy:
+                return await self._answer(request, permit)
+        except Overloaded as busy:
             raise UserError(
                 f"busy: more searches wait than this server can answer in time, {busy.waiting} of them yours; try "
                 f"again in {busy.retry_seconds} s, with fewer at once"
@@ -106,11 +106,11 @@ class SearchService:
                 "or language"
             ) from error
 
-    async def _answer(self, request: SearchRequest, turn: Turn) -> SearchAnswer:
+    async def _answer(self, request: SearchRequest, permit: Permit) -> SearchAnswer:
         searched = chosen(await self._indexes.list(), request.repos)
         cursor = _cursor(request, searched)
         now = replace(cursor, state=_state(searched))
-        page = await self._pages[request.mode].page(request, searched, now, turn) if searched else Page([], None)
+        page = await self._pages[request.mode].page(request, searched, now, permit) if searched else Page([], None)
         if request.detail == "full":
             page = replace(page, hits=await self._in_full(page.hits))
         page = page.within_budget()

@@ -15,33 +15,33 @@ from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
 from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable
-from codebase_mcp.transport.answer_cache import Remembered
+from codebase_mcp.transport.answer_cache import CachedAnswer
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 0.8
+CHECK_TIMEOUT_SECONDS = 0.8
 """Below the second after which a Kubernetes probe gives up by default."""
 
-Answer = tuple[dict[str, Any], int]
-"""What is told, and the HTTP status."""
+HealthReport = tuple[dict[str, Any], int]
+"""The body, and the HTTP status."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How a service stands, in one word: ok, away, or a StoreError's `state`; and why it is not ok."""
+class ServiceState:
+    """The state of a service in one word (ok, away, or a StoreError's `state`), and why it is not ok."""
 
     state: str = "ok"
     reason: str = ""
 
 
-class Health:
-    """`/healthz`: the process answers. `/readyz`: it can serve. No restart for what it would not mend."""
+class HealthChecks:
+    """`/healthz` (liveness) and `/readyz` (readiness). Liveness never fails for what a restart would not mend."""
 
     def __init__(self, jobs: Jobs, cluster: Cluster) -> None:
         self._jobs = jobs
         self._cluster = cluster
-        self._alive = Remembered(self._whether_alive)
-        self._ready = Remembered(self._whether_ready)
+        self._liveness = CachedAnswer(self._check_liveness)
+        self._readiness = CachedAnswer(self._check_readiness)
 
     def routes(self) -> list[Route]:
         """Return the two routes."""
@@ -49,64 +49,64 @@ class Health:
 
     async def healthz(self, _: Request) -> Response:
         """Answer whether the process is alive: always 200."""
-        facts, status = await self._alive.get()
+        facts, status = await self._liveness.get()
         return JSONResponse(facts, status)
 
     async def readyz(self, _: Request) -> Response:
         """Answer whether it can serve: 200 or 503."""
-        facts, status = await self._ready.get()
+        facts, status = await self._readiness.get()
         return JSONResponse(facts, status)
 
-    async def _whether_alive(self) -> Answer:
-        """Always 200 while the process answers; how many jobs are active, and the oldest one's age in seconds."""
+    async def _check_liveness(self) -> HealthReport:
+        """Report the number of active jobs and the age of the oldest, in seconds: always 200."""
         facts: dict[str, Any] = {"status": "ok", "active_jobs": None, "oldest_active_job_seconds": None}
         active: list[JobRow] | None = None
 
-        async def look() -> None:
+        async def query() -> None:
             nonlocal active
             active = await self._jobs.unfinished()
             await self._jobs.check()
 
-        database = await _verdict(look())
+        database = await _probe(query())
         if active is not None:
             facts["active_jobs"] = len(active)
         if active:
             age = datetime.now(UTC) - min(row.created_at for row in active)
             # The times are those of the Kubernetes API, whose clock may be ahead of this one.
             facts["oldest_active_job_seconds"] = max(0, round(age.total_seconds()))
-        return facts | _told(database=database), 200
+        return facts | _service_fields(database=database), 200
 
-    async def _whether_ready(self) -> Answer:
-        """200 while the database or the Kubernetes API answers, 503 when neither does; the body names each.
+    async def _check_readiness(self) -> HealthReport:
+        """Report 200 while the database or the Kubernetes API answers, 503 when neither does; the body names each.
 
         One is enough on purpose: without the database, jobs can still be started and watched; without the API,
         searched, watched and listed. A server that left its Service for either could do none of it.
         """
-        database, api = await asyncio.gather(_verdict(self._jobs.check()), _verdict(self._cluster.ping()))
-        well = [verdict.state == "ok" for verdict in (database, api)]
-        status = "ok" if all(well) else "degraded" if any(well) else "unavailable"
-        facts = {"status": status} | _told(database=database, kubernetes=api)
-        return facts, 200 if any(well) else 503
+        database, api = await asyncio.gather(_probe(self._jobs.check()), _probe(self._cluster.ping()))
+        healthy = [service.state == "ok" for service in (database, api)]
+        status = "ok" if all(healthy) else "degraded" if any(healthy) else "unavailable"
+        facts = {"status": status} | _service_fields(database=database, kubernetes=api)
+        return facts, 200 if any(healthy) else 503
 
 
-def _told(**services: Verdict) -> dict[str, str]:
-    """Return each service's state, and under `NAME_reason` why it is not ok."""
-    states = {name: verdict.state for name, verdict in services.items()}
-    return states | {f"{name}_reason": verdict.reason for name, verdict in services.items() if verdict.reason}
+def _service_fields(**services: ServiceState) -> dict[str, str]:
+    """Return the state of each service, and under `NAME_reason` why it is not ok."""
+    states = {name: service.state for name, service in services.items()}
+    return states | {f"{name}_reason": service.reason for name, service in services.items() if service.reason}
 
 
-async def _verdict(question: Awaitable[object]) -> Verdict:
+async def _probe(check: Awaitable[object]) -> ServiceState:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await question
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            await check
     except StoreError as error:
-        return Verdict(error.state, str(error))
+        return ServiceState(error.state, str(error))
     except ClusterUnavailable as error:
-        return Verdict("away", str(error))
+        return ServiceState("away", str(error))
     except TimeoutError:
-        return Verdict("away", f"no answer within {PATIENCE_SECONDS:g} s")
+        return ServiceState("away", f"no answer within {CHECK_TIMEOUT_SECONDS:g} s")
     except Exception:
-        # A fault of this program. It is told, but no probe may fail for it: a restart would not mend it.
+        # A fault of this program. It is reported, but no probe may fail for it: a restart would not mend it.
         log.exception("a health check failed")
-        return Verdict("error", "the check itself failed; this server's log says why")
-    return Verdict()
+        return ServiceState("error", "the check itself failed; this server's log says why")
+    return ServiceState()

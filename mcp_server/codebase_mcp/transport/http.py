@@ -18,30 +18,30 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codebase_mcp import metrics
-from codebase_mcp.limits.caller import Network, believed, calling
-from codebase_mcp.limits.connection_limits import Limits
+from codebase_mcp.limits.caller import IpNetwork, caller_context, resolve_caller
+from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
-from codebase_mcp.transport.health import Health
-from codebase_mcp.transport.http_protocol import Patience
-from codebase_mcp.transport.middleware import MAX_BODY_BYTES, Door
+from codebase_mcp.transport.health import HealthChecks
+from codebase_mcp.transport.http_protocol import ConnectionManager
+from codebase_mcp.transport.middleware import MAX_BODY_BYTES, RequestGuard
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 3
-"""How long unfinished requests may hold up a shutdown: below Kubernetes' 30 s, above a tool's longest write."""
+"""How long unfinished requests may delay a shutdown: below Kubernetes' 30 s, above a tool's longest write."""
 
-PROBE_LIMITS: Final = Limits(most=64, of_client=32)
+PROBE_LIMITS: Final = ConnectionLimits(total=64, per_client=32)
 """Connections of the probe port: kubelet, Prometheus and a person."""
 
 BACKLOG: Final = 128
-"""Connections that the kernel keeps ready. Each time uvicorn takes so many before it closes what is too much."""
+"""Connections in the kernel's queue. uvicorn may accept so many at once before it closes those above the limit."""
 
 OTHER_FILES: Final = 128
-"""Open files besides connections of clients: database, Kubernetes API, embedding services, modules."""
+"""Open files besides clients' connections: database, Kubernetes API, embedding services, modules."""
 
 
-def build_app(server: MCPServer, health: Health, settings: Settings) -> Starlette:
+def build_app(server: MCPServer, health: HealthChecks, settings: Settings) -> Starlette:
     """Return the application: `/mcp`, `/healthz`, `/readyz`."""
     app = server.streamable_http_app(
         streamable_http_path="/mcp",
@@ -49,28 +49,28 @@ def build_app(server: MCPServer, health: Health, settings: Settings) -> Starlett
         stateless_http=True,
         json_response=True,
         max_request_body_size=MAX_BODY_BYTES,
-        # `Door` is stricter: the SDK's takes localhost:anything for localhost.
+        # `RequestGuard` is stricter: the SDK's takes localhost:anything for localhost.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     (endpoint,) = app.routes
     assert isinstance(endpoint, Route)
     # GET would open a stream on which nothing ever comes: 405 says so, and clients go on without it.
     endpoint.methods = {"POST"}
-    endpoint.app = Door(endpoint.app, AllowedHosts(settings.names), settings.connections)
+    endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.names), settings.connections)
     app.router.routes.extend(health.routes())
-    app.add_middleware(Callers, proxies=settings.trusted_proxies)
+    app.add_middleware(CallerMiddleware, proxies=settings.trusted_proxies)
     return app
 
 
-def build_probes(health: Health) -> Starlette:
+def build_probes(health: HealthChecks) -> Starlette:
     """Return the application of the probe port: `/healthz`, `/readyz` and `/metrics`."""
-    return Starlette(routes=[*health.routes(), Route("/metrics", metrics.shown)])
+    return Starlette(routes=[*health.routes(), Route("/metrics", metrics.serve_metrics)])
 
 
-class Callers:
-    """Tells whoever answers a request who makes it: `caller.current()`."""
+class CallerMiddleware:
+    """Sets the caller of each request: `caller.current()`."""
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[IpNetwork]) -> None:
         self._app = app
         self._proxies = proxies
 
@@ -80,19 +80,19 @@ class Callers:
             return await self._app(scope, receive, send)
         peer, _ = scope.get("client") or (None, None)
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        with calling(believed(peer, forwarded, self._proxies)):
+        with caller_context(resolve_caller(peer, forwarded, self._proxies)):
             await self._app(scope, receive, send)
 
 
 async def serve_http(app: Starlette, probes: Starlette, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; what is unfinished is ended after a grace period. Raises SettingsError."""
-    limits = within_open_files(settings.connections)
-    main = _Server(app, settings.bind, settings.port, Patience(limits, settings.trusted_proxies))
+    """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError."""
+    limits = fit_open_files(settings.connections)
+    main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))
     servers = [main]
     if settings.probe_port:
-        servers.append(_Server(probes, settings.bind, settings.probe_port, Patience(PROBE_LIMITS)))
+        servers.append(_Server(probes, settings.bind, settings.probe_port, ConnectionManager(PROBE_LIMITS)))
     try:
-        with _signals(servers):
+        with _handle_signals(servers):
             async with asyncio.TaskGroup() as group:
                 # One after the other: a probe that succeeds says that clients are served, too.
                 for server in servers:
@@ -102,24 +102,24 @@ async def serve_http(app: Starlette, probes: Starlette, settings: Settings) -> N
         raise errors.exceptions[0] from None
 
 
-def within_open_files(limits: Limits) -> Limits:
-    """Raise this process' bound of open files to what the limits need; if it cannot be, return lower limits."""
+def fit_open_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """Raise this process' limit of open files to what the connections need, or return lower limits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    beside = PROBE_LIMITS.most + 2 * BACKLOG + OTHER_FILES
-    wanted = limits.most + beside
+    reserved = PROBE_LIMITS.total + 2 * BACKLOG + OTHER_FILES
+    wanted = limits.total + reserved
     if 0 <= soft < wanted:
         soft = wanted if hard < 0 else min(wanted, hard)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = limits.most if soft < 0 else max(min(limits.most, soft - beside), 1)
-    if most < limits.most:
-        log.warning("only %d connections, because this process may open no more than %d files", most, soft)
-    return replace(limits, most=most)
+    total = limits.total if soft < 0 else max(min(limits.total, soft - reserved), 1)
+    if total < limits.total:
+        log.warning("only %d connections are served, because this process may open only %d files", total, soft)
+    return replace(limits, total=total)
 
 
 @contextmanager
-def _signals(servers: Sequence["_Server"]) -> Iterator[None]:
+def _handle_signals(servers: Sequence["_Server"]) -> Iterator[None]:
     """Let a signal end these servers, and nothing else: uvicorn itself would send it again when it is done, which
     would kill the process before the database and the API client are closed.
     """
@@ -140,10 +140,10 @@ def _signals(servers: Sequence["_Server"]) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn on one port, with an end to its patience, and without signals of its own."""
+    """uvicorn on one port, with timeouts, and without signal handlers of its own."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, patience: Patience) -> None:
-        protocol: Any = patience.protocol
+    def __init__(self, app: ASGIApp, host: str, port: int, manager: ConnectionManager) -> None:
+        protocol: Any = manager.protocol
         super().__init__(
             uvicorn.Config(
                 app,
@@ -152,43 +152,43 @@ class _Server(uvicorn.Server):
                 http=protocol,
                 ws="none",
                 backlog=BACKLOG,
-                log_config=None,  # ours stands
+                log_config=None,  # `logs.configure` has set it up
                 access_log=False,  # the audit log says more
                 server_header=False,
-                proxy_headers=False,  # `Callers` knows whom to believe
+                proxy_headers=False,  # `CallerMiddleware` resolves callers
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
         self.listening = asyncio.Event()
-        self._patience = patience
+        self._manager = manager
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Capture none."""
         return contextlib.nullcontext()
 
     async def startup(self, sockets: Any = None) -> None:
-        """Begin to listen. Raises SettingsError."""
+        """Start to listen. Raises SettingsError."""
         try:
             await super().startup(sockets)
         except SystemExit:  # uvicorn would end the process in the middle of it
             raise SettingsError(
-                f"nothing can listen on {self.config.host} at port {self.config.port}; another program may do so "
-                "already: set CODEBASE_PORT and CODEBASE_PROBE_PORT to two that are free"
+                f"cannot listen on {self.config.host}, port {self.config.port}; another program may use the port "
+                "already: set CODEBASE_PORT and CODEBASE_PROBE_PORT to free ports"
             ) from None
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: close what has waited too long. Once a second: tell of it."""
-        self._patience.close_overdue()
+        """Close overdue connections ten times a second; publish the metrics once a second."""
+        self._manager.close_overdue()
         if counter % 10 == 0:
-            self._tell()
+            self._publish_metrics()
         return await super().on_tick(counter)
 
-    def _tell(self) -> None:
-        port, connections, closed = self.config.port, self._patience.connections, self._patience.told()
+    def _publish_metrics(self) -> None:
+        port, connections, closed = self.config.port, self._manager.connections, self._manager.drain_closed()
         metrics.CONNECTIONS.labels(port, "waiting").set(connections.waiting)
         metrics.CONNECTIONS.labels(port, "working").set(len(connections) - connections.waiting)
         for reason, number in closed.items():
-            metrics.CLOSED.labels(port, reason).inc(number)
+            metrics.CLOSED_CONNECTIONS.labels(port, reason).inc(number)
         if closed:
             log.warning("connections were closed or refused", extra={"port": port, "closed": closed})

@@ -10,7 +10,7 @@ import pytest
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_mcp.errors import UserError
-from codebase_mcp.limits import fair_queue
+from codebase_mcp.limits import fair_semaphore
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import RANKED_AT_ONCE, SearchService
 from tests.mcp.http_server import run_server
@@ -56,7 +56,7 @@ async def test_a_caller_with_a_hundred_searches_costs_another_one_a_few_turns(
 async def test_too_many_searches_are_refused_at_once_with_a_time_to_come_back(
     search: SearchService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_queue, "MAX_WAITING", 5)
+    monkeypatch.setattr(fair_semaphore, "MAX_WAITING", 5)
     request = SearchRequest("total_1")
     many = [asyncio.create_task(search.search(request, "many")) for _ in range(20)]
     answer = await search.search(request, "one")

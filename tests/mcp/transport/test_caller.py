@@ -20,7 +20,7 @@ from codebase_mcp.limits import caller
 from codebase_mcp.models import SkippedFile
 from codebase_mcp.settings import Settings
 from codebase_mcp.tools.checked_tool import CheckedTool
-from codebase_mcp.transport.health import Health
+from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http import build_app
 
 
@@ -42,7 +42,7 @@ async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
     )
     annotations = ToolAnnotations(read_only_hint=True)
     tools = MCPServer(name="x", tools=[CheckedTool.of(whoami, title="Who am I", annotations=annotations)])
-    app = build_app(tools, Health(cast(Jobs, None), cast(Cluster, None)), settings)
+    app = build_app(tools, HealthChecks(cast(Jobs, None), cast(Cluster, None)), settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, proxy_headers=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve())

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from codebase_mcp.limits.connection_limits import RECEIVE_SECONDS, Limits
+from codebase_mcp.limits.connection_limits import RECEIVE_SECONDS, ConnectionLimits
 from codebase_mcp.transport import http
-from codebase_mcp.transport.http import within_open_files
+from codebase_mcp.transport.http import fit_open_files
 
 OF_CLIENT = 24
 MOST = 48
@@ -156,8 +156,8 @@ async def test_the_probe_port_counts_calls_and_connections(limited: int, probe_p
     assert status_of(await exchanged(limited, posted(json.dumps(call).encode()))) == 200
     async with connected(limited, 2 * MOST, IDLE["half a head"]), httpx.AsyncClient() as client:
         await asyncio.sleep(1.5)  # connections are counted once a second
-        told = (await client.get(f"http://127.0.0.1:{probe_port}/metrics")).text
-    counted = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+        metrics = (await client.get(f"http://127.0.0.1:{probe_port}/metrics")).text
+    counted = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     assert float(counted['codebase_server_calls_total{outcome="refused",tool="search_code"}']) >= 1
     assert float(counted[f'codebase_server_connections{{port="{limited}",state="waiting"}}']) == OF_CLIENT
     closed = f'codebase_server_connections_closed_total{{port="{limited}",reason="another needed its place"}}'
@@ -252,7 +252,8 @@ def test_the_limit_leaves_open_files_for_the_rest() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
-        assert within_open_files(Limits(512, 128)) == Limits(512, 128)  # raised, since the hard bound allows it
+        limits = ConnectionLimits(512, 128)
+        assert fit_open_files(limits) == limits  # raised, since the hard bound allows it
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 512 + http.OTHER_FILES
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -263,9 +264,9 @@ async def test_where_few_files_may_be_opened_fewer_connections_are_kept() -> Non
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600));"
         "from codebase_mcp.transport.http import within_open_files;"
-        "from codebase_mcp.limits.connection_limits import Limits;"
-        "print(within_open_files(Limits(512, 128)).most)"
+        "from codebase_mcp.limits.connection_limits import ConnectionLimits;"
+        "print(fit_open_files(ConnectionLimits(512, 128)).total)"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
     printed, _ = await process.communicate()
-    assert int(printed) == 600 - http.PROBE_LIMITS.most - 2 * http.BACKLOG - http.OTHER_FILES
+    assert int(printed) == 600 - http.PROBE_LIMITS.total - 2 * http.BACKLOG - http.OTHER_FILES

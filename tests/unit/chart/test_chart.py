@@ -560,7 +560,7 @@ def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
     assert f"{service['metadata']['name']}.ns.svc:8080" in AllowedHosts(settings.names)
     assert settings.probe_port == 8081
-    assert settings.connections.most >= settings.connections.of_client > 0
+    assert settings.connections.total >= settings.connections.per_client > 0
 
 
 @every_case

@@ -17,9 +17,9 @@ class Node:
 
 
 async def test_what_is_kept_is_looked_at_once_and_cycles_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage_collection, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(garbage_collection, "INTERVAL_SECONDS", 0.01)
     before = gc.get_threshold()
-    async with garbage_collection.collecting():
+    async with garbage_collection.periodic_collection():
         await asyncio.sleep(0.05)
         kept = gc.get_freeze_count()
         assert kept > 1000
@@ -31,9 +31,9 @@ async def test_what_is_kept_is_looked_at_once_and_cycles_go(monkeypatch: pytest.
 
 
 async def test_a_cycle_that_was_in_use_goes_when_all_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage_collection, "EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(garbage_collection, "ALL_EVERY", 20)
-    async with garbage_collection.collecting():
+    monkeypatch.setattr(garbage_collection, "INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(garbage_collection, "COLLECTIONS_PER_FULL_SCAN", 20)
+    async with garbage_collection.periodic_collection():
         node = Node()
         seen = weakref.ref(node)
         await asyncio.sleep(0.05)  # it is left out now

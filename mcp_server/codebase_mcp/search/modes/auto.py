@@ -10,7 +10,7 @@ from codebase_index.embedding import Embedder
 from codebase_index.lexical.words import terms
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.hybrid_search import Candidate, Found, Search
-from codebase_mcp.limits.fair_queue import Turn
+from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import Ranked, rank
@@ -43,11 +43,15 @@ class RankedPages:
         """Stop the embedding threads."""
         self._embedding.close()
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, turn: Turn) -> Page:
+    async def page(
+        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, permit: Permit
+    ) -> Page:
         """Return the next best places after the cursor's offset, of as many as the arms find."""
         query, ids = Query.of(request.query), [index.id for index in searched]
         models = _models(searched)
-        embedded = await self._embedding.embed(list(models)[:MAX_MODELS], request.query, turn.lent, turn.caller)
+        embedded = await self._embedding.embed(
+            list(models)[:MAX_MODELS], request.query, permit.lend, permit.caller
+        )
         found = await self._search.candidates(
             ids, vectors={model: query.vector for model, query in embedded.vectors.items()},
             terms=list(dict.fromkeys(terms(request.query))), names=query.target_names, filters=request.filters,

@@ -7,7 +7,7 @@ from typing import Final
 
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Definition, Snapshot, Symbols
-from codebase_mcp.limits.fair_queue import Turn
+from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.features import kind_factor
 from codebase_mcp.ranking.query import Query
@@ -37,7 +37,9 @@ class SymbolPages:
     def __init__(self, symbols: Symbols, text: TextPages) -> None:
         self._symbols, self._text = symbols, text
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Turn, /) -> Page:
+    async def page(
+        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Permit, /
+    ) -> Page:
         """Return definitions from the cursor's offset on; where they end, uses. Raises UserError for no name."""
         name = Name.of(request.query)
         async with self._symbols.snapshot() as snapshot:

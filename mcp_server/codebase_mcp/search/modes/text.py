@@ -10,7 +10,7 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Snapshot
 from codebase_index.store.query.text_search import BadExpression, Place, TextFound, TextQuery, TextSearch
 from codebase_mcp.errors import UserError
-from codebase_mcp.limits.fair_queue import Turn
+from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.occurrences import Occurrence, occurrences, surroundings
@@ -34,7 +34,9 @@ class TextPages:
     def __init__(self, text: TextSearch) -> None:
         self._text = text
 
-    async def page(self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Turn, /) -> Page:
+    async def page(
+        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Permit, /
+    ) -> Page:
         """Return the places whose lines match, after the cursor. Raises UserError for a pattern that is none."""
         pattern = request.pattern
         found = await self._find(request, pattern, searched, cursor.place, request.limit, TEXT_PATIENCE_SECONDS)

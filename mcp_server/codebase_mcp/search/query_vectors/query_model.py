@@ -22,7 +22,7 @@ from codebase_index.embedding import (
     is_slow,
 )
 from codebase_index.vectors.centroid import SNIPPETS
-from codebase_mcp.limits.fair_queue import Busy, FairTurns, Turn
+from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.search.query_vectors.once import Once
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class QueryModel:
         self._clock = clock
         # One thread beside those of queries: it opens the model, and embeds the snippets.
         self._threads = ThreadPoolExecutor(_THREADS + 1, thread_name_prefix=f"embed {name}")
-        self._turns = FairTurns(_THREADS, max_wait_seconds=WAIT_SECONDS)
+        self._semaphore = FairSemaphore(_THREADS, max_wait_seconds=WAIT_SECONDS)
         self._embedder = Once(self._open)
         self._unrelated = Once(self._embed_unrelated)
         self._left_alone_for = ""
@@ -109,7 +109,7 @@ class QueryModel:
             return self._failed(error)
         try:
             answer = await self._embed(query, several, caller)
-        except Busy as busy:
+        except Overloaded as busy:
             what = f"more queries wait for the model {self._name} than it embeds in time"
             return _missing(f"busy: {what}, {busy.waiting} of them yours", busy.retry_seconds)
         except EmbeddingError as error:
@@ -162,10 +162,10 @@ class QueryModel:
         self, embedder: SlowEmbedder, query: str, several: bool, caller: str
     ) -> tuple[Vectors, Vectors | None]:
         """Wait for a turn, then at most PATIENCE_SECONDS. A turn is a thread, and ends when that is free."""
-        turn = Turn(self._turns, caller)
-        await turn.begin()
+        permit = Permit(self._semaphore, caller)
+        await permit.acquire()
         call = self._in_thread(lambda: embedder.embed_query(query))
-        call.add_done_callback(lambda _: turn.end())
+        call.add_done_callback(lambda _: permit.release())
         vector: Vectors | None = None
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

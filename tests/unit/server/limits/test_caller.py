@@ -2,7 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from codebase_mcp.limits.caller import STDIO, UNKNOWN, believed, calling, current
+from codebase_mcp.limits.caller import STDIO, UNKNOWN, caller_context, current, resolve_caller
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -33,15 +33,15 @@ PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
     ],
 )
 def test_the_caller_is_the_nearest_address_that_is_no_proxy(peer: str, forwarded: list[str], caller: str) -> None:
-    assert believed(peer, forwarded, PROXIES) == caller
+    assert resolve_caller(peer, forwarded, PROXIES) == caller
 
 
 def test_without_proxies_nobody_is_believed() -> None:
-    assert believed("10.0.0.1", ["198.51.100.1"], []) == "10.0.0.1"
+    assert resolve_caller("10.0.0.1", ["198.51.100.1"], []) == "10.0.0.1"
 
 
 def test_outside_of_any_request_the_caller_is_that_of_stdio() -> None:
     assert current() == STDIO
-    with calling("192.0.2.7"):
+    with caller_context("192.0.2.7"):
         assert current() == "192.0.2.7"
     assert current() == STDIO

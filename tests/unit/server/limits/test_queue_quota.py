@@ -16,7 +16,7 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.service import JobService, StartRequest
-from codebase_mcp.limits.queue_quota import QueueBounds
+from codebase_mcp.limits.queue_quota import QueueLimits
 from tests.unit.server.jobs.test_service import MemoryCluster
 
 Starter = Callable[..., StartRequest]
@@ -35,7 +35,7 @@ def service(
     cluster: MemoryCluster, database: Database, tmp_path: Path, total: int | None, per_caller: int | None
 ) -> JobService:
     policy = SourcePolicy((Root(tmp_path, tmp_path),), frozenset())
-    return JobService(policy, cluster, Jobs(database), Work(database), QueueBounds(total, per_caller))
+    return JobService(policy, cluster, Jobs(database), Work(database), QueueLimits(total, per_caller))
 
 
 @pytest.fixture(params=["with the database", "without it"])

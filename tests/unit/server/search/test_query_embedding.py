@@ -153,26 +153,26 @@ async def test_a_service_that_hangs_holds_up_no_other_model_and_no_turn(monkeypa
         released.wait(30)
         return vector(1, 0, 0)
 
-    lent: list[str] = []
+    lifecycle: list[str] = []
 
     @contextlib.asynccontextmanager
     async def lending() -> AsyncIterator[None]:
-        lent.append("begin")
+        lifecycle.append("begin")
         yield
-        lent.append("end")
+        lifecycle.append("end")
 
     remote = Remote("remote/hangs", hang)
     embedding = QueryEmbedding(lambda name: remote if name == remote.name else factory.by_name(name))
     slow = asyncio.create_task(embedding.embed([remote.name], "query", lending))
     await called.wait()
-    assert lent == ["begin"]
+    assert lifecycle == ["begin"]
     assert (await embedding.embed([STATIC], "query", waiting)).vectors
     assert "did not answer within 0.2 s" in (await slow).missing[remote.name].reason
-    assert lent == ["begin", "end"]
-    # What answers at once lends no turn.
-    lent.clear()
+    assert lifecycle == ["begin", "end"]
+    # What answers at once lends no permit.
+    lifecycle.clear()
     assert (await embedding.embed([STATIC, remote.name], "query", lending)).vectors.keys() == {STATIC}
-    assert lent == []
+    assert lifecycle == []
     released.set()
     embedding.close()
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from codebase_mcp.transport.answer_cache import REMEMBERED_SECONDS, Remembered
+from codebase_mcp.transport.answer_cache import CACHE_SECONDS, CachedAnswer
 
 
 async def test_many_who_ask_at_once_are_one_question() -> None:
@@ -12,8 +12,8 @@ async def test_many_who_ask_at_once_are_one_question() -> None:
         await asyncio.sleep(0.01)
         return {"asked": asked}, 200
 
-    remembered = Remembered(question)
-    answers = await asyncio.gather(*(remembered.get() for _ in range(50)))
+    cached = CachedAnswer(question)
+    answers = await asyncio.gather(*(cached.get() for _ in range(50)))
     assert asked == 1
     assert all(answer == ({"asked": 1}, 200) for answer in answers)
 
@@ -24,8 +24,8 @@ async def test_an_answer_stands_for_a_second_and_no_longer() -> None:
     async def question() -> tuple[dict[str, int], int]:
         return next(answers)
 
-    remembered = Remembered(question)
-    assert (await remembered.get())[1] == 200
-    assert (await remembered.get())[1] == 200
-    remembered._asked_at -= REMEMBERED_SECONDS
-    assert (await remembered.get())[1] == 503
+    cached = CachedAnswer(question)
+    assert (await cached.get())[1] == 200
+    assert (await cached.get())[1] == 200
+    cached._computed_at -= CACHE_SECONDS
+    assert (await cached.get())[1] == 503
