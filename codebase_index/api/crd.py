@@ -3,10 +3,12 @@
 `python -m codebase_index.api.crd` writes the files, `--check` fails when one is stale, `--print` shows the YAML.
 """
 
-import json
+import math
 import sys
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from codebase_index.api.job import GROUP, KIND, NAME_MAX, PLURAL, VERSION
 from codebase_index.api.resource import IndexingJobSpec, IndexingJobStatus
@@ -163,30 +165,9 @@ def _flatten(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     return flat
 
 
-def to_yaml(value: Any, indent: int = 0) -> str:
-    """Write plain data as YAML; strings in JSON's quotes, which YAML shares. Saves the domain a dependency."""
-    pad = " " * indent
-    if isinstance(value, dict) and value:
-        return "".join(f"{pad}{key}:{_nested(child, indent)}" for key, child in value.items())
-    assert isinstance(value, list) and value
-    lines = []
-    for child in value:
-        if isinstance(child, dict) and child:
-            lines.append(f"{pad}- {to_yaml(child, indent + 2).lstrip()}")
-        else:
-            lines.append(f"{pad}- {json.dumps(child, ensure_ascii=False)}\n")
-    return "".join(lines)
-
-
-def _nested(child: Any, indent: int) -> str:
-    if isinstance(child, (dict, list)) and child:
-        return "\n" + to_yaml(child, indent + 2)
-    return f" {json.dumps(child, ensure_ascii=False)}\n"
-
-
 def document() -> str:
     """Return the text of the generated files."""
-    return _HEADER + to_yaml(crd())
+    return _HEADER + yaml.safe_dump(crd(), sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def main(arguments: list[str]) -> int:
