@@ -8,11 +8,10 @@ commit overlaps with the others' parsing.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
 
 from codebase_index.grouping import grouped
 from codebase_index.store.ingest.batch import BatchT, Item, KnownFile, PackedBatch, Processed, Skipped
@@ -25,6 +24,7 @@ from codebase_indexer.database_retry import until_available
 from codebase_indexer.pipeline.pool import Pool
 from codebase_indexer.pipeline.remote_embedding import Counts, SlowEmbedding
 from codebase_indexer.pipeline.segment_builder import Packer
+from codebase_indexer.pipeline.tasks import run_together
 from codebase_indexer.pipeline.worker_protocol import Batch
 from codebase_indexer.progress.reporter import Board
 from codebase_indexer.source.checkout import SourceChanged
@@ -116,7 +116,7 @@ class Pipeline:
         service is waited for, with the batches in flight kept.
         """
         while True:
-            await _together([self._lane(flight.batch_files) for _ in range(flight.lanes)])
+            await run_together(self._lane(flight.batch_files) for _ in range(flight.lanes))
             if self.helpers is None:
                 await until_available("release", self.release)
                 return
@@ -180,17 +180,3 @@ class Pipeline:
             return {}
         by = self.writer.job_id if self.redo is Redo.NOT_MINE else None
         return await self.chunks.known(self.writer.index_id, [item.path for item in items], by)
-
-
-async def _together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all; the first error ends the others and is raised as it is."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            # Not twice: that would end its wait for a statement which the database still carries out, such as a
-            # claim that is about to be given back.
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

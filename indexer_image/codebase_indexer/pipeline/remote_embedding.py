@@ -6,10 +6,10 @@ the calls in flight, not the batches. While a service is away its job is blocked
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.vectors.centroid import SNIPPETS, middle_of
 from codebase_indexer.chunking.texts import documents, with_vectors
 from codebase_indexer.database_retry import Outage, delays, until_available
+from codebase_indexer.pipeline.tasks import run_together
 from codebase_indexer.progress.reporter import Board
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class SlowEmbedding:
         size = self.embedder.traits.batch_texts
         todo = list(missing.items())
         calls = [self._embed(dict(todo[i : i + size]), counts) for i in range(0, len(todo), size)]
-        for made in await _all(calls):
+        for made in await run_together(calls):
             vectors |= made
         return np.stack([vectors[digest] for digest in digests]), counts
 
@@ -149,14 +150,3 @@ class SlowEmbedding:
             self.board.waiting_for = self._blocked_since = None
             job_id, attempt = self.writer.job_id, self.writer.attempt
             await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))
-
-
-async def _all(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all; the first error ends the others and is raised as it is."""
-    tasks = [asyncio.create_task(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
