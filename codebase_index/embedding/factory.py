@@ -1,7 +1,7 @@
 """From what a job asks for (provider and model) to the embedder that does it.
 
-A provider is imported when it is asked for: SciPy takes as long to import as half of a program, and a pod takes
-its job before it needs an embedder, so a lost job is in new hands sooner.
+A provider is imported when it is asked for: what it computes with takes time to import, and a pod takes its
+job before it needs an embedder, so a lost job is in new hands sooner.
 """
 
 import os
