@@ -5,17 +5,18 @@ pending batches an index has is asked anew by every search; what they hold comes
 each question: a common word is a megabyte in a large index, and the batches of a job that writes are several.
 """
 
+import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
 import numpy as np
+from cachetools import LRUCache
 
 from codebase_index.lexical import postings
 from codebase_index.lexical.documents import Numbering, Runs
@@ -29,7 +30,7 @@ SQL = queries.load("search")
 log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
-_V = TypeVar("_V")
+_V = TypeVar("_V", bound="Part | Held")
 
 MAX_BYTES: Final = 480 << 20
 """Of what is kept; half of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
@@ -163,9 +164,9 @@ class IndexCache:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         room = {name: max_bytes * share // sum(_SHARES.values()) for name, share in _SHARES.items()}
-        self._segments = _Recent[UUID, Segment](room["segments"])
-        self._batches = _Recent[UUID, Batch](room["batches"])
-        self._postings = _Recent[tuple[UUID, str], Held](room["postings"])
+        self._segments = LRUCache[UUID, Segment](room["segments"], _size)
+        self._batches = LRUCache[UUID, Batch](room["batches"], _size)
+        self._postings = LRUCache[tuple[UUID, str], Held](room["postings"], _size)
 
     async def parts(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> Parts:
         """Return what some indexes are made of."""
@@ -175,11 +176,11 @@ class IndexCache:
         if missing := [number for number, segment in segments.items() if segment is None]:
             for row in await connection.fetch(SQL["read_segments"], missing):
                 segments[row["id"]] = segment = Segment.of(row)
-                self._segments.put(row["stamp"], segment, segment.nbytes)
+                _keep(self._segments, row["stamp"], segment)
         if missing := [number for number, batch in batches.items() if batch is None]:
             for row in await connection.fetch(SQL["read_pending"], missing):
                 batches[row["id"]] = batch = Batch.of(row)
-                self._batches.put(row["stamp"], batch, batch.nbytes)
+                _keep(self._batches, row["stamp"], batch)
         return Parts(
             [segment for segment in segments.values() if segment is not None],
             [batch for batch in batches.values() if batch is not None],
@@ -214,7 +215,7 @@ class IndexCache:
                 block_postings = postings.read_block(block["terms"], block["payload"])
                 held = Held.of(*postings.find(block_postings, term), segment.chunks)
             read[segment.stamp, term] = held
-            self._postings.put((segment.stamp, term), held, held.nbytes)
+            _keep(self._postings, (segment.stamp, term), held)
         return read
 
 
@@ -235,27 +236,10 @@ def _codes(row: Any) -> Codes:
         return quantization.none(row["chunks"])
 
 
-class _Recent(Generic[_K, _V]):
-    """The most recently used values, up to a number of bytes."""
+def _size(part: Part | Held) -> int:
+    return part.nbytes + _OVERHEAD_BYTES
 
-    def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
-        self._values: OrderedDict[_K, tuple[_V, int]] = OrderedDict()
 
-    def get(self, key: _K) -> _V | None:
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key][0]
-
-    def put(self, key: _K, value: _V, nbytes: int) -> None:
-        self._forget(key)
-        nbytes += _OVERHEAD_BYTES
-        self._values[key] = value, nbytes
-        self._left -= nbytes
-        while self._left < 0:
-            self._forget(next(iter(self._values)))
-
-    def _forget(self, key: _K) -> None:
-        if key in self._values:
-            self._left += self._values.pop(key)[1]
+def _keep(cache: LRUCache[_K, _V], key: _K, value: _V) -> None:
+    with contextlib.suppress(ValueError):  # it is larger than all the room there is: it is read each time
+        cache[key] = value
