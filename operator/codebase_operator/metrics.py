@@ -18,8 +18,8 @@ import prometheus_client as prometheus
 from codebase_index.api.job import JobState
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.model import actions as do
-from codebase_operator.model.snapshot import FINAL_PHASES, Snapshot, View, views_of
-from codebase_operator.planning.scheduler import decide, slots_used
+from codebase_operator.model.snapshot import FINAL_PHASES, JobView, Snapshot, job_views
+from codebase_operator.planning.scheduler import schedule, slots_used
 
 ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 
@@ -43,13 +43,13 @@ class Levels:
 
 def levels_of(s: Snapshot) -> Levels:
     """Count a snapshot. Pure."""
-    views = views_of(s)
+    views = job_views(s)
     active = [view for view in views if not view.final]
     ages = [s.now - view.job.created for view in active]
     return Levels(
         active=Tally(_state(view) for view in active),
         oldest_seconds=max(0.0, max(ages, default=timedelta()).total_seconds()),
-        queued=decide(views, s).wanting_a_slot,
+        queued=schedule(views, s).waiting_for_slot,
         slots=len(slots_used(views, s)),
         limit=s.limit,
         stuck=sum(view.stuck(s.now) for view in active),
@@ -57,7 +57,7 @@ def levels_of(s: Snapshot) -> Levels:
     )
 
 
-def _state(view: View) -> JobState:
+def _state(view: JobView) -> JobState:
     if view.row is not None:
         return view.row.state
     mirrored = (view.job.status.phase or "").lower()

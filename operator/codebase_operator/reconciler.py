@@ -44,8 +44,8 @@ PAUSE: Final = 0.1
 ALIVE_INTERVAL: Final = 5.0
 """Seconds between two signs of life of a migration, far below cache.STUCK_LOOP_SECONDS."""
 
-PLACES_INTERVAL: Final = 3.0
-"""Seconds between writes of a long queue's places."""
+POSITIONS_INTERVAL: Final = 3.0
+"""Seconds between writes of a long queue's positions."""
 
 SWEEP_INTERVAL: Final = 60.0
 """Seconds between looks at what deleted resources left in the database."""
@@ -75,7 +75,7 @@ class Loop:
         self._wake = asyncio.Event()
         self._migrated = False
         self._next_sweep = 0.0
-        self._next_places = 0.0
+        self._next_positions = 0.0
         self._answers: bool | None = None
         self._since = datetime.now(UTC)
         self._uptime = Uptime()
@@ -121,11 +121,11 @@ class Loop:
         steps = plan(snapshot) if self._leads() else []
         return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
 
-    def _places_due(self) -> bool:
-        """Whether it is time to write the places of a long queue again."""
-        if time.monotonic() < self._next_places:
+    def _positions_due(self) -> bool:
+        """Whether it is time to write the positions of a long queue again."""
+        if time.monotonic() < self._next_positions:
             return False
-        self._next_places = time.monotonic() + PLACES_INTERVAL
+        self._next_positions = time.monotonic() + POSITIONS_INTERVAL
         return True
 
     async def _vanished(self, existing: list[UUID]) -> dict[UUID, JobRow]:
@@ -176,5 +176,6 @@ class Loop:
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
             database_since=self._since, helper_limit=self._helper_limit, rejections=dict(self._cache.rejections),
             site=self._site, uptime=self._uptime,
-            places_due=self._places_due(), database_misconfigured=refused, failures=dict(self._cache.failures),
+            positions_due=self._positions_due(), database_misconfigured=refused,
+            failures=dict(self._cache.failures),
         )  # fmt: skip

@@ -102,8 +102,8 @@ class Simulation:
                 self._delete_row(job_id)
             case do.Suspend(job, attempt):
                 self._suspend(job.id, attempt)
-            case do.SetQueue(places):
-                for job_id, position, message in places:
+            case do.SetQueue(positions):
+                for job_id, position, message in positions:
                     self.change(job_id, queue_position=position, message=message)
             case do.WriteStatus(job, status):
                 self.jobs[job.id] = replace(job, status=status)

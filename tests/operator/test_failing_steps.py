@@ -20,7 +20,7 @@ from codebase_operator.cluster.actuator import MAX_UNANSWERED
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import snapshot
 from codebase_operator.model.site_policy import Site
-from codebase_operator.model.snapshot import Snapshot, View
+from codebase_operator.model.snapshot import JobView, Snapshot
 from codebase_operator.planning import lifecycle, planner
 from codebase_operator.reconciler import Loop
 from codebase_operator.reporting import conditions
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("at_once")
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let conditions tell failures and outages without waiting some seconds for the next pass to mend them."""
     monkeypatch.setattr(conditions, "FAILED_FOR", timedelta(0))
-    monkeypatch.setattr(planner, "AWAY_AFTER", timedelta(0))
+    monkeypatch.setattr(planner, "OUTAGE_GRACE", timedelta(0))
     monkeypatch.setattr(snapshot, "STUCK_AFTER", timedelta.max)  # the jobs of the fake API are old
 
 
@@ -81,7 +81,7 @@ async def test_a_row_that_the_database_refuses_is_told_on_its_job_and_keeps_no_o
     assert set(bench.server.pods) == {"a-a1", "c-a1"}
     status, reason, message = degraded(bench, "b")
     assert (status, reason) == ("True", "StepFailed")
-    assert message.startswith("EnsureRow fails since ") and "this is a bug: please report it" in message
+    assert message.startswith("EnsureRow has been failing since ") and "this is a bug: please report it" in message
     assert (bench.status("b")["phase"], bench.status("b")["reason"]) == ("Pending", "StepFailed")
     assert degraded(bench, "a")[0] == "False"
     assert counted.registry.get_sample_value(
@@ -116,7 +116,7 @@ async def test_a_bug_of_the_planner_keeps_no_other_job(
     monkeypatch: pytest.MonkeyPatch,
     counted: Metrics,
 ) -> None:
-    def steps_for(view: View, s: Snapshot) -> Any:
+    def steps_for(view: JobView, s: Snapshot) -> Any:
         if view.job.name == "b":
             raise KeyError("cpu")
         return lifecycle.steps_for(view, s)

@@ -25,7 +25,7 @@ from codebase_operator.model import actions as do
 from codebase_operator.model.site_policy import Site
 from codebase_operator.model.snapshot import SECRET_REFUSED, Job, Rejection, StepFailure, finished
 from codebase_operator.reporting import conditions as c
-from codebase_operator.reporting.messages import EVENT, told
+from codebase_operator.reporting.messages import MAX_EVENT_BYTES, single_line
 from codebase_operator.settings import PodTemplate
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Actuator:
 
     def _failure(self, job_id: UUID, action: do.Action, error: Exception) -> StepFailure:
         before = self._cache.failures.get(job_id)
-        message = told(_what(error), 1000)
+        message = single_line(_what(error), 1000)
         return StepFailure(type(action).__name__, message, before.since if before else self._now)
 
     async def _carry_out(self, action: do.Action) -> None:
@@ -118,7 +118,7 @@ class Actuator:
             case do.Suspend():
                 await self._suspend(action)
             case do.SetQueue():
-                await self._jobs.set_queue(action.places)
+                await self._jobs.set_queue(action.positions)
             case do.WriteStatus():
                 await self._write_status(action.job, action.status)
             case do.CancelVanished():
@@ -152,7 +152,7 @@ class Actuator:
         self, job: Job, attempt: int, counted: bool = False, message: str = "Starting", avoid: str | None = None
     ) -> None:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
-        if not await self._jobs.fence(job.id, attempt, failed=counted, message=told(message)):
+        if not await self._jobs.fence(job.id, attempt, failed=counted, message=single_line(message)):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
         self._cache.clear_rejection(job.id)  # what was refused may have been a helper of the attempt before
         if not await self._secret_refused(job):
@@ -240,7 +240,7 @@ class Actuator:
             )
 
     def _record_rejection(self, job: Job, reason: str, message: str) -> None:
-        self._cache.record_rejection(job.id, Rejection(reason, told(message, 2000), self._now))
+        self._cache.record_rejection(job.id, Rejection(reason, single_line(message, 2000), self._now))
 
     async def _delete_pod(self, action: do.DeletePod) -> None:
         try:
@@ -255,7 +255,7 @@ class Actuator:
 
     async def _fail(self, action: do.Fail) -> None:
         try:
-            await self._jobs.fail(action.job.id, action.attempt, action.error.value, told(action.message))
+            await self._jobs.fail(action.job.id, action.attempt, action.error.value, single_line(action.message))
         except FenceLost:
             return  # it ended by itself in this moment
 
@@ -344,7 +344,7 @@ def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:
             "uid": str(job.id), "resourceVersion": job.version,
         },
         "reason": action.reason,
-        "message": told(action.message, EVENT),
+        "message": single_line(action.message, MAX_EVENT_BYTES),
         "type": "Warning" if action.warning else "Normal",
         "source": {"component": "codebase-operator"},
         "reportingComponent": "codebase-operator",

@@ -105,9 +105,9 @@ class Suspend:
 
 @dataclass(frozen=True)
 class SetQueue:
-    """Write places and messages of pending jobs: (job, place from 1 or None, message)."""
+    """Write queue positions and messages of pending jobs: (job, position from 1 or None, message)."""
 
-    places: tuple[tuple[UUID, int | None, str], ...]
+    positions: tuple[tuple[UUID, int | None, str], ...]
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class WriteStatus:
 
     job: Job
     status: IndexingJobStatus
-    moved: bool = False
-    """Whether only its place in the queue is new."""
+    position_only: bool = False
+    """Whether nothing but the queue position changed."""
 
 
 @dataclass(frozen=True)

@@ -249,12 +249,12 @@ class Snapshot:
     database_misconfigured: str | None = None
     """Without rows: what a person has to mend, where the database answers and refuses."""
     failures: Mapping[UUID, StepFailure] = field(default_factory=dict)
-    places_due: bool = True
+    positions_due: bool = True
     """Whether the places of a long queue may be written in this pass: every few seconds."""
 
 
 @dataclass(frozen=True)
-class View:
+class JobView:
     """One job with all that belongs to it."""
 
     job: Job
@@ -337,14 +337,14 @@ class View:
         return tuple(pod for pod in self.pods if pod.helper and pod.attempt == self.attempt)
 
 
-def views_of(snapshot: Snapshot) -> list[View]:
+def job_views(snapshot: Snapshot) -> list[JobView]:
     """Sort pods and rows to their jobs."""
     pods: dict[UUID, list[Pod]] = {}
     for pod in snapshot.pods:
         pods.setdefault(pod.job_id, []).append(pod)
     rows = snapshot.rows or {}
     return [
-        View(
+        JobView(
             job, rows.get(job.id), tuple(pods.get(job.id, ())), snapshot.rejections.get(job.id),
             snapshot.site, snapshot.failures.get(job.id),
         )

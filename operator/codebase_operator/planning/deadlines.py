@@ -9,19 +9,19 @@ from datetime import timedelta
 
 from codebase_index.api.job import ErrorType, JobState
 from codebase_operator.model.site_policy import Violation
-from codebase_operator.model.snapshot import Snapshot, View
+from codebase_operator.model.snapshot import JobView, Snapshot
 from codebase_operator.planning.diagnosis import Diagnosis
 from codebase_operator.reporting import conditions as c
 
 _KEPT = "what is indexed is kept"
 
 
-def overdue(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violation | None:
+def overdue(view: JobView, diagnosis: Diagnosis | None, s: Snapshot) -> Violation | None:
     """Return the end of an admitted job whose deadline is over, or None. `diagnosis` is its pod's."""
     return _too_long(view, s) or _blocked_too_long(view, s) or _not_started(view, diagnosis, s)
 
 
-def secret_overdue(view: View, s: Snapshot) -> Violation | None:
+def secret_overdue(view: JobView, s: Snapshot) -> Violation | None:
     """Return the end of a waiting job whose Secret nobody has made or labelled in the time that a start has.
 
     The last look at it has to be later than that time: the Secret may have been labelled in it.
@@ -34,7 +34,7 @@ def secret_overdue(view: View, s: Snapshot) -> Violation | None:
     return Violation(ErrorType.SECRET_REFUSED, f"{rejection.message}; then start the job again")
 
 
-def _too_long(view: View, s: Snapshot) -> Violation | None:
+def _too_long(view: JobView, s: Snapshot) -> Violation | None:
     row, spec = view.row, view.job.spec
     if row is None or spec is None or spec.active_deadline_seconds is None or row.started_at is None:
         return None
@@ -45,7 +45,7 @@ def _too_long(view: View, s: Snapshot) -> Violation | None:
     return Violation(ErrorType.DEADLINE_EXCEEDED, f"{message}; {_KEPT}")
 
 
-def _blocked_too_long(view: View, s: Snapshot) -> Violation | None:
+def _blocked_too_long(view: JobView, s: Snapshot) -> Violation | None:
     row, deadline = view.row, s.site.blocked_deadline
     if row is None or row.state is not JobState.BLOCKED or row.blocked_since is None or deadline is None:
         return None
@@ -58,7 +58,7 @@ def _blocked_too_long(view: View, s: Snapshot) -> Violation | None:
     return Violation(ErrorType.BLOCKED_DEADLINE_EXCEEDED, message)
 
 
-def _not_started(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violation | None:
+def _not_started(view: JobView, diagnosis: Diagnosis | None, s: Snapshot) -> Violation | None:
     row, deadline = view.row, s.site.start_deadline
     if row is None or row.pod is not None or deadline is None:
         return None
@@ -71,7 +71,7 @@ def _not_started(view: View, diagnosis: Diagnosis | None, s: Snapshot) -> Violat
     return Violation(ErrorType.START_DEADLINE_EXCEEDED, message)
 
 
-def _waits_for(view: View, diagnosis: Diagnosis | None) -> str:
+def _waits_for(view: JobView, diagnosis: Diagnosis | None) -> str:
     """Say why the job has no pod at work, in the words of whoever keeps it from that."""
     if view.rejection is not None:
         return view.rejection.message

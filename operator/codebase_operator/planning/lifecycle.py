@@ -17,7 +17,7 @@ from codebase_operator.model.actions import (
     StartPod,
     Suspend,
 )
-from codebase_operator.model.snapshot import Pod, Snapshot, View
+from codebase_operator.model.snapshot import JobView, Pod, Snapshot
 from codebase_operator.planning.deadlines import overdue, secret_overdue
 from codebase_operator.planning.diagnosis import Diagnosis, Health, diagnose
 
@@ -41,7 +41,7 @@ REFUSED_AGAIN: Final = timedelta(seconds=5)
 """Pause before a pod that the API server refused is offered again."""
 
 
-def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
+def steps_for(view: JobView, s: Snapshot) -> Iterator[Action]:
     """Yield what a job needs, in order. The database answers."""
     job, row = view.job, view.row
     if view.settled:
@@ -70,14 +70,14 @@ def steps_for(view: View, s: Snapshot) -> Iterator[Action]:
         yield from _attend(view, s)
 
 
-def diagnosis_of(view: View, s: Snapshot) -> Diagnosis | None:
+def diagnosis_of(view: JobView, s: Snapshot) -> Diagnosis | None:
     """Judge the pod of the current attempt; None where there is none."""
     if view.pod is None or view.row is None:
         return None
     return diagnose(view.pod, view.row, s.now, s.database_since)
 
 
-def _attend(view: View, s: Snapshot) -> Iterator[Action]:
+def _attend(view: JobView, s: Snapshot) -> Iterator[Action]:
     row = view.row
     assert row is not None
     if end := overdue(view, diagnosis_of(view, s), s):
@@ -94,7 +94,7 @@ def _attend(view: View, s: Snapshot) -> Iterator[Action]:
         yield from _broken(view, diagnosis, s.now)
 
 
-def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
+def _without_pod(view: JobView, s: Snapshot) -> Iterator[Action]:
     job, row = view.job, view.row
     assert row is not None
     if row.attempt > 0 and row.pod is not None:
@@ -103,7 +103,7 @@ def _without_pod(view: View, s: Snapshot) -> Iterator[Action]:
         yield StartPod(job, max(row.attempt, 1))
 
 
-def _disrupted(view: View, what: str) -> Iterator[Action]:
+def _disrupted(view: JobView, what: str) -> Iterator[Action]:
     """Start again, uncounted: the cluster ended the pod. But not for ever, when nothing gets done between."""
     row = view.row
     assert row is not None
@@ -117,7 +117,7 @@ def _disrupted(view: View, what: str) -> Iterator[Action]:
         yield Retry(view.job, row.attempt + 1, False, f"Restarting: {what}")
 
 
-def _broken(view: View, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
+def _broken(view: JobView, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
     job, row, spec, pod = view.job, view.row, view.job.spec, view.pod
     assert row is not None and spec is not None and pod is not None
     if diagnosis.node_suspect and row.files_indexed + row.files_skipped > row.done_at_claim:
@@ -143,19 +143,19 @@ def retry_delay(failures: int) -> timedelta:
     return timedelta(seconds=min(2 ** min(failures, 10), MAX_DELAY))
 
 
-def _fail(view: View, error: ErrorType, message: str) -> Iterator[Action]:
+def _fail(view: JobView, error: ErrorType, message: str) -> Iterator[Action]:
     assert view.row is not None
     yield Fail(view.job, view.row.attempt, error, message)
     yield from _delete(view.unfinished, view, "the job failed")
 
 
-def _suspend(view: View) -> Iterator[Action]:
+def _suspend(view: JobView) -> Iterator[Action]:
     if view.under_way or view.pod in view.unfinished:
         yield Suspend(view.job, view.attempt + 1)
     yield from _delete(view.unfinished, view, "the job is suspended")
 
 
-def _clean_up(view: View, s: Snapshot) -> Iterator[Action]:
+def _clean_up(view: JobView, s: Snapshot) -> Iterator[Action]:
     # The rows of jobs whose status says how they ended are not read any more.
     facts = view.row or view.job.status
     ended = facts.completed_at or facts.cancelled_at
@@ -163,7 +163,7 @@ def _clean_up(view: View, s: Snapshot) -> Iterator[Action]:
         yield from _delete(view.unfinished, view, "the job is over")
 
 
-def _when_over(view: View, s: Snapshot) -> Iterator[Action]:
+def _when_over(view: JobView, s: Snapshot) -> Iterator[Action]:
     yield from _clean_up(view, s)
     status, spec = view.job.status, view.job.spec
     ended = status.completed_at or status.cancelled_at
@@ -173,7 +173,7 @@ def _when_over(view: View, s: Snapshot) -> Iterator[Action]:
         yield DeleteJob(view.job)
 
 
-def _delete(pods: tuple[Pod, ...] | list[Pod], view: View, reason: str) -> Iterator[Action]:
+def _delete(pods: tuple[Pod, ...] | list[Pod], view: JobView, reason: str) -> Iterator[Action]:
     for pod in pods:
         if pod.deleted_at is None:
             yield DeletePod(view.job.id, pod, reason)

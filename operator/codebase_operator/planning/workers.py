@@ -11,7 +11,7 @@ from uuid import UUID
 
 from codebase_index.api.job import JobState, Phase
 from codebase_operator.model.actions import Action, DeletePod, StartHelper
-from codebase_operator.model.snapshot import Snapshot, View
+from codebase_operator.model.snapshot import JobView, Snapshot
 from codebase_operator.planning.diagnosis import of_its_own_making
 from codebase_operator.planning.lifecycle import REFUSED_AGAIN
 
@@ -19,7 +19,7 @@ FILES_A_POD: Final = 100
 """Each pod has a file in flight at least, and all together must have less than 1 % of them."""
 
 
-def helpers_for(views: Sequence[View], s: Snapshot) -> Iterator[Action]:
+def helpers_for(views: Sequence[JobView], s: Snapshot) -> Iterator[Action]:
     """Yield the helpers to start, within the limit of all jobs together, and those to remove."""
     wanting = {view.job.id: list(_missing(view)) for view in views if _may_ask(view, s)}
     for view in views:
@@ -32,7 +32,7 @@ def helpers_for(views: Sequence[View], s: Snapshot) -> Iterator[Action]:
         yield StartHelper(view.job, view.attempt, number)
 
 
-def pods_wanted(view: View) -> int:
+def pods_wanted(view: JobView) -> int:
     """Return how many pods a job should have now, the one that holds the attempt included."""
     row, spec = view.row, view.job.spec
     if row is None or spec is None or row.files_total is None or row.phase != Phase.EMBEDDING.value:
@@ -41,7 +41,7 @@ def pods_wanted(view: View) -> int:
     return max(1, min(spec.parallelism, (row.files_total - 1) // FILES_A_POD, left // FILES_A_POD))
 
 
-def _may_ask(view: View, s: Snapshot) -> bool:
+def _may_ask(view: JobView, s: Snapshot) -> bool:
     """Whether the attempt is at work: without the pod that holds it, helpers would be replaced with it."""
     if view.row is None or view.row.state is not JobState.RUNNING or view.row.pod is None or view.pod is None:
         return False
@@ -50,12 +50,12 @@ def _may_ask(view: View, s: Snapshot) -> bool:
     return view.rejection is None or s.now - view.rejection.at >= REFUSED_AGAIN
 
 
-def _missing(view: View) -> Iterator[int]:
+def _missing(view: JobView) -> Iterator[int]:
     there = {pod.helper for pod in view.helpers}
     return (number for number in range(1, pods_wanted(view)) if number not in there)
 
 
-def _failed(view: View) -> Iterator[DeletePod]:
+def _failed(view: JobView) -> Iterator[DeletePod]:
     """Yield helpers that failed as a whole (evicted, say): their names are free again for the next ones."""
     for pod in view.helpers:
         own = of_its_own_making(pod, worked=False)  # the next one would do the same: it is left where it is
@@ -63,7 +63,7 @@ def _failed(view: View) -> Iterator[DeletePod]:
             yield DeletePod(view.job.id, pod, f"helper failed: {pod.failure}")
 
 
-def _in_turn(views: Iterable[View], wanting: Mapping[UUID, list[int]]) -> Iterator[tuple[View, int]]:
+def _in_turn(views: Iterable[JobView], wanting: Mapping[UUID, list[int]]) -> Iterator[tuple[JobView, int]]:
     """Yield every job's first missing helper, then every job's second, ..."""
     queues = [(view, iter(wanting[view.job.id])) for view in views]
     while queues:

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 from codebase_index.api.job import LABEL_JOB, JobState
 from codebase_index.api.resource import Condition
-from codebase_operator.model.snapshot import SECRET_REFUSED, STUCK_AFTER, Job, Rejection, View
-from codebase_operator.reporting.messages import WORD, told
+from codebase_operator.model.snapshot import SECRET_REFUSED, STUCK_AFTER, Job, JobView, Rejection
+from codebase_operator.reporting.messages import MAX_WORD_BYTES, single_line
 
 # --- types -----------------------------------------------------------------------------------------
 
@@ -60,10 +60,11 @@ FAILED_FOR: Final = timedelta(seconds=3)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A pending job's place in the queue."""
+class QueuePosition:
+    """A pending job's position in the queue."""
 
-    position: int
+    number: int
+    """From 1."""
     total: int
     running: int
     waits_for: str | None = None
@@ -73,14 +74,14 @@ class Place:
     def message(self) -> str:
         """The sentence for status answers."""
         jobs = "job" if self.running == 1 else "jobs"
-        queued = f"Queued: {ordinal(self.position)} of {self.total}, {self.running} {jobs} running"
+        queued = f"Queued: {ordinal(self.number)} of {self.total}, {self.running} {jobs} running"
         if self.waits_for is None:
             return queued
         return f"{queued}; waits for job {self.waits_for}, which indexes the same repository"
 
 
 def queue_full(bound: int) -> str:
-    """Say why a job is not in the queue. The same for as long as it is so: nothing is written meanwhile."""
+    """Return why a job is not in the queue. The text stays the same, so that waiting costs no status writes."""
     return (
         f"the queue is full: {bound} jobs wait, as many as limits.maxWaitingJobs allows; this job is queued by "
         "itself when some have started"
@@ -102,19 +103,19 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Situation:
-    """A job at one instant, with the planner's judgement of it."""
+class StatusInput:
+    """Everything that a job's status is computed from, at one instant."""
 
-    view: View
+    view: JobView
     now: datetime
     admitted: bool
-    place: Place | None = None
+    position: QueuePosition | None = None
     pod_reason: str = POD_STARTING
     pod_message: str = ""
-    """What the current pod's state means (`health.diagnose`)."""
+    """What the current pod's state means (`diagnosis.diagnose`)."""
     outage: Outage | None = None
-    queue_bound: int | None = None
-    """How many jobs may wait, for one that has to keep its turn outside the queue."""
+    queue_limit: int | None = None
+    """The queue's limit, for a job beyond it; None for one that is in the queue."""
 
     @property
     def job(self) -> Job:
@@ -132,50 +133,50 @@ class Situation:
         return self.view.rejection
 
 
-_Status = Literal["True", "False", "Unknown"]
-_Aspect = tuple[_Status, str, str]
+ConditionStatus = Literal["True", "False", "Unknown"]
+ConditionValue = tuple[ConditionStatus, str, str]
 
 
-def conditions_of(s: Situation) -> list[Condition]:
+def conditions_of(s: StatusInput) -> list[Condition]:
     """Compute all six conditions. A condition's time changes only with its status."""
-    aspects = {
+    values = {
         ADMITTED: _admitted(s), RUNNING: _running(s), SUSPENDED: _suspended(s), CANCELLED: _cancelled(s),
         SUCCEEDED: _succeeded(s), DEGRADED: _degraded(s),
     }  # fmt: skip
-    return [_condition(s, kind, aspect) for kind, aspect in aspects.items()]
+    return [_condition(s, kind, value) for kind, value in values.items()]
 
 
-def _condition(s: Situation, kind: str, aspect: _Aspect) -> Condition:
-    status, reason, message = aspect
+def _condition(s: StatusInput, kind: str, value: ConditionValue) -> Condition:
+    status, reason, message = value
     before = s.job.condition(kind)
     same = before is not None and before.status == status
     return Condition(
-        type=kind, status=status, reason=told(reason, WORD), message=told(message),
+        type=kind, status=status, reason=single_line(reason, MAX_WORD_BYTES), message=single_line(message),
         observed_generation=s.job.generation,
         last_transition_time=before.last_transition_time if same and before else s.now.replace(microsecond=0),
     )  # fmt: skip
 
 
-def _admitted(s: Situation) -> _Aspect:
+def _admitted(s: StatusInput) -> ConditionValue:
     if s.view.final or s.job.spec is None:
         return "False", FINISHED, "the job is final and holds no slot"
     if s.admitted:
         return "True", SLOT_GRANTED, "the job holds a slot"
     if s.view.suspended:
         return "False", SUSPEND_REQUESTED, "a suspended job holds no slot"
-    if s.queue_bound is not None:
-        return "False", QUEUE_FULL, queue_full(s.queue_bound)
+    if s.queue_limit is not None:
+        return "False", QUEUE_FULL, queue_full(s.queue_limit)
     if s.view.secret_refused and s.rejection and s.outage is None:
         return "False", SECRET_REFUSED, s.rejection.message
-    if s.place is None and s.outage is None and s.view.failure:
+    if s.position is None and s.outage is None and s.view.failure:
         return "False", STEP_FAILED, s.view.failure.message
-    if s.place is None:
+    if s.position is None:
         outage = s.outage or Outage(DATABASE_UNAVAILABLE, "waiting for the database")
         return "False", outage.reason, outage.message
-    return "False", SAME_REPOSITORY if s.place.waits_for else CONCURRENCY_LIMIT, s.place.message
+    return "False", SAME_REPOSITORY if s.position.waits_for else CONCURRENCY_LIMIT, s.position.message
 
 
-def _running(s: Situation) -> _Aspect:
+def _running(s: StatusInput) -> ConditionValue:
     if s.view.final or s.job.spec is None:
         return "False", FINISHED, ""
     if s.state is JobState.BLOCKED and s.view.row:
@@ -190,19 +191,19 @@ def _running(s: Situation) -> _Aspect:
     return "True" if s.view.under_way else "False", reason, message
 
 
-def _suspended(s: Situation) -> _Aspect:
+def _suspended(s: StatusInput) -> ConditionValue:
     if s.view.suspended and not s.view.final and not s.view.holds_slot:
         return "True", SUSPEND_REQUESTED, "resumes where it stopped when spec.suspend is false again"
     return "False", NOT_SUSPENDED, "suspending" if s.view.suspended and not s.view.final else ""
 
 
-def _cancelled(s: Situation) -> _Aspect:
+def _cancelled(s: StatusInput) -> ConditionValue:
     if s.state is JobState.CANCELLED and s.view.row:
         return "True", CANCEL_REQUESTED, s.view.row.message
     return "False", NOT_CANCELLED, "cancelling" if s.view.cancelled and not s.view.final else ""
 
 
-def _succeeded(s: Situation) -> _Aspect:
+def _succeeded(s: StatusInput) -> ConditionValue:
     row = s.view.row
     if s.job.spec is None and not (row and s.view.final):
         return "False", INVALID_SPEC, f"{s.job.problem}; delete this job and create a corrected one"
@@ -215,34 +216,40 @@ def _succeeded(s: Situation) -> _Aspect:
     return "False", row.error_type or "InternalError", row.error_message or row.message
 
 
-def _degraded(s: Situation) -> _Aspect:
+def _degraded(s: StatusInput) -> ConditionValue:
     if s.view.stuck(s.now) and s.job.spec is not None:
         return "True", STUCK, _stuck(s)
     if s.outage and not s.view.final:
         return "True", s.outage.reason, s.outage.message
     failure = s.view.failure
     if failure and s.rejection is None and s.now - failure.since >= FAILED_FOR:
-        return "True", STEP_FAILED, f"{failure.step} fails since {failure.since:%H:%M:%S} UTC: {failure.message}"
+        return (
+            "True",
+            STEP_FAILED,
+            f"{failure.step} has been failing since {failure.since:%H:%M:%S} UTC: {failure.message}",
+        )
     if s.state is JobState.BLOCKED and s.view.row:
         return "True", WAITING_FOR_SERVICE, s.view.row.message
     return "False", AS_EXPECTED, ""
 
 
-def _stuck(s: Situation) -> str:
-    """Say what keeps the job, and what to do; the text stays the same from day to day."""
+def _stuck(s: StatusInput) -> str:
+    """Return what holds the job up, and what to do; the text stays the same from day to day."""
     name, patch = s.job.name, """--type merge -p '{"spec":{"cancel":true}}'"""
     cancel = f"cancel it: kubectl patch ij {name} {patch}"
     if s.outage:
-        what = f"{s.outage.message}: bring the database back"
+        what = f"{s.outage.message}: restore the database"
     elif s.view.failure:
-        what = f"{s.view.failure.step} fails: {s.view.failure.message}; mend that, or {cancel}"
+        what = f"{s.view.failure.step} fails: {s.view.failure.message}; fix that, or {cancel}"
     elif s.state is JobState.BLOCKED and s.view.row:
-        what = f"{s.view.row.message}: bring the service back, or {cancel}"
+        what = f"{s.view.row.message}: restore the service, or {cancel}"
     elif s.view.suspended:
         what = f"it is suspended: set spec.suspend to false, or {cancel}"
     elif not s.admitted:
-        place = s.place.message if s.place else "it has no slot"
-        what = f"{place}: see what holds the slots (kubectl get ij), give it a higher spec.priority, or {cancel}"
+        position = s.position.message if s.position else "it has no slot"
+        what = (
+            f"{position}: see what holds the slots (kubectl get ij), give it a higher spec.priority, or {cancel}"
+        )
     elif not s.view.under_way:
         what = f"no pod has taken it: {s.rejection.message if s.rejection else s.pod_message}; or {cancel}"
     else:
@@ -254,20 +261,20 @@ def summary(conditions: list[Condition]) -> tuple[str, str, str]:
     """Derive (phase, reason, message) for display: the one place where a phase comes from."""
     of = {condition.type: condition for condition in conditions}
 
-    def told_by(kind: str, phase: str) -> tuple[str, str, str]:
+    def derived_from(kind: str, phase: str) -> tuple[str, str, str]:
         return phase, of[kind].reason, of[kind].message
 
     if of[CANCELLED].status == "True":
-        return told_by(CANCELLED, "Cancelled")
+        return derived_from(CANCELLED, "Cancelled")
     if of[SUCCEEDED].status == "True":
-        return told_by(SUCCEEDED, "Completed")
+        return derived_from(SUCCEEDED, "Completed")
     if of[SUCCEEDED].status == "False":
-        return told_by(SUCCEEDED, "Failed")
+        return derived_from(SUCCEEDED, "Failed")
     if of[SUSPENDED].status == "True":
-        return told_by(SUSPENDED, "Suspended")
+        return derived_from(SUSPENDED, "Suspended")
     if of[RUNNING].reason == BLOCKED:
-        return told_by(DEGRADED, "Blocked")
+        return derived_from(DEGRADED, "Blocked")
     phase = "Running" if of[RUNNING].status == "True" else "Pending"
     if of[DEGRADED].reason == STEP_FAILED:
-        return told_by(DEGRADED, phase)
-    return told_by(RUNNING if phase == "Running" or of[ADMITTED].status == "True" else ADMITTED, phase)
+        return derived_from(DEGRADED, phase)
+    return derived_from(RUNNING if phase == "Running" or of[ADMITTED].status == "True" else ADMITTED, phase)

@@ -5,12 +5,12 @@ from typing import Any
 from codebase_index.api.resource import IndexingJobStatus
 from codebase_operator.model.actions import Emit
 from codebase_operator.model.snapshot import FINAL_PHASES
-from codebase_operator.reporting.conditions import DEGRADED, SUSPENDED, Situation, queue_full
+from codebase_operator.reporting.conditions import DEGRADED, SUSPENDED, StatusInput, queue_full
 
 _WARNINGS = frozenset({"Failed", "Blocked", "Retried"})
 
 
-def events_of(s: Situation, new: IndexingJobStatus) -> list[Emit]:
+def events_of(s: StatusInput, new: IndexingJobStatus) -> list[Emit]:
     """Return the transitions between the job's mirror and its new status.
 
     The key names the transition itself, so an operator that restarts between event and status write
@@ -24,8 +24,8 @@ def events_of(s: Situation, new: IndexingJobStatus) -> list[Emit]:
 
     final = new.phase in FINAL_PHASES
     if old.phase is None and not final:
-        full = queue_full(s.queue_bound) if s.queue_bound is not None else "waiting for a slot"
-        tell("Queued", s.place.message if s.place else full, "")
+        full = queue_full(s.queue_limit) if s.queue_limit is not None else "waiting for a slot"
+        tell("Queued", s.position.message if s.position else full, "")
     if old.phase in ("Blocked", "Suspended") and new.phase in ("Pending", "Running"):
         tell("Resumed", f"no longer {old.phase.lower()}; {new.message}", _ended(s, old.phase))
     if s.admitted and not s.job.marked_admitted and not final:
@@ -40,7 +40,7 @@ def events_of(s: Situation, new: IndexingJobStatus) -> list[Emit]:
     return events
 
 
-def _began(s: Situation, new: IndexingJobStatus) -> str:
+def _began(s: StatusInput, new: IndexingJobStatus) -> str:
     """Name the beginning of a phase by what is the same in each pass that sees it, and differs the next time."""
     if new.phase == "Blocked":
         return str(s.view.row.blocked_since if s.view.row else new.message)
@@ -48,13 +48,13 @@ def _began(s: Situation, new: IndexingJobStatus) -> str:
     return f"{new.attempt}/{s.job.generation}" if new.phase == "Suspended" else str(new.attempt)
 
 
-def _ended(s: Situation, phase: str) -> str:
+def _ended(s: StatusInput, phase: str) -> str:
     """Name the end of a phase by its beginning in the mirror, which stays until the end is written."""
     condition = s.job.condition(DEGRADED if phase == "Blocked" else SUSPENDED)
     return str(condition.last_transition_time if condition else s.job.generation)
 
 
-def _facts(s: Situation, new: IndexingJobStatus) -> dict[str, Any]:
+def _facts(s: StatusInput, new: IndexingJobStatus) -> dict[str, Any]:
     """Return the fields of the log line. What is not known is left out of it."""
     row, progress = s.view.row, new.progress
     facts: dict[str, Any] = {

@@ -1,11 +1,11 @@
-"""The job's status: a mirror of its row and pod, and the rule for when it is worth writing. Pure."""
+"""The job's status: a mirror of its row and pod, and the rule for when to write it. Pure."""
 
 from datetime import timedelta
 from typing import Any, Final
 
 from codebase_index.api.resource import IndexingJobStatus, Progress
-from codebase_operator.reporting.conditions import ADMITTED, Situation, conditions_of, summary
-from codebase_operator.reporting.messages import WORD, told
+from codebase_operator.reporting.conditions import ADMITTED, StatusInput, conditions_of, summary
+from codebase_operator.reporting.messages import MAX_WORD_BYTES, single_line
 
 WRITE_INTERVAL: Final = timedelta(seconds=2)
 """Progress alone is written at most this often for each job; transitions at once."""
@@ -13,17 +13,17 @@ WRITE_INTERVAL: Final = timedelta(seconds=2)
 _PROGRESSIVE = ("progress", "message")
 
 
-def status_of(s: Situation) -> IndexingJobStatus:
+def status_of(s: StatusInput) -> IndexingJobStatus:
     """Compute the status that a job should have now."""
     before, row, pod = s.job.status, s.view.row, s.view.pod
     conditions = conditions_of(s)
     phase, reason, message = summary(conditions)
-    if row is None:  # no facts at hand: what is known about the work stays
+    if row is None:  # no row at hand: the last reported progress stays
         return before.model_copy(
             update={
                 "phase": phase, "reason": reason, "message": message, "conditions": conditions,
-                "queue_position": s.place.position if s.place else None,
-                # Nobody else notes the end of a job whose spec cannot be read: it has no row.
+                "queue_position": s.position.number if s.position else None,
+                # A job whose spec cannot be read has no row to record its end.
                 "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),
                 "observed_generation": s.job.generation,
             }
@@ -32,17 +32,18 @@ def status_of(s: Situation) -> IndexingJobStatus:
         message = row.message
     restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
     return IndexingJobStatus(
-        phase=phase, reason=reason, message=told(message), conditions=conditions, attempt=row.attempt,
+        phase=phase, reason=reason, message=single_line(message), conditions=conditions, attempt=row.attempt,
         # A final job keeps what it had: the fence that ended it was no restart.
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
         progress=Progress(
-            percent=int(row.percent), phase=row.phase and told(row.phase, WORD), message=told(row.message),
-            files_total=row.files_total,
+            percent=int(row.percent), phase=row.phase and single_line(row.phase, MAX_WORD_BYTES),
+            message=single_line(row.message), files_total=row.files_total,
             files_indexed=row.files_indexed, files_skipped=row.files_skipped, chunks_created=row.chunks_created,
             files_transcoded=row.files_transcoded, secrets_redacted=row.secrets_redacted,
             estimated_remaining_seconds=row.eta_seconds, last_updated_time=s.now.replace(microsecond=0),
         ),
-        queue_position=s.place.position if s.place else None, commit=row.commit and told(row.commit, WORD),
+        queue_position=s.position.number if s.position else None,
+        commit=row.commit and single_line(row.commit, MAX_WORD_BYTES),
         pod_name=(pod.name if pod else row.pod) or before.pod_name,
         node_name=(pod.node if pod else None) or before.node_name,
         started_at=_seconds(row.started_at), completed_at=_seconds(row.completed_at),
@@ -50,7 +51,7 @@ def status_of(s: Situation) -> IndexingJobStatus:
     )  # fmt: skip
 
 
-def worth_writing(s: Situation, status: IndexingJobStatus) -> bool:
+def worth_writing(s: StatusInput, status: IndexingJobStatus) -> bool:
     """Whether the status differs by a transition, or by progress that is old enough to be shown."""
     old, new = comparable(s.job.status), comparable(status)
     if old == new:
@@ -61,14 +62,14 @@ def worth_writing(s: Situation, status: IndexingJobStatus) -> bool:
     return written is None or s.now - written >= WRITE_INTERVAL
 
 
-def only_its_place_moved(s: Situation, status: IndexingJobStatus) -> bool:
-    """Whether nothing is new of a waiting job but its place, which moves with every other job."""
-    if s.place is None or s.job.status.queue_position is None:
+def only_position_changed(s: StatusInput, status: IndexingJobStatus) -> bool:
+    """Whether a pending job changed in its queue position alone, which moves with every other job."""
+    if s.position is None or s.job.status.queue_position is None:
         return False
-    return _without_place(s.job.status) == _without_place(status)
+    return _without_position(s.job.status) == _without_position(status)
 
 
-def _without_place(status: IndexingJobStatus) -> dict[str, Any]:
+def _without_position(status: IndexingJobStatus) -> dict[str, Any]:
     content = status.model_dump(exclude={"queue_position", "message", "progress"})
     for condition in content["conditions"]:
         if condition["type"] == ADMITTED:
@@ -77,7 +78,7 @@ def _without_place(status: IndexingJobStatus) -> dict[str, Any]:
 
 
 def comparable(status: IndexingJobStatus) -> dict[str, Any]:
-    """Return the status without the time of writing, which alone is no news."""
+    """Return the status without its write time, which alone is no change."""
     content = status.model_dump()
     if content["progress"]:
         content["progress"].pop("last_updated_time")

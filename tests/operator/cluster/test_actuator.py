@@ -357,7 +357,7 @@ async def test_the_fourth_waits_and_follows(bench: Bench) -> None:
 async def test_without_a_database_nothing_starts_and_the_jobs_say_so(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "AWAY_AFTER", timedelta(0))
+    monkeypatch.setattr(planner, "OUTAGE_GRACE", timedelta(0))
     nowhere = await Database.open("postgresql://nobody@127.0.0.1:1/none", name="test", timeout=1)
     working = bench.loop._database, bench.loop._jobs
     bench.loop._database, bench.loop._jobs = nowhere, Jobs(nowhere)

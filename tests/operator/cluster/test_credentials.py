@@ -111,9 +111,9 @@ def test_a_job_whose_secret_is_refused_holds_no_slot_and_no_place() -> None:
     s = snapshot(of_git(), b, c, limit=1, rejections=rejection(5))
     actions = plan(s)
     assert [x.job.name for x in actions if isinstance(x, Admit)] == ["b"]
-    (places,) = [x.places for x in actions if isinstance(x, SetQueue)]
-    assert (of_git().id, None, "label it by kubectl label ...") in places
-    assert (c.id, 1, "Queued: 1st of 1, 1 job running") in places
+    (positions,) = [x.positions for x in actions if isinstance(x, SetQueue)]
+    assert (of_git().id, None, "label it by kubectl label ...") in positions
+    assert (c.id, 1, "Queued: 1st of 1, 1 job running") in positions
 
 
 def test_its_condition_says_what_to_do() -> None:
@@ -144,13 +144,13 @@ def test_hundreds_of_refused_jobs_are_looked_at_in_turn() -> None:
     jobs = [of_git(name=f"token{n}", created_as=f"j{n}") for n in range(300)]
     seen = {job_.id: Rejection("SecretRefused", "label it", ago(10 + n), ago(500)) for n, job_ in enumerate(jobs)}
     asked = looks(plan(snapshot(*jobs, rejections=seen)))
-    assert asked == [f"j{n}" for n in range(299, 299 - scheduler.LOOKS_A_PASS, -1)]
+    assert asked == [f"j{n}" for n in range(299, 299 - scheduler.MAX_SECRET_CHECKS, -1)]
 
 
 def test_one_that_is_suspended_says_so() -> None:
-    (places,) = [x.places for x in plan(snapshot(of_git(suspend=True), rejections=rejection(60)))
+    (positions,) = [x.positions for x in plan(snapshot(of_git(suspend=True), rejections=rejection(60)))
                  if isinstance(x, SetQueue)]  # fmt: skip
-    assert places == ((of_git().id, None, "Suspended"),)
+    assert positions == ((of_git().id, None, "Suspended"),)
 
 
 def test_one_that_is_suspended_or_cancelled_is_not_looked_at() -> None:
@@ -203,7 +203,7 @@ async def test_no_slot_and_no_pod_before_the_secret_is_labelled(
     assert f"kubectl -n ns label secret token {LABEL_GIT_CREDENTIALS}=true" in found.message
     assert bench.status("a")["reason"] == "SecretRefused"
     secret(bench, "token", labelled())
-    monkeypatch.setattr(scheduler, "SECRET_AGAIN", timedelta(0))
+    monkeypatch.setattr(scheduler, "SECRET_CHECK_INTERVAL", timedelta(0))
     await bench.settle()
     assert set(bench.server.pods) == {"a-a1", "b-a1"}
     assert bench.status("a")["reason"] != "SecretRefused"
@@ -216,7 +216,7 @@ async def test_a_secret_that_does_not_exist_yet_is_waited_for(
     await bench.settle()
     assert bench.server.pods == {} and "does not exist" in bench.status("a")["message"]
     secret(bench, "token", labelled())
-    monkeypatch.setattr(scheduler, "SECRET_AGAIN", timedelta(0))
+    monkeypatch.setattr(scheduler, "SECRET_CHECK_INTERVAL", timedelta(0))
     await bench.settle()
     assert set(bench.server.pods) == {"a-a1"}
 
@@ -231,7 +231,7 @@ async def test_it_is_queued_as_soon_as_its_secret_is_labelled_also_where_all_slo
         bench.server.create_job(name)
     await bench.settle()
     secret(bench, "token", labelled())
-    monkeypatch.setattr(scheduler, "SECRET_AGAIN", timedelta(0))
+    monkeypatch.setattr(scheduler, "SECRET_CHECK_INTERVAL", timedelta(0))
     await bench.settle()
     assert set(bench.server.pods) == {"b-a1", "c-a1", "d-a1"}
     found = await bench.row("a")

@@ -307,11 +307,11 @@ def test_plan(case: Case) -> None:
     assert steps(case.given) == case.then
 
 
-def places(s: Snapshot) -> dict[str, tuple[int | None, str]]:
+def positions(s: Snapshot) -> dict[str, tuple[int | None, str]]:
     names = {j.id: j.name for j in s.jobs}
     return {
-        names[job_id]: (place, message)
-        for action in plan(s) if isinstance(action, SetQueue) for job_id, place, message in action.places
+        names[job_id]: (position, message)
+        for action in plan(s) if isinstance(action, SetQueue) for job_id, position, message in action.positions
     }  # fmt: skip
 
 
@@ -319,7 +319,7 @@ def test_the_fourth_job_is_told_its_place() -> None:
     jobs = [admitted(A), admitted(B), admitted(C)]
     waiting = [D, job("e", age=5)]
     s = snapshot(*jobs, *waiting, rows=[running(j) for j in jobs], pods=[pod(j) for j in jobs])
-    assert places(s) == {
+    assert positions(s) == {
         "d": (1, "Queued: 1st of 2, 3 jobs running"),
         "e": (2, "Queued: 2nd of 2, 3 jobs running"),
     }
@@ -328,20 +328,22 @@ def test_the_fourth_job_is_told_its_place() -> None:
 def test_a_job_that_waits_for_its_repository_is_told_for_whom() -> None:
     twin = job("b", age=30, repo="a")
     s = snapshot(admitted(A), twin, rows=[running(A)], pods=[pod(A)])
-    assert places(s) == {
+    assert positions(s) == {
         "b": (1, "Queued: 1st of 1, 1 job running; waits for job a, which indexes the same repository")
     }
 
 
 def test_a_place_that_is_written_is_not_written_again() -> None:
     queued = row(B, queue_position=1, message="Queued: 1st of 1, 1 job running")
-    assert places(snapshot(admitted(A), B, limit=1, rows=[running(A), queued], pods=[pod(A)])) == {}
+    assert positions(snapshot(admitted(A), B, limit=1, rows=[running(A), queued], pods=[pod(A)])) == {}
 
 
 def test_a_starting_job_says_what_it_waits_for() -> None:
     starting = pod(A, running_since=None, node=None, unschedulable="Unschedulable: 0/1 nodes are available")
     s = snapshot(admitted(A), rows=[row(A, "pending", 1)], pods=[starting])
-    assert places(s) == {"a": (None, "Starting: no node takes pod a-a1: Unschedulable: 0/1 nodes are available")}
+    assert positions(s) == {
+        "a": (None, "Starting: no node takes pod a-a1: Unschedulable: 0/1 nodes are available")
+    }
 
 
 def test_out_of_memory_says_what_to_raise() -> None:

@@ -11,11 +11,11 @@ from codebase_index.api.job import FINAL, JobState
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.model.actions import RemoveVanished, WriteStatus
-from codebase_operator.model.snapshot import Job, View
+from codebase_operator.model.snapshot import Job, JobView
 from codebase_operator.planning.lifecycle import RETENTION
 from codebase_operator.planning.planner import plan
 from codebase_operator.reporting import conditions as c
-from codebase_operator.reporting.conditions import Outage, Place, Situation, conditions_of, summary
+from codebase_operator.reporting.conditions import Outage, QueuePosition, StatusInput, conditions_of, summary
 from tests.operator.builders import NOW, admitted, ago, finished, job, pod, row, snapshot
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -187,33 +187,33 @@ AWAY = Outage(c.DATABASE_UNAVAILABLE, "no answer since 9:00")
 OLD = job("a", age=WEEK + 1)
 
 
-def situation(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> Situation:
-    view = View(job_, row_, tuple(pods))
-    return Situation(view, NOW, **{"admitted": view.admitted, **fields})
+def status_input(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> StatusInput:
+    view = JobView(job_, row_, tuple(pods))
+    return StatusInput(view, NOW, **{"admitted": view.admitted, **fields})
 
 
 @dataclass
 class Stuck:
     claim: str
-    given: Situation
+    given: StatusInput
     phase: str
     advice: str
 
 
 STUCK = [
-    Stuck("one in the queue", situation(OLD, row(OLD), place=Place(2, 5, 3)), "Pending",
+    Stuck("one in the queue", status_input(OLD, row(OLD), position=QueuePosition(2, 5, 3)), "Pending",
           "Queued: 2nd of 5, 3 jobs running: see what holds the slots"),
     Stuck("one whose pod does not start",
-          situation(OLD, row(OLD, "pending", 1, slot=True), pod_message="no image"), "Pending",
+          status_input(OLD, row(OLD, "pending", 1, slot=True), pod_message="no image"), "Pending",
           "no pod has taken it: no image"),
-    Stuck("a running one", situation(admitted(OLD), row(OLD, "running", 3)), "Running",
+    Stuck("a running one", status_input(admitted(OLD), row(OLD, "running", 3)), "Running",
           "kubectl logs -l indexing.codebase-mcp.io/job=a"),
-    Stuck("a blocked one", situation(admitted(OLD), row(OLD, "blocked", 1, message="no embedder")), "Blocked",
-          "no embedder: bring the service back"),
-    Stuck("a suspended one", situation(job("a", age=WEEK + 1, suspend=True), row(OLD)), "Suspended",
+    Stuck("a blocked one", status_input(admitted(OLD), row(OLD, "blocked", 1, message="no embedder")), "Blocked",
+          "no embedder: restore the service"),
+    Stuck("a suspended one", status_input(job("a", age=WEEK + 1, suspend=True), row(OLD)), "Suspended",
           "set spec.suspend to false"),
-    Stuck("one whose database is away", situation(admitted(OLD), outage=AWAY), "Pending",
-          "no answer since 9:00: bring the database back"),
+    Stuck("one whose database is away", status_input(admitted(OLD), outage=AWAY), "Pending",
+          "no answer since 9:00: restore the database"),
 ]  # fmt: skip
 
 
@@ -229,14 +229,14 @@ def test_a_stuck_job_is_flagged_with_what_to_do(case: Stuck) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        situation(job("a", age=WEEK), row(A)),
-        situation(finished(OLD, ended=5), row(OLD, "completed", 1)),
-        situation(finished(OLD, ended=5)),
-        situation(job("a", age=WEEK + 1, problem="spec.ref: bad")),
+        status_input(job("a", age=WEEK), row(A)),
+        status_input(finished(OLD, ended=5), row(OLD, "completed", 1)),
+        status_input(finished(OLD, ended=5)),
+        status_input(job("a", age=WEEK + 1, problem="spec.ref: bad")),
     ],
     ids=["one of exactly seven days", "a completed one", "a final one without a row", "one that cannot be read"],
 )
-def test_others_are_not(given: Situation) -> None:
+def test_others_are_not(given: StatusInput) -> None:
     degraded = next(condition for condition in conditions_of(given) if condition.type == c.DEGRADED)
     assert (degraded.status, degraded.reason) == ("False", c.AS_EXPECTED)
 

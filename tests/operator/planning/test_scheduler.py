@@ -8,7 +8,7 @@ import pytest
 from codebase_operator.model import actions as do
 from codebase_operator.model.site_policy import Site
 from codebase_operator.model.snapshot import Snapshot
-from codebase_operator.planning.planner import PROMPT_PLACES, plan
+from codebase_operator.planning.planner import MAX_PROMPT_POSITIONS, plan
 from codebase_operator.reporting import conditions as c
 from tests.operator.builders import job
 from tests.operator.harness import Bench
@@ -89,8 +89,8 @@ def long_queue() -> Simulation:
     return simulation
 
 
-def due(simulation: Simulation, *, places: bool) -> tuple[list[do.SetQueue], list[do.WriteStatus]]:
-    snapshot: Snapshot = replace(simulation.snapshot(), places_due=places)
+def due(simulation: Simulation, *, positions: bool) -> tuple[list[do.SetQueue], list[do.WriteStatus]]:
+    snapshot: Snapshot = replace(simulation.snapshot(), positions_due=positions)
     steps: list[Any] = plan(snapshot)
     for step in steps:
         simulation.apply(step)
@@ -101,9 +101,9 @@ def test_a_newcomer_of_high_priority_costs_no_write_for_each_that_waits(long_que
     urgent = job("urgent", age=1, priority=100)
     long_queue.jobs[urgent.id] = urgent
     for _ in range(5):
-        queues, statuses = due(long_queue, places=False)
-        assert sum(len(queue.places) for queue in queues) <= 1  # its own place
-        assert len(statuses) <= PROMPT_PLACES + 1
+        queues, statuses = due(long_queue, positions=False)
+        assert sum(len(queue.positions) for queue in queues) <= 1  # its own place
+        assert len(statuses) <= MAX_PROMPT_POSITIONS + 1
     assert long_queue.rows[urgent.id].queue_position == 1
     assert long_queue.jobs[urgent.id].status.queue_position == 1
 
@@ -111,9 +111,9 @@ def test_a_newcomer_of_high_priority_costs_no_write_for_each_that_waits(long_que
 def test_in_the_database_all_places_are_written_by_one_statement_when_it_is_time(long_queue: Simulation) -> None:
     urgent = job("urgent", age=1, priority=100)
     long_queue.jobs[urgent.id] = urgent
-    due(long_queue, places=False)
-    (queue,), _ = due(long_queue, places=True)
-    assert len(queue.places) == 198
+    due(long_queue, positions=False)
+    (queue,), _ = due(long_queue, positions=True)
+    assert len(queue.positions) == 198
     positions = sorted(row.queue_position for row in long_queue.rows.values() if row.queue_position)
     assert positions == list(range(1, 199))
 
@@ -123,7 +123,7 @@ def test_every_status_gets_its_place_in_time(long_queue: Simulation) -> None:
     long_queue.jobs[urgent.id] = urgent
     for _ in range(60):
         long_queue.advance(1)
-        due(long_queue, places=True)
+        due(long_queue, positions=True)
     told = sorted(j.status.queue_position for j in long_queue.jobs.values() if j.status.queue_position)
     assert told == list(range(1, 199))
 
@@ -136,7 +136,7 @@ def test_places_of_a_queue_that_a_person_watches_are_told_at_once() -> None:
     simulation.settle()
     urgent = job("urgent", age=1, priority=100)
     simulation.jobs[urgent.id] = urgent
-    due(simulation, places=False)
-    due(simulation, places=False)
+    due(simulation, positions=False)
+    due(simulation, positions=False)
     positions = sorted(j.status.queue_position for j in simulation.jobs.values() if j.status.queue_position)
     assert positions == list(range(1, 7))

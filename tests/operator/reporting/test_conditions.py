@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from codebase_index.api.resource import IndexingJobStatus, Progress
-from codebase_operator.model.snapshot import Job, Rejection, StepFailure, View
+from codebase_operator.model.snapshot import Job, JobView, Rejection, StepFailure
 from codebase_operator.reporting import conditions as c
-from codebase_operator.reporting.conditions import Outage, Place, Situation, conditions_of, ordinal, summary
+from codebase_operator.reporting.conditions import (
+    Outage,
+    QueuePosition,
+    StatusInput,
+    conditions_of,
+    ordinal,
+    summary,
+)
 from codebase_operator.reporting.events import events_of
 from codebase_operator.reporting.status import status_of, worth_writing
 from tests.operator.builders import NOW, admitted, ago, job, pod, row
@@ -18,16 +25,16 @@ A = job("a")
 AWAY = Outage(c.DATABASE_UNAVAILABLE, "since")
 
 
-def situation(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> Situation:
+def status_input(job_: Job, row_: Any = None, *pods: Any, **fields: Any) -> StatusInput:
     rejection, failure = fields.pop("rejection", None), fields.pop("failure", None)
-    view = View(job_, row_, tuple(pods), rejection, failure=failure)
-    return Situation(view, NOW, **{"admitted": view.admitted, **fields})
+    view = JobView(job_, row_, tuple(pods), rejection, failure=failure)
+    return StatusInput(view, NOW, **{"admitted": view.admitted, **fields})
 
 
 @dataclass
 class Case:
     claim: str
-    given: Situation
+    given: StatusInput
     phase: str
     reason: str
     true: tuple[str, ...]
@@ -36,67 +43,68 @@ class Case:
 
 TABLE = [
     Case("a queued job waits for a slot",
-         situation(A, row(A), place=Place(1, 2, 3)), "Pending", c.CONCURRENCY_LIMIT, ()),
+         status_input(A, row(A), position=QueuePosition(1, 2, 3)), "Pending", c.CONCURRENCY_LIMIT, ()),
     Case("a queued job waits for its repository",
-         situation(A, row(A), place=Place(1, 2, 3, "b")), "Pending", c.SAME_REPOSITORY, ()),
+         status_input(A, row(A), position=QueuePosition(1, 2, 3, "b")), "Pending", c.SAME_REPOSITORY, ()),
     Case("an admitted job is pending until a pod takes it",
-         situation(admitted(A), row(A, "pending", 1, slot=True)), "Pending", c.POD_STARTING, (c.ADMITTED,)),
+         status_input(admitted(A), row(A, "pending", 1, slot=True)), "Pending", c.POD_STARTING, (c.ADMITTED,)),
     Case("an admitted job shows why its pod does not start",
-         situation(admitted(A), row(A, "pending", 1, slot=True), pod_reason=c.UNSCHEDULABLE),
+         status_input(admitted(A), row(A, "pending", 1, slot=True), pod_reason=c.UNSCHEDULABLE),
          "Pending", c.UNSCHEDULABLE, (c.ADMITTED,)),
     Case("an admitted job shows why its pod is refused",
-         situation(admitted(A), row(A, "pending", 1, slot=True), rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW)),
+         status_input(admitted(A), row(A, "pending", 1, slot=True),
+                      rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW)),
          "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a claimed job runs",
-         situation(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING),
+         status_input(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING),
          "Running", c.INDEXING, (c.ADMITTED, c.RUNNING)),
     Case("a job whose pod is replaced still runs, and says so",
-         situation(admitted(A), row(A, "running", 2), pod_reason=c.RESTARTING),
+         status_input(admitted(A), row(A, "running", 2), pod_reason=c.RESTARTING),
          "Running", c.RESTARTING, (c.ADMITTED, c.RUNNING)),
     Case("a running job whose new pod is refused says so",
-         situation(admitted(A), row(A, "running", 2), rejection=Rejection(c.POD_REFUSED, "", NOW)),
+         status_input(admitted(A), row(A, "running", 2), rejection=Rejection(c.POD_REFUSED, "", NOW)),
          "Running", c.POD_REFUSED, (c.ADMITTED, c.RUNNING)),
     Case("a job that waits for a service is blocked",
-         situation(admitted(A), row(A, "blocked", 1)),
+         status_input(admitted(A), row(A, "blocked", 1)),
          "Blocked", c.WAITING_FOR_SERVICE, (c.ADMITTED, c.DEGRADED)),
     Case("a running job is blocked while the database is away",
-         situation(replace(admitted(A), status=admitted(A).status.model_copy(update={"phase": "Running"})),
+         status_input(replace(admitted(A), status=admitted(A).status.model_copy(update={"phase": "Running"})),
                    outage=AWAY, admitted=True),
          "Blocked", c.DATABASE_UNAVAILABLE, (c.ADMITTED, c.DEGRADED)),
     Case("a queued job stays pending while the database is away",
-         situation(A, outage=AWAY), "Pending", c.DATABASE_UNAVAILABLE, (c.DEGRADED,)),
+         status_input(A, outage=AWAY), "Pending", c.DATABASE_UNAVAILABLE, (c.DEGRADED,)),
     Case("a database that refuses is another reason than one that is away",
-         situation(A, outage=Outage(c.DATABASE_MISCONFIGURED, "correct the password")),
+         status_input(A, outage=Outage(c.DATABASE_MISCONFIGURED, "correct the password")),
          "Pending", c.DATABASE_MISCONFIGURED, (c.DEGRADED,)),
     Case("a job whose step fails for some seconds says so in its place",
-         situation(A, row(A), place=Place(1, 2, 3), failure=StepFailure("Admit", "the bug", ago(3))),
+         status_input(A, row(A), position=QueuePosition(1, 2, 3), failure=StepFailure("Admit", "the bug", ago(3))),
          "Pending", c.STEP_FAILED, (c.DEGRADED,)),
     Case("a running one stays running",
-         situation(admitted(A), row(A, "running", 1), failure=StepFailure("Retry", "the bug", ago(3))),
+         status_input(admitted(A), row(A, "running", 1), failure=StepFailure("Retry", "the bug", ago(3))),
          "Running", c.STEP_FAILED, (c.ADMITTED, c.RUNNING, c.DEGRADED)),
     Case("what the next pass mends is no news",
-         situation(A, row(A), place=Place(1, 2, 3), failure=StepFailure("Admit", "503", ago(1))),
+         status_input(A, row(A), position=QueuePosition(1, 2, 3), failure=StepFailure("Admit", "503", ago(1))),
          "Pending", c.CONCURRENCY_LIMIT, ()),
     Case("why a pod is refused says more than that its step fails",
-         situation(admitted(A), row(A, "pending", 1, slot=True), rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW),
+         status_input(admitted(A), row(A, "pending", 1, slot=True), rejection=Rejection(c.QUOTA_EXCEEDED, "", NOW),
                    failure=StepFailure("StartPod", "403", ago(9))),
          "Pending", c.QUOTA_EXCEEDED, (c.ADMITTED,)),
     Case("a suspended job is suspended when its pod is gone",
-         situation(job("a", suspend=True), row(A, "pending", 2)),
+         status_input(job("a", suspend=True), row(A, "pending", 2)),
          "Suspended", c.SUSPEND_REQUESTED, (c.SUSPENDED,)),
     Case("a suspended job is not suspended before its pod is gone",
-         situation(job("a", suspend=True), row(A, "pending", 2), pod(A, 1, deleted_at=NOW)),
+         status_input(job("a", suspend=True), row(A, "pending", 2), pod(A, 1, deleted_at=NOW)),
          "Pending", c.SUSPEND_REQUESTED, ()),
-    Case("a cancelled job is cancelled", situation(admitted(A), row(A, "cancelled", 2)),
+    Case("a cancelled job is cancelled", status_input(admitted(A), row(A, "cancelled", 2)),
          "Cancelled", c.CANCEL_REQUESTED, (c.CANCELLED,)),
-    Case("a completed job has succeeded", situation(admitted(A), row(A, "completed", 1)),
+    Case("a completed job has succeeded", status_input(admitted(A), row(A, "completed", 1)),
          "Completed", c.COMPLETED, (c.SUCCEEDED,)),
-    Case("a failed job has its error type as the reason", situation(admitted(A), row(A, "failed", 1)),
+    Case("a failed job has its error type as the reason", status_input(admitted(A), row(A, "failed", 1)),
          "Failed", "CloneFailed", ()),
-    Case("a job with an invalid spec has failed", situation(job("a", problem="spec.ref: bad")),
+    Case("a job with an invalid spec has failed", status_input(job("a", problem="spec.ref: bad")),
          "Failed", c.INVALID_SPEC, ()),
     Case("an active job with cancel requested is not cancelled before the fence",
-         situation(admitted(job("a", cancel=True)), row(A, "running", 1), pod_reason=c.INDEXING),
+         status_input(admitted(job("a", cancel=True)), row(A, "running", 1), pod_reason=c.INDEXING),
          "Running", c.INDEXING, (c.ADMITTED, c.RUNNING)),
 ]  # fmt: skip
 
@@ -121,7 +129,7 @@ def test_success_is_unknown_exactly_while_the_job_is_active(case: Case) -> None:
 
 
 def test_a_conditions_time_changes_only_with_its_status() -> None:
-    s = situation(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING)
+    s = status_input(admitted(A), row(A, "running", 1), pod_reason=c.INDEXING)
     first = {k.type: k for k in conditions_of(s)}
     assert first[c.ADMITTED].last_transition_time == ago(50)  # was True before
     assert first[c.RUNNING].last_transition_time == NOW
@@ -141,14 +149,14 @@ def test_ordinals(number: int, word: str) -> None:
 # --- the mirror ------------------------------------------------------------------------------------
 
 
-def at_work(percent: float = 40.0, **fields: Any) -> Situation:
+def at_work(percent: float = 40.0, **fields: Any) -> StatusInput:
     running = row(
         A, "running", 1, percent=percent, message=f"Embedding {percent}", files_indexed=int(percent), **fields
     )
-    return situation(admitted(A), running, pod(A, restarts=1), pod_reason=c.INDEXING, pod_message="attempt 1")
+    return status_input(admitted(A), running, pod(A, restarts=1), pod_reason=c.INDEXING, pod_message="attempt 1")
 
 
-def mirrored(s: Situation, seconds_later: float = 0, **changes: Any) -> Situation:
+def mirrored(s: StatusInput, seconds_later: float = 0, **changes: Any) -> StatusInput:
     """The situation a moment later, with the status written."""
     written = replace(s.job, status=status_of(s))
     return replace(s, view=replace(s.view, job=written, **changes), now=s.now + timedelta(seconds=seconds_later))
@@ -201,14 +209,14 @@ def test_a_status_survives_the_wire() -> None:
 # --- events ----------------------------------------------------------------------------------------
 
 
-def told(s: Situation) -> list[str]:
+def told(s: StatusInput) -> list[str]:
     return [event.reason for event in events_of(s, status_of(s))]
 
 
 def test_the_story_of_a_job() -> None:
-    queued = situation(A, row(A), place=Place(1, 1, 3))
+    queued = status_input(A, row(A), position=QueuePosition(1, 1, 3))
     assert told(queued) == ["Queued"]
-    admitting = replace(mirrored(queued), admitted=True, place=None)
+    admitting = replace(mirrored(queued), admitted=True, position=None)
     assert told(admitting) == ["Admitted"]
     starting = mirrored(admitting, 1, row=row(A, "pending", 1))
     assert told(starting) == []
@@ -225,21 +233,21 @@ def test_the_story_of_a_job() -> None:
 
 
 def test_suspend_and_resume_are_no_retry() -> None:
-    running = mirrored(situation(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
+    running = mirrored(status_input(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
     asked = replace(running.job, spec=job("a", suspend=True).spec)
-    suspended = replace(running, view=View(asked, row(A, "pending", 2), ()), admitted=False)
+    suspended = replace(running, view=JobView(asked, row(A, "pending", 2), ()), admitted=False)
     assert told(suspended) == ["Suspended"]
     resumed = replace(mirrored(suspended).view.job, spec=A.spec)
-    again = situation(resumed, row(A, "pending", 2), admitted=True)
+    again = status_input(resumed, row(A, "pending", 2), admitted=True)
     assert told(again) == ["Resumed", "Admitted"]
-    waits = situation(resumed, row(A, "pending", 2), place=Place(1, 1, 3))
+    waits = status_input(resumed, row(A, "pending", 2), position=QueuePosition(1, 1, 3))
     (event,) = events_of(waits, status_of(waits))
     assert (event.reason, event.message) == ("Resumed", "no longer suspended; Queued: 1st of 1, 3 jobs running")
 
 
 def test_each_blocking_is_told_once() -> None:
-    first = situation(admitted(A), row(A, "blocked", 1, blocked_since=ago(5)))
-    second = situation(admitted(A), row(A, "blocked", 1, blocked_since=ago(2)))
+    first = status_input(admitted(A), row(A, "blocked", 1, blocked_since=ago(5)))
+    second = status_input(admitted(A), row(A, "blocked", 1, blocked_since=ago(2)))
     keys = [event.key for s in (first, first, second) for event in events_of(s, status_of(s)) if event.warning]
     assert keys[0] == keys[1] != keys[2]
 
@@ -247,7 +255,7 @@ def test_each_blocking_is_told_once() -> None:
 def test_each_resuming_is_told_once() -> None:
     keys = []
     for began in (30, 30, 10):
-        blocked = replace(situation(admitted(A), row(A, "blocked", 1)), now=ago(began))
+        blocked = replace(status_input(admitted(A), row(A, "blocked", 1)), now=ago(began))
         back = mirrored(blocked, began, row=row(A, "running", 1))
         keys += [event.key for event in events_of(back, status_of(back))]
     assert len(keys) == 3
@@ -257,15 +265,15 @@ def test_each_resuming_is_told_once() -> None:
 def test_a_job_that_is_suspended_twice_before_it_had_a_slot_tells_it_twice() -> None:
     keys = []
     for generation in (2, 4):
-        s = situation(replace(job("a", suspend=True), generation=generation), row(A))
+        s = status_input(replace(job("a", suspend=True), generation=generation), row(A))
         keys += [event.key for event in events_of(s, status_of(s)) if event.reason == "Suspended"]
     assert len(keys) == 2
     assert keys[0] != keys[1]
 
 
 def test_a_blocking_by_the_database_is_told_once_and_its_end_too() -> None:
-    away = "the database does not answer since 11:59:00 UTC"
-    running = mirrored(situation(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
+    away = "the database has not answered since 11:59:00 UTC"
+    running = mirrored(status_input(admitted(A), row(A, "running", 1), pod(A), pod_reason=c.INDEXING))
     without = replace(running, view=replace(running.view, row=None), outage=Outage(c.DATABASE_UNAVAILABLE, away))
     blocked = [without, replace(without, now=ago(-1))]
     events = [event for s in blocked for event in events_of(s, status_of(s))]
@@ -278,14 +286,14 @@ def test_a_blocking_by_the_database_is_told_once_and_its_end_too() -> None:
 def test_the_mirror_has_every_counter_of_the_row() -> None:
     counts = {"files_total": 10, "files_indexed": 7, "files_skipped": 1, "chunks_created": 40,
               "files_transcoded": 2, "secrets_redacted": 3}  # fmt: skip
-    progress = status_of(situation(admitted(A), row(A, "running", 2, **counts), pod(A, 2))).progress
+    progress = status_of(status_input(admitted(A), row(A, "running", 2, **counts), pod(A, 2))).progress
     assert progress is not None
     assert {name: getattr(progress, name) for name in counts} == counts
 
 
 def test_an_event_knows_what_the_log_tells() -> None:
     counts = {"files_total": 10, "files_indexed": 7, "files_skipped": 1, "chunks_created": 40, "files_repeated": 1}
-    running = situation(admitted(A), row(A, "running", 2, failures=1, **counts), pod(A, 2))
+    running = status_input(admitted(A), row(A, "running", 2, failures=1, **counts), pod(A, 2))
     (event,) = [e for e in events_of(running, status_of(running)) if e.reason == "Started"]
     assert event.facts == {
         "job": "a", "job_id": A.id, "repository": "/repos/a", "attempt": 2, "pod": "a-a2", "node": "node1",

@@ -15,7 +15,7 @@ from codebase_operator.cluster.actuator import event_manifest
 from codebase_operator.model import actions as do
 from codebase_operator.model.snapshot import Ending, Job, Rejection, Snapshot, StepFailure
 from codebase_operator.planning.planner import plan
-from codebase_operator.reporting.messages import EVENT, MESSAGE, told
+from codebase_operator.reporting.messages import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES, single_line
 from tests.operator.builders import NOW, admitted, ago, job, pod, row, snapshot
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -75,7 +75,7 @@ def shown_by(action: do.Action) -> Any:
         case do.Emit():
             return event_manifest(action, NOW)
         case do.SetQueue():
-            return [place[1:] for place in action.places]
+            return [position[1:] for position in action.positions]
     return None
 
 
@@ -85,20 +85,20 @@ def test_it_is_one_visible_bounded_line_wherever_it_is_shown(what: str) -> None:
     assert shown
     for text in shown:
         assert text == line(text) and "\n" not in text and "\0" not in text
-        assert len(text.encode()) <= MESSAGE
+        assert len(text.encode()) <= MAX_MESSAGE_BYTES
 
 
 def test_an_events_message_is_what_the_api_takes() -> None:
     event = event_manifest(do.Emit(A, "Failed", "ü" * 2000, "key"), NOW)
-    assert len(event["message"].encode()) <= EVENT
+    assert len(event["message"].encode()) <= MAX_EVENT_BYTES
     assert event["message"].endswith("…")
 
 
 @given(st.text(), st.integers(8, 200))
 def test_a_text_is_cut_between_characters_and_told_again_the_same(text: str, most: int) -> None:
-    short = told(text, most)
+    short = single_line(text, most)
     assert len(short.encode()) <= most
-    assert told(short, most) == short
+    assert single_line(short, most) == short
     json.dumps(short).encode()
 
 
@@ -120,7 +120,7 @@ async def test_what_a_job_fails_with_is_stored_as_one_line(bench: Bench) -> None
     error = ErrorType.START_DEADLINE_EXCEEDED
     await bench.actuator.apply([do.Fail(the_job, 1, error, EVIL)], NOW)
     assert "\\x00" in (bench_message := (await bench.row("a")).error_message or "")
-    assert len(bench_message.encode()) <= MESSAGE
+    assert len(bench_message.encode()) <= MAX_MESSAGE_BYTES
 
 
 async def test_why_an_attempt_begins_again_is_stored_as_one_line(bench: Bench) -> None:
