@@ -1,4 +1,4 @@
-"""Waiting for a database that is away. Nothing is lost meanwhile: callers hold what they could not write."""
+"""Retries while the database is unavailable. Nothing is lost meanwhile: callers keep what they could not write."""
 
 import asyncio
 import logging
@@ -13,29 +13,30 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FIRST_DELAY = 0.2
+INITIAL_DELAY = 0.2
 MAX_DELAY = 3.0
-"""Seconds between two tries: a job must go on within 10 s after the database is back."""
+"""Seconds between two tries: a job must resume within 10 s after the database is back."""
 
 MAX_TIMEOUTS = 5
-"""Of one statement in a row. A database that cannot be reached is waited for as long as it takes; one that
-answers, and does not get this done, will not get it done the next time either."""
+"""Consecutive timeouts of one statement. An unreachable database is waited for as long as it takes; one that
+answers but never finishes the statement will not finish it the next time either."""
 
 
-class Stuck(Exception):
-    """The database answers, but an operation does not come to its end. The message says which, and what to do."""
+class DatabaseTimeout(Exception):
+    """The database answers, but an operation keeps timing out. The message says which, and what to do."""
 
 
-Told = Callable[[str | None], None]
-_tell_refusal: ContextVar[Told] = ContextVar("tell_refusal", default=lambda _: None)
+RefusalListener = Callable[[str | None], None]
+_refusal_listener: ContextVar[RefusalListener] = ContextVar("refusal_listener", default=lambda _: None)
 
 
-def tell_refusals(tell: Told) -> None:
-    """Have `tell` called with why the database refuses, and with None afterwards; also in tasks that are started.
+def set_refusal_listener(listener: RefusalListener) -> None:
+    """Call `listener` with the reason when the database refuses a statement, and with None once it no longer does.
 
-    That is no outage, which everybody sees: only the statements that meet it wait, until a person mends it.
+    Tasks started from here inherit it. A refusal is no outage: only the statements that meet it wait, until
+    somebody corrects the database's configuration.
     """
-    _tell_refusal.set(tell)
+    _refusal_listener.set(listener)
 
 
 class Outage:
@@ -45,50 +46,50 @@ class Outage:
         self._what = what
         self._tries = 0
 
-    def note(self, error: Exception) -> None:
-        """A try failed."""
+    def record_failure(self, error: Exception) -> None:
+        """Note a failed try; the first is logged."""
         self._tries += 1
         if self._tries == 1:
             log.warning("waiting for a service", extra={"operation": self._what, "error": str(error)})
 
-    def over(self) -> None:
-        """A try succeeded."""
+    def record_success(self) -> None:
+        """Note a try that succeeded, which ends the outage."""
         if self._tries:
             log.info("the service is back", extra={"operation": self._what, "tries": self._tries})
         self._tries = 0
 
 
-def delays() -> Iterator[float]:
-    """Yield seconds to wait, doubling up to MAX_DELAY, with jitter so that pods do not all come back at once."""
-    delay = FIRST_DELAY
+def backoff_delays() -> Iterator[float]:
+    """Yield the seconds before each retry: exponential backoff up to MAX_DELAY, with jitter."""
+    delay = INITIAL_DELAY
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         delay = min(MAX_DELAY, delay * 2)
 
 
-async def until_available(what: str, operation: Callable[[], Awaitable[T]]) -> T:
-    """Return the operation's result, trying again for as long as the database is away.
+async def retry_while_unavailable(what: str, operation: Callable[[], Awaitable[T]]) -> T:
+    """Return the operation's result, retrying for as long as the database is unavailable.
 
-    The operation must be safe to repeat: an outage may hide that it was carried out. Raises Stuck when it runs
-    into its time limit MAX_TIMEOUTS times in a row: that is no outage.
+    The operation must be safe to repeat: an outage may hide that it was carried out.
+    Raises DatabaseTimeout when it times out MAX_TIMEOUTS times in a row: that is no outage.
     """
-    outage, waits, refused, timeouts = Outage(what), delays(), False, 0
+    outage, delays, refused, timeouts = Outage(what), backoff_delays(), False, 0
     while True:
         try:
             result = await operation()
         except StoreUnavailable as error:
             timeouts = timeouts + 1 if isinstance(error, StatementTimeout) else 0
             if timeouts == MAX_TIMEOUTS:
-                raise Stuck(_advice(what)) from error
-            outage.note(error)
+                raise DatabaseTimeout(_advice(what)) from error
+            outage.record_failure(error)
             if isinstance(error, StoreMisconfigured):
                 refused = True
-                _tell_refusal.get()(str(error))
-            await asyncio.sleep(next(waits))
+                _refusal_listener.get()(str(error))
+            await asyncio.sleep(next(delays))
         else:
-            outage.over()
+            outage.record_success()
             if refused:
-                _tell_refusal.get()(None)
+                _refusal_listener.get()(None)
             return result
 
 

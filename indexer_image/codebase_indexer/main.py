@@ -1,4 +1,4 @@
-"""The life of one attempt: claim, open, scan, index, finish. `python -m codebase_indexer`."""
+"""One attempt from start to end: claim, open, scan, index, finish. `python -m codebase_indexer`."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -34,14 +35,14 @@ from codebase_index.store.jobs.workers import Helpers
 from codebase_indexer.chunking.chunker import CHUNKER_VERSION
 from codebase_indexer.chunking.texts import TERMS_VERSION
 from codebase_indexer.content.secret_files import SecretPolicy
-from codebase_indexer.database_retry import Stuck, tell_refusals, until_available
+from codebase_indexer.database_retry import DatabaseTimeout, retry_while_unavailable, set_refusal_listener
 from codebase_indexer.pipeline.pipeline import Pipeline, Redo, plan_flight
 from codebase_indexer.pipeline.pool import Pool
 from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
 from codebase_indexer.pipeline.segment_builder import Packer
 from codebase_indexer.pipeline.survey import SourceMoved, Survey
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.reporter import Board, Heart, HelperHeart, Laps
+from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter, StageTimer, WorkerHeartbeat
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, SourceChanged
 from codebase_indexer.source.disk_space import RepositoryTooLarge
@@ -50,8 +51,8 @@ from codebase_indexer.source.scan import ScanFailed
 log = logging.getLogger(__name__)
 
 CLAIM_RETRY_SECONDS = 1.0
-FAIL_TRIES = 30
-"""Seconds in which a job on a full disk tries to say so; then the operator's own count of failures decides."""
+FAIL_SECONDS = 30
+"""How long a job on a full disk tries to record its failure; then the operator's count of failures decides."""
 
 STATISTICS_SHARE = 0.1
 """Of the files written from which a job refreshes the planner's statistics: autovacuum_analyze_scale_factor."""
@@ -72,11 +73,11 @@ FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (CloneFailed, ErrorType.CLONE_FAILED),
     (EmptyRepository, ErrorType.EMPTY_REPOSITORY),
     (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
-    (Stuck, ErrorType.DATABASE_TIMEOUT),
+    (DatabaseTimeout, ErrorType.DATABASE_TIMEOUT),
     (ValidationError, ErrorType.INVALID_SPEC),
     (EmbeddingRefused, ErrorType.EMBEDDING_REFUSED),  # a service that is away is waited for
 )
-"""Errors that another attempt would meet again: they end the job. Everything else is tried again."""
+"""Permanent errors, which end the job. Everything else is retried by another attempt."""
 
 
 @dataclass
@@ -94,79 +95,79 @@ class Attempt:
     sharing: Sharing
     relist: Relist
     sweep: Sweep
-    board: Board
-    heart: Heart
-    heart_task: asyncio.Task[NoReturn] = field(init=False)
-    laps: Laps = field(default_factory=Laps)
+    reporter: ProgressReporter
+    heartbeat: Heartbeat
+    heartbeat_task: asyncio.Task[NoReturn] = field(init=False)
+    timer: StageTimer = field(default_factory=StageTimer)
 
     async def run(self) -> None:
         """Take the job from wherever the last attempt left it to its end."""
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
         job = await self._claim(spec)
         log.info("claimed", extra={"commit": job.commit, "files_total": job.files_total})
-        await self._alongside_heart(self._index(job, spec))
+        await self._run_with_heartbeat(self._index(job, spec))
 
     async def _index(self, job: JobRow, spec: IndexingJobSpec) -> None:
         survey = self._survey(job, spec)
         await survey.open()
-        with self.laps.lap("scanning"):
+        with self.timer.measure("scanning"):
             entries = await survey.list_files()
             writer = await self._writer(job, spec)
             await survey.freeze(writer, entries)
         packer = Packer(self.segments, writer)
-        with self.laps.lap("chunking and embedding"):
-            unseen = await self._work_off(survey, packer)
+        with self.timer.measure("chunking and embedding"):
+            unseen = await self._drain_work_list(survey, packer)
         if self.settings.leads:
             await self._finish(survey, packer, *unseen)
 
     def _survey(self, job: JobRow, spec: IndexingJobSpec) -> Survey:
         return Survey(
-            self.settings, spec, job, self.jobs, self.work, self.relist, self.sweep, self.sharing, self.board,
-            self._enter,
+            self.settings, spec, job, self.jobs, self.work, self.relist, self.sweep, self.sharing, self.reporter,
+            self._begin_stage,
         )  # fmt: skip
 
     async def _writer(self, job: JobRow, spec: IndexingJobSpec) -> Writer:
         model = await asyncio.to_thread(factory.name_of, spec.embedding.provider, spec.embedding.model)
-        index_id = await until_available(
+        index_id = await retry_while_unavailable(
             "open the index",
             lambda: self.indexes.ensure(job, model, include=spec.include, exclude=spec.exclude),
         )
         fingerprint = _fingerprint(model, self.settings.secrets)
         return Writer(job.id, self.settings.attempt, index_id, model, fingerprint, job.namespace)
 
-    async def _work_off(self, survey: Survey, packer: Packer) -> tuple[list[Unseen], int]:
-        """Index until the list is done, and the source is as it was listed.
+    async def _drain_work_list(self, survey: Survey, packer: Packer) -> tuple[list[Unseen], int]:
+        """Index until the work list is empty and the source is as it was listed.
 
-        Return what of the index is gone from the source, and how many files stay in it unseen.
+        Return the indexed files that were deleted from the source, and how many unseen files stay.
         """
         while True:
-            self.board.indexing()
-            await until_available("report", self.heart.beat)
+            self.reporter.indexing()
+            await retry_while_unavailable("report", self.heartbeat.send)
             try:
-                if await self._todo():
+                if await self._count_remaining():
                     await self._run(survey, packer)
                 if not self.settings.leads:
                     return [], 0
-                if not await survey.again() and not await self._todo():
+                if not await survey.again() and not await self._count_remaining():
                     return await survey.gone()
             except SourceMoved as moved:
                 if not self.settings.leads:
                     raise SourceChanged(str(moved)) from moved
                 await survey.interrupted(moved)
 
-    async def _todo(self) -> int:
-        return await until_available("count what is left", lambda: self.work.todo(self.settings.job_id))
+    async def _count_remaining(self) -> int:
+        return await retry_while_unavailable("count remaining files", lambda: self.work.todo(self.settings.job_id))
 
     async def _claim(self, spec: IndexingJobSpec) -> JobRow:
         settings = self.settings
         claimed = (settings.job_id, settings.attempt, settings.pod, spec.target)
         if not settings.leads:
             joined = (settings.job_id, settings.attempt, settings.pod)
-            await until_available("join the attempt", lambda: self.helpers.join(*joined))
-            return await until_available("read the job", lambda: self.jobs.get(settings.job_id))
+            await retry_while_unavailable("join the attempt", lambda: self.helpers.join(*joined))
+            return await retry_while_unavailable("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
-                return await until_available("claim the job", lambda: self.jobs.claim(*claimed))
+                return await retry_while_unavailable("claim the job", lambda: self.jobs.claim(*claimed))
             except AnotherJobRuns:
                 log.warning("another job for this repository is still running; waiting for its end")
                 await asyncio.sleep(CLAIM_RETRY_SECONDS)
@@ -182,13 +183,15 @@ class Attempt:
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
             pod=self.settings.pod, folder=survey.checkout.folder, boundary=survey.checkout.boundary,
-            check=survey.check, pool=pool, board=self.board, slow=slow, redo=_redo(survey),
+            check=survey.check, pool=pool, reporter=self.reporter, slow=slow, redo=_redo(survey),
             helpers=self.helpers if self.settings.leads else None,
         )  # fmt: skip
         try:
-            await until_available("release", pipeline.release)  # what a crashed worker of this pod held
-            job = await until_available("read the job", lambda: self.jobs.get(self.settings.job_id))
-            repeated = await until_available("count what was lost", lambda: self.work.repeated(job.id, attempt))
+            await retry_while_unavailable("release", pipeline.release)  # what a crashed worker of this pod held
+            job = await retry_while_unavailable("read the job", lambda: self.jobs.get(self.settings.job_id))
+            repeated = await retry_while_unavailable(
+                "count repeated files", lambda: self.work.repeated(job.id, attempt)
+            )
             flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism, repeated)
             log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
             await pipeline.run(flight)
@@ -204,71 +207,72 @@ class Attempt:
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
         assert is_slow(embedder)
         leads = self.settings.leads
-        slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.board, reports=leads)
+        slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.reporter, reports=leads)
         await slow.ready(
-            await until_available(
+            await retry_while_unavailable(
                 "read the vectors' length", lambda: self.indexes.dimension(writer.index_id, writer.model)
             )
         )
         return slow
 
-    async def _finish(self, survey: Survey, packer: Packer, gone: list[Unseen], kept: int) -> None:
+    async def _finish(self, survey: Survey, packer: Packer, deleted: list[Unseen], retained: int) -> None:
         job_id, writer = self.settings.job_id, survey.writer
-        skipped = await until_available("count skipped files", lambda: self.work.skip_reasons(job_id))
-        job = await until_available("read the job", lambda: self.jobs.get(job_id))
+        skipped = await retry_while_unavailable("count skipped files", lambda: self.work.skip_reasons(job_id))
+        job = await retry_while_unavailable("read the job", lambda: self.jobs.get(job_id))
         if job.files_indexed == 0:
-            raise EmptyRepository(_nothing_found(job, skipped))
-        with self.laps.lap("writing"):
-            await self._enter(messages.writing(0, "removing what vanished"))
-            swept = await self._sweep(writer, gone)
-            await self._enter(messages.writing(0.2, "packing the words"))
-            await packer.finish(self._packed)
+            raise EmptyRepository(_empty_repository_message(job, skipped))
+        with self.timer.measure("writing"):
+            await self._begin_stage(messages.writing(0, "removing deleted files"))
+            removed = await self._sweep(writer, deleted)
+            await self._begin_stage(messages.writing(0.2, "merging segments"))
+            await packer.finish(self._report_merge)
             if job.vectors_made:
                 most = self.settings.kept_vectors
-                await until_available("evict vectors", lambda: self.vectors.evict(most, writer.namespace))
-            if _changed_much(job):
-                await self._enter(messages.writing(0.8, "refreshing statistics"))
-                await until_available("analyze", self.chunks.analyze)
-        outcome = messages.Swept(swept, kept, survey.restless)
-        message = messages.complete(job, skipped, outcome, self.laps.seconds)
-        self.heart_task.cancel()  # a heartbeat after the last write would find the fence gone
-        await asyncio.gather(self.heart_task, return_exceptions=True)
-        await until_available("unblock", self.heart.unblock)  # only a running job can be completed
-        await until_available("complete", lambda: self.chunks.complete(writer, message))
+                await retry_while_unavailable("evict vectors", lambda: self.vectors.evict(most, writer.namespace))
+            if _needs_analyze(job):
+                await self._begin_stage(messages.writing(0.8, "refreshing statistics"))
+                await retry_while_unavailable("analyze", self.chunks.analyze)
+        sweep = messages.SweepResult(removed, retained, survey.unsettled)
+        message = messages.complete(job, skipped, sweep, self.timer.seconds)
+        self.heartbeat_task.cancel()  # a heartbeat after the last write would find the fence gone
+        await asyncio.gather(self.heartbeat_task, return_exceptions=True)
+        await retry_while_unavailable("unblock", self.heartbeat.unblock)  # only a running job can be completed
+        await retry_while_unavailable("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
 
-    async def _sweep(self, writer: Writer, gone: Sequence[Unseen]) -> int:
-        """Remove what is gone, a part at a time: each is done for good, and told."""
+    async def _sweep(self, writer: Writer, deleted: Sequence[Unseen]) -> int:
+        """Remove deleted files from the index, a part at a time: each part is committed and reported."""
         removed = 0
-        for part in in_parts(gone):
-            say = messages.writing(
-                0.2 * removed / len(gone), f"removing what vanished, {removed:,} of {len(gone):,}"
+        for part in in_parts(deleted):
+            what = f"removing deleted files, {removed:,} of {len(deleted):,}"
+            stage = messages.writing(0.2 * removed / len(deleted), what)
+            self.reporter.describe = lambda job, stage=stage: stage  # type: ignore[misc]
+            removed += await retry_while_unavailable(
+                "remove deleted files", partial(self.sweep.remove, writer, part)
             )
-            self.board.say = lambda job, say=say: say  # type: ignore[misc]
-            removed += await until_available("remove what vanished", lambda: self.sweep.remove(writer, part))  # noqa: B023
         return removed
 
-    def _packed(self, share: float) -> None:
-        self.board.say = lambda job: messages.writing(0.2 + 0.6 * share, "packing the words")
+    def _report_merge(self, share: float) -> None:
+        self.reporter.describe = lambda job: messages.writing(0.2 + 0.6 * share, "merging segments")
 
-    async def _enter(self, stage: Progress) -> None:
-        """Begin a stage, and say so at once: a small job would be over before the next heartbeat."""
-        self.board.say = lambda job: stage
-        await until_available("report", self.heart.beat)
+    async def _begin_stage(self, stage: Progress) -> None:
+        """Begin a stage and report it at once: a small job would be over before the next heartbeat."""
+        self.reporter.describe = lambda job: stage
+        await retry_while_unavailable("report", self.heartbeat.send)
 
-    async def _alongside_heart(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work for as long as the heart beats: a lost fence ends both at once."""
-        self.heart_task = heart = asyncio.create_task(self.heart.run())
+    async def _run_with_heartbeat(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work alongside the heartbeat: a lost fence ends both at once."""
+        self.heartbeat_task = heartbeat = asyncio.create_task(self.heartbeat.run())
         body = asyncio.create_task(work)
         try:
-            await asyncio.wait({heart, body}, return_when=asyncio.FIRST_COMPLETED)
-            if heart.done() and not heart.cancelled() and not body.done():
-                heart.result()
+            await asyncio.wait({heartbeat, body}, return_when=asyncio.FIRST_COMPLETED)
+            if heartbeat.done() and not heartbeat.cancelled() and not body.done():
+                heartbeat.result()
             await body
         finally:
-            for task in (heart, body):
+            for task in (heartbeat, body):
                 task.cancel()
-            await asyncio.gather(heart, body, return_exceptions=True)
+            await asyncio.gather(heartbeat, body, return_exceptions=True)
 
 
 def _redo(survey: Survey) -> Redo:
@@ -288,12 +292,12 @@ def _fingerprint(model: str, secrets: SecretPolicy) -> str:
     return f"{CHUNKER_VERSION}:{TERMS_VERSION}:{secrets.version}:{model}"
 
 
-def _changed_much(job: JobRow) -> bool:
+def _needs_analyze(job: JobRow) -> bool:
     """Say whether the planner's statistics are worth a second of work; smaller changes are autovacuum's."""
     return job.files_indexed - job.files_unchanged > STATISTICS_SHARE * job.files_indexed
 
 
-def _nothing_found(job: JobRow, skipped: dict[str, int]) -> str:
+def _empty_repository_message(job: JobRow, skipped: dict[str, int]) -> str:
     if not job.files_total:
         found = "it holds no files, or .gitignore and .mcpignore exclude all of them"
     else:
@@ -305,14 +309,14 @@ async def run(settings: Settings) -> int:
     """Carry out an attempt; return the worker's exit code."""
     names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
     database = await Database.open(settings.database, name=names[0], plans_anew=False)
-    heart_database = await Database.open(settings.database, name=names[1], size=1)
-    board = Board(say=lambda job: messages.opening(job.source, fetch=False))
-    heart = _heart(settings, heart_database, board)
-    tell_refusals(board.refuse)
+    heartbeat_database = await Database.open(settings.database, name=names[1], size=1)
+    reporter = ProgressReporter(describe=lambda job: messages.opening(job.source, fetch=False))
+    heartbeat = _heartbeat(settings, heartbeat_database, reporter)
+    set_refusal_listener(reporter.set_refusal)
     attempt = Attempt(
         settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
-        Segments(database), VectorCache(database), Sharing(database), Relist(database), Sweep(database), board,
-        heart,
+        Segments(database), VectorCache(database), Sharing(database), Relist(database), Sweep(database), reporter,
+        heartbeat,
     )  # fmt: skip
     try:
         await attempt.run()
@@ -327,13 +331,13 @@ async def run(settings: Settings) -> int:
         return await _fail(attempt.jobs, settings, failure, str(error))
     finally:
         await database.close()
-        await heart_database.close()
+        await heartbeat_database.close()
 
 
-def _heart(settings: Settings, database: Database, board: Board) -> Heart:
+def _heartbeat(settings: Settings, database: Database, reporter: ProgressReporter) -> Heartbeat:
     if settings.leads:
-        return Heart(Jobs(database), settings.job_id, settings.attempt, board)
-    return HelperHeart(Helpers(database), settings.job_id, settings.attempt, settings.pod)
+        return Heartbeat(Jobs(database), settings.job_id, settings.attempt, reporter)
+    return WorkerHeartbeat(Helpers(database), settings.job_id, settings.attempt, settings.pod)
 
 
 async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:
@@ -341,7 +345,7 @@ async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -
     log.error(message, extra={"error_type": kind.value})
     if not settings.leads:
         return ExitCode.FAILED  # what only a helper meets, its node's fault maybe, must not end the job
-    for _ in range(FAIL_TRIES):
+    for _ in range(FAIL_SECONDS):
         try:
             await jobs.fail(settings.job_id, settings.attempt, kind.value, message)
         except FenceLost:

@@ -17,7 +17,7 @@ from codebase_index.store.ingest.work import Entry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.reporter import Board, Heart
+from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter
 from tests.model import content
 from tests.model.faults import DatabaseDoor, Fuse
 
@@ -64,8 +64,8 @@ class Worker:
 
     def _restart(self) -> None:
         self.stage, self.code, self.batches, self.writer, self.waits = Stage.CLAIM, None, [], None, False
-        self.board = Board(say=_opening)
-        self.heart = Heart(self.jobs, self.job_id, self.attempt, self.board)
+        self.reporter = ProgressReporter(describe=_opening)
+        self.heartbeat = Heartbeat(self.jobs, self.job_id, self.attempt, self.reporter)
 
     @property
     def able(self) -> bool:
@@ -87,7 +87,7 @@ class Worker:
     async def beat(self, fuse: Fuse) -> None:
         """Show life."""
         if self.stage is not Stage.CLAIM:
-            await self._guarded(self.heart.beat(), fuse)
+            await self._guarded(self.heartbeat.send(), fuse)
 
     async def give_up(self, fuse: Fuse) -> None:
         """End the job with a typed error."""
@@ -131,7 +131,7 @@ class Worker:
                 self.writer = Writer(self.job_id, self.attempt, index_id, content.MODEL, content.FINGERPRINT)
                 self.stage = Stage.RELEASE
             case Stage.RELEASE:
-                self.board.indexing()
+                self.reporter.indexing()
                 await self.work.release(self.job_id, self.attempt, self.pod)
                 self.stage = Stage.INDEX
             case Stage.INDEX:

@@ -20,13 +20,13 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.workers import Helpers
 from codebase_indexer.content.skipping import UNCERTAIN
-from codebase_indexer.database_retry import until_available
+from codebase_indexer.database_retry import retry_while_unavailable
 from codebase_indexer.pipeline.pool import Pool
 from codebase_indexer.pipeline.remote_embedding import Counts, SlowEmbedding
 from codebase_indexer.pipeline.segment_builder import Packer
 from codebase_indexer.pipeline.tasks import run_together
 from codebase_indexer.pipeline.worker_protocol import Batch
-from codebase_indexer.progress.reporter import Board
+from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Pipeline:
     folder: Path
     boundary: Path
     pool: Pool
-    board: Board
+    reporter: ProgressReporter
     slow: SlowEmbedding | None
     packer: Packer
     redo: Redo
@@ -118,13 +118,13 @@ class Pipeline:
         while True:
             await run_together(self._lane(flight.batch_files) for _ in range(flight.lanes))
             if self.helpers is None:
-                await until_available("release", self.release)
+                await retry_while_unavailable("release", self.release)
                 return
-            if not await until_available("count what is left", lambda: self.work.todo(self.writer.job_id)):
+            if not await retry_while_unavailable("count what is left", lambda: self.work.todo(self.writer.job_id)):
                 return
             # Either other pods hold the rest, or the answer to a claim of ours was lost in an outage.
-            await until_available("release", self.release)
-            await until_available("take over", self._take_over)
+            await retry_while_unavailable("release", self.release)
+            await retry_while_unavailable("take over", self._take_over)
             await asyncio.sleep(RECHECK_SECONDS)
 
     async def release(self) -> None:
@@ -136,23 +136,23 @@ class Pipeline:
             await self.helpers.release_silent(self.writer.job_id, self.writer.attempt)
 
     async def _lane(self, batch_files: int) -> None:
-        while items := await until_available("claim", lambda: self._claim(batch_files)):
-            self.board.in_flight += len(items)
+        while items := await retry_while_unavailable("claim", lambda: self._claim(batch_files)):
+            self.reporter.in_flight += len(items)
             for group in by_bytes(items):
                 await self._index(group)
-                self.board.in_flight -= len(group)
+                self.reporter.in_flight -= len(group)
 
     async def _claim(self, limit: int) -> list[Item]:
         return await self.work.claim(self.writer.job_id, self.writer.attempt, self.pod, limit)
 
     async def _index(self, items: Sequence[Item]) -> None:
-        known = await until_available("look up known files", lambda: self._known(items))
+        known = await retry_while_unavailable("look up known files", lambda: self._known(items))
         answer = await self.pool.process(Batch(self.folder, items, known, self.boundary))
         await self.check()
         if self.helpers is None:
             answer = self._found(answer)
         batch, counts = await self._embed(answer) if isinstance(answer, Processed) else (answer, Counts())
-        await until_available("commit", lambda: self.chunks.commit_batch(self.writer, batch))
+        await retry_while_unavailable("commit", lambda: self.chunks.commit_batch(self.writer, batch))
         if self.slow is not None:
             await self.slow.count(counts)
         await self.packer.committed(sum(part.chunks for part in batch.parts))

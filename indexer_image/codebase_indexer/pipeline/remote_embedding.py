@@ -22,9 +22,9 @@ from codebase_index.store.ingest.vector_cache import VectorCache, digest_of, kep
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.vectors.centroid import SNIPPETS, middle_of
 from codebase_indexer.chunking.texts import documents, with_vectors
-from codebase_indexer.database_retry import Outage, delays, until_available
+from codebase_indexer.database_retry import Outage, backoff_delays, retry_while_unavailable
 from codebase_indexer.pipeline.tasks import run_together
-from codebase_indexer.progress.reporter import Board
+from codebase_indexer.progress.reporter import ProgressReporter
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class SlowEmbedding:
     cache: VectorCache
     jobs: Jobs
     writer: Writer
-    board: Board
+    reporter: ProgressReporter
     reports: bool = True
     """Whether this pod tells the job's state: a helper leaves that to the pod that holds the attempt."""
     centre: Vectors | None = field(default=None, init=False)
@@ -89,7 +89,7 @@ class SlowEmbedding:
         digests = [digest_of(prefix + text) for text in texts]
         missing = dict(zip(digests, texts, strict=True))
         dimension = self.embedder.dimension
-        vectors = await until_available(
+        vectors = await retry_while_unavailable(
             "look up vectors", lambda: self.cache.find(self._kept_under, list(missing), dimension)
         )
         counts = Counts(reused=sum(digest in vectors for digest in digests))
@@ -118,35 +118,35 @@ class SlowEmbedding:
         """Embed texts by one call, and keep their vectors."""
         embedded = await self._patiently(lambda: self.embedder.embed(list(texts.values())))
         vectors = dict(zip(texts, embedded.vectors, strict=True))
-        await until_available("keep vectors", lambda: self.cache.save(self._kept_under, vectors))
+        await retry_while_unavailable("keep vectors", lambda: self.cache.save(self._kept_under, vectors))
         counts.cut += embedded.truncated
         return vectors
 
     async def _patiently(self, call: Callable[[], T]) -> T:
-        outage, waits = Outage("embed"), delays()
+        outage, delays = Outage("embed"), backoff_delays()
         while True:
             try:
                 async with self._free:
                     result = await asyncio.to_thread(call)
             except EmbeddingUnavailable as error:
-                outage.note(error)
+                outage.record_failure(error)
                 await self._block(str(error))
-                await asyncio.sleep(next(waits))
+                await asyncio.sleep(next(delays))
             else:
-                outage.over()
+                outage.record_success()
                 await self._unblock()
                 return result
 
     async def _block(self, problem: str) -> None:
         self._blocked_since = since = self._blocked_since or datetime.now(UTC)
         message = f"Waiting for the embedding service since {since:%H:%M:%S} UTC: {problem}"
-        if self.reports and self.board.waiting_for != message:
-            self.board.waiting_for = message
+        if self.reports and self.reporter.blocked_reason != message:
+            self.reporter.blocked_reason = message
             job_id, attempt = self.writer.job_id, self.writer.attempt
-            await until_available("block", lambda: self.jobs.block(job_id, attempt, message))
+            await retry_while_unavailable("block", lambda: self.jobs.block(job_id, attempt, message))
 
     async def _unblock(self) -> None:
-        if self.reports and self.board.waiting_for is not None:
-            self.board.waiting_for = self._blocked_since = None
+        if self.reports and self.reporter.blocked_reason is not None:
+            self.reporter.blocked_reason = self._blocked_since = None
             job_id, attempt = self.writer.job_id, self.writer.attempt
-            await until_available("unblock", lambda: self.jobs.unblock(job_id, attempt))
+            await retry_while_unavailable("unblock", lambda: self.jobs.unblock(job_id, attempt))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.segments import SEGMENT_CHUNKS, Segments
-from codebase_indexer.database_retry import until_available
+from codebase_indexer.database_retry import retry_while_unavailable
 
 
 class Packer:
@@ -25,25 +25,25 @@ class Packer:
         The lane that comes here waits for the segment, so that there is never more work than lanes.
         """
         if self._pending is None:
-            self._pending = await until_available("count pending chunks", self._count)
+            self._pending = await retry_while_unavailable("count pending chunks", self._count)
         else:
             self._pending += chunks
         if self._pending < SEGMENT_CHUNKS or self._busy:
             return
         self._busy = True
         try:
-            await until_available("build a segment", lambda: self._segments.build(self._writer))
+            await retry_while_unavailable("build a segment", lambda: self._segments.build(self._writer))
             # Now, while other lanes keep the processors busy: at the job's end nothing else is left to do.
-            await until_available("merge segments", lambda: self._segments.merge(self._writer))
-            self._pending = await until_available("count pending chunks", self._count)
+            await retry_while_unavailable("merge segments", lambda: self._segments.merge(self._writer))
+            self._pending = await retry_while_unavailable("count pending chunks", self._count)
         finally:
             self._busy = False
 
     async def finish(self, told: Callable[[float], None]) -> None:
         """Build what is left, and merge what has become many or thin. `told` hears which share is done."""
-        while await until_available("build a segment", lambda: self._segments.build(self._writer)):
+        while await retry_while_unavailable("build a segment", lambda: self._segments.build(self._writer)):
             pass
-        await until_available("merge segments", lambda: self._segments.tidy(self._writer, told))
+        await retry_while_unavailable("merge segments", lambda: self._segments.tidy(self._writer, told))
 
     async def _count(self) -> int:
         return await self._segments.pending(self._writer.index_id)

@@ -29,9 +29,9 @@ from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.chunking.languages import same_kind
 from codebase_indexer.content.skipping import UNCERTAIN, Skip
-from codebase_indexer.database_retry import until_available
+from codebase_indexer.database_retry import retry_while_unavailable
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.reporter import Board
+from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import Checkout, SourceChanged, open_source, reopen
 from codebase_indexer.source.deletions import (
@@ -101,8 +101,8 @@ class Survey:
     relist: Relist
     sweep: Sweep
     sharing: Sharing
-    board: Board
-    enter: Callable[[Progress], Awaitable[None]]
+    reporter: ProgressReporter
+    begin_stage: Callable[[Progress], Awaitable[None]]
     checkout: Checkout = field(init=False)
     writer: Writer = field(init=False)
     _mark: str | None = field(init=False)  # of what was listed last
@@ -110,7 +110,7 @@ class Survey:
     _doubted: bool = field(default=False, init=False)  # whether there was a second look for the files' sake
     _unseen: list[Unseen] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
-    restless: bool = field(default=False, init=False)
+    unsettled: bool = field(default=False, init=False)
     """Whether git was at work to the end: nobody knows of which commit the files are, nor which are gone."""
     _changes: int = field(default=0, init=False)
     _moves: int = field(default=0, init=False)
@@ -136,7 +136,7 @@ class Survey:
         """Open or fetch the source; a later attempt fetches the commit that the first one saw."""
         job = self.job
         fetch = self.spec.source.git is not None or self.spec.ref is not None
-        await self.enter(messages.opening(job.source, fetch=fetch))
+        await self.begin_stage(messages.opening(job.source, fetch=fetch))
         commit = job.commit if fetch else None
         try:
             self.checkout = await self._ask(
@@ -155,7 +155,7 @@ class Survey:
         """List the files; None: an earlier attempt froze its list, or this is a helper."""
         if not self.settings.leads or self.job.files_total is not None:
             return None
-        await self.enter(messages.scanning(0, 0))
+        await self.begin_stage(messages.scanning(0, 0))
         self._listed_here = True
         return await self._scan()
 
@@ -187,7 +187,7 @@ class Survey:
 
     async def _freeze_once(self, entries: Sequence[Entry], reuse: Reuse | None) -> None:
         fence = (self.writer.job_id, self.writer.attempt)
-        await until_available("freeze", lambda: self.work.freeze(*fence, entries, reuse))
+        await retry_while_unavailable("freeze", lambda: self.work.freeze(*fence, entries, reuse))
 
     async def _copy(self, entries: Sequence[Entry]) -> None:
         """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
@@ -196,9 +196,9 @@ class Survey:
         def prove(named: Sequence[Entry]) -> Sequence[Entry]:
             return named if checkout.own else proven(checkout.folder, checkout.boundary, named)
 
-        copied = await until_available(
+        copied = await retry_while_unavailable(
             "copy from other indexes",
-            lambda: self.sharing.adopt(self.writer, entries, self.board.copying, prove),
+            lambda: self.sharing.adopt(self.writer, entries, self.reporter.copying, prove),
         )
         for one in copied:
             log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
@@ -230,7 +230,7 @@ class Survey:
         """
         before, self.checkout = self.checkout, await self._settled()
         now = self.checkout
-        self.restless = False
+        self.unsettled = False
         # What git was still writing when it was listed was listed in part, and has no mark.
         if now.own or (now.mark is not None and now.mark == self._mark):
             return await self._doubt()
@@ -258,7 +258,7 @@ class Survey:
     async def _give_up_on_rest(self) -> None:
         """Go on with the last list. A later attempt, if there is one, makes its own."""
         log.warning("git does not come to rest", extra={"source": self.job.source, "moves": self._moves})
-        self.restless = True
+        self.unsettled = True
         await self._note(None, None)
 
     async def gone(self) -> tuple[list[Unseen], int]:
@@ -266,10 +266,10 @@ class Survey:
 
         Raises SourceMoved when the source changed meanwhile.
         """
-        if self._doubted or self.restless:
+        if self._doubted or self.unsettled:
             await self._list_unseen()  # some of them may be seen now
         unseen = self._unseen
-        if not unseen or self.restless:
+        if not unseen or self.unsettled:
             return [], len(unseen)
         removable = list(gone(unseen, await self._look_for_unseen(), self._listing))
         await self.check()  # what was looked at is what was opened
@@ -278,7 +278,9 @@ class Survey:
     async def _is_in_doubt(self) -> bool:
         """Say whether a file may be there that the list has not, or has as not readable."""
         job_id = self.job.id
-        lost = await until_available("find lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK, MAX_LOST))
+        lost = await retry_while_unavailable(
+            "find lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK, MAX_LOST)
+        )
         await self._list_unseen()
         if len(lost) == MAX_LOST or (self._unseen and not self._listed_here):
             return True
@@ -306,7 +308,7 @@ class Survey:
     async def _list_unseen(self) -> None:
         if not self.sweeps:
             return
-        self._unseen = await until_available("list unseen files", lambda: self.sweep.unseen(self.writer))
+        self._unseen = await retry_while_unavailable("list unseen files", lambda: self.sweep.unseen(self.writer))
 
     def _unreadable(self, error: Exception) -> SourceUnreadable:
         if isinstance(error, SourceUnreadable):
@@ -325,7 +327,7 @@ class Survey:
     async def _list_again(self, *, trusting: bool) -> None:
         log.warning("listing again", extra={"source": self.job.source, "changes": self._changes})
         now = Progress(Phase.EMBEDDING, 10, f"Scanning again: {self.job.source} changed while it was read")
-        await self.enter(now)
+        await self.begin_stage(now)
         try:
             entries = await self._scan()
         except (ScanFailed, SourceUnreadable):
@@ -335,7 +337,7 @@ class Survey:
         if not (trusting and self._listed_here and self.spec.force_reindex):
             await self._refuse_suspicious(entries)
         self._listing = listing_of(entries)
-        more = await until_available(
+        more = await retry_while_unavailable(
             "make the list again",
             lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_WORTH_A_LOOK),
         )
@@ -348,7 +350,7 @@ class Survey:
         entries = await self._ask(
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
-                include=spec.include, exclude=spec.exclude, report=self.board.scanning,
+                include=spec.include, exclude=spec.exclude, report=self.reporter.scanning,
                 skip_secrets=self.settings.secrets.leave_out,
             )
         )  # fmt: skip
@@ -360,7 +362,7 @@ class Survey:
         if not self.sweeps or not is_unvouched(entries, commit):
             return
         index_id = self.writer.index_id
-        indexed = await until_available("count files", lambda: self.sweep.count(index_id))
+        indexed = await retry_while_unavailable("count files", lambda: self.sweep.count(index_id))
         if is_suspicious(entries, commit, indexed):
             found = sum(entry.skip_reason is None for entry in entries)
             raise SourceChanged(
@@ -376,7 +378,7 @@ class Survey:
 
     async def _note(self, commit: str | None, mark: str | None) -> None:
         job_id, attempt = self.job.id, self.settings.attempt
-        await until_available("set commit", lambda: self.jobs.set_commit(job_id, attempt, commit, mark))
+        await retry_while_unavailable("set commit", lambda: self.jobs.set_commit(job_id, attempt, commit, mark))
 
     async def _settled(self) -> Checkout:
         """Open the source again, waiting while it is away and, but only once, while git is at work in it."""

@@ -1,4 +1,4 @@
-"""What a job says about itself: percentage, message, time left. Pure.
+"""Progress of a job in words: percentage, message, time left. Pure.
 
 Scanning is 0 to 10 %, chunking and embedding 10 to 90, writing 90 to 100.
 """
@@ -15,23 +15,23 @@ SHOWN_REASONS = 4
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What this attempt did so far: files finished in so many seconds."""
+class Throughput:
+    """Files that this attempt has finished, and in how many seconds."""
 
     files: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class Swept:
-    """Files of the index that the job did not see: how many were removed, and how many stay.
+class SweepResult:
+    """Indexed files that the job did not see: how many were removed, and how many stay.
 
-    `restless`: git was at work in the repository to the end, so that nothing was removed.
+    `unsettled`: git was changing the repository to the end, so nothing was removed.
     """
 
     removed: int = 0
-    kept: int = 0
-    restless: bool = False
+    retained: int = 0
+    unsettled: bool = False
 
 
 def opening(source: str, *, fetch: bool) -> Progress:
@@ -47,12 +47,12 @@ def scanning(looked: int, listed: int) -> Progress:
 
 
 def copying(done: int, total: int) -> Progress:
-    """What another index holds is copied."""
+    """Equal files are copied from another index."""
     message = f"Scanning: copying equal files from another index, {done:,} of {total:,}"
     return Progress(Phase.SCANNING, 9 + done / max(1, total), message)
 
 
-def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
+def indexing(job: JobRow, in_flight: int, throughput: Throughput) -> Progress:
     """Files are chunked and embedded; `job` has the counters of all attempts and pods."""
     to_index = max(0, (job.files_total or 0) - job.files_skipped)
     share = min(1.0, job.files_indexed / to_index) if to_index else 1.0
@@ -62,7 +62,7 @@ def indexing(job: JobRow, in_flight: int, pace: Pace) -> Progress:
     )
     if job.vectors_reused:
         message += f"; {job.vectors_reused:,} of {job.vectors_made + job.vectors_reused:,} vectors reused"
-    return Progress(Phase.EMBEDDING, 10 + 80 * share, message, eta(to_index - job.files_indexed, pace))
+    return Progress(Phase.EMBEDDING, 10 + 80 * share, message, eta(to_index - job.files_indexed, throughput))
 
 
 def writing(share: float, what: str) -> Progress:
@@ -70,8 +70,10 @@ def writing(share: float, what: str) -> Progress:
     return Progress(Phase.WRITING, 90 + 9 * share, f"Writing: {what}", 1)
 
 
-def complete(job: JobRow, skipped: Mapping[str, int], swept: Swept, laps: Mapping[str, float]) -> str:
-    """Return the last message of a job that completed; `laps` are the seconds of each stage."""
+def complete(
+    job: JobRow, skipped: Mapping[str, int], sweep: SweepResult, stage_seconds: Mapping[str, float]
+) -> str:
+    """Return the last message of a job that completed; `stage_seconds` has the duration of each."""
     unchanged = f" ({job.files_unchanged:,} unchanged)" if job.files_unchanged else ""
     parts = [f"{job.files_indexed:,} files indexed{unchanged}", f"{job.chunks_created:,} chunks"]
     if job.files_skipped:
@@ -85,19 +87,19 @@ def complete(job: JobRow, skipped: Mapping[str, int], swept: Swept, laps: Mappin
         parts.append(f"{job.secrets_redacted:,} secrets redacted")
     if job.texts_cut:
         parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
-    if swept.removed:
-        parts.append(f"{swept.removed:,} vanished files removed")
-    if swept.restless:
+    if sweep.removed:
+        parts.append(f"{sweep.removed:,} deleted files removed")
+    if sweep.unsettled:
         parts.append(
-            "git did not come to rest in the repository, so no commit is named and nothing was removed "
-            f"({swept.kept:,} files that were not seen are kept): the next job does that"
+            "git was still changing the repository, so no commit was recorded and no file was removed "
+            f"({sweep.retained:,} files not found were kept); the next job catches up"
         )
-    elif swept.kept:
-        parts.append(f"{swept.kept:,} files kept as they were: they could not be read")
+    elif sweep.retained:
+        parts.append(f"{sweep.retained:,} unreadable files kept as they were")
     if job.files_repeated:
         share = job.files_repeated / max(1, job.files_total or 0)
-        parts.append(f"{job.files_repeated:,} started again after interruptions ({share:.2%})")
-    times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in laps.items())
+        parts.append(f"{job.files_repeated:,} repeated after interruptions ({share:.2%})")
+    times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in stage_seconds.items())
     return f"Complete: {', '.join(parts)}; {times}"
 
 
@@ -110,8 +112,8 @@ def reasons(skipped: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
-def eta(remaining: int, pace: Pace) -> int | None:
-    """Return the seconds left at this pace; None until there is one."""
-    if pace.files <= 0 or pace.seconds <= 0:
+def eta(remaining: int, throughput: Throughput) -> int | None:
+    """Return the seconds left at this throughput; None until it is known."""
+    if throughput.files <= 0 or throughput.seconds <= 0:
         return None
-    return round(max(0, remaining) * pace.seconds / pace.files)
+    return round(max(0, remaining) * throughput.seconds / throughput.files)

@@ -1,4 +1,4 @@
-"""Where an attempt stands: set by the stages, read by the heartbeat every second."""
+"""Progress of an attempt: set by its stages, reported by the heartbeat every second."""
 
 import asyncio
 import logging
@@ -21,119 +21,119 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 
 LOG_SECONDS = 10.0
-"""Between lines about progress in the log: as often as the contract has it move."""
+"""Between log lines about progress: as often as the contract asks progress to move."""
 
 
 @dataclass
-class Board:
-    """The stage that an attempt is in, as a function from the job's row to what it says.
+class ProgressReporter:
+    """The current stage of an attempt: `describe` turns the job's row into the progress to report.
 
     The row comes from the database each time: its counters are those of all pods of the job.
     """
 
-    say: Callable[[JobRow], Progress]
+    describe: Callable[[JobRow], Progress]
     in_flight: int = 0
-    waiting_for: str | None = None  # the message of a blocked job
-    refused: str | None = None  # the same, where the database refuses a part of the work
-    _counted_from: tuple[int, float] | None = field(default=None, init=False)
+    blocked_reason: str | None = None  # the message of a blocked job
+    refusal: str | None = None  # the same, where the database refuses a part of the work
+    _baseline: tuple[int, float] | None = field(default=None, init=False)
 
     def scanning(self, looked: int, listed: int) -> None:
         """Files are being listed. Safe to call from a thread."""
-        self.say = lambda job: messages.scanning(looked, listed)
+        self.describe = lambda job: messages.scanning(looked, listed)
 
     def copying(self, done: int, total: int) -> None:
         """Files are being copied from another index."""
-        self.say = lambda job: messages.copying(done, total)
+        self.describe = lambda job: messages.copying(done, total)
 
-    def refuse(self, why: str | None) -> None:
-        """The database refuses a statement of the work, or does so no more."""
-        self.refused = f"Waiting for the database: {why}" if why else None
+    def set_refusal(self, why: str | None) -> None:
+        """Note why the database refuses a statement; None once it no longer does."""
+        self.refusal = f"Waiting for the database: {why}" if why else None
 
     def indexing(self) -> None:
         """Files are being chunked and embedded."""
-        self.say = self._indexing
+        self.describe = self._indexing
 
     def current(self, job: JobRow) -> Progress:
         """Return what to report now."""
-        now = self.say(job)
-        waiting = self.refused or self.waiting_for
+        now = self.describe(job)
+        waiting = self.refusal or self.blocked_reason
         return Progress(now.phase, now.percent, waiting) if waiting else now
 
     def _indexing(self, job: JobRow) -> Progress:
-        start = self._counted_from = self._counted_from or (job.files_indexed, time.monotonic())
-        pace = messages.Pace(job.files_indexed - start[0], time.monotonic() - start[1])
-        return messages.indexing(job, self.in_flight, pace)
+        start = self._baseline = self._baseline or (job.files_indexed, time.monotonic())
+        throughput = messages.Throughput(job.files_indexed - start[0], time.monotonic() - start[1])
+        return messages.indexing(job, self.in_flight, throughput)
 
 
 @dataclass
-class Laps:
-    """How many seconds this attempt spent in each stage, in order."""
+class StageTimer:
+    """Seconds that this attempt spent in each stage, in order."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def lap(self, stage: str) -> Iterator[None]:
+    def measure(self, stage: str) -> Iterator[None]:
         """Time the block as a stage."""
         began = time.monotonic()
         yield
         self.seconds[stage] = time.monotonic() - began
 
 
-class Heart:
-    """Shows life and progress, on a connection of its own, so that no batch makes it wait."""
+class Heartbeat:
+    """Renews the attempt's heartbeat and reports progress, on its own connection, so that no batch delays it."""
 
-    def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, board: Board) -> None:
-        self._jobs, self._job_id, self._attempt, self._board = jobs, job_id, attempt, board
+    def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, reporter: ProgressReporter) -> None:
+        self._jobs, self._job_id, self._attempt, self._reporter = jobs, job_id, attempt, reporter
         self._log_at = 0.0
         self._blocked = False
 
-    async def beat(self) -> None:
+    async def send(self) -> None:
         """Report once. Raises FenceLost, StoreUnavailable."""
         try:
             job = await self._jobs.get(self._job_id)
         except JobNotFound as error:
             raise FenceLost(self._job_id, self._attempt) from error
-        now = self._board.current(job)
+        now = self._reporter.current(job)
         await self._jobs.heartbeat(self._job_id, self._attempt, now)
-        if self._board.refused:
+        if self._reporter.refusal:
             self._blocked = True
-            await self._jobs.block(self._job_id, self._attempt, self._board.refused)
+            await self._jobs.block(self._job_id, self._attempt, self._reporter.refusal)
         else:
             await self.unblock()
         if time.monotonic() >= self._log_at:
             self._log_at = time.monotonic() + LOG_SECONDS
-            log.info("progress", extra=_facts(job, self._attempt, now))
+            log.info("progress", extra=_log_fields(job, self._attempt, now))
 
     async def unblock(self) -> None:
-        """Take back that the database refuses the work. Raises FenceLost, StoreUnavailable."""
+        """Clear the refusal that was reported. Raises FenceLost, StoreUnavailable."""
         if self._blocked:
             await self._jobs.unblock(self._job_id, self._attempt)
             self._blocked = False
 
     async def run(self) -> NoReturn:
-        """Report every second, for ever. Raises FenceLost: the attempt must stop at once."""
+        """Report every second, forever. Raises FenceLost: the attempt must stop at once."""
         outage = Outage("heartbeat")
         while True:
             try:
-                await self.beat()
-                outage.over()
+                await self.send()
+                outage.record_success()
             except StoreUnavailable as error:
-                outage.note(error)
+                outage.record_failure(error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-class HelperHeart(Heart):
-    """The heart of a further pod: it shows life, and leaves the progress to the pod that holds the attempt."""
+class WorkerHeartbeat(Heartbeat):
+    """The heartbeat of a worker pod. Progress is reported by the leader alone."""
 
     def __init__(self, helpers: Helpers, job_id: UUID, attempt: int, pod: str) -> None:
         self._helpers, self._job_id, self._attempt, self._pod = helpers, job_id, attempt, pod
 
-    async def beat(self) -> None:
-        """Show life once. Raises FenceLost, StoreUnavailable."""
+    async def send(self) -> None:
+        """Renew the worker's heartbeat. Raises FenceLost, StoreUnavailable."""
         await self._helpers.beat(self._job_id, self._attempt, self._pod)
 
 
-def _facts(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:
+def _log_fields(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:
     """Return the fields of a log line about progress: those of the operator's lines about the same job."""
     return {
         "job": job.cr_name, "job_id": job.id, "repository": job.source, "attempt": attempt,

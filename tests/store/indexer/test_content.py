@@ -66,7 +66,7 @@ async def test_switching_a_setting_makes_the_index_anew(tree: Bench) -> None:
     tree.env = {}
     _, on = await tree.run(await tree.job("tree"))
     assert (on.files_indexed, on.files_skipped, on.files_unchanged, on.secrets_redacted) == (15, 2, 0, 2)
-    assert "2 vanished files removed" in on.message
+    assert "2 deleted files removed" in on.message
     for secret in (TOKEN, PASSWORD, KEY.splitlines()[1]):
         assert not await stored(tree, secret) & {
             "chunks",

@@ -7,14 +7,14 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import StatementTimeout, StoreUnavailable
 from codebase_index.store.ingest.work import Work
 from codebase_indexer import database_retry
-from codebase_indexer.database_retry import MAX_TIMEOUTS, Stuck, until_available
+from codebase_indexer.database_retry import MAX_TIMEOUTS, DatabaseTimeout, retry_while_unavailable
 from tests.store.jobs.test_jobs import started
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between two tries."""
-    monkeypatch.setattr(database_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(database_retry, "INITIAL_DELAY", 0.0)
     monkeypatch.setattr(database_retry, "MAX_DELAY", 0.0)
 
 
@@ -34,21 +34,21 @@ class Operation:
 
 async def test_an_outage_is_waited_for_as_long_as_it_takes() -> None:
     operation = Operation(*[StoreUnavailable("away")] * 200)
-    assert await until_available("write", operation) == "done"
+    assert await retry_while_unavailable("write", operation) == "done"
 
 
 async def test_a_statement_that_times_out_again_and_again_is_no_outage() -> None:
     operation = Operation(*[StatementTimeout("too long")] * 200)
     with pytest.raises(
-        Stuck, match=r"'write' ran into its time limit 5 times in a row; what is committed is kept"
+        DatabaseTimeout, match=r"'write' ran into its time limit 5 times in a row; what is committed is kept"
     ):
-        await until_available("write", operation)
+        await retry_while_unavailable("write", operation)
     assert operation.tries == MAX_TIMEOUTS
 
 
 async def test_timeouts_around_an_outage_belong_to_it() -> None:
     slow, away = [StatementTimeout("too long")] * (MAX_TIMEOUTS - 1), StoreUnavailable("away")
-    assert await until_available("write", Operation(*slow, away, *slow, away, *slow)) == "done"
+    assert await retry_while_unavailable("write", Operation(*slow, away, *slow, away, *slow)) == "done"
 
 
 async def test_a_lock_that_nobody_gives_up_is_told_and_does_not_hold_a_job_for_ever(
@@ -60,9 +60,9 @@ async def test_a_lock_that_nobody_gives_up_is_told_and_does_not_hold_a_job_for_e
     try:
         async with other.transaction():
             await other.execute("LOCK TABLE work")
-            with pytest.raises(Stuck, match="'count what is left' ran into its time limit"):
-                await until_available("count what is left", lambda: Work(impatient).todo(job_id))
-        assert await until_available("count what is left", lambda: Work(impatient).todo(job_id)) == 0
+            with pytest.raises(DatabaseTimeout, match="'count what is left' ran into its time limit"):
+                await retry_while_unavailable("count what is left", lambda: Work(impatient).todo(job_id))
+        assert await retry_while_unavailable("count what is left", lambda: Work(impatient).todo(job_id)) == 0
     finally:
         await impatient.close()
         await other.close()

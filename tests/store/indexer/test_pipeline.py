@@ -108,7 +108,7 @@ async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
     after = {r["path"]: r["id"] for r in await bench.fetch("SELECT path, min(c.id) AS id FROM chunks c"
              " JOIN files f ON f.id = c.file_id GROUP BY path")}  # fmt: skip
     assert (code, row.files_indexed) == (ExitCode.DONE, 40)
-    assert "1 vanished files removed" in row.message
+    assert "1 deleted files removed" in row.message
     assert after.keys() == before.keys() - {"package_1/module_1.py"} | {"new.py"}
     kept = {path for path in after if before.get(path) == after[path]}
     assert kept == after.keys() - {"new.py", "package_0/module_0.py"}

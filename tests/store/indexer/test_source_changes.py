@@ -199,7 +199,7 @@ async def test_more_than_half_gone_needs_a_word_of_the_user(bench: Bench) -> Non
     assert await bench.index_of(job) == before
     code, row = await bench.run(await bench.job("tree", forceReindex=True))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert "31 vanished files removed" in row.message
+    assert "31 deleted files removed" in row.message
     assert await bench.fetch("SELECT count(*)::int FROM files") == [(29,)]
 
 
@@ -214,7 +214,7 @@ async def test_more_than_half_ignored_is_removed_by_the_users_word(bench: Bench)
     assert before <= await bench.index_of(job)
     code, row = await bench.run(await bench.job("tree", forceReindex=True))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert "31 vanished files removed" in row.message
+    assert "31 deleted files removed" in row.message
 
 
 async def test_a_repository_that_git_was_writing_when_the_job_began_is_listed_again(slow: Bench) -> None:
@@ -256,7 +256,7 @@ async def test_files_deleted_while_a_job_runs_are_removed_by_it(slow: Bench) -> 
 
     code, row = await struck(slow, 0.1, delete)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert f"{len(late):,} vanished files removed" in row.message
+    assert f"{len(late):,} deleted files removed" in row.message
     assert await slow.index_of(job) == {one for one in before if one[0] not in late}
 
 
@@ -325,7 +325,7 @@ async def test_what_a_commit_deletes_needs_no_word_of_the_user(bench: Bench) -> 
     commit(folder, "second")
     code, row = await bench.run(await bench.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert "50 vanished files removed" in row.message
+    assert "50 deleted files removed" in row.message
     assert len({one[0] for one in await bench.index_of(job)}) == 10
 
 
@@ -407,7 +407,7 @@ async def test_files_of_an_unreadable_folder_stay_as_they_were(
     finally:
         closed.chmod(0o755)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED), row.message
-    assert "files kept as they were: they could not be read" in row.message
+    assert "unreadable files kept as they were" in row.message
     assert await unprivileged.index_of(job) == before
 
 
@@ -420,7 +420,7 @@ async def test_a_file_that_cannot_be_read_any_more_stays_as_it_was(unprivileged:
     file.chmod(0)
     code, row = await unprivileged.run(await unprivileged.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert "1 skipped (1 not readable), 1 files kept as they were" in row.message
+    assert "1 skipped (1 not readable), 1 unreadable files kept as they were" in row.message
     assert await unprivileged.index_of(job) == before
     file.chmod(0o644)
     await unprivileged.run(await unprivileged.job("tree"))
@@ -435,7 +435,7 @@ async def test_a_file_that_became_unfit_is_removed(bench: Bench) -> None:
     (folder / ".gitignore").write_text("module_4.py\n")
     code, row = await bench.run(await bench.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert "2 vanished files removed" in row.message
+    assert "2 deleted files removed" in row.message
     assert await equals_a_new_index(bench, job)
 
 

@@ -23,7 +23,7 @@ from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import survey as module
 from codebase_indexer.pipeline.survey import MAX_CHANGES, MAX_MOVES, Survey
-from codebase_indexer.progress.reporter import Board
+from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
 from codebase_indexer.source.deletions import Sight
 from tests.operator.builders import job, row
@@ -82,8 +82,8 @@ def survey_of(tmp_path: Path, store: Store, **fields: Any) -> Survey:
         "sharing": None,
     }
     survey = Survey(
-        settings, listed.spec, row(listed, "running", 1, **fields), board=Board(say=lambda job: None),  # type: ignore[arg-type, return-value]
-        enter=AsyncMock(), **parts,
+        settings, listed.spec, row(listed, "running", 1, **fields), begin_stage=AsyncMock(),
+        reporter=ProgressReporter(describe=lambda job: None), **parts,  # type: ignore[arg-type, return-value]
     )  # fmt: skip
     survey.writer = Writer(uuid4(), 1, 1, "m", "v1")
     return survey
@@ -118,7 +118,7 @@ async def test_who_commits_again_and_again_is_indexed_without_a_claim(repo: Path
     assert not await survey.again()
     assert len(store.lists) == MAX_MOVES
     assert store.noted[-1] == (None, None)
-    assert survey.restless
+    assert survey.unsettled
     assert await survey.gone() == ([], 1)
 
 
@@ -146,7 +146,7 @@ async def test_a_lock_that_stays_ends_a_job_without_the_sweep(
     while await survey.again():
         rounds += 1
     assert rounds == 1, "once, for git may have begun when the list was made"
-    assert survey.restless
+    assert survey.unsettled
     assert await survey.gone() == ([], 1)
     assert store.noted[-1] == (None, None)
 
@@ -165,7 +165,7 @@ async def test_what_git_wrote_while_it_was_listed_is_listed_when_it_is_at_rest(
     assert await survey.again()
     assert "late.py" in store.lists[-1]
     assert not await survey.again()
-    assert not survey.restless
+    assert not survey.unsettled
 
 
 @pytest.mark.parametrize(("ahead", "busy"), [(-3600, False), (-60, True), (60, True), (3600, False)])

@@ -10,7 +10,7 @@ from codebase_index.store.jobs.jobs import Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
 from codebase_indexer.progress import reporter as board_module
-from codebase_indexer.progress.reporter import LOG_SECONDS, Board, Heart
+from codebase_indexer.progress.reporter import LOG_SECONDS, Heartbeat, ProgressReporter
 from tests.operator.builders import job, row
 
 JOB = row(job("a"), "running", 2, files_total=100, files_indexed=40, files_skipped=2, chunks_created=300)
@@ -42,11 +42,11 @@ async def test_progress_is_logged_every_ten_seconds_and_reported_every_time(
 ) -> None:
     clock, facts = Clock(), Facts()
     monkeypatch.setattr(board_module, "time", clock)
-    heart = Heart(facts, JOB.id, 2, Board(say=lambda job: messages.writing(0, "Writing")))  # type: ignore[arg-type]
+    heartbeat = Heartbeat(facts, JOB.id, 2, ProgressReporter(describe=lambda job: messages.writing(0, "Writing")))  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, "codebase_indexer.progress.reporter"):
-        for beat in range(int(LOG_SECONDS) + 1):
-            facts.job = replace(JOB, files_indexed=40 + beat)
-            await heart.beat()
+        for send in range(int(LOG_SECONDS) + 1):
+            facts.job = replace(JOB, files_indexed=40 + send)
+            await heartbeat.send()
             clock.now += 1
     assert len(facts.reported) == LOG_SECONDS + 1
     first, second = (vars(record) for record in caplog.records)

@@ -13,8 +13,8 @@ from codebase_index.store.ingest.batch import Item
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.pipeline.pipeline import MAX_BATCH_FILES, Flight, by_bytes, plan_flight
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.messages import Pace
-from codebase_indexer.progress.reporter import Board
+from codebase_indexer.progress.messages import Throughput
+from codebase_indexer.progress.reporter import ProgressReporter
 
 JOB = JobRow(
     id=UUID(int=1), namespace="n", cr_name="j", target="t", source="/repos/app", ref=None, name=None,
@@ -28,7 +28,7 @@ JOB = JobRow(
 
 
 def test_the_message_of_the_contract() -> None:
-    now = messages.indexing(JOB, 60, Pace(7_200, 72))
+    now = messages.indexing(JOB, 60, Throughput(7_200, 72))
     assert now.message == "Embedding: 7,200 of 15,000 files, 40,112 chunks; chunking 60 files ahead"
     assert now.phase == Phase.EMBEDDING
     assert now.percent == pytest.approx(10 + 80 * 0.48)
@@ -41,7 +41,7 @@ def test_scanning_says_how_many_files_it_found() -> None:
 
 
 def test_skipped_files_are_not_among_those_to_index() -> None:
-    now = messages.indexing(replace(JOB, files_total=100, files_skipped=20, files_indexed=40), 1, Pace(0, 0))
+    now = messages.indexing(replace(JOB, files_total=100, files_skipped=20, files_indexed=40), 1, Throughput(0, 0))
     assert now.message.startswith("Embedding: 40 of 80 files")
     assert now.percent == 50
     assert now.eta_seconds is None
@@ -49,16 +49,16 @@ def test_skipped_files_are_not_among_those_to_index() -> None:
 
 def test_the_end_names_what_was_skipped_and_why() -> None:
     job = replace(JOB, files_indexed=1200, files_skipped=12, chunks_created=9000)
-    laps = {"scanning": 0.52, "writing": 1234.0}
-    assert messages.complete(job, {"binary": 9, "empty": 3}, messages.Swept(2, 5), laps) == (
-        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 vanished files removed, "
-        "5 files kept as they were: they could not be read; scanning 0.5 s, writing 1,234.0 s"
+    stage_seconds = {"scanning": 0.52, "writing": 1234.0}
+    assert messages.complete(job, {"binary": 9, "empty": 3}, messages.SweepResult(2, 5), stage_seconds) == (
+        "Complete: 1,200 files indexed, 9,000 chunks, 12 skipped (9 binary, 3 empty), 2 deleted files removed, "
+        "5 unreadable files kept as they were; scanning 0.5 s, writing 1,234.0 s"
     )
 
 
 def test_the_end_names_what_was_decoded_and_redacted() -> None:
     job = replace(JOB, files_indexed=9, files_transcoded=2, secrets_redacted=1)
-    said = messages.complete(job, {}, messages.Swept(), {})
+    said = messages.complete(job, {}, messages.SweepResult(), {})
     assert ", 2 decoded from other encodings than UTF-8, 1 secrets redacted;" in said
 
 
@@ -68,17 +68,17 @@ def test_rare_reasons_are_summed_up() -> None:
 
 
 def test_a_blocked_job_says_what_it_waits_for() -> None:
-    board = Board(say=lambda job: messages.writing(0, "x"))
-    board.waiting_for = "Waiting for the embedding service"
-    assert board.current(JOB).message == "Waiting for the embedding service"
-    assert board.current(JOB).phase == Phase.WRITING
+    reporter = ProgressReporter(describe=lambda job: messages.writing(0, "x"))
+    reporter.blocked_reason = "Waiting for the embedding service"
+    assert reporter.current(JOB).message == "Waiting for the embedding service"
+    assert reporter.current(JOB).phase == Phase.WRITING
 
 
 @given(st.integers(0, 20_000), st.integers(0, 20_000), st.integers(0, 20_000))
 def test_each_phase_keeps_to_its_part_of_the_scale(total: int, indexed: int, skipped: int) -> None:
     job = replace(JOB, files_total=total, files_indexed=min(indexed, total), files_skipped=min(skipped, total))
     assert 0 <= messages.scanning(min(indexed, total), total).percent <= 10
-    assert 10 <= messages.indexing(job, 0, Pace(1, 1)).percent <= 90
+    assert 10 <= messages.indexing(job, 0, Throughput(1, 1)).percent <= 90
     assert 90 <= messages.writing(0.5, "x").percent < 100
 
 
