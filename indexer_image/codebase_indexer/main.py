@@ -40,7 +40,7 @@ from codebase_indexer.pipeline.pipeline import Pipeline, Redo, plan_flight
 from codebase_indexer.pipeline.pool import Pool
 from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
 from codebase_indexer.pipeline.segment_builder import Packer
-from codebase_indexer.pipeline.survey import SourceMoved, Survey
+from codebase_indexer.pipeline.survey import SourceInterrupted, Survey
 from codebase_indexer.progress import messages
 from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter, StageTimer, WorkerHeartbeat
 from codebase_indexer.settings import Settings
@@ -148,12 +148,12 @@ class Attempt:
                     await self._run(survey, packer)
                 if not self.settings.leads:
                     return [], 0
-                if not await survey.again() and not await self._count_remaining():
-                    return await survey.gone()
-            except SourceMoved as moved:
+                if not await survey.relist_if_changed() and not await self._count_remaining():
+                    return await survey.find_deleted()
+            except SourceInterrupted as moved:
                 if not self.settings.leads:
                     raise SourceChanged(str(moved)) from moved
-                await survey.interrupted(moved)
+                await survey.recover(moved)
 
     async def _count_remaining(self) -> int:
         return await retry_while_unavailable("count remaining files", lambda: self.work.todo(self.settings.job_id))
@@ -195,7 +195,7 @@ class Attempt:
             flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism, repeated)
             log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
             await pipeline.run(flight)
-        except (asyncio.CancelledError, SourceMoved, SourceChanged):
+        except (asyncio.CancelledError, SourceInterrupted, SourceChanged):
             with contextlib.suppress(StoreError):
                 await pipeline.release()  # what was in flight is free at once
             raise

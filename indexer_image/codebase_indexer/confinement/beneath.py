@@ -1,9 +1,10 @@
 """The one door to what a repository holds: every path is opened beneath a folder, and nothing leads out of it.
 
 Whoever writes a repository chooses its names, its links and when they change, while a job reads it. So a name is
-checked (`leads_out`), and the kernel is asked to refuse at the moment of opening: openat2 with RESOLVE_BENEATH and
-RESOLVE_NO_SYMLINKS resolves a path below a directory that is held open, and ends at the first link. Where that
-call is missing (Linux before 5.6, some sandboxes), each part of the path is opened by itself, with O_NOFOLLOW.
+checked (`is_path_traversal`), and the kernel is asked to refuse at the moment of opening: openat2 with
+RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS resolves a path below a directory that is held open, and ends at the first
+link. Where that call is missing (Linux before 5.6, some sandboxes), each part of the path is opened by itself,
+with O_NOFOLLOW.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ _NO_NAME: Final = re.compile(
 )
 
 
-def leads_out(path: bytes) -> bool:
+def is_path_traversal(path: bytes) -> bool:
     """Say whether a path that comes from a repository names anything but a file of its working tree."""
     if not path or path[0] == _SLASH or path[-1] == _SLASH or b"//" in path or b"\0" in path:
         return True
@@ -41,7 +42,7 @@ def leads_out(path: bytes) -> bool:
 _SLASH, _DOT = b"/."
 
 
-class LeadsOut(OSError):
+class PathTraversal(OSError):
     """The path leads out of the folder that it should lie in."""
 
     def __init__(self, path: bytes | str) -> None:
@@ -74,7 +75,7 @@ class Tree:
     def open_file(self, path: bytes) -> int:
         """Return a descriptor of a regular file, ready to be read.
 
-        Never waits, as for the writer of a pipe. Raises LeadsOut, NotRegular and OSError: ELOOP for a link.
+        Never waits, as for the writer of a pipe. Raises PathTraversal, NotRegular and OSError: ELOOP for a link.
         """
         # Not before the check of its kind may anything wait: O_NONBLOCK. No terminal becomes ours: O_NOCTTY.
         try:
@@ -103,7 +104,7 @@ class Tree:
     def directory(self, path: bytes) -> int:
         """Return a descriptor of a directory, good for what lies in it; an empty path is the folder itself.
 
-        Raises LeadsOut and OSError: ELOOP for a link, or one on the way.
+        Raises PathTraversal and OSError: ELOOP for a link, or one on the way.
         """
         return self._open(path, _PATH | os.O_DIRECTORY)
 
@@ -129,8 +130,8 @@ class Tree:
 
     def _open(self, path: bytes, flags: int) -> int:
         itself = path == b"" and flags & os.O_DIRECTORY
-        if not itself and not self._metadata and leads_out(path):
-            raise LeadsOut(path)
+        if not itself and not self._metadata and is_path_traversal(path):
+            raise PathTraversal(path)
         inside = (self._prefix + path).rstrip(b"/") or b"."
         return _open_beneath(self._top, inside, flags | os.O_CLOEXEC)
 
@@ -194,7 +195,7 @@ def open_by_parts(top: int, path: bytes, flags: int) -> int:
 
 def _open_part(parent: int, name: bytes, flags: int) -> int:
     if name in (b"", b".."):
-        raise LeadsOut(name)
+        raise PathTraversal(name)
     try:
         return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)
     except NotADirectoryError as error:

@@ -1,4 +1,4 @@
-"""Runs a program on data that nobody vouches for, within bounds of time, processor time, memory and output."""
+"""Runs a program on untrusted data, within bounds of time, processor time, memory and output."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ class BoundExceeded(Exception):
     """The program met one of its bounds and was ended. The message goes on after the program's name."""
 
 
-class ComputedTooLong(BoundExceeded):
+class CpuTimeExceeded(BoundExceeded):
     """It used up its processor time."""
 
 
@@ -25,7 +25,7 @@ class Stalled(BoundExceeded):
     """It waited for something that never came."""
 
 
-class PrintedTooMuch(BoundExceeded):
+class OutputExceeded(BoundExceeded):
     """It printed more than there is room for."""
 
 
@@ -49,7 +49,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessResult:
     """How a program ended: its exit code, -N after signal N, and what it printed."""
 
     code: int
@@ -69,7 +69,7 @@ def run(
     bounds: Bounds,
     data: bytes | None = None,
     watch: Callable[[], None] = lambda: None,
-) -> Ended:
+) -> ProcessResult:
     """Run a program to its end, with `data` as its standard input.
 
     `watch` is called twice a second meanwhile, and ends the program by raising BoundExceeded. Whatever happens,
@@ -99,8 +99,8 @@ def run(
         output.close()
         error.close()
     if process.returncode == -signal.SIGXCPU:
-        raise ComputedTooLong(f"computed for more than {bounds.cpu_seconds} s")
-    return Ended(process.returncode, bytes(output.data), bytes(error.data))
+        raise CpuTimeExceeded(f"computed for more than {bounds.cpu_seconds} s")
+    return ProcessResult(process.returncode, bytes(output.data), bytes(error.data))
 
 
 def _set_limits(process: subprocess.Popen[bytes], bounds: Bounds) -> None:
@@ -166,7 +166,7 @@ def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds, wat
         elif bounds.stalled_seconds is not None and now - awake > bounds.stalled_seconds:
             raise Stalled(f"waited {bounds.stalled_seconds:.0f} s for something that never came")
     if output.exceeded:
-        raise PrintedTooMuch(f"printed more than {bounds.output_bytes:,} bytes")
+        raise OutputExceeded(f"printed more than {bounds.output_bytes:,} bytes")
     with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output, and goes on
         process.wait(_CLOSING_SECONDS)
 

@@ -37,7 +37,7 @@ class Skip(StrEnum):
     NOT_REGULAR = "not a regular file"
     VANISHED = "vanished"
     UNREADABLE = "not readable"
-    LEADS_OUT = "path leads out of the repository, or into .git"
+    PATH_TRAVERSAL = "path leads out of the repository, or into .git"
     BAD_PATH = "path is not valid UTF-8"
     LONG_PATH = f"path is longer than {MAX_PATH_BYTES} bytes"
     EMPTY = "empty"

@@ -25,7 +25,7 @@ from codebase_index.store.ingest.batch import (
 from codebase_indexer.chunking import notebook
 from codebase_indexer.chunking.chunker import Piece, chunk
 from codebase_indexer.chunking.texts import documents, with_vectors
-from codebase_indexer.confinement.beneath import LeadsOut, NotRegular, Tree
+from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
@@ -124,8 +124,8 @@ def _read(tree: Tree, path: bytes) -> bytes | Skip:
 
 def _reason(error: OSError) -> Skip:
     """Say why a file could not be opened."""
-    if isinstance(error, LeadsOut):
-        return Skip.LEADS_OUT
+    if isinstance(error, PathTraversal):
+        return Skip.PATH_TRAVERSAL
     if isinstance(error, NotRegular):
         return Skip.NOT_REGULAR
     if error.errno == errno.ELOOP:

@@ -1,10 +1,9 @@
-"""What a job sees of its source: it is opened, listed once, and looked at again before anything is removed.
+"""A job's view of its source: it is opened, listed, and checked again before anything is removed.
 
-A source may change while it is read: another branch is checked out, a folder is renamed and another one stands in
-its place, a share is unmounted. Then the list is made again, on what is there now, and the job goes on with it.
-A source that stays away, or is replaced again and again, ends the job with a reason; a repository in which git
-does not come to rest is indexed as it was listed last, and nothing is removed. Whichever it is, the index keeps
-every file of which nobody has seen that it is gone.
+A source may change while it is read: another branch is checked out, a folder is replaced, a share is unmounted.
+The job then lists the source again and goes on with the new list. A source that stays away, or is replaced again
+and again, fails the job; a repository that git keeps changing is indexed as it was listed last, and nothing is
+removed. In every case the index keeps each file that is not known to be deleted.
 """
 
 import asyncio
@@ -35,63 +34,63 @@ from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import Checkout, SourceChanged, open_source, reopen
 from codebase_indexer.source.deletions import (
-    Listing,
-    Sight,
+    Presence,
+    ScanResult,
     any_readable,
-    gone,
-    is_suspicious,
+    find_deleted,
+    is_mass_deletion,
     is_uncertain,
-    is_unvouched,
-    listing_of,
-    look,
+    may_miss_files,
+    probe,
+    scan_result_of,
 )
-from codebase_indexer.source.disk_space import Room
-from codebase_indexer.source.git_stat import proven
+from codebase_indexer.source.disk_space import DiskQuota
+from codebase_indexer.source.git_stat import verify_blobs
 from codebase_indexer.source.scan import ScanFailed, scan
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_CHANGES = 4
-"""How often a source may be away, or be replaced, under one attempt until it is said that it does not stay."""
+MAX_REPLACEMENTS = 4
+"""How often a source may be away, or be replaced, before the attempt fails the job as SourceChanged."""
 
-MAX_MOVES = 4
-"""How often one attempt lists a repository again because HEAD moved: whoever commits every few seconds goes on."""
+MAX_HEAD_MOVES = 4
+"""How often one attempt lists a repository again because HEAD moved: somebody may commit every few seconds."""
 
-AWAY_SECONDS = 15.0
+MAX_ABSENCE_SECONDS = 15.0
 """How long a source may be away: a folder is replaced in an instant, a share is mounted again in seconds."""
 
-BUSY_SECONDS = 120.0
-"""How long an attempt waits for git at the end: a checkout of a large repository takes a minute. An editor that is
-open for a message, a hook, or a lock that a crash left behind may take any time."""
+GIT_WAIT_SECONDS = 120.0
+"""How long an attempt waits for git at the end: a checkout of a large repository takes a minute, while an open
+editor, a hook, or the lock of a crashed git may take any time."""
 
-ANSWER_SECONDS = 30.0
-"""Within which a disk has to say whether a folder is there."""
+DISK_TIMEOUT_SECONDS = 30.0
+"""Time limit for one question to the disk, such as whether a folder exists."""
 
 DISK_THREADS = 4
-"""For questions to the disk, and for nothing else: they wait neither for an embedding service nor it for them."""
+"""Threads for questions to the disk alone, so that they and the embedding service never wait for each other."""
 
-MAX_LOST = 10_000
-"""Files that could not be read, of which each is tried again; if there are more, the list is made anew."""
+MAX_RECHECKED_FILES = 10_000
+"""Unreadable files up to which each is tried again; if there are more, the source is listed again."""
 
 _RETRY_SECONDS = 0.5
-_LOOK_SECONDS = 10 * ANSWER_SECONDS
+PROBE_TIMEOUT_SECONDS = 10 * DISK_TIMEOUT_SECONDS
 
-_WORTH_A_LOOK = UNCERTAIN - {Skip.STALLED, Skip.CRASHED}
-"""Reasons that may not hold any more. A file that ends its process would do so again, and one whose disk does not
-answer costs half a minute each time: that is the next job's."""
+_RETRYABLE = UNCERTAIN - {Skip.STALLED, Skip.CRASHED}
+"""Reasons worth a second try. A file that crashed its parser would do so again, and one whose disk does not answer
+costs half a minute each time: those are left to the next job."""
 
-_KEPT = "; the index keeps what it had"
+_INTACT = "; the index keeps what it had"
 
 
-class SourceMoved(Exception):
-    """What was read just now may not be of the folder that was opened: it must not be written."""
+class SourceInterrupted(Exception):
+    """What was just read may not belong to the folder that was opened, and must not be written."""
 
 
 @dataclass
 class Survey:
-    """The source of one attempt. `enter` begins a stage and says so."""
+    """The source of one attempt. `begin_stage` begins a stage and reports it."""
 
     settings: Settings
     spec: IndexingJobSpec
@@ -106,15 +105,15 @@ class Survey:
     checkout: Checkout = field(init=False)
     writer: Writer = field(init=False)
     _mark: str | None = field(init=False)  # of what was listed last
-    _listing: Listing | None = field(default=None, init=False)  # of the second look
-    _doubted: bool = field(default=False, init=False)  # whether there was a second look for the files' sake
+    _scan_result: ScanResult | None = field(default=None, init=False)  # of the last relisting
+    _rechecked: bool = field(default=False, init=False)  # whether doubtful files caused a relisting
     _unseen: list[Unseen] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
     unsettled: bool = field(default=False, init=False)
-    """Whether git was at work to the end: nobody knows of which commit the files are, nor which are gone."""
-    _changes: int = field(default=0, init=False)
-    _moves: int = field(default=0, init=False)
-    _tired: bool = field(default=False, init=False)  # of waiting for git: it has listed meanwhile
+    """Whether git was changing the repository to the end: neither its commit nor its deletions are known."""
+    _replacements: int = field(default=0, init=False)
+    _head_moves: int = field(default=0, init=False)
+    _git_wait_used: bool = field(default=False, init=False)  # whether the wait for git is used up
     _interruptions: int = field(default=0, init=False)
     _disk: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(DISK_THREADS, "disk"), init=False, repr=False
@@ -122,13 +121,13 @@ class Survey:
 
     @property
     def changed(self) -> bool:
-        """Whether the source became another one, so that files may be done that are done already."""
-        return self._changes + self._moves > 0
+        """Whether the source changed, so that files of the list may already be done."""
+        return self._replacements + self._head_moves > 0
 
     @property
-    def sweeps(self) -> bool:
-        """Whether what the job does not see may be gone. Not from the index of another target: in release 0.1.0
-        jobs with other filters shared one.
+    def may_sweep(self) -> bool:
+        """Whether unseen files may be removed. Not from the index of another target: in release 0.1.0 jobs with
+        other filters shared one.
         """
         return self.job.target == self.spec.target
 
@@ -142,14 +141,14 @@ class Survey:
             self.checkout = await self._ask(
                 lambda: open_source(
                     self.spec, self.settings.policy, self.settings.work_dir, commit,
-                    room=Room(self.settings.work_bytes),
+                    quota=DiskQuota(self.settings.work_bytes),
                 )
             )  # fmt: skip
         except OSError as error:
             raise self._unreadable(error) from error
         self._mark = job.source_mark
         if self.settings.leads and job.files_total is None:
-            await self._note_listed()
+            await self._record_listed()
 
     async def list_files(self) -> list[Entry] | None:
         """List the files; None: an earlier attempt froze its list, or this is a helper."""
@@ -160,27 +159,27 @@ class Survey:
         return await self._scan()
 
     async def freeze(self, writer: Writer, entries: list[Entry] | None) -> None:
-        """Freeze the list, taking over what the index holds already, which others may fill before.
+        """Freeze the work list, reusing unchanged files of this index and equal files copied from others.
 
-        Raises SourceChanged when the list is much shorter than the index, and nobody says that this is right.
+        Raises SourceChanged when the list is much shorter than the index without a confirmation.
         """
         self.writer = writer
         if entries is None:
             return
         if not self.spec.force_reindex:
-            await self._refuse_suspicious(entries)
+            await self._refuse_mass_deletion(entries)
         reuse = None
         if not self.spec.force_reindex:
             unreadable = frozenset(entry.path for entry in entries if entry.skip_reason == Skip.UNREADABLE)
             reuse = Reuse(writer.index_id, writer.fingerprint, same_kind, unreadable, gone={})
-            await self._copy(entries)
+            await self._copy_from_other_indexes(entries)
         while True:
             try:
                 await self._freeze_once(entries, reuse)
             except Unproven as moved:
                 assert reuse and reuse.gone is not None
-                sights = await self._look(moved.paths)
-                proven_gone = {path: sight is Sight.GONE for path, sight in sights.items()}
+                presences = await self._probe(moved.paths)
+                proven_gone = {path: presence is Presence.ABSENT for path, presence in presences.items()}
                 reuse = replace(reuse, gone={**reuse.gone, **proven_gone})
             else:
                 return
@@ -189,143 +188,147 @@ class Survey:
         fence = (self.writer.job_id, self.writer.attempt)
         await retry_while_unavailable("freeze", lambda: self.work.freeze(*fence, entries, reuse))
 
-    async def _copy(self, entries: Sequence[Entry]) -> None:
-        """Fill the index with what others hold of the scan: the freeze finds it there like what is unchanged."""
+    async def _copy_from_other_indexes(self, entries: Sequence[Entry]) -> None:
+        """Copy equal files from other indexes: the freeze then finds them like unchanged ones."""
         checkout = self.checkout
 
-        def prove(named: Sequence[Entry]) -> Sequence[Entry]:
-            return named if checkout.own else proven(checkout.folder, checkout.boundary, named)
+        def verify(named: Sequence[Entry]) -> Sequence[Entry]:
+            return named if checkout.is_fetched else verify_blobs(checkout.folder, checkout.boundary, named)
 
         copied = await retry_while_unavailable(
             "copy from other indexes",
-            lambda: self.sharing.adopt(self.writer, entries, self.reporter.copying, prove),
+            lambda: self.sharing.adopt(self.writer, entries, self.reporter.copying, verify),
         )
         for one in copied:
             log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
 
     async def check(self) -> None:
-        """Make sure that what was just read is of the folder that was opened.
+        """Make sure that what was just read belongs to the folder that was opened.
 
-        Raises SourceMoved when it may not be, and SourceUnreadable when the disk does not answer.
+        Raises SourceInterrupted when it may not, and SourceUnreadable when the disk does not answer.
         """
-        if not self.checkout.own and not await self._answer(self.checkout.is_there):
-            raise SourceMoved(f"{self.job.source} is not the folder any more that was opened, or cannot be read")
+        if not self.checkout.is_fetched and not await self._ask_with_timeout(self.checkout.is_unchanged):
+            raise SourceInterrupted(f"{self.job.source} was replaced by another folder, or cannot be read")
 
-    async def interrupted(self, why: SourceMoved) -> None:
-        """Wait until the source is there again, and list it again if it is another one.
+    async def recover(self, why: SourceInterrupted) -> None:
+        """Wait until the source is back, and list it again if it changed.
 
-        Raises SourceChanged or SourceUnreadable when it stays away, or does not come to rest.
+        Raises SourceChanged or SourceUnreadable when it stays away or keeps changing.
         """
         log.warning("interrupted", extra={"source": self.job.source, "reason": str(why)})
         self._interruptions += 1
-        if self._interruptions > MAX_CHANGES:
-            raise self._unsteady(self._interruptions)
-        with contextlib.suppress(SourceMoved):  # the next round meets it again
-            await self.again()
+        if self._interruptions > MAX_REPLACEMENTS:
+            raise self._unstable(self._interruptions)
+        with contextlib.suppress(SourceInterrupted):  # the next round meets it again
+            await self.relist_if_changed()
 
-    async def again(self) -> bool:
-        """Look at the source again. Return whether the list was made again: there may be more to do then.
+    async def relist_if_changed(self) -> bool:
+        """List the source again if it changed; return whether it did, so that there may be more to index.
 
-        Raises SourceMoved, and SourceChanged or SourceUnreadable when the source is away or does not come to rest.
+        Raises SourceInterrupted, and SourceChanged or SourceUnreadable when it stays away or keeps changing.
         """
-        before, self.checkout = self.checkout, await self._settled()
+        before, self.checkout = self.checkout, await self._reopen()
         now = self.checkout
         self.unsettled = False
         # What git was still writing when it was listed was listed in part, and has no mark.
-        if now.own or (now.mark is not None and now.mark == self._mark):
-            return await self._doubt()
+        if now.is_fetched or (now.mark is not None and now.mark == self._mark):
+            return await self._recheck()
         if now.identity != before.identity:
-            self._changes += 1
-            if self._changes > MAX_CHANGES:
-                raise self._unsteady(self._changes)
-        elif self._moves == MAX_MOVES or (now.busy and self._tired):
-            await self._give_up_on_rest()
+            self._replacements += 1
+            if self._replacements > MAX_REPLACEMENTS:
+                raise self._unstable(self._replacements)
+        elif self._head_moves == MAX_HEAD_MOVES or (now.busy and self._git_wait_used):
+            await self._accept_unsettled()
             return False
         else:
-            self._moves += 1
-        self._tired |= now.busy
+            self._head_moves += 1
+        self._git_wait_used |= now.busy
         await self._list_again(trusting=False)
         return True
 
-    async def _doubt(self) -> bool:
-        """List again, once, if a file may be there that the list has not, or has as not readable."""
-        if self._doubted or not await self._is_in_doubt():
+    async def _recheck(self) -> bool:
+        """List again, once, if the list may lack a file or has one as unreadable that can be read now."""
+        if self._rechecked or not await self._needs_recheck():
             return False
-        self._doubted = True
+        self._rechecked = True
         await self._list_again(trusting=True)
         return True
 
-    async def _give_up_on_rest(self) -> None:
-        """Go on with the last list. A later attempt, if there is one, makes its own."""
-        log.warning("git does not come to rest", extra={"source": self.job.source, "moves": self._moves})
+    async def _accept_unsettled(self) -> None:
+        """Go on with the last list. A later attempt makes its own."""
+        log.warning(
+            "git keeps changing the repository", extra={"source": self.job.source, "moves": self._head_moves}
+        )
         self.unsettled = True
-        await self._note(None, None)
+        await self._record_commit(None, None)
 
-    async def gone(self) -> tuple[list[Unseen], int]:
-        """Return what of the index is gone from the source, and how many unseen files stay in it.
+    async def find_deleted(self) -> tuple[list[Unseen], int]:
+        """Return the indexed files that were deleted from the source, and how many unseen files stay.
 
-        Raises SourceMoved when the source changed meanwhile.
+        Raises SourceInterrupted when the source changed meanwhile.
         """
-        if self._doubted or self.unsettled:
+        if self._rechecked or self.unsettled:
             await self._list_unseen()  # some of them may be seen now
         unseen = self._unseen
         if not unseen or self.unsettled:
             return [], len(unseen)
-        removable = list(gone(unseen, await self._look_for_unseen(), self._listing))
+        removable = list(find_deleted(unseen, await self._probe_unseen(), self._scan_result))
         await self.check()  # what was looked at is what was opened
         return removable, len(unseen) - len(removable)
 
-    async def _is_in_doubt(self) -> bool:
-        """Say whether a file may be there that the list has not, or has as not readable."""
+    async def _needs_recheck(self) -> bool:
+        """Say whether the list may lack a file, or has one as unreadable that can be read now."""
         job_id = self.job.id
         lost = await retry_while_unavailable(
-            "find lost files", lambda: self.relist.lost(job_id, _WORTH_A_LOOK, MAX_LOST)
+            "find lost files", lambda: self.relist.lost(job_id, _RETRYABLE, MAX_RECHECKED_FILES)
         )
         await self._list_unseen()
-        if len(lost) == MAX_LOST or (self._unseen and not self._listed_here):
+        if len(lost) == MAX_RECHECKED_FILES or (self._unseen and not self._listed_here):
             return True
         unreadable = [path for path, reason in lost.items() if reason == Skip.UNREADABLE]
         if len(unreadable) < len(lost):
             return True  # what vanished may be elsewhere now
         folder, boundary = self.checkout.folder, self.checkout.boundary
-        readable = await self._answer(lambda: any_readable(folder, boundary, unreadable), _LOOK_SECONDS)
+        readable = await self._ask_with_timeout(
+            lambda: any_readable(folder, boundary, unreadable), PROBE_TIMEOUT_SECONDS
+        )
         if readable:
             return True
         # What nobody can tell of now a second list would not tell either: it stays, without one in every job.
-        hopeless = {file.path for file in self._unseen if file.skip_reason in UNCERTAIN - _WORTH_A_LOOK}
+        hopeless = {file.path for file in self._unseen if file.skip_reason in UNCERTAIN - _RETRYABLE}
         hopeless.update(unreadable)
-        sights = await self._look_for_unseen()
-        return any(sight is Sight.THERE for path, sight in sights.items() if path not in hopeless)
+        presences = await self._probe_unseen()
+        return any(presence is Presence.PRESENT for path, presence in presences.items() if path not in hopeless)
 
-    async def _look_for_unseen(self) -> dict[str, Sight]:
-        """Look for the unseen files of which nobody knows what is in them now."""
-        return await self._look([file.path for file in self._unseen if is_uncertain(file)])
+    async def _probe_unseen(self) -> dict[str, Presence]:
+        """Probe the unseen files whose current content is unknown."""
+        return await self._probe([file.path for file in self._unseen if is_uncertain(file)])
 
-    async def _look(self, paths: Sequence[str]) -> dict[str, Sight]:
+    async def _probe(self, paths: Sequence[str]) -> dict[str, Presence]:
         folder, boundary = self.checkout.folder, self.checkout.boundary
-        return await self._answer(lambda: look(folder, boundary, paths), _LOOK_SECONDS)
+        return await self._ask_with_timeout(lambda: probe(folder, boundary, paths), PROBE_TIMEOUT_SECONDS)
 
     async def _list_unseen(self) -> None:
-        if not self.sweeps:
+        if not self.may_sweep:
             return
         self._unseen = await retry_while_unavailable("list unseen files", lambda: self.sweep.unseen(self.writer))
 
     def _unreadable(self, error: Exception) -> SourceUnreadable:
         if isinstance(error, SourceUnreadable):
-            return SourceUnreadable(f"{str(error).removesuffix(_KEPT)}{_KEPT}")
+            return SourceUnreadable(f"{str(error).removesuffix(_INTACT)}{_INTACT}")
         return SourceUnreadable(
-            f"{self.job.source} cannot be read ({error}){_KEPT}; bring its disk or share back, then start the job "
-            "again"
+            f"{self.job.source} cannot be read ({error}){_INTACT}; bring its disk or share back, then start the "
+            "job again"
         )
 
-    def _unsteady(self, times: int) -> SourceChanged:
+    def _unstable(self, times: int) -> SourceChanged:
         return SourceChanged(
-            f"{self.job.source} was replaced or away {times} times while it was read{_KEPT}; start the job again "
-            "when it stays"
+            f"{self.job.source} was replaced or away {times} times while it was read{_INTACT}; start the job "
+            "again when it is stable"
         )
 
     async def _list_again(self, *, trusting: bool) -> None:
-        log.warning("listing again", extra={"source": self.job.source, "changes": self._changes})
+        log.warning("listing again", extra={"source": self.job.source, "changes": self._replacements})
         now = Progress(Phase.EMBEDDING, 10, f"Scanning again: {self.job.source} changed while it was read")
         await self.begin_stage(now)
         try:
@@ -335,14 +338,14 @@ class Survey:
             raise
         # The user's word is for the source that this attempt opened first; another node may show an empty one.
         if not (trusting and self._listed_here and self.spec.force_reindex):
-            await self._refuse_suspicious(entries)
-        self._listing = listing_of(entries)
+            await self._refuse_mass_deletion(entries)
+        self._scan_result = scan_result_of(entries)
         more = await retry_while_unavailable(
             "make the list again",
-            lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_WORTH_A_LOOK),
+            lambda: self.relist.extend(self.writer, entries, trusting=trusting, uncertain=_RETRYABLE),
         )
         # Not before: an attempt that begins here with the new mark would take the old list for its files.
-        await self._note_listed()
+        await self._record_listed()
         log.info("listed again", extra={"files": len(entries), "more": more})
 
     async def _scan(self) -> list[Entry]:
@@ -357,61 +360,61 @@ class Survey:
         log.info("scanned", extra={"files": len(entries)})
         return entries
 
-    async def _refuse_suspicious(self, entries: list[Entry]) -> None:
+    async def _refuse_mass_deletion(self, entries: list[Entry]) -> None:
         commit = self.checkout.commit
-        if not self.sweeps or not is_unvouched(entries, commit):
+        if not self.may_sweep or not may_miss_files(entries, commit):
             return
         index_id = self.writer.index_id
         indexed = await retry_while_unavailable("count files", lambda: self.sweep.count(index_id))
-        if is_suspicious(entries, commit, indexed):
+        if is_mass_deletion(entries, commit, indexed):
             found = sum(entry.skip_reason is None for entry in entries)
             raise SourceChanged(
                 f"{self.job.source} holds {found:,} files to index, and its index has {indexed:,}: more than half "
-                f"is missing, and git does not say that it was deleted{_KEPT}; bring the files back or, if they "
+                f"is missing, and git does not say that it was deleted{_INTACT}; bring the files back or, if they "
                 "were deleted on purpose, start a job with force_reindex"
             )
 
-    async def _note_listed(self) -> None:
-        """Note what the list is of."""
+    async def _record_listed(self) -> None:
+        """Record the commit and the mark of what was listed."""
         self._mark = self.checkout.mark
-        await self._note(self.checkout.commit, self._mark)
+        await self._record_commit(self.checkout.commit, self._mark)
 
-    async def _note(self, commit: str | None, mark: str | None) -> None:
+    async def _record_commit(self, commit: str | None, mark: str | None) -> None:
         job_id, attempt = self.job.id, self.settings.attempt
         await retry_while_unavailable("set commit", lambda: self.jobs.set_commit(job_id, attempt, commit, mark))
 
-    async def _settled(self) -> Checkout:
-        """Open the source again, waiting while it is away and, but only once, while git is at work in it."""
+    async def _reopen(self) -> Checkout:
+        """Open the source again, waiting while it is away and, once per attempt, while git changes it."""
         began = time.monotonic()
-        patience = 0.0 if self._tired or self._moves == MAX_MOVES else BUSY_SECONDS
+        git_wait = 0.0 if self._git_wait_used or self._head_moves == MAX_HEAD_MOVES else GIT_WAIT_SECONDS
         arguments = (self.spec, self.settings.policy, self.settings.work_dir, self.checkout)
         while True:
-            waited = time.monotonic() - began
+            elapsed = time.monotonic() - began
             try:
-                now = await self._answer(lambda: reopen(*arguments))
+                now = await self._ask_with_timeout(lambda: reopen(*arguments))
             except (SourceUnreadable, OSError) as error:
-                if waited > AWAY_SECONDS:
+                if elapsed > MAX_ABSENCE_SECONDS:
                     raise self._unreadable(error) from error
             except SourceRefused as error:
-                if waited > AWAY_SECONDS:
+                if elapsed > MAX_ABSENCE_SECONDS:
                     raise SourceChanged(
-                        f"{self.job.source} went away while it was read ({error}){_KEPT}; bring it back, then "
+                        f"{self.job.source} went away while it was read ({error}){_INTACT}; bring it back, then "
                         "start the job again"
                     ) from error
             else:
-                if not now.busy or waited >= patience:
+                if not now.busy or elapsed >= git_wait:
                     return now
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _answer(self, question: Callable[[], T], seconds: float = ANSWER_SECONDS) -> T:
-        """Ask the disk in a thread: one that hangs must hold up neither the heartbeat nor a cancel."""
+    async def _ask_with_timeout(self, question: Callable[[], T], seconds: float = DISK_TIMEOUT_SECONDS) -> T:
+        """Ask the disk in a thread: one that hangs must delay neither the heartbeat nor a cancel."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(question)
         except TimeoutError as error:
             raise SourceUnreadable(
                 f"the disk or share of {self.job.source} has not answered for {seconds:.0f} s; bring it back, "
-                f"then start the job again{_KEPT}"
+                f"then start the job again{_INTACT}"
             ) from error
 
     async def _ask(self, question: Callable[[], T]) -> T:

@@ -18,9 +18,9 @@ from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.source import git, remote
-from codebase_indexer.source.disk_space import Room
-from codebase_indexer.source.listing import make_git_dir
-from codebase_indexer.source.objects import lent
+from codebase_indexer.source.disk_space import DiskQuota
+from codebase_indexer.source.listing import create_git_dir
+from codebase_indexer.source.objects import borrow_objects
 from codebase_indexer.source.repository import (
     Repository,
     bare_repository,
@@ -41,7 +41,7 @@ CHECKOUT_CPU_SECONDS = 600
 """Of processor time: 20 GiB take a minute or two, the rest is for attributes of many patterns."""
 
 RETRY_DELAYS = (2.0, 5.0)
-"""Seconds before a fetch is tried again after a fault of the network."""
+"""Seconds before a fetch is retried after a network error."""
 
 _SHA256_DIGITS = 64
 
@@ -49,12 +49,12 @@ _TRANSIENT = ("could not resolve host", "timed out", "early eof", "connection re
               "connection refused", "unexpected disconnect", "temporary failure")  # fmt: skip
 
 
-GIT_WORKS_SECONDS = 600.0
-"""A lock of git's index that is older was left by a git that was killed: nobody changes the files."""
+STALE_LOCK_SECONDS = 600.0
+"""Age from which a lock of git's index is stale: the git that held it was killed."""
 
 
 class SourceChanged(Exception):
-    """The source went away, or became another one, while a job read it. The message says how, and what to do."""
+    """The source disappeared or was replaced while a job read it. The message says how, and what to do."""
 
 
 class CloneFailed(Exception):
@@ -65,25 +65,25 @@ class CloneFailed(Exception):
 class Checkout:
     """A folder to index. Nothing above `boundary` belongs to it; `commit` is None outside of git.
 
-    `roots` are where its repository may lie, beside the boundary. `own` says that this job made it from a commit:
-    then git's index in it was written here, from objects that were hashed on their way, and it stays as it is.
-    `identity` are device and inode of a folder that is not its own, as it was opened. `mark` is what a later look
-    is compared with, also that of another attempt: which folder it is, its commit, and when HEAD last moved.
-    `busy`: git was changing the files, so what was there is not what stays, and has no mark.
+    `roots` are where its repository may lie, besides the boundary. `is_fetched` says that this job checked it out
+    from a commit: then git's index was written here, from objects that were hashed on their way, and nothing
+    changes it. `identity` is device and inode of a folder that was not fetched. `mark` identifies its state for
+    later comparison, also by another attempt: which folder it is, its commit, and when HEAD last moved. `busy`:
+    git was changing the files, so their state is temporary and has no mark.
     """
 
     folder: Path
     boundary: Path
     commit: str | None
     roots: Sequence[Root] = ()
-    own: bool = False
+    is_fetched: bool = False
     identity: tuple[int, int] | None = None
     mark: str | None = None
     busy: bool = False
 
-    def is_there(self) -> bool:
-        """Say whether the folder is still the one that was opened, and may be read."""
-        if self.own:
+    def is_unchanged(self) -> bool:
+        """Say whether the folder is still the one that was opened, and readable."""
+        if self.is_fetched:
             return True
         try:
             found = self.folder.stat()
@@ -98,51 +98,51 @@ def open_source(
     work_dir: Path,
     commit: str | None,
     sleep: Callable[[float], None] = time.sleep,
-    room: Room | None = None,
+    quota: DiskQuota | None = None,
 ) -> Checkout:
     """Make the job's source ready to read; `commit` is the one that an earlier attempt indexed, if it said so.
 
-    `work_dir` takes what is fetched, as far as there is `room`; a complete one of an earlier start is used again.
+    `work_dir` takes what is fetched, within `quota`; a complete checkout of an earlier start is reused.
     Raises SourceRefused, SourceNotFound, SourceUnreadable, RepositoryTooLarge or CloneFailed.
     """
-    room = room or Room()
+    quota = quota or DiskQuota()
     fetch = partial(_fetch, sleep=sleep)
     if spec.source.git is not None:
         url = policy.check_git_url(spec.source.git.url)
         folder = work_dir / "repository"
-        found = fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, room=room)
-        return Checkout(folder, folder, found, own=True)
+        found = fetch(url, "https:ssh", commit or spec.ref or "HEAD", folder, quota=quota)
+        return Checkout(folder, folder, found, is_fetched=True)
     path = spec.source.path or ""
     opened = policy.open_path(path)
     boundary = _mount_of(opened, policy)
-    lender = bare_repository(opened, boundary, policy.roots)
-    if lender is None:
-        lender = find_repository(opened, boundary, policy.roots, strict=spec.ref is not None)
+    repository = bare_repository(opened, boundary, policy.roots)
+    if repository is None:
+        repository = find_repository(opened, boundary, policy.roots, strict=spec.ref is not None)
         if spec.ref is None:
-            return _in_place(opened, boundary, lender, policy.roots)
-    if lender is None:
+            return _open_in_place(opened, boundary, repository, policy.roots)
+    if repository is None:
         raise CloneFailed(f"ref {spec.ref} of {path}: this is not a git repository; leave the ref out")
     folder = work_dir / "repository"
-    found = _fetch_path(lender, path, commit or spec.ref or "HEAD", folder, fetch, room)
-    inside = opened.relative_to(lender.top)
+    found = _fetch_path(repository, path, commit or spec.ref or "HEAD", folder, fetch, quota)
+    inside = opened.relative_to(repository.top)
     if not _has_folder(folder, inside):
         raise CloneFailed(f"ref {spec.ref} of {path}: the commit {found[:12]} has no folder {inside}")
-    return Checkout(folder / inside, folder, found, own=True)
+    return Checkout(folder / inside, folder, found, is_fetched=True)
 
 
 def reopen(spec: IndexingJobSpec, policy: SourcePolicy, work_dir: Path, checkout: Checkout) -> Checkout:
-    """Return the source as it is now. One that the job fetched is as it was.
+    """Return the source as it is now. A fetched one never changes.
 
     Raises SourceRefused, SourceNotFound or SourceUnreadable.
     """
-    return checkout if checkout.own else open_source(spec, policy, work_dir, None)
+    return checkout if checkout.is_fetched else open_source(spec, policy, work_dir, None)
 
 
-def _in_place(folder: Path, boundary: Path, repository: Repository | None, roots: Sequence[Root]) -> Checkout:
-    """Read a folder where it lies."""
+def _open_in_place(folder: Path, boundary: Path, repository: Repository | None, roots: Sequence[Root]) -> Checkout:
+    """Open a folder where it lies."""
     found = folder.stat()
     # First of all: a HEAD that moves from here on is noticed.
-    moved = _last_moves(repository.git_dir) if repository else ""
+    moved = _head_times(repository.git_dir) if repository else ""
     commit = head_commit(repository) if repository else None
     busy = repository is not None and _is_busy(repository.git_dir)
     # By the number that the file system has for itself: that of a device differs from mount to mount.
@@ -158,17 +158,17 @@ def _in_place(folder: Path, boundary: Path, repository: Repository | None, roots
     )
 
 
-def _last_moves(git_dir: Path) -> str:
-    """Say when HEAD last moved: after a way there and back it names the same commit, with other files between."""
+def _head_times(git_dir: Path) -> str:
+    """Return when HEAD last moved: after a switch there and back the commit is the same again."""
     found = (stat_of(git_dir / name, follow=False) for name in ("HEAD", "logs/HEAD"))
     return "/".join(f"{entry.st_mtime_ns:x}" if entry else "" for entry in found)
 
 
 def _is_busy(git_dir: Path) -> bool:
-    """Say whether git changes the files of a working tree; it moves HEAD only at the end."""
+    """Say whether git is changing the files of a working tree; it moves HEAD only at the end."""
     lock = stat_of(git_dir / "index.lock", follow=False)
     # The clock of a share may be ahead of ours, but a lock of the far future is as old as any.
-    return lock is not None and abs(time.time() - lock.st_mtime) < GIT_WORKS_SECONDS
+    return lock is not None and abs(time.time() - lock.st_mtime) < STALE_LOCK_SECONDS
 
 
 def _has_folder(checkout: Path, inside: Path) -> bool:
@@ -187,24 +187,26 @@ def _mount_of(folder: Path, policy: SourcePolicy) -> Path:
 
 
 def _fetch_path(
-    repository: Repository, path: str, ref: str, folder: Path, fetch: Callable[..., str], room: Room
+    repository: Repository, path: str, ref: str, folder: Path, fetch: Callable[..., str], quota: DiskQuota
 ) -> str:
-    """Check out a commit of a repository on disk. git never works in that: its objects are lent to one of ours."""
+    """Check out a commit of a repository on disk. A repository of ours borrows its objects for git."""
     if _is_complete(folder, ref):
         return ref
     found = commit_of(repository, ref)
     if found is None:
         raise CloneFailed(_explain(path, ref, _NO_REFTABLE if has_reftable(repository) else _NO_REF))
-    lender = folder.with_name("lender")
-    shutil.rmtree(lender, ignore_errors=True)  # of an attempt that was killed
-    lender.parent.mkdir(parents=True, exist_ok=True)
+    borrower = folder.with_name("borrower")
+    shutil.rmtree(borrower, ignore_errors=True)  # of an attempt that was killed
+    borrower.parent.mkdir(parents=True, exist_ok=True)
     try:
-        make_git_dir(lender, is_sha256(repository))
-        with lent(repository, lender, room.bytes):
+        create_git_dir(borrower, is_sha256(repository))
+        with borrow_objects(repository, borrower, quota.bytes):
             # file:// lets git copy objects instead of linking them, and check each against its name.
-            return fetch(lender.as_uri(), "file", found, folder, room=room.beside(lender), shown=(path, ref))
+            return fetch(
+                borrower.as_uri(), "file", found, folder, quota=quota.beside(borrower), display=(path, ref)
+            )
     finally:
-        shutil.rmtree(lender, ignore_errors=True)
+        shutil.rmtree(borrower, ignore_errors=True)
 
 
 _NO_REF = "couldn't find remote ref"
@@ -212,11 +214,11 @@ _NO_REFTABLE = "reftable"
 
 
 def _is_complete(folder: Path, commit: str) -> bool:
-    mark = _mark_of(folder)
+    mark = _marker_of(folder)
     return mark.is_file() and mark.read_text() == commit
 
 
-def _mark_of(folder: Path) -> Path:
+def _marker_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".commit")  # written last: what it names is complete
 
 
@@ -226,25 +228,25 @@ def _fetch(
     ref: str,
     folder: Path,
     sleep: Callable[[float], None],
-    room: Room,
-    shown: tuple[str, str] | None = None,
+    quota: DiskQuota,
+    display: tuple[str, str] | None = None,
 ) -> str:
     """Check out one commit, without history, into `folder`. Return its hash.
 
-    `shown` are the source and the ref of which errors speak, by default those that are fetched.
+    `display` is the source and the ref named in errors, by default those that are fetched.
     """
     if _is_complete(folder, ref):
         return ref
-    mark = _mark_of(folder)
+    mark = _marker_of(folder)
     for delay in (*RETRY_DELAYS, None):
         shutil.rmtree(folder, ignore_errors=True)
         mark.unlink(missing_ok=True)
         try:
-            commit = _fetch_once(url, protocols, ref, folder, room)
+            commit = _fetch_once(url, protocols, ref, folder, quota)
             mark.write_text(commit)
             return commit
         except git.GitFailed as failure:
-            error = room.explained(failure, folder)
+            error = quota.explain(failure, folder)
             if not isinstance(error, git.GitFailed):
                 raise error from failure
             if remote.was_redirected(str(error)) and (moved := remote.redirected(url)) is not None:
@@ -252,28 +254,26 @@ def _fetch(
                 url = moved
                 continue
             if delay is None or not any(sign in str(error).lower() for sign in _TRANSIENT):
-                raise CloneFailed(_explain(*(shown or (url, ref)), str(error))) from error
+                raise CloneFailed(_explain(*(display or (url, ref)), str(error))) from error
             log.warning("fetch failed, trying again", extra={"url": url, "error": str(error), "delay": delay})
             sleep(delay)
-    raise CloneFailed(
-        f"could not fetch {ref} of {url}: the server redirects again and again; give the final address"
-    )
+    raise CloneFailed(f"could not fetch {ref} of {url}: the server redirects too often; use the final address")
 
 
-def _fetch_once(url: str, protocols: str, ref: str, folder: Path, room: Room) -> str:
+def _fetch_once(url: str, protocols: str, ref: str, folder: Path, quota: DiskQuota) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     env = git.environment(protocols, {} if protocols == "file" else remote.credentials(folder.parent))
     inside: list[str | Path] = ["-C", folder]
-    watch = room.watch(folder)
+    watch = quota.watch(folder)
     named_by = "sha256" if len(ref) == _SHA256_DIGITS else "sha1"  # branches of SHA-256 repositories are not known
     git.run(["init", "--quiet", "--template=", f"--object-format={named_by}", folder], env=env)
     # fetch and not clone: a branch, a tag and the hash of a commit are all welcome.
     git.run(
         [*inside, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, ref],
-        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=room.bytes, local=False, watch=watch,
+        env=env, timeout=FETCH_TIMEOUT, max_file_bytes=quota.bytes, local=False, watch=watch,
     )  # fmt: skip
     commit = git.run([*inside, "rev-parse", "--verify", "FETCH_HEAD^{commit}"], env=env).data.decode().strip()
-    room.check(folder, commit)
+    quota.check(folder, commit)
     # Watched all the same: .gitattributes may ask for line ends or an encoding that make files longer.
     git.run(
         [*inside, "checkout", "--quiet", "--detach", commit],
@@ -296,7 +296,7 @@ def _explain(url: str, ref: str, error: str) -> str:
             "host publishes)"
         )
     elif remote.was_redirected(lowered):
-        advice = "the server sends git to another host, which is not followed: give the address it sends to"
+        advice = "the server redirects to another host, which is not followed; use that address"
     elif any(sign in lowered for sign in ("authentication failed", "could not read", "permission denied")):
         advice = "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef"
     elif "not found" in lowered or "does not exist" in lowered:

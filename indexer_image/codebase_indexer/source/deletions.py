@@ -1,8 +1,7 @@
-"""What is gone from a repository, proven by a second look; nothing else is removed from an index.
+"""Which files were deleted from a repository, proven by a second probe; nothing else is removed from an index.
 
-A file that a job did not see may be deleted. It may as well be on a share that is away, behind a folder that
-nobody may enter any more, or in a repository that was moved aside for a moment. What cannot be read is not what
-was deleted.
+A file that a job did not see may be deleted. It may also be on an unmounted share, below a folder that is no
+longer readable, or in a repository that was moved aside for a moment. Unreadable does not mean deleted.
 """
 
 import errno
@@ -13,29 +12,29 @@ from pathlib import Path
 
 from codebase_index.store.ingest.sweep import Unseen
 from codebase_index.store.ingest.work import Entry
-from codebase_indexer.confinement.beneath import Tree, leads_out
+from codebase_indexer.confinement.beneath import Tree, is_path_traversal
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, UNCERTAIN, Skip
 
-Listing = Mapping[str, str | None]
-"""What a scan found: path -> why it is skipped, None for files to index."""
+ScanResult = Mapping[str, str | None]
+"""Path -> skip reason, None for files to index."""
 
 
-class Sight(Enum):
-    """What a look at a path says."""
+class Presence(Enum):
+    """Whether a file exists."""
 
-    THERE = auto()
-    GONE = auto()  # it is not there, and the folder that would hold it can be read
-    UNKNOWN = auto()  # nobody can tell
+    PRESENT = auto()
+    ABSENT = auto()  # proven: the folder that would hold it can be listed
+    UNKNOWN = auto()  # its folder cannot be listed
 
 
-def look(folder: Path, boundary: Path, paths: Iterable[str]) -> dict[str, Sight]:
-    """Look at paths below a folder. No error is raised: of what it hides, nobody can tell."""
+def probe(folder: Path, boundary: Path, paths: Iterable[str]) -> dict[str, Presence]:
+    """Probe paths below a folder. Raises nothing: an error makes a path UNKNOWN."""
     try:
         with Tree(folder, boundary) as tree:
-            eye = _Eye(tree)
-            return {path: eye.look(path.encode()) for path in paths}
+            prober = _Prober(tree)
+            return {path: prober.probe(path.encode()) for path in paths}
     except OSError:
-        return dict.fromkeys(paths, Sight.UNKNOWN)
+        return dict.fromkeys(paths, Presence.UNKNOWN)
 
 
 def any_readable(folder: Path, boundary: Path, paths: Iterable[str]) -> bool:
@@ -55,17 +54,17 @@ def _is_readable(tree: Tree, path: bytes) -> bool:
     return True
 
 
-class _Eye:
-    """Looks at paths. Remembers which folders can be read: for one look, not for a whole job."""
+class _Prober:
+    """Probes paths. Caches which folders can be listed: for one pass, not for a whole job."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._readable: dict[bytes, bool] = {}
 
-    def look(self, path: bytes) -> Sight:
-        """Look at one path."""
-        if leads_out(path):
-            return Sight.GONE  # an older version took it in: whatever is there, it is no file of this repository
+    def probe(self, path: bytes) -> Presence:
+        """Probe one path."""
+        if is_path_traversal(path):
+            return Presence.ABSENT  # from an older version: not a file of this repository
         directory, _, name = path.rpartition(b"/")
         try:
             parent = self._tree.directory(directory)
@@ -74,18 +73,18 @@ class _Eye:
             finally:
                 os.close(parent)
         except (FileNotFoundError, NotADirectoryError):
-            return Sight.GONE if self._can_be_read(directory) else Sight.UNKNOWN
+            return Presence.ABSENT if self._is_listable(directory) else Presence.UNKNOWN
         except OSError as error:
             # Behind a link: whatever is there, it is no file of this repository.
-            return Sight.GONE if error.errno == errno.ELOOP else Sight.UNKNOWN
-        return Sight.THERE if self._can_be_read(directory) else Sight.UNKNOWN
+            return Presence.ABSENT if error.errno == errno.ELOOP else Presence.UNKNOWN
+        return Presence.PRESENT if self._is_listable(directory) else Presence.UNKNOWN
 
-    def _can_be_read(self, directory: bytes) -> bool:
-        """Say whether a folder can be listed or, where it is gone, the nearest one above it that is not."""
-        known = self._readable.get(directory)
-        if known is None:
-            known = self._readable[directory] = self._read(directory)
-        return known
+    def _is_listable(self, directory: bytes) -> bool:
+        """Say whether a folder, or the nearest one above it that exists, can be listed."""
+        readable = self._readable.get(directory)
+        if readable is None:
+            readable = self._readable[directory] = self._read(directory)
+        return readable
 
     def _read(self, directory: bytes) -> bool:
         try:
@@ -100,59 +99,61 @@ class _Eye:
             finally:
                 os.close(opened)
         except (FileNotFoundError, NotADirectoryError):
-            return bool(directory) and self._can_be_read(directory.rpartition(b"/")[0])
+            return bool(directory) and self._is_listable(directory.rpartition(b"/")[0])
         except OSError:
             return False
         return True
 
 
-def gone(unseen: Sequence[Unseen], sights: Mapping[str, Sight], listing: Listing | None) -> Iterator[Unseen]:
-    """Yield those of an index's unseen files that are surely not to be in it any more.
+def find_deleted(
+    unseen: Sequence[Unseen], presences: Mapping[str, Presence], scan_result: ScanResult | None
+) -> Iterator[Unseen]:
+    """Yield the unseen files that certainly do not belong in the index any more.
 
-    `sights` are those of the uncertain ones. `listing` is that of the second look, None where there was none: then
-    a file that is there stays.
+    `presences` are those of the uncertain files. `scan_result` is that of the relisting; without one, a file that
+    is present stays.
     """
     for file in unseen:
-        # One that was read, and is nothing to index now, need not be looked at.
-        if not is_uncertain(file) or _is_gone(file, sights[file.path], listing):
+        # One that was read and is skipped now needs no probe.
+        if not is_uncertain(file) or _is_deleted(file, presences[file.path], scan_result):
             yield file
 
 
 def is_uncertain(file: Unseen) -> bool:
-    """Say whether a job has not seen what is in a file now."""
+    """Say whether a file's current content is unknown."""
     return file.skip_reason is None or file.skip_reason in UNCERTAIN
 
 
-def _is_gone(file: Unseen, sight: Sight, listing: Listing | None) -> bool:
-    if sight is not Sight.THERE or listing is None:
-        return sight is Sight.GONE
-    if file.path not in listing:
-        return not _lies_in_the_dark(file.path, listing)  # ignored now, or excluded
-    reason = listing[file.path]
+def _is_deleted(file: Unseen, presence: Presence, scan_result: ScanResult | None) -> bool:
+    if presence is not Presence.PRESENT or scan_result is None:
+        return presence is Presence.ABSENT
+    if file.path not in scan_result:
+        return not _is_below_unreadable(file.path, scan_result)  # ignored now, or excluded
+    reason = scan_result[file.path]
     return reason is not None and reason not in UNCERTAIN
 
 
-def _lies_in_the_dark(path: str, listing: Listing) -> bool:
-    """Say whether a listing could not open one of the folders that a file is in."""
+def _is_below_unreadable(path: str, scan_result: ScanResult) -> bool:
+    """Say whether the scan could not open one of the folders above a file."""
     parts = path.split("/")
-    return any(listing.get("/".join(parts[:depth])) in UNCERTAIN for depth in range(1, len(parts)))
+    return any(scan_result.get("/".join(parts[:depth])) in UNCERTAIN for depth in range(1, len(parts)))
 
 
-def listing_of(entries: Sequence[Entry]) -> Listing:
+def scan_result_of(entries: Sequence[Entry]) -> ScanResult:
     """Return a scan's result by path."""
     return {entry.path: entry.skip_reason for entry in entries}
 
 
-def is_suspicious(entries: Sequence[Entry], commit: str | None, indexed: int) -> bool:
-    """Say whether a scan finds so much less than the index has that somebody has to say that this is right.
+def is_mass_deletion(entries: Sequence[Entry], commit: str | None, indexed: int) -> bool:
+    """Say whether so many files are missing from a scan that the user has to confirm their deletion.
 
-    Less than half, and not by git's word: outside of git nobody says that the rest was deleted, and files that git
-    has in its index but not on disk are missing.
+    That is more than half of the index, without git's evidence: outside of git there is none, and files that git
+    has in its index but not on disk are missing, not deleted.
     """
     found = sum(entry.skip_reason is None for entry in entries)
-    return is_unvouched(entries, commit) and 2 * found < indexed
+    return may_miss_files(entries, commit) and 2 * found < indexed
 
 
-def is_unvouched(entries: Sequence[Entry], commit: str | None) -> bool:
-    """Say whether files may be missing from a scan that nobody has deleted."""
+def may_miss_files(entries: Sequence[Entry], commit: str | None) -> bool:
+    """Say whether a scan may lack files that nobody has deleted."""
     return commit is None or any(entry.skip_reason == Skip.VANISHED for entry in entries)

@@ -1,4 +1,4 @@
-"""Runs git on repositories that nobody vouches for.
+"""Runs git on untrusted repositories.
 
 No configuration of the system, the user or a scanned repository is read, no hook, filter, pager or credential
 helper can start, and no prompt waits for a person.
@@ -14,8 +14,8 @@ from codebase_indexer.confinement import bounded_process
 from codebase_indexer.confinement.bounded_process import (
     BoundExceeded,
     Bounds,
-    ComputedTooLong,
-    PrintedTooMuch,
+    CpuTimeExceeded,
+    OutputExceeded,
     Stalled,
 )
 
@@ -24,7 +24,7 @@ class GitFailed(Exception):
     """git ended with an error, or met a bound. The message is git's own, shortened."""
 
 
-class OutputTooLong(GitFailed):
+class OutputLimitExceeded(GitFailed):
     """git printed more than it may."""
 
 
@@ -78,7 +78,7 @@ _SETTINGS = {
 }
 
 
-_KEPT = ("PATH", "HOME", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "TMPDIR")
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 _CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
 """By what names this process and git are told of certificate authorities: Debian's git reads its own alone."""
@@ -87,14 +87,14 @@ _CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAP
 def environment(protocols: str = "none", extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the complete environment of a git process; `protocols` like ``https:ssh``, by default none."""
     network = _NETWORK if "https" in protocols else ()  # the address of a proxy may hold a password
-    kept = {name: os.environ[name] for name in (*_KEPT, *network) if name in os.environ}
-    kept |= {theirs: os.environ[ours] for ours, theirs in _CERTIFICATES.items() if ours in os.environ}
+    inherited = {name: os.environ[name] for name in (*_INHERITED, *network) if name in os.environ}
+    inherited |= {theirs: os.environ[ours] for ours, theirs in _CERTIFICATES.items() if ours in os.environ}
     settings: dict[str, str] = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
     for number, (key, value) in enumerate(_SETTINGS.items()):
         settings[f"GIT_CONFIG_KEY_{number}"] = key
         settings[f"GIT_CONFIG_VALUE_{number}"] = value
     return {
-        **kept,
+        **inherited,
         **settings,
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -126,7 +126,7 @@ def run(
     `timeout` is in seconds; `max_file_bytes` bounds every file that it writes, a pack for example. One that is
     `local` transfers nothing: it may neither compute for `cpu_seconds`, by default CPU_SECONDS, nor wait for
     STALLED_SECONDS. Output and memory are bounded in any case. `watch` is called while git runs, and ends it by
-    raising BoundExceeded. Raises GitFailed; OutputTooLong beyond `max_output_bytes`.
+    raising BoundExceeded. Raises GitFailed; OutputLimitExceeded beyond `max_output_bytes`.
     """
     bounds = Bounds(
         seconds=timeout,
@@ -141,7 +141,7 @@ def run(
     try:
         ended = bounded_process.run(command, env=env, bounds=bounds, data=data, watch=watch)
     except (BoundExceeded, ValueError) as error:  # ValueError: a NUL in an argument
-        kind = OutputTooLong if isinstance(error, PrintedTooMuch) else GitFailed
+        kind = OutputLimitExceeded if isinstance(error, OutputExceeded) else GitFailed
         raise kind(f"git {_name(arguments)} {error}{_advice(error)}") from error
     warnings = ended.error.decode(errors="replace").strip()
     if ended.code != 0:
@@ -161,7 +161,7 @@ def _name(arguments: Sequence[str | Path]) -> str:
 
 
 def _advice(error: Exception) -> str:
-    if isinstance(error, ComputedTooLong):
+    if isinstance(error, CpuTimeExceeded):
         return "; look for patterns with many stars in the ignore files, and in the job's include and exclude"
     if isinstance(error, Stalled):
         return "; look for pipes in place of .gitignore, .gitattributes and .git/HEAD (find . -type p)"

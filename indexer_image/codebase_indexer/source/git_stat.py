@@ -1,15 +1,15 @@
-"""Files that git vouches for: its index knows their blob, and by their stat data nothing touched them since.
+"""Files that git knows to be unmodified: its index has their blob, and their stat data still match.
 
 This is git's own test (`git status` reads no unmodified file either): size, times and inode of the index entry
 equal those of the file, and the entry is not "racily clean", that is, the file was not written in the instant in
 which the index was, or later (Documentation/technical/racy-git.txt). The owner, which git compares too, says
 nothing about content, and differs between a node and a container with mapped users.
 
-What it is worth: whoever writes a repository writes its index, and may name any blob in it. Within the rows of
-that repository this only ever keeps what an earlier job made of the same repository, after it had hashed the files
-itself (`files.blob` is never a mere claim): he can leave his own former text standing, as he could by not starting
-a job, and `force_reindex` ends it. So an unchanged file need not be read. Rows of other repositories are not his:
-those are copied only for files that are `proven`, or that this job checked out itself.
+How far to trust it: the author of a repository also writes its index, and may name any blob in it. Within the same
+repository that can only preserve rows which an earlier job made after hashing the files itself (`files.blob` is
+never a mere claim): an author can keep his own former text in the index, as he could by not starting a job, until
+`force_reindex`. So an unchanged file need not be read. Rows of other repositories are copied only for files that
+`verify_blobs` has read and hashed, or that this job fetched itself.
 """
 
 import os
@@ -45,30 +45,30 @@ _ERA = _SECOND << 32  # after which its times, in ns, begin again
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
-    """A blob of the index, and the stat data of the file when it held that: (mtime, ctime, inode, size)."""
+class GitStatEntry:
+    """An entry of git's index: the blob, and the file's stat data at that time: (mtime, ctime, inode, size)."""
 
     blob: bytes
     stat: tuple[int, int, int, int]
 
-    def blob_of(self, found: os.stat_result) -> bytes | None:
-        """Return the blob if the file is unmodified by its stat data, else None: then only reading it tells."""
+    def blob_if_unmodified(self, found: os.stat_result) -> bytes | None:
+        """Return the blob if the stat data say that the file is unmodified, else None: then it must be read."""
         now = (found.st_mtime_ns % _ERA, found.st_ctime_ns % _ERA, found.st_ino & _32_BITS, found.st_size)
         return self.blob if now == self.stat else None
 
 
-def parse(listing: bytes, written_ns: int) -> dict[bytes, Vouched | None]:
-    """Return every path of an index printed with INDEX_FORMAT, and what it vouches for.
+def parse_index(listing: bytes, written_ns: int) -> dict[bytes, GitStatEntry | None]:
+    """Return the trusted entry of every path of an index printed with INDEX_FORMAT.
 
     `written_ns` is when the index file was written. None stands for conflicts, links, submodules, entries that git
     itself does not check, racily clean ones, and blobs of SHA-256 repositories: our own ids are SHA-1.
-    Raises ValueError when the form is another one.
+    Raises ValueError for an unknown format.
     """
     found = _ENTRY.findall(listing)
-    # Every entry has one NUL: a git that prints them in another form must not make files disappear.
+    # Every entry has one NUL: another format must not make files disappear.
     if len(found) != listing.count(b"\0"):
-        raise ValueError("this version of git prints its index in a form that is not known")
-    entries: dict[bytes, Vouched | None] = {}
+        raise ValueError("this version of git prints its index in an unknown format")
+    entries: dict[bytes, GitStatEntry | None] = {}
     for mode, blob, stage, path, *numbers, flags in found:
         ctime, ctime_ns, mtime, mtime_ns, inode, size = map(int, numbers)
         modified = mtime * _SECOND + mtime_ns
@@ -77,22 +77,22 @@ def parse(listing: bytes, written_ns: int) -> dict[bytes, Vouched | None]:
             and mode in _REGULAR
             and len(blob) == _SHA1_DIGITS
             and not int(flags, 16) & _UNCHECKED
-            and _before(modified, written_ns)
+            and _was_written_before(modified, written_ns)
         )
         stat = (modified, ctime * _SECOND + ctime_ns, inode, size)
-        entries[path] = Vouched(bytes.fromhex(blob.decode()), stat) if trusted else None
+        entries[path] = GitStatEntry(bytes.fromhex(blob.decode()), stat) if trusted else None
     return entries
 
 
-def sparse(listing: bytes) -> frozenset[bytes]:
-    """Return the paths of an index, printed as for parse(), that its user does not want in the working tree."""
+def sparse_paths(listing: bytes) -> frozenset[bytes]:
+    """Return the paths of an index, printed as for parse(), that a sparse checkout leaves out."""
     if not _HIGH_FLAGS.search(listing):
         return frozenset()
     return frozenset(entry[4] for entry in _ENTRY.finditer(listing) if int(entry[11], 16) & _SKIP_WORKTREE)
 
 
-def proven(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:
-    """Read and hash files; return the entries whose file holds just the blob that they name."""
+def verify_blobs(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:
+    """Read and hash files; return the entries whose file has the blob that they name."""
     try:
         with Tree(folder, boundary) as tree:
             return [entry for entry in entries if entry.blob is not None and _read_blob(tree, entry) == entry.blob]
@@ -107,7 +107,7 @@ def _read_blob(tree: Tree, entry: Entry) -> bytes | None:
         return None
 
 
-def _before(modified_ns: int, written_ns: int) -> bool:
+def _was_written_before(modified_ns: int, written_ns: int) -> bool:
     """Say whether a file was last written before the index; file systems without fractions count in seconds."""
     if written_ns % _SECOND == 0:
         return modified_ns // _SECOND < written_ns // _SECOND

@@ -1,8 +1,9 @@
-"""What git lists of a folder, and what it knows of the content; nothing that a repository configures is run.
+"""What git lists of a folder, and which files it knows to be unmodified. Nothing that a repository configures
+runs.
 
-git works on a scratch git directory of ours that holds a copy of the repository's index, `info/exclude` and
-`info/attributes`. A folder without a repository goes the same way with an empty index, so `.gitignore` files mean
-the same everywhere.
+git works in a scratch git directory of ours, which holds a copy of the repository's index, `info/exclude` and
+`info/attributes`. A folder without a repository is listed the same way with an empty index, so `.gitignore` files
+mean the same everywhere.
 """
 
 import contextlib
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codebase_index.api.source_policy import SourceRefused
-from codebase_indexer.confinement.beneath import NotRegular, Tree, leads_out
+from codebase_indexer.confinement.beneath import NotRegular, Tree, is_path_traversal
 from codebase_indexer.source import git
-from codebase_indexer.source.git_stat import INDEX_FORMAT, Vouched, parse, sparse
-from codebase_indexer.source.objects import lent
+from codebase_indexer.source.git_stat import INDEX_FORMAT, GitStatEntry, parse_index, sparse_paths
+from codebase_indexer.source.objects import borrow_objects
 from codebase_indexer.source.repository import Repository, is_sha256
 
 log = logging.getLogger(__name__)
@@ -40,20 +41,20 @@ class Listing:
     """What git lists, relative to the folder.
 
     `paths` are sorted; nested repositories end with a slash. `unreadable` are directories that it could not enter.
-    `leading_out` is what names no file of the folder, as an index that was made by hand can.
-    `vouched` is what its index holds of files whose bytes are those of their blob, if they are unmodified.
-    `sparse` are paths that are in the index and, by the wish of whoever checked out, not on disk.
+    `path_traversals` name no file of the folder, as a crafted index can. `stat_entries` are the index entries of
+    files whose bytes are those of their blob while they are unmodified. `sparse_paths` are in the index, but left
+    out of the working tree by a sparse checkout.
     """
 
     paths: list[bytes]
     unreadable: list[str]
-    leading_out: list[bytes] = field(default_factory=list)
-    vouched: Mapping[bytes, Vouched] = field(default_factory=dict)
-    sparse: frozenset[bytes] = frozenset()
+    path_traversals: list[bytes] = field(default_factory=list)
+    stat_entries: Mapping[bytes, GitStatEntry] = field(default_factory=dict)
+    sparse_paths: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
-class _Scratch:
+class _ScratchRepository:
     """A scratch git directory of ours, and the work tree that it stands for."""
 
     git_dir: Path
@@ -71,9 +72,9 @@ def list_files(tree: Tree, repository: Repository | None, scratch: Path) -> List
     """
     git_dir = scratch / "listing"
     if repository is None:
-        make_git_dir(git_dir)
-        return _list_others(tree, _Scratch(git_dir, tree.folder), {})
-    make_git_dir(git_dir, is_sha256(repository))
+        create_git_dir(git_dir)
+        return _add_untracked(tree, _ScratchRepository(git_dir, tree.folder), {})
+    create_git_dir(git_dir, is_sha256(repository))
     with repository.roots.tree(repository.common_dir) as common:
         for name in ("exclude", "attributes"):
             _copy(common, f"info/{name}", git_dir, _RULES_BYTES)
@@ -81,31 +82,31 @@ def list_files(tree: Tree, repository: Repository | None, scratch: Path) -> List
         written = _copy(own, "index", git_dir, _INDEX_BYTES)
         for name in filter(_SHARED_INDEX.fullmatch, map(os.fsdecode, own.names())):
             _copy(own, name, git_dir, _INDEX_BYTES)
-    place = _Scratch(git_dir, repository.top)
+    scratch_git = _ScratchRepository(git_dir, repository.top)
     with contextlib.ExitStack() as stack:
         if _is_sparse(git_dir / "index"):
-            stack.enter_context(lent(repository, git_dir))  # it names folders by their tree object
+            stack.enter_context(borrow_objects(repository, git_dir))  # it names folders by their tree object
         try:
-            index = place.run(tree.folder, "ls-files", *INDEX_FORMAT).data
-            tracked = parse(index, written)
+            index = scratch_git.run(tree.folder, "ls-files", *INDEX_FORMAT).data
+            tracked = parse_index(index, written)
         except ValueError as error:
             raise git.GitFailed(str(error)) from error
-    listing = _list_others(tree, place, tracked, repository)
-    if not listing.paths and _ignores(place, tree.folder):
-        # Whoever asks for a folder that the repository around it ignores wants it for itself.
+    listing = _add_untracked(tree, scratch_git, tracked, repository)
+    if not listing.paths and _is_ignored(scratch_git, tree.folder):
+        # A job for a folder that the repository around it ignores means the folder by itself.
         return list_files(tree, None, scratch / "alone")
-    return replace(listing, sparse=sparse(index))
+    return replace(listing, sparse_paths=sparse_paths(index))
 
 
-def take_away(
+def apply_filters(
     tree: Tree, paths: list[bytes], include: Sequence[str], exclude: Sequence[str], scratch: Path
 ) -> list[bytes]:
-    """Take away what .mcpignore files and the job's patterns exclude; git itself does the matching.
+    """Return the paths that pass the .mcpignore files and the job's patterns; git itself does the matching.
 
     The paths become the index of a second scratch directory, since `ls-files --cached --ignored` answers
     exactly the question which of them match. Its work tree holds nothing but copies of the .mcpignore files.
     """
-    rules = _rules(tree, directories(paths), MCPIGNORE)
+    rules = _read_rule_files(tree, directories(paths), MCPIGNORE)
     if not (include or exclude or rules):
         return paths
     top = scratch / "rules"
@@ -114,16 +115,16 @@ def take_away(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MCPIGNORE).write_bytes(text)
     top.mkdir(exist_ok=True)
-    place = _Scratch(scratch / "filtering", top)
-    make_git_dir(place.git_dir)
+    scratch_git = _ScratchRepository(scratch / "filtering", top)
+    create_git_dir(scratch_git.git_dir)
     rows = b"".join(
         b"%d %s\t%s\0" % (160000 if path.endswith(b"/") else 100644, b"1" * 40, path.rstrip(b"/"))
         for path in paths
     )
-    place.run(top, "update-index", "-z", "--replace", "--index-info", data=rows)
+    scratch_git.run(top, "update-index", "-z", "--replace", "--index-info", data=rows)
 
     def matching(*patterns: str) -> set[bytes]:
-        listed = place.run(top, "ls-files", "-z", "--cached", "--ignored", *patterns)
+        listed = scratch_git.run(top, "ls-files", "-z", "--cached", "--ignored", *patterns)
         return set(listed.data.split(b"\0"))
 
     ignored = matching(f"--exclude-per-directory={MCPIGNORE}")
@@ -148,11 +149,11 @@ def directories(paths: Sequence[bytes]) -> set[bytes]:
     return found
 
 
-def _rules(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
-    """Return the text of each file of rules of this name, by the directory that it lies in.
+def _read_rule_files(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
+    """Return the text of each rule file (ignore or attributes) of this name, by its directory.
 
-    Links are not followed, as git does not; neither are pipes read. Raises OSError where one is not readable,
-    since it may say what nobody is to see; and GitFailed for one that is too large.
+    Like git, it follows no links; pipes are not read. Raises OSError for an unreadable one, since it may exclude
+    what must not be indexed, and GitFailed for one that is too large.
     """
     found = {}
     last = b"/" + os.fsencode(name)
@@ -166,7 +167,7 @@ def _rules(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
             continue
         except OSError as error:
             if isinstance(error, NotRegular) or error.errno == errno.ELOOP:
-                log.warning("rules are not read: no regular file", extra={"path": os.fsdecode(path)})
+                log.warning("ignore file skipped: not a regular file", extra={"path": os.fsdecode(path)})
                 continue
             raise
         if len(text) > _RULES_BYTES:
@@ -175,83 +176,90 @@ def _rules(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
     return found
 
 
-def _list_others(
-    tree: Tree, place: _Scratch, tracked: dict[bytes, Vouched | None], repository: Repository | None = None
+def _add_untracked(
+    tree: Tree,
+    scratch_git: _ScratchRepository,
+    tracked: dict[bytes, GitStatEntry | None],
+    repository: Repository | None = None,
 ) -> Listing:
-    """Add the untracked files that are not ignored."""
-    output = place.run(tree.folder, "ls-files", "-z", "--others", "--exclude-standard")
+    """Return the tracked files, and the untracked ones that are not ignored."""
+    output = scratch_git.run(tree.folder, "ls-files", "-z", "--others", "--exclude-standard")
     unreadable = re.findall(r"^warning: could not open directory '(.*)/': ", output.warnings, re.MULTILINE)
     listed = sorted({*tracked, *filter(None, output.data.split(b"\0"))})
     paths: list[bytes] = []
-    leading_out: list[bytes] = []
+    path_traversals: list[bytes] = []
     for path in listed:
         # Of a nested repository git lists the folder, with a slash at its end.
-        (leading_out if leads_out(path.removesuffix(b"/")) else paths).append(path)
-    vouched = {path: entry for path, entry in tracked.items() if entry}
-    if vouched and repository:
-        for path in _converted(tree, place, paths, repository):
-            vouched.pop(path, None)
-    return Listing(paths, unreadable, leading_out, vouched)
+        (path_traversals if is_path_traversal(path.removesuffix(b"/")) else paths).append(path)
+    stat_entries = {path: entry for path, entry in tracked.items() if entry}
+    if stat_entries and repository:
+        for path in _paths_with_filters(tree, scratch_git, paths, repository):
+            stat_entries.pop(path, None)
+    return Listing(paths, unreadable, path_traversals, stat_entries)
 
 
-_CONVERTING = ("filter", "working-tree-encoding")
-"""Attributes by which a file's bytes may differ from its blob's without a difference in size.
+_CONVERSIONS = ("filter", "working-tree-encoding")
+"""Attributes that may change a file's bytes, compared with its blob, without changing its size.
 
 Line ends and `ident` change the size whenever they change anything, and sizes are compared.
 """
 
 
-def _converted(tree: Tree, place: _Scratch, paths: list[bytes], repository: Repository) -> list[bytes]:
-    """Return the paths that git passes through a filter or another encoding between blob and work tree.
+def _paths_with_filters(
+    tree: Tree, scratch_git: _ScratchRepository, paths: list[bytes], repository: Repository
+) -> list[bytes]:
+    """Return the paths that git converts by a filter or an encoding between blob and working tree.
 
-    All of them where nobody can read which: then each file is read.
+    All paths if the attributes are unreadable: then each file is read.
     """
     name = ".gitattributes"
-    own = place.git_dir / "info" / "attributes"
+    own = scratch_git.git_dir / "info" / "attributes"
     try:
-        rules = _rules(tree, directories(paths), name)
-        above = _above(tree, repository, name)
+        rules = _read_rule_files(tree, directories(paths), name)
+        above = _rules_above(tree, repository, name)
     except (OSError, git.GitFailed) as error:
-        log.warning("git vouches for no file: attributes are not read", extra={"error": str(error)})
+        log.warning("attributes are not readable; every file is read", extra={"error": str(error)})
         return paths
     texts = [*rules.values(), own.read_bytes() if own.is_file() else b"", *above]
     last = os.fsencode(name)
     named = (path.rpartition(b"/") for path in paths if path.endswith(last))
     listed = {directory for directory, _, own_name in named if own_name == last}
     gone = not listed <= rules.keys()
-    if not gone and not any(word.encode() in text for text in texts for word in _CONVERTING):
+    if not gone and not any(word.encode() in text for text in texts for word in _CONVERSIONS):
         return []
     asked = b"".join(path + b"\0" for path in paths if not path.endswith(b"/"))
     with contextlib.ExitStack() as stack:
         if gone:  # of a tracked one that is not checked out git takes the blob
             try:
-                stack.enter_context(lent(repository, place.git_dir))
+                stack.enter_context(borrow_objects(repository, scratch_git.git_dir))
             except (SourceRefused, OSError):
                 return paths
-        fields = place.run(tree.folder, "check-attr", "-z", "--stdin", *_CONVERTING, data=asked).data.split(b"\0")
+        fields = scratch_git.run(tree.folder, "check-attr", "-z", "--stdin", *_CONVERSIONS, data=asked).data.split(
+            b"\0"
+        )
     answers = zip(fields[0::3], fields[2::3], strict=False)
     return [path for path, value in answers if value not in (b"unspecified", b"unset")]
 
 
-def _above(tree: Tree, repository: Repository, name: str) -> list[bytes]:
-    """Return the texts of the files of rules above the folder, up to the repository's top."""
+def _rules_above(tree: Tree, repository: Repository, name: str) -> list[bytes]:
+    """Return the texts of the rule files above the folder, up to the repository's top."""
     folders = [folder for folder in tree.folder.parents if folder.is_relative_to(repository.top)]
     return [text for folder in folders if (text := repository.roots.read(folder / name, _RULES_BYTES))]
 
 
-def _ignores(place: _Scratch, folder: Path) -> bool:
+def _is_ignored(scratch_git: _ScratchRepository, folder: Path) -> bool:
     """Whether the rules of a repository exclude a whole folder in it."""
-    if folder == place.top:
+    if folder == scratch_git.top:
         return False
     try:
-        place.run(place.top, "check-ignore", "-q", "--", folder)
+        scratch_git.run(scratch_git.top, "check-ignore", "-q", "--", folder)
     except git.GitFailed:
         return False
     return True
 
 
-def make_git_dir(git_dir: Path, sha256: bool = False) -> None:
-    """Make an empty git directory of ours. Raises GitFailed."""
+def create_git_dir(git_dir: Path, sha256: bool = False) -> None:
+    """Create an empty git directory of ours. Raises GitFailed."""
     named_by = "sha256" if sha256 else "sha1"
     git.run(["init", "--quiet", "--bare", "--template=", f"--object-format={named_by}", git_dir])
     (git_dir / "info").mkdir(exist_ok=True)

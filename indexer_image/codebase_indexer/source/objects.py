@@ -1,8 +1,8 @@
-"""Lends the objects of a repository that nobody vouches for to a git directory of ours.
+"""Borrows the objects of an untrusted repository for a git directory of ours.
 
-git runs in the latter, so that no configuration, hook, replacement or graft of the former counts; and since it
-reads nothing but what is lent, no link and no alternate leads it out of the roots. Packs are lent by descriptors
-that are open already, whatever becomes of their names; loose objects, small and many, are copied.
+git runs in ours, so that no configuration, hook, replacement or graft of the repository counts; and since it reads
+only borrowed objects, no link and no alternate leads it out of the roots. Packs are borrowed through descriptors
+that are already open, whatever becomes of their names; loose objects, small and many, are copied.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from codebase_indexer.source.repository import Repository
 MAX_FOLDERS: Final = 32
 """Of objects, alternates included."""
 
-MAX_LENT: Final = 4000
+MAX_DESCRIPTORS: Final = 4000
 """Descriptors: two for each pack."""
 
 MAX_LOOSE_BYTES: Final = 4 * 2**30
-"""Of loose objects, all together, each of them a block at least: a million. Those above COPIED_BYTES are lent."""
+"""Of all loose objects, each at least a block: a million. Those above MAX_COPIED_BYTES are linked."""
 
-COPIED_BYTES: Final = 2**20
+MAX_COPIED_BYTES: Final = 2**20
 
 _BLOCK_BYTES: Final = 4096
 _ALTERNATES_BYTES: Final = 2**16
@@ -36,46 +36,48 @@ _LOOSE: Final = re.compile(rb"[0-9a-f]{38}(?:[0-9a-f]{24})?")
 
 
 @contextlib.contextmanager
-def lent(repository: Repository, git_dir: Path, room_bytes: int | None = None) -> Iterator[None]:
-    """Let the git directory `git_dir`, which is ours, have the repository's objects meanwhile.
+def borrow_objects(repository: Repository, git_dir: Path, quota_bytes: int | None = None) -> Iterator[None]:
+    """Give `git_dir`, a git directory of ours, the repository's objects for the duration of the context.
 
-    Copies take at most `room_bytes`, or MAX_LOOSE_BYTES.
+    Copies take at most `quota_bytes`, or MAX_LOOSE_BYTES.
     Raises SourceRefused where they lead out of the roots, and OSError.
     """
     with contextlib.ExitStack() as stack:
-        most = MAX_LOOSE_BYTES if room_bytes is None else min(room_bytes, MAX_LOOSE_BYTES)
-        lender = _Lender(git_dir / "objects", stack, most)
+        max_bytes = MAX_LOOSE_BYTES if quota_bytes is None else min(quota_bytes, MAX_LOOSE_BYTES)
+        borrower = _Borrower(git_dir / "objects", stack, max_bytes)
         for folder in _folders(repository):
-            lender.lend(repository, folder)
+            borrower.borrow(repository, folder)
         yield
 
 
-class _Lender:
-    def __init__(self, objects: Path, stack: contextlib.ExitStack, most_bytes: int) -> None:
+class _Borrower:
+    def __init__(self, objects: Path, stack: contextlib.ExitStack, max_bytes: int) -> None:
         self._objects = objects
         self._stack = stack
-        self._lent = 0
-        self._room = most_bytes
+        self._descriptors = 0
+        self._budget = max_bytes
         limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MAX_LENT + 1000
+        wanted = MAX_DESCRIPTORS + 1000
         if limit < wanted <= hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
-    def lend(self, repository: Repository, folder: Path) -> None:
-        """Lend what a folder of objects holds."""
+    def borrow(self, repository: Repository, folder: Path) -> None:
+        """Borrow the objects of one folder."""
         with repository.roots.tree(folder) as top:
             names = top.names()
         if b"pack" in names:
             with repository.roots.tree(folder / "pack") as tree:
                 for name in filter(_PACK.fullmatch, tree.names()):
-                    self._give(tree, name, self._objects / "pack" / os.fsdecode(name))
+                    self._link_or_copy(tree, name, self._objects / "pack" / os.fsdecode(name))
         for fan in filter(_FAN.fullmatch, names):
             with repository.roots.tree(folder / os.fsdecode(fan)) as tree:
                 (self._objects / os.fsdecode(fan)).mkdir(exist_ok=True)
                 for name in filter(_LOOSE.fullmatch, tree.names()):
-                    self._give(tree, name, self._objects / os.fsdecode(fan) / os.fsdecode(name), copies=True)
+                    self._link_or_copy(
+                        tree, name, self._objects / os.fsdecode(fan) / os.fsdecode(name), copies=True
+                    )
 
-    def _give(self, tree: Tree, name: bytes, target: Path, *, copies: bool = False) -> None:
+    def _link_or_copy(self, tree: Tree, name: bytes, target: Path, *, copies: bool = False) -> None:
         if os.path.lexists(target):
             return  # an alternate holds the same
         try:
@@ -86,25 +88,25 @@ class _Lender:
             raise SourceUnreadable(f"the repository's objects are not readable by the indexer: {error}") from error
         except OSError as error:
             raise SourceRefused(
-                f"the repository is refused: its objects hold a link or what is no file ({error})"
+                f"the repository is refused: its objects contain a link or something that is not a file ({error})"
             ) from error
-        if copies and (size := os.fstat(descriptor).st_size) <= COPIED_BYTES:
-            self._room -= -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+        if copies and (size := os.fstat(descriptor).st_size) <= MAX_COPIED_BYTES:
+            self._budget -= -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
             with contextlib.closing(os.fdopen(descriptor, "rb")):
-                target.write_bytes(read_at_most(descriptor, COPIED_BYTES))
+                target.write_bytes(read_at_most(descriptor, MAX_COPIED_BYTES))
         else:
-            self._lent += 1
+            self._descriptors += 1
             self._stack.callback(os.close, descriptor)
             # Of this process, by its number: git starts others, which have other descriptors.
             target.symlink_to(f"/proc/{os.getpid()}/fd/{descriptor}")
-        if self._lent > MAX_LENT or self._room < 0:
+        if self._descriptors > MAX_DESCRIPTORS or self._budget < 0:
             raise SourceRefused(
-                "the repository has too many packs or loose objects; run `git gc` in it, then start again"
+                "the repository has too many packs or loose objects; run `git gc` in it, then start the job again"
             )
 
 
 def _folders(repository: Repository) -> list[Path]:
-    """Return every folder of objects, alternates and theirs included."""
+    """Return every folder of objects, alternates of alternates included."""
     roots = repository.roots
     try:
         found = [roots.locate(repository.common_dir / "objects")]

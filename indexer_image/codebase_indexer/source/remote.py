@@ -45,7 +45,7 @@ def credentials(work_dir: Path, env: Mapping[str, str] = os.environ) -> dict[str
 
 
 def _ssh_command(work_dir: Path, site_keys: str) -> str:
-    # A host whose key nobody has vouched for is not spoken to: trust on first use would be trust in every pod.
+    # A host with an unknown key is refused: trust on first use would be trust in every pod.
     known = work_dir / "known_hosts"
     of_secret = CREDENTIALS / "known_hosts"
     texts = [of_secret.read_text() if of_secret.is_file() else "", site_keys, SHIPPED_HOST_KEYS.read_text()]

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from codebase_index.api.source_policy import ABSENT, Root, SourceRefused, SourceUnreadable
-from codebase_indexer.confinement.beneath import leads_out
+from codebase_indexer.confinement.beneath import is_path_traversal
 from codebase_indexer.source.repository_roots import Roots
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _open(top: Path, roots: Roots) -> Repository:
 
 def _resolve(repository: Repository, full: str, hops: int) -> str | None:
     """Return the hash of a reference by its full name."""
-    if leads_out(full.encode(errors="surrogateescape")) or not hops:
+    if is_path_traversal(full.encode(errors="surrogateescape")) or not hops:
         return None
     folder = repository.git_dir if full.startswith(_OF_WORKTREE) else repository.common_dir
     text = repository.roots.read(folder / full, _POINTER_BYTES)

@@ -2,8 +2,8 @@
 
 git does the listing (listing.py). On top, `.mcpignore` files (same syntax, at every level, for tracked files
 too) and the job's include and exclude patterns take files away. Submodules and nested repositories are not
-entered: each is listed as skipped. Files that git vouches for (git_stat.py) get their blob id, so that nobody has
-to read them to know that they are unchanged. docs/what-is-indexed.md has the rules.
+entered: each is listed as skipped. Files that git knows to be unmodified (git_stat.py) get their blob id, so that
+unchanged files need not be read. docs/what-is-indexed.md has the rules.
 """
 
 import errno
@@ -20,14 +20,14 @@ from codebase_index.store.ingest.work import Entry
 from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 from codebase_indexer.source import git
-from codebase_indexer.source.listing import Listing, list_files, take_away
+from codebase_indexer.source.listing import Listing, apply_filters, list_files
 from codebase_indexer.source.repository import find_repository
 
 REPORT_EVERY = 1000
 """Files between two reports of progress."""
 
 Report = Callable[[int, int], None]
-"""Called with (files looked at, files listed)."""
+"""Called with (files scanned, files listed)."""
 
 
 class ScanFailed(Exception):
@@ -41,7 +41,7 @@ def scan(
     roots: Sequence[Root] = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    report: Report = lambda looked, listed: None,
+    report: Report = lambda scanned, listed: None,
     skip_secrets: bool = True,
 ) -> list[Entry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
@@ -55,14 +55,14 @@ def scan(
         with Tree(folder, boundary) as tree:
             with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
                 listing = list_files(tree, find_repository(folder, boundary, roots), Path(scratch))
-                paths = take_away(tree, listing.paths, include, exclude, Path(scratch))
+                paths = apply_filters(tree, listing.paths, include, exclude, Path(scratch))
             entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
-            entries += (Entry(_shown(path), 0, Skip.LEADS_OUT) for path in listing.leading_out)
-            with _Judge(tree, listing, skip_secrets) as judge:
+            entries += (Entry(_printable(path), 0, Skip.PATH_TRAVERSAL) for path in listing.path_traversals)
+            with _Classifier(tree, listing, skip_secrets) as classifier:
                 for number, path in enumerate(paths):
                     if number % REPORT_EVERY == 0:
                         report(number, len(paths))
-                    if entry := judge.entry(path):
+                    if entry := classifier.classify(path):
                         entries.append(entry)
     except (git.GitFailed, OSError) as error:
         raise ScanFailed(
@@ -73,25 +73,25 @@ def scan(
     return entries
 
 
-def _shown(path: bytes) -> str:
-    """Return a path that no file has, as it is told."""
+def _printable(path: bytes) -> str:
+    """Return a path that no file has, as it is shown to users."""
     return path.decode(errors="backslashreplace").replace("\0", "\\0")[:MAX_PATH_BYTES]
 
 
-class _Judge:
-    """Looks at each listed path on disk."""
+class _Classifier:
+    """Classifies each listed path by what is on disk: to be indexed, or skipped with its reason."""
 
     def __init__(self, tree: Tree, listing: Listing, skip_secrets: bool) -> None:
         self._tree = tree
         self._skip_secrets = skip_secrets
-        self._vouched = listing.vouched
-        self._sparse = listing.sparse
+        self._stat_entries = listing.stat_entries
+        self._sparse_paths = listing.sparse_paths
         # Paths come in order, so one directory is held open at a time; or the error that it met.
-        self._within: bytes | None = None
+        self._directory_path: bytes | None = None
         self._directory: int | OSError = OSError()
 
-    def entry(self, raw: bytes) -> Entry | None:
-        """Return the entry of a listed path. None: it is not checked out, and not to be."""
+    def classify(self, raw: bytes) -> Entry | None:
+        """Return the entry of a listed path. None: a sparse checkout leaves it out."""
         name = raw.rstrip(b"/")
         try:
             path = name.decode()
@@ -100,25 +100,25 @@ class _Judge:
         if len(name) > MAX_PATH_BYTES:
             return Entry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
         try:
-            found = self._look(name)
+            found = self._stat(name)
         except (FileNotFoundError, NotADirectoryError):
-            return None if name in self._sparse else Entry(path, 0, Skip.VANISHED)
-        except OSError as error:  # whether it is there, nobody can tell
+            return None if name in self._sparse_paths else Entry(path, 0, Skip.VANISHED)
+        except OSError as error:  # it may or may not exist
             return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.UNREADABLE)
         if reason := _by_mode(found.st_mode) or self._by_name(path) or by_size(found.st_size):
             return Entry(path, found.st_size, reason)
-        vouched = self._vouched.get(name)
-        return Entry(path, found.st_size, blob=vouched.blob_of(found) if vouched else None)
+        stat_entry = self._stat_entries.get(name)
+        return Entry(path, found.st_size, blob=stat_entry.blob_if_unmodified(found) if stat_entry else None)
 
     def _by_name(self, path: str) -> Skip | None:
         return by_name(path, skip_secrets=self._skip_secrets)
 
-    def _look(self, path: bytes) -> os.stat_result:
-        """Return what is known of a file, through its own directory, which no link may lead to."""
+    def _stat(self, path: bytes) -> os.stat_result:
+        """Return the stat data of a file, through its directory, which no link may lead to."""
         directory, _, name = path.rpartition(b"/")
-        if directory != self._within:
-            self._leave()
-            self._within = directory
+        if directory != self._directory_path:
+            self._close_directory()
+            self._directory_path = directory
             try:
                 self._directory = self._tree.directory(directory)
             except OSError as error:
@@ -127,7 +127,7 @@ class _Judge:
             raise self._directory
         return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
 
-    def _leave(self) -> None:
+    def _close_directory(self) -> None:
         if isinstance(self._directory, int):
             os.close(self._directory)
         self._directory = OSError()
@@ -138,7 +138,7 @@ class _Judge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._close_directory()
 
 
 def _by_mode(mode: int) -> Skip | None:

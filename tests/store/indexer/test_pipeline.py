@@ -114,7 +114,7 @@ async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
     assert kept == after.keys() - {"new.py", "package_0/module_0.py"}
 
 
-async def test_what_git_vouches_for_is_not_read_again(bench: Bench) -> None:
+async def test_what_git_knows_to_be_unmodified_is_not_read_again(bench: Bench) -> None:
     folder = bench.root / "tree"
     make_tree(folder, 30)
     track(folder)

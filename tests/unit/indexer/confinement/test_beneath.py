@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from codebase_index.store.ingest.batch import Indexed, Item, Skipped
 from codebase_indexer.confinement import beneath
-from codebase_indexer.confinement.beneath import LeadsOut, NotRegular, Tree, leads_out
+from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree, is_path_traversal
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline.files import Processor
 from codebase_indexer.source.scan import scan
@@ -57,12 +57,12 @@ HARMLESS = [
 
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_name_that_leads_out_is_known(path: bytes) -> None:
-    assert leads_out(path)
+    assert is_path_traversal(path)
 
 
 @pytest.mark.parametrize("path", HARMLESS)
 def test_an_odd_name_of_a_file_is_no_way_out(path: bytes) -> None:
-    assert not leads_out(path)
+    assert not is_path_traversal(path)
 
 
 PARTS = st.sampled_from(
@@ -73,7 +73,7 @@ PARTS = st.sampled_from(
 @given(st.lists(PARTS, max_size=6), st.sampled_from([b"/", b"\\", b""]))
 def test_whatever_is_no_way_out_stays_below(parts: list[bytes], separator: bytes) -> None:
     path = separator.join(parts)
-    if leads_out(path):
+    if is_path_traversal(path):
         return
     for seen in (path, path.replace(b"\\", b"/")):
         assert (posixpath.normpath(b"/top/" + seen) + b"/").startswith(b"/top/")
@@ -85,7 +85,7 @@ def test_whatever_is_no_way_out_stays_below(parts: list[bytes], separator: bytes
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_name_that_leads_out_is_not_opened(path: bytes, root: Path) -> None:
     write(root, "repo/.git/config")
-    with Tree(root / "repo") as tree, pytest.raises(LeadsOut):
+    with Tree(root / "repo") as tree, pytest.raises(PathTraversal):
         tree.open_file(path)
 
 
@@ -164,7 +164,7 @@ def test_the_worker_reads_nothing_outside_whatever_its_list_says(root: Path) -> 
     items = [Item(seq, path, 1) for seq, path in enumerate(paths)]
     results = Processor("1:test", None).process(root / "repo", items, {}, root).results
     reasons = [result.reason for result in results if isinstance(result, Skipped)]
-    assert reasons == [Skip.LEADS_OUT, Skip.LEADS_OUT, Skip.SYMLINK, Skip.NOT_REGULAR]
+    assert reasons == [Skip.PATH_TRAVERSAL, Skip.PATH_TRAVERSAL, Skip.SYMLINK, Skip.NOT_REGULAR]
     assert isinstance(results[-1], Indexed)
 
 
@@ -231,18 +231,18 @@ def test_of_an_index_made_by_hand_only_files_of_the_folder_are_listed(repo: Path
     write_index(repo, map(entry, sorted(ENTRIES)))
     write(repo, "etc/hostname", ".mcpignore", text="*.log\n")  # what a careless join would find
     found = listed(repo, root)
-    led_out = {path for path, reason in found.items() if reason == Skip.LEADS_OUT}
+    led_out = {path for path, reason in found.items() if reason == Skip.PATH_TRAVERSAL}
     assert led_out == {path.decode() or "./" for path in ENTRIES} - {"a.py", "sub/deep/b.py"}
     assert {path for path, reason in found.items() if reason is None} >= {"a.py", "sub/deep/b.py", ".mcpignore"}
 
 
 def test_a_submodule_outside_is_not_looked_at(repo: Path, root: Path) -> None:
     write_index(repo, [entry(b"../other", mode=GITLINK), entry(b"a.py")])
-    assert listed(repo, root)["../other"] == Skip.LEADS_OUT
+    assert listed(repo, root)["../other"] == Skip.PATH_TRAVERSAL
 
 
 def test_a_name_that_leads_out_and_is_no_text_or_too_long_is_told(repo: Path) -> None:
     write_index(repo, [entry(b"../" + b"x" * 3000), entry(b"../caf\xe9")])
     found = listed(repo)
-    assert found["../caf\\xe9"] == Skip.LEADS_OUT
+    assert found["../caf\\xe9"] == Skip.PATH_TRAVERSAL
     assert len(max(found, key=len)) <= 1024

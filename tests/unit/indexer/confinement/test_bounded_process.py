@@ -9,7 +9,13 @@ import psutil
 import pytest
 
 from codebase_indexer.confinement import bounded_process
-from codebase_indexer.confinement.bounded_process import BoundExceeded, Bounds, ComputedTooLong, Ended, Stalled
+from codebase_indexer.confinement.bounded_process import (
+    BoundExceeded,
+    Bounds,
+    CpuTimeExceeded,
+    ProcessResult,
+    Stalled,
+)
 from codebase_indexer.source import git
 from codebase_indexer.source.git import GitFailed
 from codebase_indexer.source.scan import ScanFailed, scan
@@ -19,18 +25,18 @@ from tests.unit.indexer.source.test_scan import write
 MB = 2**20
 
 
-def python(code: str, bounds: Bounds, data: bytes | None = None) -> Ended:
+def python(code: str, bounds: Bounds, data: bytes | None = None) -> ProcessResult:
     return bounded_process.run([sys.executable, "-c", code], env=dict(os.environ), bounds=bounds, data=data)
 
 
 def test_input_output_errors_and_code_come_back_whole() -> None:
     code = "import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(d[::-1]); sys.exit('odd')"
     data = bytes(range(256)) * 10_000
-    assert python(code, Bounds(60, output_bytes=4 * MB), data) == Ended(1, data[::-1], b"odd\n")
+    assert python(code, Bounds(60, output_bytes=4 * MB), data) == ProcessResult(1, data[::-1], b"odd\n")
 
 
 def test_input_that_is_not_read_to_its_end_is_no_error() -> None:
-    assert python("print('done')", Bounds(60), b"x" * 10 * MB) == Ended(0, b"done\n", b"")
+    assert python("print('done')", Bounds(60), b"x" * 10 * MB) == ProcessResult(0, b"done\n", b"")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ def test_input_that_is_not_read_to_its_end_is_no_error() -> None:
     [
         ("import time; time.sleep(60)", Bounds(0.2), BoundExceeded, "took longer"),
         ("import time; time.sleep(60)", Bounds(60, stalled_seconds=1), Stalled, "never came"),
-        ("while True: pass", Bounds(60, cpu_seconds=1), ComputedTooLong, "computed for more than 1 s"),
+        ("while True: pass", Bounds(60, cpu_seconds=1), CpuTimeExceeded, "computed for more than 1 s"),
         ("while True: print('x' * 1000)", Bounds(60, output_bytes=MB), BoundExceeded, "more than 1,048,576"),
     ],
 )  # fmt: skip

@@ -22,10 +22,10 @@ from codebase_indexer.confinement import beneath
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import survey as module
-from codebase_indexer.pipeline.survey import MAX_CHANGES, MAX_MOVES, Survey
+from codebase_indexer.pipeline.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
 from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
-from codebase_indexer.source.deletions import Sight
+from codebase_indexer.source.deletions import Presence
 from tests.operator.builders import job, row
 from tests.unit.indexer.source.test_scan import git, write
 
@@ -110,16 +110,16 @@ async def test_who_commits_again_and_again_is_indexed_without_a_claim(repo: Path
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
     store.unseen = [Unseen(1, "gone.py", 3, None)]
-    for number in range(MAX_MOVES):
+    for number in range(MAX_HEAD_MOVES):
         head = commit(repo, f"{number}.py")
-        assert await survey.again()
+        assert await survey.relist_if_changed()
         assert store.noted[-1][0] == head
     commit(repo, "last.py")
-    assert not await survey.again()
-    assert len(store.lists) == MAX_MOVES
+    assert not await survey.relist_if_changed()
+    assert len(store.lists) == MAX_HEAD_MOVES
     assert store.noted[-1] == (None, None)
     assert survey.unsettled
-    assert await survey.gone() == ([], 1)
+    assert await survey.find_deleted() == ([], 1)
 
 
 async def test_few_commits_end_in_the_index_of_the_last_with_the_sweep(repo: Path, tmp_path: Path) -> None:
@@ -127,44 +127,44 @@ async def test_few_commits_end_in_the_index_of_the_last_with_the_sweep(repo: Pat
     survey = await listed(survey_of(tmp_path, store))
     store.unseen = [Unseen(1, "gone.py", 3, None)]
     head = commit(repo, "c.py")
-    assert await survey.again()
-    assert not await survey.again()
+    assert await survey.relist_if_changed()
+    assert not await survey.relist_if_changed()
     assert (store.lists, store.noted[-1][0]) == ([{"a.py", "b.py", "c.py"}], head)
-    assert await survey.gone() == (store.unseen, 0)
+    assert await survey.find_deleted() == (store.unseen, 0)
 
 
 async def test_a_lock_that_stays_ends_a_job_without_the_sweep(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An editor that is open for a message, a hook, or what a crash left behind."""
-    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "GIT_WAIT_SECONDS", 0.0)
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
     store.unseen = [Unseen(1, "gone.py", 3, None)]
     (repo / ".git" / "index.lock").touch()
     rounds = 0
-    while await survey.again():
+    while await survey.relist_if_changed():
         rounds += 1
     assert rounds == 1, "once, for git may have begun when the list was made"
     assert survey.unsettled
-    assert await survey.gone() == ([], 1)
+    assert await survey.find_deleted() == ([], 1)
     assert store.noted[-1] == (None, None)
 
 
 async def test_what_git_wrote_while_it_was_listed_is_listed_when_it_is_at_rest(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "GIT_WAIT_SECONDS", 0.0)
     store = Store()
     lock = repo / ".git" / "index.lock"
     lock.touch()
     survey = await listed(survey_of(tmp_path, store))
-    assert await survey.again(), "busy at both looks"
+    assert await survey.relist_if_changed(), "busy at both looks"
     write(repo, "late.py")
     lock.unlink()
-    assert await survey.again()
+    assert await survey.relist_if_changed()
     assert "late.py" in store.lists[-1]
-    assert not await survey.again()
+    assert not await survey.relist_if_changed()
     assert not survey.unsettled
 
 
@@ -192,9 +192,9 @@ async def test_a_head_that_went_away_and_came_back_is_noticed(repo: Path, tmp_pa
         before = survey.checkout.commit
         git(repo, *there)
         git(repo, *back)
-        assert await survey.again()
+        assert await survey.relist_if_changed()
         assert survey.checkout.commit == before
-        assert not await survey.again()
+        assert not await survey.relist_if_changed()
 
 
 async def test_a_look_that_writes_only_the_index_is_no_change(repo: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ async def test_a_look_that_writes_only_the_index_is_no_change(repo: Path, tmp_pa
     survey = await listed(survey_of(tmp_path, store))
     os.utime(repo / "a.py")
     git(repo, "status")  # which a prompt does every few seconds
-    assert not await survey.again()
+    assert not await survey.relist_if_changed()
     assert store.lists == []
 
 
@@ -211,13 +211,13 @@ async def test_a_look_that_writes_only_the_index_is_no_change(repo: Path, tmp_pa
 
 async def test_a_folder_that_is_replaced_again_and_again_ends_the_job(plain: Path, tmp_path: Path) -> None:
     survey = await listed(survey_of(tmp_path, Store()))
-    for number in range(MAX_CHANGES + 1):
+    for number in range(MAX_REPLACEMENTS + 1):
         plain.rename(tmp_path / f"away_{number}")
         write(plain, "a.py", "b.py")
-        if number < MAX_CHANGES:
-            assert await survey.again()
-    with pytest.raises(SourceChanged, match=f"replaced or away {MAX_CHANGES + 1} times"):
-        await survey.again()
+        if number < MAX_REPLACEMENTS:
+            assert await survey.relist_if_changed()
+    with pytest.raises(SourceChanged, match=f"replaced or away {MAX_REPLACEMENTS + 1} times"):
+        await survey.relist_if_changed()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -233,9 +233,9 @@ async def test_an_attempt_that_goes_on_with_a_list_knows_whether_it_is_of_this_f
     second = survey_of(tmp_path, store, files_total=2, source_mark=mark)
     await second.open()
     assert await second.list_files() is None
-    assert await second.again() is replaced
+    assert await second.relist_if_changed() is replaced
     assert (store.noted[-1][1] == mark) is not replaced
-    assert not await second.again()
+    assert not await second.relist_if_changed()
     assert first.checkout.mark == mark
 
 
@@ -244,8 +244,8 @@ async def test_a_list_of_an_attempt_that_noted_nothing_is_made_again(plain: Path
     store = Store()
     survey = survey_of(tmp_path, store, files_total=2)
     await survey.open()
-    assert await survey.again()
-    assert not await survey.again()
+    assert await survey.relist_if_changed()
+    assert not await survey.relist_if_changed()
     assert store.lists == [{"a.py", "b.py"}]
 
 
@@ -275,9 +275,9 @@ async def test_a_file_that_stays_unreadable_costs_no_second_list(
     survey = await listed(survey_of(tmp_path, store))
     store.lost = {"b.py": Skip.UNREADABLE}
     store.unseen = [Unseen(1, "b.py", 3, Skip.UNREADABLE)] if indexed_before else []
-    assert not await survey.again()
+    assert not await survey.relist_if_changed()
     assert store.lists == []
-    assert await survey.gone() == ([], len(store.unseen))
+    assert await survey.find_deleted() == ([], len(store.unseen))
 
 
 async def test_a_file_that_can_be_read_again_is_listed_again(dark: set[str], tmp_path: Path) -> None:
@@ -285,27 +285,27 @@ async def test_a_file_that_can_be_read_again_is_listed_again(dark: set[str], tmp
     survey = await listed(survey_of(tmp_path, store))
     store.lost = {"b.py": Skip.UNREADABLE}
     dark.clear()
-    assert await survey.again()
-    assert not await survey.again()
+    assert await survey.relist_if_changed()
+    assert not await survey.relist_if_changed()
 
 
-@pytest.mark.parametrize(("path", "again"), [("b.py", True), ("closed/c.py", False), ("gone.py", False)])
-async def test_only_what_is_surely_there_and_was_not_listed_is_worth_a_second_list(
-    path: str, again: bool, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("path", "relisted"), [("b.py", True), ("closed/c.py", False), ("gone.py", False)])
+async def test_only_an_unlisted_file_that_is_present_is_worth_relisting(
+    path: str, relisted: bool, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    sight = {"b.py": Sight.THERE, "closed/c.py": Sight.UNKNOWN, "gone.py": Sight.GONE}[path]
-    monkeypatch.setattr(module, "look", lambda *_: {path: sight})
+    presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT}[path]
+    monkeypatch.setattr(module, "probe", lambda *_: {path: presence})
     store.unseen = [Unseen(1, path, 3, None)]
-    assert await survey.again() is again
+    assert await survey.relist_if_changed() is relisted
 
 
 async def test_a_file_that_vanished_may_be_elsewhere_now(plain: Path, tmp_path: Path) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
     store.lost = {"b.py": Skip.VANISHED}
-    assert await survey.again()
+    assert await survey.relist_if_changed()
 
 
 # --- files that seem to have moved ----------------------------------------------------------------------
@@ -342,7 +342,7 @@ async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plai
         async with asyncio.timeout(20):
             survey = await listed(survey_of(tmp_path, Store()))
             await survey.check()
-            assert not await survey.again()
+            assert not await survey.relist_if_changed()
     finally:
         answer.set()
         await waiting

@@ -9,7 +9,7 @@ import pytest
 from codebase_index.store.jobs.jobs import Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
-from codebase_indexer.progress import reporter as board_module
+from codebase_indexer.progress import reporter as reporter_module
 from codebase_indexer.progress.reporter import LOG_SECONDS, Heartbeat, ProgressReporter
 from tests.operator.builders import job, row
 
@@ -41,7 +41,7 @@ async def test_progress_is_logged_every_ten_seconds_and_reported_every_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock, facts = Clock(), Facts()
-    monkeypatch.setattr(board_module, "time", clock)
+    monkeypatch.setattr(reporter_module, "time", clock)
     heartbeat = Heartbeat(facts, JOB.id, 2, ProgressReporter(describe=lambda job: messages.writing(0, "Writing")))  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, "codebase_indexer.progress.reporter"):
         for send in range(int(LOG_SECONDS) + 1):

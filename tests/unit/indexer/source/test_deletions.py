@@ -7,58 +7,58 @@ import pytest
 from codebase_index.store.ingest.sweep import Unseen
 from codebase_index.store.ingest.work import Entry
 from codebase_indexer.content.skipping import Skip
-from codebase_indexer.source.deletions import Listing, Sight, gone, is_suspicious, look
+from codebase_indexer.source.deletions import Presence, ScanResult, find_deleted, is_mass_deletion, probe
 
 
 @pytest.mark.parametrize(
-    ("reason", "sight", "listing", "is_gone"),
+    ("reason", "presence", "scan_result", "is_deleted"),
     [
-        pytest.param(None, Sight.GONE, None, True, id="deleted before the job"),
-        pytest.param(Skip.VANISHED, Sight.GONE, None, True, id="deleted while the job ran"),
-        pytest.param(Skip.VANISHED, Sight.THERE, {"a.py": None}, False, id="it came back"),
-        pytest.param(None, Sight.UNKNOWN, None, False, id="its folder cannot be read"),
-        pytest.param(None, Sight.UNKNOWN, {}, False, id="nor could it at the second listing"),
-        pytest.param(Skip.UNREADABLE, Sight.THERE, {"a.py": None}, False, id="it cannot be read"),
-        pytest.param(Skip.UNREADABLE, Sight.GONE, None, True, id="it could not be read, and then was deleted"),
-        pytest.param(Skip.CRASHED, Sight.THERE, None, False, id="it ends its process"),
-        pytest.param(None, Sight.THERE, None, False, id="there, and not listed a second time"),
-        pytest.param(None, Sight.THERE, {}, True, id="ignored now"),
+        pytest.param(None, Presence.ABSENT, None, True, id="deleted before the job"),
+        pytest.param(Skip.VANISHED, Presence.ABSENT, None, True, id="deleted while the job ran"),
+        pytest.param(Skip.VANISHED, Presence.PRESENT, {"a.py": None}, False, id="it came back"),
+        pytest.param(None, Presence.UNKNOWN, None, False, id="its folder cannot be read"),
+        pytest.param(None, Presence.UNKNOWN, {}, False, id="nor could it at the second listing"),
+        pytest.param(Skip.UNREADABLE, Presence.PRESENT, {"a.py": None}, False, id="it cannot be read"),
+        pytest.param(Skip.UNREADABLE, Presence.ABSENT, None, True, id="unreadable, and then deleted"),
+        pytest.param(Skip.CRASHED, Presence.PRESENT, None, False, id="it ends its process"),
+        pytest.param(None, Presence.PRESENT, None, False, id="there, and not listed a second time"),
+        pytest.param(None, Presence.PRESENT, {}, True, id="ignored now"),
         pytest.param(
-            None, Sight.THERE, {"dark": Skip.UNREADABLE}, True, id="ignored now, beside a folder in the dark"
+            None, Presence.PRESENT, {"dark": Skip.UNREADABLE}, True, id="ignored now, beside a folder in the dark"
         ),
-        pytest.param(None, Sight.THERE, {"a.py": Skip.BINARY}, True, id="unfit at the second listing"),
-        pytest.param(None, Sight.THERE, {"a.py": Skip.UNREADABLE}, False, id="unreadable at the second listing"),
-        pytest.param(Skip.BINARY, Sight.UNKNOWN, None, True, id="read, and nothing to index now"),
+        pytest.param(None, Presence.PRESENT, {"a.py": Skip.BINARY}, True, id="unfit at the second listing"),
+        pytest.param(None, Presence.PRESENT, {"a.py": Skip.UNREADABLE}, False, id="unreadable at second listing"),
+        pytest.param(Skip.BINARY, Presence.UNKNOWN, None, True, id="read, and nothing to index now"),
     ],
 )
-def test_only_what_is_proven_gone_is_removed(
-    reason: str | None, sight: Sight, listing: Listing | None, is_gone: bool
+def test_only_what_is_proven_deleted_is_removed(
+    reason: str | None, presence: Presence, scan_result: ScanResult | None, is_deleted: bool
 ) -> None:
     file = Unseen(1, "a.py", 3, reason)
-    assert list(gone([file], {"a.py": sight}, listing)) == ([file] if is_gone else [])
+    assert list(find_deleted([file], {"a.py": presence}, scan_result)) == ([file] if is_deleted else [])
 
 
 def test_what_lies_in_a_folder_that_the_second_listing_could_not_open_is_not_gone() -> None:
     file = Unseen(1, "src/deep/a.py", 3, None)
     for dark in ("src", "src/deep"):
-        assert not list(gone([file], {file.path: Sight.THERE}, {dark: Skip.UNREADABLE, "b.py": None}))
+        assert not list(find_deleted([file], {file.path: Presence.PRESENT}, {dark: Skip.UNREADABLE, "b.py": None}))
 
 
-def test_a_look_tells_what_is_there_from_what_is_gone(tmp_path: Path) -> None:
+def test_a_probe_tells_present_from_absent_files(tmp_path: Path) -> None:
     (tmp_path / "tree" / "sub").mkdir(parents=True)
     (tmp_path / "tree" / "sub" / "here.py").write_text("here = 1\n")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.py").write_text("a = 1\n")
     (tmp_path / "tree" / "link").symlink_to(tmp_path / "elsewhere")
     paths = ["sub/here.py", "sub/gone.py", "no/such/folder.py", "sub/here.py/below.py", "link/a.py"]
-    there, *others = look(tmp_path / "tree", tmp_path, paths).values()
-    assert there is Sight.THERE
-    assert others == [Sight.GONE] * 4
+    there, *others = probe(tmp_path / "tree", tmp_path, paths).values()
+    assert there is Presence.PRESENT
+    assert others == [Presence.ABSENT] * 4
 
 
-def test_of_a_folder_that_is_gone_itself_nobody_can_tell(tmp_path: Path) -> None:
-    assert look(tmp_path / "tree", tmp_path, ["a.py", "sub/b.py"]) == dict.fromkeys(
-        ["a.py", "sub/b.py"], Sight.UNKNOWN
+def test_files_of_an_absent_folder_are_unknown(tmp_path: Path) -> None:
+    assert probe(tmp_path / "tree", tmp_path, ["a.py", "sub/b.py"]) == dict.fromkeys(
+        ["a.py", "sub/b.py"], Presence.UNKNOWN
     )
 
 
@@ -81,4 +81,4 @@ def _entries(found: int, missing: int = 0) -> list[Entry]:
 def test_less_than_half_is_suspicious_unless_git_says_that_it_was_deleted(
     found: int, missing: int, commit: str | None, indexed: int, suspicious: bool
 ) -> None:
-    assert is_suspicious(_entries(found, missing), commit, indexed) is suspicious
+    assert is_mass_deletion(_entries(found, missing), commit, indexed) is suspicious

@@ -13,7 +13,7 @@ from codebase_indexer.confinement import bounded_process
 from codebase_indexer.confinement.bounded_process import BoundExceeded, Bounds
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, open_source
-from codebase_indexer.source.disk_space import VOLUME_BYTES, RepositoryTooLarge, Room, usage_of
+from codebase_indexer.source.disk_space import VOLUME_BYTES, DiskQuota, RepositoryTooLarge, usage_of
 from tests.unit.indexer.source.test_checkout import ENV
 
 MB = 2**20
@@ -52,15 +52,15 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "roots")
 
 
-def check_out(tmp_path: Path, room: Room) -> Path:
+def check_out(tmp_path: Path, quota: DiskQuota) -> Path:
     policy = SourcePolicy((Root(PurePosixPath("/repos"), tmp_path / "roots"),))
     spec = IndexingJobSpec.model_validate({"source": {"path": "/repos/bare.git"}})
-    return open_source(spec, policy, tmp_path / "work", None, room=room).folder
+    return open_source(spec, policy, tmp_path / "work", None, quota=quota).folder
 
 
 def test_what_fits_is_checked_out(repository: Repository, tmp_path: Path) -> None:
     repository.commit(repository.tree({"main.py": f"blob {repository.blob(b'print(1)')}"}))
-    assert (check_out(tmp_path, Room(MB)) / "main.py").read_text() == "print(1)"
+    assert (check_out(tmp_path, DiskQuota(MB)) / "main.py").read_text() == "print(1)"
 
 
 def test_one_blob_under_many_names_is_refused_before_anything_is_written(
@@ -70,24 +70,24 @@ def test_one_blob_under_many_names_is_refused_before_anything_is_written(
     blob = repository.blob(bytes(5 * MB))
     repository.commit(repository.tree({f"z{n}.bin": f"blob {blob}" for n in range(400)}))
     with pytest.raises(RepositoryTooLarge) as refused:
-        check_out(tmp_path, Room(100 * MB))
+        check_out(tmp_path, DiskQuota(100 * MB))
     assert "takes 2.0 GiB in 400 files, and there is room for 90.0 MiB" in str(refused.value)
     assert "indexer.workSizeLimit" in str(refused.value)
-    assert usage_of(tmp_path / "work", Room()).bytes < MB
+    assert usage_of(tmp_path / "work", DiskQuota()).bytes < MB
 
 
 def test_small_files_count_as_the_blocks_that_they_take(repository: Repository, tmp_path: Path) -> None:
     blob = repository.blob(b"x")
     repository.commit(repository.tree({f"f{n}": f"blob {blob}" for n in range(1000)}))
     with pytest.raises(RepositoryTooLarge, match=r"takes 3\.9 MiB in 1,000 files"):
-        check_out(tmp_path, Room(4 * MB))
+        check_out(tmp_path, DiskQuota(4 * MB))
 
 
 def test_the_number_of_files_is_bounded(repository: Repository, tmp_path: Path) -> None:
     blob = repository.blob(b"")
     repository.commit(repository.tree({f"f{n}": f"blob {blob}" for n in range(101)}))
     with pytest.raises(RepositoryTooLarge, match=r"101 files, and there is room for .* and 100 files"):
-        check_out(tmp_path, Room(files=100))
+        check_out(tmp_path, DiskQuota(files=100))
 
 
 def test_a_tree_of_trees_without_end_is_refused_without_listing_it(repository: Repository, tmp_path: Path) -> None:
@@ -97,14 +97,14 @@ def test_a_tree_of_trees_without_end_is_refused_without_listing_it(repository: R
         below = "tree " + repository.tree({f"d{n}": below for n in range(10)})
     repository.commit(below.removeprefix("tree "))
     with pytest.raises(RepositoryTooLarge, match="has more than 1,000,000 files"):
-        check_out(tmp_path, Room())
+        check_out(tmp_path, DiskQuota())
 
 
 def test_a_pack_that_is_larger_than_the_room_ends_the_fetch(repository: Repository, tmp_path: Path) -> None:
     repository.commit(repository.tree({f"f{n}": f"blob {repository.blob(os.urandom(MB))}" for n in range(12)}))
     with pytest.raises(RepositoryTooLarge, match=r"the pack alone"):
-        check_out(tmp_path, Room(5 * MB))
-    assert usage_of(tmp_path / "work", Room()).bytes < 7 * MB
+        check_out(tmp_path, DiskQuota(5 * MB))
+    assert usage_of(tmp_path / "work", DiskQuota()).bytes < 7 * MB
 
 
 def test_loose_objects_that_are_copied_take_room_too(repository: Repository, tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_loose_objects_that_are_copied_take_room_too(repository: Repository, tmp
     blobs = {f"f{n}": f"blob {repository.blob(os.urandom(60_000))}" for n in range(40)}
     repository.commit(repository.tree(blobs))
     with pytest.raises(SourceRefused, match="git gc"):
-        check_out(tmp_path, Room(2 * MB))
+        check_out(tmp_path, DiskQuota(2 * MB))
     with pytest.raises(RepositoryTooLarge):
-        check_out(tmp_path, Room(6 * MB))
-    assert len(list(check_out(tmp_path, Room(9 * MB)).glob("f*"))) == 40
+        check_out(tmp_path, DiskQuota(6 * MB))
+    assert len(list(check_out(tmp_path, DiskQuota(9 * MB)).glob("f*"))) == 40
 
 
 def test_what_grows_beyond_the_room_while_it_is_written_is_stopped(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_what_grows_beyond_the_room_while_it_is_written_is_stopped(tmp_path: Pat
             [sys.executable, "-c", code],
             env=dict(os.environ),
             bounds=Bounds(60),
-            watch=Room(10 * MB).watch(folder),
+            watch=DiskQuota(10 * MB).watch(folder),
         )
     left = len(list(folder.iterdir()))
     assert left < 100_000
@@ -142,7 +142,7 @@ def test_what_grows_beyond_the_room_while_it_is_written_is_stopped(tmp_path: Pat
 
 def test_a_failure_of_git_itself_stays_what_it_is(repository: Repository, tmp_path: Path) -> None:
     with pytest.raises(CloneFailed, match="has no ref HEAD"):
-        check_out(tmp_path, Room())
+        check_out(tmp_path, DiskQuota())
 
 
 def test_the_room_follows_from_the_volume_that_the_operator_names() -> None:
@@ -152,7 +152,7 @@ def test_the_room_follows_from_the_volume_that_the_operator_names() -> None:
     }  # fmt: skip
     assert Settings.from_env(env).work_bytes == VOLUME_BYTES
     assert Settings.from_env({**env, "CODEBASE_WORK_BYTES": "1000"}).work_bytes == 1000
-    assert Room(1000).bytes == 900
+    assert DiskQuota(1000).bytes == 900
 
 
 def test_the_number_of_processes_is_bounded_in_the_pod_too() -> None:

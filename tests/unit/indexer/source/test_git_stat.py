@@ -1,4 +1,5 @@
-"""What git vouches for: each way in which a file can differ from its index entry, against the bytes themselves."""
+"""Which files git knows to be unmodified: each way in which a file can differ from its index entry, against the
+bytes themselves."""
 
 import errno
 import hashlib
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codebase_indexer.confinement import beneath
-from codebase_indexer.source.git_stat import INDEX_FORMAT, parse
+from codebase_indexer.source.git_stat import INDEX_FORMAT, parse_index
 from codebase_indexer.source.scan import scan
 from tests.unit.indexer.source.test_scan import git, write
 
@@ -38,7 +39,7 @@ def tick() -> None:
     time.sleep(0.02)
 
 
-def vouched(folder: Path) -> dict[str, bytes]:
+def trusted(folder: Path) -> dict[str, bytes]:
     return {e.path: e.blob for e in scan(folder, boundary=folder) if e.blob}
 
 
@@ -50,7 +51,7 @@ def real(folder: Path, path: str) -> bytes:
 def test_unmodified_files_are_known_unread(repo: Path) -> None:
     write(repo, "a.py", "sub/b.py", "sub/odd\n\tname.py")
     add(repo)
-    assert vouched(repo) == {path: real(repo, path) for path in ("a.py", "sub/b.py", "sub/odd\n\tname.py")}
+    assert trusted(repo) == {path: real(repo, path) for path in ("a.py", "sub/b.py", "sub/odd\n\tname.py")}
     inside = scan(repo / "sub", boundary=repo)
     assert {e.path: e.blob for e in inside} == {p: real(repo / "sub", p) for p in ("b.py", "odd\n\tname.py")}
 
@@ -79,19 +80,19 @@ def _replace(file: Path) -> None:
         pytest.param(_replace, id="another file of the same size and time moved over it"),
     ],
 )
-def test_a_changed_file_is_not_vouched_for(change: Callable[[Path], object], repo: Path) -> None:
+def test_a_changed_file_is_not_trusted(change: Callable[[Path], object], repo: Path) -> None:
     write(repo, "a.py", "b.py")
     add(repo)
     change(repo / "a.py")
-    assert vouched(repo) == {"b.py": real(repo, "b.py")}
+    assert trusted(repo) == {"b.py": real(repo, "b.py")}
 
 
-def test_a_file_as_young_as_the_index_is_not_vouched_for(repo: Path) -> None:
+def test_a_file_as_young_as_the_index_is_not_trusted(repo: Path) -> None:
     write(repo, "a.py", "b.py")
     git(repo, "add", ".")
     young = (repo / "a.py").stat().st_mtime_ns
     os.utime(repo / ".git" / "index", ns=(young, young))
-    assert "a.py" not in vouched(repo)
+    assert "a.py" not in trusted(repo)
 
 
 def test_on_a_file_system_that_counts_in_seconds_the_whole_second_is_young() -> None:
@@ -99,28 +100,28 @@ def test_on_a_file_system_that_counts_in_seconds_the_whole_second_is_young() -> 
         b"100644 %b 0\ta.py\0  ctime: 50:7\n  mtime: 50:7\n  dev: 1\tino: 2\n"
         b"  uid: 0\tgid: 0\n  size: 3\tflags: 0\n" % (b"1" * 40)
     )
-    assert parse(entry, 50_000_000_000)[b"a.py"] is None
-    assert parse(entry, 51_000_000_000)[b"a.py"] is not None
-    assert parse(entry, 50_000_000_007)[b"a.py"] is None
-    assert parse(entry, 50_000_000_008)[b"a.py"] is not None
+    assert parse_index(entry, 50_000_000_000)[b"a.py"] is None
+    assert parse_index(entry, 51_000_000_000)[b"a.py"] is not None
+    assert parse_index(entry, 50_000_000_007)[b"a.py"] is None
+    assert parse_index(entry, 50_000_000_008)[b"a.py"] is not None
 
 
 def test_a_form_that_is_not_known_is_an_error() -> None:
     with pytest.raises(ValueError, match="form"):
-        parse(b"100644 %b 0\ta.py\0 something else\n" % (b"1" * 40), LATER)
+        parse_index(b"100644 %b 0\ta.py\0 something else\n" % (b"1" * 40), LATER)
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_entries_that_git_does_not_check_are_not_vouched_for(flag: str, repo: Path) -> None:
+def test_entries_that_git_does_not_check_are_not_trusted(flag: str, repo: Path) -> None:
     write(repo, "a.py", "b.py")
     add(repo)
     git(repo, "update-index", flag, "a.py")
     tick()
     os.utime(repo / ".git" / "index")
-    assert vouched(repo) == {"b.py": real(repo, "b.py")}
+    assert trusted(repo) == {"b.py": real(repo, "b.py")}
 
 
-def test_untracked_and_intended_files_and_links_are_not_vouched_for(repo: Path) -> None:
+def test_untracked_and_intended_files_and_links_are_not_trusted(repo: Path) -> None:
     write(repo, "a.py")
     (repo / "link").symlink_to("a.py")
     add(repo)
@@ -128,19 +129,19 @@ def test_untracked_and_intended_files_and_links_are_not_vouched_for(repo: Path) 
     git(repo, "add", "--intent-to-add", "intended.py")
     tick()
     os.utime(repo / ".git" / "index")
-    assert vouched(repo) == {"a.py": real(repo, "a.py")}
+    assert trusted(repo) == {"a.py": real(repo, "a.py")}
 
 
 @pytest.mark.parametrize(
     "place", [".gitattributes", "sub/.gitattributes", ".git/info/attributes"], ids=["top", "deep", "private"]
 )
 @pytest.mark.parametrize("attribute", ["filter=lfs", "working-tree-encoding=UTF-16LE", "filter"])
-def test_what_a_filter_or_an_encoding_changes_is_not_vouched_for(place: str, attribute: str, repo: Path) -> None:
+def test_what_a_filter_or_an_encoding_changes_is_not_trusted(place: str, attribute: str, repo: Path) -> None:
     write(repo, "sub/a.dat", "sub/b.py")
     write(repo, place, text=f"*.dat {attribute}\n")
     add(repo)
-    assert "sub/b.py" in vouched(repo)
-    assert "sub/a.dat" not in vouched(repo)
+    assert "sub/b.py" in trusted(repo)
+    assert "sub/a.dat" not in trusted(repo)
 
 
 def test_attributes_that_are_tracked_but_gone_still_count(repo: Path) -> None:
@@ -148,7 +149,7 @@ def test_attributes_that_are_tracked_but_gone_still_count(repo: Path) -> None:
     write(repo, ".gitattributes", text="*.dat filter=x\n")
     add(repo)
     (repo / ".gitattributes").unlink()
-    assert vouched(repo) == {"b.py": real(repo, "b.py")}
+    assert trusted(repo) == {"b.py": real(repo, "b.py")}
 
 
 def test_a_converted_file_differs_from_its_blob_in_size(repo: Path) -> None:
@@ -178,19 +179,19 @@ def test_blobs_of_another_hash_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["--split-index", "--index-version=4"])
-def test_every_form_of_the_index_vouches(form: str, repo: Path) -> None:
+def test_every_form_of_the_index_is_trusted(form: str, repo: Path) -> None:
     write(repo, "a.py", "sub/b.py")
     git(repo, "add", ".")
     git(repo, "update-index", *form.split("=", 1))
     write(repo, "new.py")
     add(repo)
-    assert vouched(repo) == {path: real(repo, path) for path in ("a.py", "sub/b.py", "new.py")}
+    assert trusted(repo) == {path: real(repo, path) for path in ("a.py", "sub/b.py", "new.py")}
 
 
 def test_the_format_holds_each_path_once(repo: Path) -> None:
     write(repo, "a.py", "b 0\tc.py", "d\n  ctime: 1:1\n.py")
     add(repo)
-    assert set(parse(git(repo, "ls-files", *INDEX_FORMAT), LATER)) == {
+    assert set(parse_index(git(repo, "ls-files", *INDEX_FORMAT), LATER)) == {
         b"a.py",
         b"b 0\tc.py",
         b"d\n  ctime: 1:1\n.py",
