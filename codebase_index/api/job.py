@@ -90,7 +90,7 @@ class ExitCode:
     STOPPED = 66  # SIGTERM: what was in flight is given back
 
 
-MAX_WORKERS: Final = 64
+MAX_PROCESSES: Final = 64
 """Processes of one indexer pod: beyond these its one connection to the database is what all wait for."""
 
 
@@ -104,9 +104,8 @@ PLURAL: Final = "indexingjobs"
 LABEL_JOB: Final = f"{GROUP}/job"  # on pods: the job's name
 LABEL_JOB_ID: Final = f"{GROUP}/job-id"  # on pods: the job's uid
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # on pods: the fencing token that the pod holds
-LABEL_HELPER: Final = (
-    f"{GROUP}/helper"  # on the further pods of an attempt (spec.parallelism): their number, from 1
-)
+LABEL_WORKER_INDEX: Final = f"{GROUP}/worker-index"  # on the worker pods of an attempt (spec.parallelism): from 1
+LABEL_HELPER: Final = f"{GROUP}/helper"  # the same as 0.1.0 spelt it: read and written while one may run beside
 LABEL_TARGET: Final = f"{GROUP}/target"  # on jobs and pods: digest of source, ref and filters
 LABEL_CALLER: Final = f"{GROUP}/caller"  # on jobs: digest of who started it through the MCP server
 LABEL_GIT_CREDENTIALS: Final = f"{GROUP}/git-credentials"  # on Secrets: "true" where jobs may name them
@@ -114,7 +113,7 @@ ANNOTATION_GIT_HOSTS: Final = f"{GROUP}/git-hosts"  # on them: the hosts that th
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
 NAME_MAX = 52
-"""Longest job name, in characters: a pod's name adds `-a`, the attempt, and a helper's `-h` and number, and must
+"""Longest job name, in characters: a pod's name adds `-a`, the attempt, and a worker's `-w` and index, and must
 stay a DNS label of 63."""
 
 
@@ -163,8 +162,8 @@ def run_of(name: str, target: str) -> int:
     return int(match[1]) if match else 0
 
 
-def pod_name(job: str, attempt: int, helper: int = 0) -> str:
-    """Name of the pod that holds an attempt, or of its helper of this number; one name for each, so that creating
-    it twice is a conflict.
+def pod_name(job: str, attempt: int, worker_index: int = 0) -> str:
+    """Name of an attempt's leader pod (`worker_index` 0) or of one of its workers (from 1). Deterministic, so that
+    creating a pod twice is a conflict.
     """
-    return f"{job}-a{attempt}" + (f"-h{helper}" if helper else "")
+    return f"{job}-a{attempt}" + (f"-w{worker_index}" if worker_index else "")

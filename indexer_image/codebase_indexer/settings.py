@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from codebase_index.api.job import MAX_WORKERS
+from codebase_index.api.job import MAX_PROCESSES
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.store.address import Address, address_of
 from codebase_indexer.content.secret_files import SecretPolicy
@@ -54,7 +54,7 @@ class Settings:
             attempt=int(env["CODEBASE_ATTEMPT"]),
             pod=env["CODEBASE_POD"],
             spec=env["CODEBASE_JOB_SPEC"],
-            workers=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_WORKERS),
+            workers=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_PROCESSES),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
             database=address_of(env),

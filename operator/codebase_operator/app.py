@@ -64,7 +64,7 @@ class Operator:
         actuator = Actuator(api, jobs, cache, settings.template, metrics.carried_out, settings.site)
         loop = Loop(
             cache, database, actuator, settings.namespace, settings.limit,
-            helper_limit=settings.helper_limit, leads=leads, metrics=metrics, site=settings.site,
+            worker_limit=settings.worker_limit, leads=leads, metrics=metrics, site=settings.site,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]

@@ -59,7 +59,7 @@ class Loop:
 
     def __init__(
         self, cache: ClusterCache, database: Database, actuator: Actuator, namespace: str, limit: int, *,
-        helper_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+        worker_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
         site: Site | None = None,
     ) -> None:  # fmt: skip
         self._cache = cache
@@ -68,7 +68,7 @@ class Loop:
         self._actuator = actuator
         self._namespace = namespace
         self._limit = limit
-        self._helper_limit = helper_limit
+        self._worker_limit = worker_limit
         self._site = site or Site()
         self._leads = leads
         self._metrics = metrics or Metrics(leads)
@@ -174,7 +174,7 @@ class Loop:
         self._uptime = self._uptime.answered(now) if rows is not None else self._uptime.missed()
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
-            database_since=self._since, helper_limit=self._helper_limit, rejections=dict(self._cache.rejections),
+            database_since=self._since, worker_limit=self._worker_limit, rejections=dict(self._cache.rejections),
             site=self._site, uptime=self._uptime,
             positions_due=self._positions_due(), database_misconfigured=refused,
             failures=dict(self._cache.failures),

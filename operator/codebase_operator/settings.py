@@ -64,8 +64,8 @@ class Settings:
     pod: str = ""
     """Who this operator is for the others: its pod's name, so that a restarted container is still the same."""
     metrics_port: int | None = None
-    helper_limit: int = 3
-    """How many further pods jobs with spec.parallelism may have at once, all together."""
+    worker_limit: int = 3
+    """How many worker pods jobs with spec.parallelism may have at once, all together."""
     site: Site = field(default_factory=Site)
     """What jobs are allowed."""
     release: str = ""

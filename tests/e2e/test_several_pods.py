@@ -54,7 +54,7 @@ def completed(job_id: str) -> dict[str, object]:
 
 def helpers(job_id: str) -> list[str]:
     """The job's pods beside the one that holds its attempt."""
-    return [pod for pod in indexer_pods(job_id) if "-h" in pod.rpartition("-a")[2]]
+    return [pod for pod in indexer_pods(job_id) if "-w" in pod.rpartition("-a")[2]]
 
 
 def test_two_pods_make_the_index_of_one(server_url: str, repository: str) -> None:

@@ -85,11 +85,11 @@ def pod(job_: Job, attempt: int = 1, **fields: Any) -> Pod:
     return Pod(id=f"pod-{name}", name=name, job_id=job_.id, attempt=attempt, **fields)
 
 
-def helper(job_: Job, number: int = 1, attempt: int = 1, **fields: Any) -> Pod:
-    """A further pod of an attempt."""
-    name = pod_name(job_.name, attempt, number)
+def worker(job_: Job, index: int = 1, attempt: int = 1, **fields: Any) -> Pod:
+    """A worker pod of an attempt."""
+    name = pod_name(job_.name, attempt, index)
     values = {"running_since": ago(20), "node": "node2", **fields}
-    return Pod(id=f"pod-{name}", name=name, job_id=job_.id, attempt=attempt, helper=number, **values)
+    return Pod(id=f"pod-{name}", name=name, job_id=job_.id, attempt=attempt, worker_index=index, **values)
 
 
 def crashed(job_: Job, attempt: int = 1, *, reason: str = "Error", code: int = 1, since: float = 60) -> Pod:

@@ -105,8 +105,8 @@ class Actuator:
                 await self._release_slot(action.job_id)
             case do.StartPod():
                 await self._start(action.job, action.attempt)
-            case do.StartHelper():
-                await self._start_helper(action)
+            case do.StartWorker():
+                await self._start_worker(action)
             case do.Retry():
                 await self._start(action.job, action.attempt, action.counted, action.message, action.avoid_node)
             case do.DeletePod():
@@ -154,7 +154,7 @@ class Actuator:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=single_line(message)):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
-        self._cache.clear_rejection(job.id)  # what was refused may have been a helper of the attempt before
+        self._cache.clear_rejection(job.id)  # the rejected pod may have been a worker of the previous attempt
         if not await self._secret_refused(job):
             await self._create_pod(job, attempt, avoid)
 
@@ -209,24 +209,24 @@ class Actuator:
         self._cache.put_pod(body)
         log.info("pod created", extra=_about(job, attempt=attempt))
 
-    async def _start_helper(self, action: do.StartHelper) -> None:
-        """Create a further pod of an attempt. The job does not need it: when it is refused, it waits for room."""
+    async def _start_worker(self, action: do.StartWorker) -> None:
+        """Create a worker pod of an attempt. The job can do without: a rejected one is tried again later."""
         job, attempt = action.job, action.attempt
         if await self._secret_refused(job):
             return
         try:
-            manifest = indexer_pod(job, attempt, self._template, helper=action.helper, site=self._site)
+            manifest = indexer_pod(job, attempt, self._template, worker_index=action.worker_index, site=self._site)
             body = await self._api.create_pod(manifest)
         except ApiError as error:
             if error.status == 409:
-                await self._adopt(job, pod_name(job.name, attempt, action.helper))
+                await self._adopt(job, pod_name(job.name, attempt, action.worker_index))
                 return
             if error.status in (403, 422):
                 self._record_rejection(job, c.HELPER_REFUSED, f"the job goes on with fewer pods: {error.message}")
             raise
         self._cache.clear_rejection(job.id)
         self._cache.put_pod(body)
-        log.info("helper created", extra=_about(job, attempt=attempt, helper=action.helper))
+        log.info("worker created", extra=_about(job, attempt=attempt, worker_index=action.worker_index))
 
     async def _adopt(self, job: Job, name: str) -> None:
         """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""

@@ -16,7 +16,8 @@ from codebase_index.api.job import (
     LABEL_JOB,
     LABEL_JOB_ID,
     LABEL_TARGET,
-    MAX_WORKERS,
+    LABEL_WORKER_INDEX,
+    MAX_PROCESSES,
     VERSION,
     pod_name,
 )
@@ -35,7 +36,7 @@ WORK_DIR: Final = "/work"
 GRACE_SECONDS: Final = 3
 """From SIGTERM to SIGKILL. A cancelled job's pod has to be gone within 5 s, and a quota counts it until then."""
 
-WORKER_BYTES: Final = 300_000_000
+PROCESS_BYTES: Final = 300_000_000
 BASE_BYTES: Final = 250_000_000
 """Memory of a pod: up to so much for each of its processes, and for all else."""
 
@@ -44,21 +45,21 @@ _LOST_NODE_SECONDS: Final = 5
 
 
 def indexer_pod(
-    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, helper: int = 0,
+    job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, worker_index: int = 0,
     site: Site | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the manifest of the pod that works on an attempt, or of its helper of this number.
+    """Return the manifest of an attempt's leader pod (`worker_index` 0) or of one of its workers.
 
-    `avoid_node` is left to other pods if it can be.
+    `avoid_node` is avoided by preference.
     """
     spec = _spec(job)
     resources = resources_of(spec, template, site or Site())
-    role = {LABEL_HELPER: str(helper)} if helper else {}
+    worker = {label: str(worker_index) for label in (LABEL_WORKER_INDEX, LABEL_HELPER) if worker_index}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": pod_name(job.name, attempt, helper),
+            "name": pod_name(job.name, attempt, worker_index),
             "namespace": job.namespace,
             "labels": {
                 **template.labels,
@@ -69,12 +70,12 @@ def indexer_pod(
                 LABEL_JOB_ID: str(job.id),
                 LABEL_ATTEMPT: str(attempt),
                 LABEL_TARGET: spec.target,
-                **role,
+                **worker,
             },
             "annotations": dict(template.annotations),
             "ownerReferences": [owner_of(job)],
         },
-        "spec": _pod_spec(job, template, avoid_node, _container(job, attempt, template, resources, helper)),
+        "spec": _pod_spec(job, template, avoid_node, _container(job, attempt, template, resources, worker_index)),
     }
 
 
@@ -118,7 +119,7 @@ def _pod_spec(
 
 
 def _container(
-    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], worker_index: int
 ) -> dict[str, Any]:
     mounts = [
         # Repositories are only ever read, whatever the template says.
@@ -132,7 +133,7 @@ def _container(
         "name": CONTAINER,
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
-        "env": [*template.env, *_environment(job, attempt, template, resources, helper)],
+        "env": [*template.env, *_environment(job, attempt, template, resources, worker_index)],
         "resources": resources,
         "volumeMounts": mounts,
         "securityContext": {
@@ -144,7 +145,7 @@ def _container(
 
 
 def _environment(
-    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], helper: int
+    job: Job, attempt: int, template: PodTemplate, resources: dict[str, dict[str, str]], worker_index: int
 ) -> list[dict[str, Any]]:
     # Doubled, because the kubelet expands $(NAME) with the other variables: a spec must not read the Secret.
     spec_json = _spec(job).model_dump_json(by_alias=True, exclude_none=True).replace("$", "$$")
@@ -153,19 +154,19 @@ def _environment(
         {"name": "CODEBASE_ATTEMPT", "value": str(attempt)},
         {"name": "CODEBASE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
-        {"name": "CODEBASE_WORKERS", "value": str(workers(resources))},
+        {"name": "CODEBASE_WORKERS", "value": str(process_count(resources))},
         {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
-        *([{"name": "CODEBASE_HELPER", "value": str(helper)}] if helper else []),
+        *([{"name": "CODEBASE_HELPER", "value": str(worker_index)}] if worker_index else []),
     ]
 
 
-def workers(resources: dict[str, dict[str, str]]) -> int:
+def process_count(resources: dict[str, dict[str, str]]) -> int:
     """Return how many processes a pod runs: its CPU limit rounded up, 1 without one, and what its memory holds."""
     limits = resources.get("limits") or {}
-    wanted = min(math.ceil(number(limits.get("cpu", "1"))), MAX_WORKERS)
+    wanted = min(math.ceil(number(limits.get("cpu", "1"))), MAX_PROCESSES)
     if "memory" in limits:
-        wanted = min(wanted, int((number(limits["memory"]) - BASE_BYTES) // WORKER_BYTES))
+        wanted = min(wanted, int((number(limits["memory"]) - BASE_BYTES) // PROCESS_BYTES))
     return max(1, wanted)
 
 
@@ -178,8 +179,8 @@ def resources_of(spec: IndexingJobSpec, template: PodTemplate, site: Site) -> di
     asked: dict[str, str] = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
     limit = resources.get("limits", {}).get("memory")
     if "cpu" in asked and "memory" not in asked and limit is not None:
-        processes = workers({"limits": {"cpu": asked["cpu"]}})
-        needed = Decimal(BASE_BYTES + processes * WORKER_BYTES)
+        processes = process_count({"limits": {"cpu": asked["cpu"]}})
+        needed = Decimal(BASE_BYTES + processes * PROCESS_BYTES)
         needed = min(needed, site.memory_limit) if site.memory_limit else needed
         if needed > number(limit):
             asked["memory"] = mebibytes(needed)

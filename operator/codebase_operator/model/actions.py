@@ -49,12 +49,12 @@ class StartPod:
 
 
 @dataclass(frozen=True)
-class StartHelper:
+class StartWorker:
     """Create a further pod of the current attempt, for a job with spec.parallelism."""
 
     job: Job
     attempt: int
-    helper: int
+    worker_index: int
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class PlanFailed:
 
 
 Action = (
-    EnsureRow | Admit | CheckSecret | ReleaseSlot | StartPod | StartHelper | Retry | DeletePod | Fail | Cancel
+    EnsureRow | Admit | CheckSecret | ReleaseSlot | StartPod | StartWorker | Retry | DeletePod | Fail | Cancel
     | Suspend | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit | PlanFailed
 )  # fmt: skip
 

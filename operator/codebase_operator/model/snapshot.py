@@ -15,6 +15,7 @@ from codebase_index.api.job import (
     LABEL_CALLER,
     LABEL_HELPER,
     LABEL_JOB_ID,
+    LABEL_WORKER_INDEX,
     ErrorType,
     JobState,
     pod_name,
@@ -123,8 +124,8 @@ class Pod:
     name: str
     job_id: UUID
     attempt: int
-    helper: int = 0
-    """Number of a helper, from 1; 0 for the pod that holds the attempt."""
+    worker_index: int = 0
+    """Index of a worker, from 1; 0 for the leader pod, which holds the attempt."""
     version: str = ""
     finished: bool = False
     failure: str = ""
@@ -151,7 +152,7 @@ class Pod:
         labels = meta.get("labels") or {}
         try:
             job_id, attempt = UUID(labels[LABEL_JOB_ID]), int(labels[LABEL_ATTEMPT])
-            helper = int(labels.get(LABEL_HELPER, 0))
+            worker_index = int(labels.get(LABEL_WORKER_INDEX) or labels.get(LABEL_HELPER, 0))
         except (KeyError, ValueError):
             return None
         phase = status.get("phase", "Pending")
@@ -162,7 +163,7 @@ class Pod:
         main: dict[str, Any] = next(iter(spec.get("containers") or []), {})
         limits: dict[str, Any] = (main.get("resources") or {}).get("limits") or {}
         return cls(
-            id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt, helper=helper,
+            id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt, worker_index=worker_index,
             version=meta.get("resourceVersion", ""),
             finished=finished(body),
             failure=(status.get("reason") or "") if phase == "Failed" else "",
@@ -240,8 +241,8 @@ class Snapshot:
     """The database's facts, or None while it does not answer."""
     database_since: datetime
     """Since when the database answers (or does not): heartbeats from before prove nothing."""
-    helper_limit: int = 0
-    """How many helpers may run at once, of all jobs together."""
+    worker_limit: int = 0
+    """How many worker pods may run at once, of all jobs together."""
     site: Site = field(default_factory=Site)
     uptime: Uptime = field(default_factory=Uptime)
     """When the database and the API server answered, as far as this operator knows: what deadlines count."""
@@ -327,14 +328,14 @@ class JobView:
 
     @cached_property
     def pod(self) -> Pod | None:
-        """The pod that holds the current attempt."""
+        """The leader pod of the current attempt."""
         wanted = pod_name(self.job.name, self.attempt)
         return next((pod for pod in self.pods if pod.name == wanted), None)
 
     @cached_property
-    def helpers(self) -> tuple[Pod, ...]:
-        """The further pods of the current attempt, finished ones too."""
-        return tuple(pod for pod in self.pods if pod.helper and pod.attempt == self.attempt)
+    def workers(self) -> tuple[Pod, ...]:
+        """The worker pods of the current attempt, finished ones too."""
+        return tuple(pod for pod in self.pods if pod.worker_index and pod.attempt == self.attempt)
 
 
 def job_views(snapshot: Snapshot) -> list[JobView]:

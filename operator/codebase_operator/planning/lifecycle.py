@@ -83,7 +83,7 @@ def _attend(view: JobView, s: Snapshot) -> Iterator[Action]:
     if end := overdue(view, diagnosis_of(view, s), s):
         yield from _fail(view, end.error, end.message)
         return
-    replaced = [p for p in view.unfinished if p is not view.pod and p not in view.helpers]
+    replaced = [p for p in view.unfinished if p is not view.pod and p not in view.workers]
     yield from _delete(replaced, view, "its attempt was replaced")
     diagnosis = diagnosis_of(view, s)
     if diagnosis is None:

@@ -24,7 +24,7 @@ from codebase_operator.model.actions import (
 from codebase_operator.model.snapshot import JobView, Snapshot, job_views
 from codebase_operator.planning.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
 from codebase_operator.planning.scheduler import Queue, schedule, secrets_to_check, slots_to_release
-from codebase_operator.planning.workers import helpers_for
+from codebase_operator.planning.workers import worker_steps
 from codebase_operator.reporting import conditions as c
 from codebase_operator.reporting.conditions import Outage, StatusInput
 from codebase_operator.reporting.events import events_of
@@ -69,7 +69,7 @@ def plan(s: Snapshot) -> list[Action]:
         if view.failure is None:
             changing.add(view.job.id)
     actions += secrets_to_check(plannable, s)
-    actions += helpers_for([view for view in plannable if view.job.id not in changing], s)
+    actions += worker_steps([view for view in plannable if view.job.id not in changing], s)
     actions += _queue_positions(plannable, queue, s)
     actions += _status_updates(
         [view for view in views if view.job.id not in changing and not view.settled], queue, s

@@ -229,6 +229,14 @@ def test_a_pod_without_our_labels_is_not_ours() -> None:
     assert Pod.parse({"metadata": {"name": "x", "uid": "u", "labels": {"app": "other"}}}) is None
 
 
+@pytest.mark.parametrize("label", ["worker-index", "helper"])
+def test_a_worker_pod_is_known_by_its_label_and_by_that_of_the_last_release(label: str) -> None:
+    group = "indexing.codebase-mcp.io"
+    labels = {f"{group}/job-id": str(job("a").id), f"{group}/attempt": "1", f"{group}/{label}": "2"}
+    parsed = Pod.parse({"metadata": {"name": "a-a1-w2", "uid": "u", "labels": labels}})
+    assert parsed is not None and parsed.worker_index == 2
+
+
 def test_a_pod_is_read() -> None:
     parsed = Pod.parse(
         {

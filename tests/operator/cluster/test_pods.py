@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from codebase_index.api.job import MAX_WORKERS, NAME_MAX, job_name, pod_name, target_of
-from codebase_operator.cluster.pods import indexer_pod, workers
+from codebase_index.api.job import MAX_PROCESSES, NAME_MAX, job_name, pod_name, target_of
+from codebase_operator.cluster.pods import indexer_pod, process_count
 from codebase_operator.model.site_policy import Site
 from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
 from tests.operator.builders import job
@@ -57,15 +57,17 @@ def test_pod_of_a_path() -> None:
     check("pod_of_a_path.json", indexer_pod(job("a", ref="main"), 1, TEMPLATE))
 
 
-def test_pod_of_a_helper() -> None:
+def test_pod_of_a_worker() -> None:
     wide = job("a", ref="main", parallelism=3)
-    pod, helper = indexer_pod(wide, 2, TEMPLATE), indexer_pod(wide, 2, TEMPLATE, helper=1)
-    assert helper["metadata"]["name"] == "a-a2-h1"
-    assert helper["metadata"]["labels"].pop("indexing.codebase-mcp.io/helper") == "1"
-    (container,) = helper["spec"]["containers"]
+    pod, worker_pod = indexer_pod(wide, 2, TEMPLATE), indexer_pod(wide, 2, TEMPLATE, worker_index=1)
+    assert worker_pod["metadata"]["name"] == "a-a2-w1"
+    labels = worker_pod["metadata"]["labels"]
+    assert labels.pop("indexing.codebase-mcp.io/worker-index") == "1"
+    assert labels.pop("indexing.codebase-mcp.io/helper") == "1"  # for an operator of 0.1.0, after a downgrade
+    (container,) = worker_pod["spec"]["containers"]
     assert container["env"].pop() == {"name": "CODEBASE_HELPER", "value": "1"}
-    helper["metadata"]["name"] = pod["metadata"]["name"]
-    assert helper == pod
+    worker_pod["metadata"]["name"] = pod["metadata"]["name"]
+    assert worker_pod == pod
 
 
 def test_pod_of_a_git_source_on_another_node() -> None:
@@ -96,7 +98,7 @@ def test_a_spec_cannot_read_the_secret_through_the_kubelets_expansion() -> None:
     ("cpu", "processes"), [("2", 2), ("1500m", 2), ("250m", 1), ("0.5", 1), ("2.1", 3), (None, 1)]
 )
 def test_a_pod_runs_as_many_processes_as_it_may_use_cores(cpu: str | None, processes: int) -> None:
-    assert workers({"limits": {"cpu": cpu}} if cpu else {}) == processes
+    assert process_count({"limits": {"cpu": cpu}} if cpu else {}) == processes
 
 
 def test_the_longest_names_are_dns_labels() -> None:
@@ -164,7 +166,7 @@ def test_an_unusable_template_is_named(tmp_path: Path, template: str, said: str)
         pytest.param({"cpu": "8", "memory": "1Gi"}, Site(), {"cpu": "8", "memory": "1Gi"}, 2,
                      id="memory that was asked for is kept, and bounds the processes"),
         pytest.param({"memory": "8Gi"}, Site(), {"cpu": "1500m", "memory": "8Gi"}, 2, id="memory alone"),
-        pytest.param({"cpu": "999"}, Site(), {"cpu": "999", "memory": "18549Mi"}, MAX_WORKERS, id="never more"),
+        pytest.param({"cpu": "999"}, Site(), {"cpu": "999", "memory": "18549Mi"}, MAX_PROCESSES, id="never more"),
     ],
 )  # fmt: skip
 def test_processes_and_memory_fit_each_other(

@@ -27,7 +27,7 @@ async def _working(bench: Bench, job: IndexingJob) -> None:
     """Wait until the helper has claimed something."""
     async with asyncio.timeout(60):
         while True:
-            if await bench.fetch("SELECT FROM work WHERE job_id = $1 AND claimed_by LIKE '%-h1'", job_id(job)):
+            if await bench.fetch("SELECT FROM work WHERE job_id = $1 AND claimed_by LIKE '%-w1'", job_id(job)):
                 return
             await asyncio.sleep(0.01)
 
