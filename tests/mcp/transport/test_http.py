@@ -13,7 +13,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from codebase_index.store.database import Database
-from codebase_mcp.transport.answer_cache import REMEMBERED_SECONDS
+from codebase_mcp.transport.answer_cache import CACHE_SECONDS
 
 START_SECONDS = 60  # a bound for a machine that is busy
 
@@ -46,7 +46,7 @@ async def test_health(url: str, shop: Any, database: Database) -> None:
     async with database.connection() as connection:
         await connection.execute(created, oldest, timedelta(hours=2))
         await connection.execute(created, over, timedelta(hours=9))
-    await asyncio.sleep(REMEMBERED_SECONDS)
+    await asyncio.sleep(CACHE_SECONDS)
     async with httpx.AsyncClient(base_url=url) as client:
         health, ready = await client.get("/healthz"), await client.get("/readyz")
     assert health.status_code == 200

@@ -14,7 +14,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from codebase_index.store.database import Database
-from codebase_mcp.transport.answer_cache import REMEMBERED_SECONDS
+from codebase_mcp.transport.answer_cache import CACHE_SECONDS
 from tests.mcp.http_server import run_server as serving
 from tests.operator.fake_api import FakeApi
 
@@ -105,7 +105,7 @@ async def test_probes_stay_green_and_say_why_the_smoke_test_fails_and_it_passes_
         async with database.connection() as connection:  # what is set for a role counts when it connects
             await connection.execute(TERMINATE, role)
         for _ in range(2):  # the first finds its connections gone; none is an answer of before
-            await asyncio.sleep(REMEMBERED_SECONDS)
+            await asyncio.sleep(CACHE_SECONDS)
             answers = [await http.get(path) for path in ("/healthz", "/readyz")]
         for answer in answers:
             assert answer.status_code == 200
