@@ -51,12 +51,12 @@ def stages(folder: Path) -> dict[str, float]:
             files_of_batch.append(Indexed(0, entry.path, None, blob, chunks, _NO_VECTORS))
             total += len(data)
         with timed("split into words"):
-            vocabulary.make_room()
-            numbered = vocabulary.number(texts.documents(files_of_batch))
+            vocabulary.clear_if_full()
+            tokenized = vocabulary.tokenize(texts.documents(files_of_batch))
         with timed("terms"):
-            encoded = postings.encode(terms.occurrences(numbered))
+            encoded = postings.encode(terms.occurrences(tokenized))
         with timed("embed"):
-            batch = texts.with_vectors(Processed(files_of_batch, [encoded]), embedder.embed_numbered(numbered))
+            batch = texts.with_vectors(Processed(files_of_batch, [encoded]), embedder.embed_tokenized(tokenized))
         with timed("encode"):
             pack(batch, centre)
         if total > SAMPLE_BYTES:

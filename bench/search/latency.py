@@ -30,7 +30,7 @@ from bench.indexing.trees import copy, real_code
 from bench.postgres import postgres
 from bench.search.quality import index
 from codebase_index.embedding import Vectors, factory
-from codebase_index.lexical.documents import Runs
+from codebase_index.lexical.documents import IdRanges
 from codebase_index.lexical.words import terms
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
@@ -143,7 +143,7 @@ async def repeat(database: Database, number: int) -> None:
             "SELECT id, first_ids, run_lengths FROM segments WHERE (SELECT min(f) FROM unnest(first_ids) f) <="
             " (SELECT max(c.id) FROM chunks c JOIN old o ON o.id = c.file_id)")  # fmt: skip
         for segment in segments:
-            ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
+            ids = IdRanges(segment["first_ids"], segment["run_lengths"]).ids
             encoded = quantization.encode(vectors[order[np.searchsorted(numbers[order], ids)]], centre)
             await connection.execute(
                 "WITH new AS (INSERT INTO segments"

@@ -26,7 +26,7 @@ from codebase_index.embedding.protocol import Traits, Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER, static_name
 from codebase_index.embedding.sparse import sum_rows
 from codebase_index.embedding.wordpiece import WordPiece
-from codebase_index.lexical.vocabulary import Numbered, Vocabulary
+from codebase_index.lexical.vocabulary import TokenizedTexts, Vocabulary
 
 _BATCH_TEXTS = 256  # bounds the matrices
 _BATCH_WORDS = 4_096
@@ -45,9 +45,9 @@ _ODD_FIELD = re.compile(r"(?<![^ \t\n\r])[!-~]*+[^ \t\n\r!-~][^ \t\n\r]*")
 class StaticEmbedder:
     """Embeds with the static model of a folder; `StaticEmbedder.load()` takes the one that we ship.
 
-    Safe for several threads at once, which take turns. Only who calls `embed_numbered` must be the one thread that
-    also calls its `vocabulary`: whatever forgets words makes their numbers void. Processes share the memory of the
-    token table, which is mapped from its file.
+    Thread-safe: calls take turns. But `embed_tokenized` must be called by the thread that also uses its
+    `vocabulary`: clearing that makes word ids void. Processes share the memory of the token table, which is mapped
+    from its file.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class StaticEmbedder:
     ) -> None:
         """Take a token table of shape (tokens, dimension) and the tokenizer, as JSON, whose ids are its rows.
 
-        The sums of as many words as the vocabulary keeps are kept, too: 1 KB each.
+        Keeps a sum for each of at most `vocabulary.max_words` words: 1 KB each.
         """
         self.name = name
         self.traits = Traits(batch_texts=_BATCH_TEXTS)
@@ -71,7 +71,7 @@ class StaticEmbedder:
         self._tokens = _Tokens(self._pieces)
         self.vocabulary = vocabulary
         # Pages of an empty array cost no memory until they are written: the table grows with the vocabulary.
-        self._word_sums = np.empty((vocabulary.kept_words, self.dimension), dtype=np.float32)
+        self._word_sums = np.empty((vocabulary.max_words, self.dimension), dtype=np.float32)
         self._summed = 0  # words that have their sum
         self._generation = vocabulary.generation
         self._punctuation_sums = self._sum_tokens([self._pieces.tokens(chr(c)) for c in _PUNCTUATION])
@@ -113,45 +113,46 @@ class StaticEmbedder:
         that carries the least variance (PCA orders them): see to_unit_length.
         """
         with self._turn:
-            self.vocabulary.make_room()
-            return self.embed_numbered(self.vocabulary.number(texts))
+            self.vocabulary.clear_if_full()
+            return self.embed_tokenized(self.vocabulary.tokenize(texts))
 
-    def embed_numbered(self, numbered: Numbered) -> Vectors:
-        """Return what embed_documents does, for texts that its vocabulary has numbered already."""
-        vectors = np.empty((len(numbered.texts), self.dimension), dtype=np.float32)
+    def embed_tokenized(self, tokenized: TokenizedTexts) -> Vectors:
+        """Embed documents that its vocabulary has tokenized already."""
+        vectors = np.empty((len(tokenized.texts), self.dimension), dtype=np.float32)
         with self._turn:
-            self._learn()
+            self._extend()
             for start in range(0, len(vectors), _BATCH_TEXTS):
                 end = min(start + _BATCH_TEXTS, len(vectors))
-                vectors[start:end] = self._sum_texts(numbered.part(start, end))
+                vectors[start:end] = self._sum_texts(tokenized.part(start, end))
         return to_unit_length(vectors)
 
-    def _sum_texts(self, numbered: Numbered) -> Vectors:
+    def _sum_texts(self, tokenized: TokenizedTexts) -> Vectors:
         """Sum the token vectors of each text."""
-        divided = [_divide(text) for text in numbered.texts]
+        divided = [_divide(text) for text in tokenized.texts]
         plain = [text for text, _ in divided]
-        sums = self._sum_numbered(numbered)
+        sums = self._sum_tokenized(tokenized)
         if odd := [i for i, (_, text) in enumerate(divided) if text is not None]:
             # Their words are those of the whole text, and cut where the normalizer only deletes something.
-            sums[odd] = self._sum_numbered(self.vocabulary.number([plain[i] for i in odd]))
+            sums[odd] = self._sum_tokenized(self.vocabulary.tokenize([plain[i] for i in odd]))
             sums[odd] += self._sum_odd([divided[i][1] or "" for i in odd])
         sums += _count_punctuation(plain) @ self._punctuation_sums
         return sums
 
-    def _sum_numbered(self, numbered: Numbered) -> Vectors:
-        kept = numbered.numbers < self._summed
-        if kept.all():
-            return sum_rows(numbered.numbers, numbered.ends, self._word_sums[: self._summed])
-        ends = np.append(0, np.cumsum(kept))[numbered.ends]
-        sums = sum_rows(numbered.numbers[kept], ends, self._word_sums[: self._summed])
-        # More words than are kept: those of one huge list of words, and then of each batch until there is room.
-        ends = numbered.ends - ends
-        rest = [self.vocabulary.words[number] for number in numbered.numbers[~kept].tolist()]
+    def _sum_tokenized(self, tokenized: TokenizedTexts) -> Vectors:
+        is_summed = tokenized.word_ids < self._summed
+        if is_summed.all():
+            return sum_rows(tokenized.word_ids, tokenized.offsets, self._word_sums[: self._summed])
+        ends = np.append(0, np.cumsum(is_summed))[tokenized.offsets]
+        sums = sum_rows(tokenized.word_ids[is_summed], ends, self._word_sums[: self._summed])
+        # Words beyond the table: those of one huge list of words, and of each batch until the vocabulary is
+        # cleared.
+        ends = tokenized.offsets - ends
+        rest = [self.vocabulary.words[number] for number in tokenized.word_ids[~is_summed].tolist()]
         sums += self._sum_words([rest[begin:end] for begin, end in pairwise(ends.tolist())])
         return sums
 
-    def _learn(self) -> None:
-        """Sum the words that the vocabulary has got since, as far as they are kept."""
+    def _extend(self) -> None:
+        """Sum the words that are new in the vocabulary, as far as the table has room."""
         if self._generation != self.vocabulary.generation:
             self._generation, self._summed = self.vocabulary.generation, 0
             self._tokens.clear()

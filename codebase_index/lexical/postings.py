@@ -1,11 +1,11 @@
-"""Packed postings: which chunks hold a term and how much that says, in numpy arrays. Pure.
+"""Packed postings: which chunks contain a term, and with which weight, in numpy arrays. Pure.
 
-The indexer's workers count the terms of a batch and write that down as one *encoded* part (`encode`). Parts are
-merged, their frequencies become BM25 impacts, and the result is cut into *blocks* of neighbouring terms: a
-*segment*. Search adds up the impacts of a query's terms, times each term's inverse document frequency, over
-segments and over the parts that are in no segment yet: a chunk scores the same wherever its terms are.
+The indexer's workers count the terms of a batch and encode them as one part (`encode`). Parts are merged, their
+frequencies become BM25 impacts, and the result is cut into *blocks* of neighbouring terms: a *segment*. Search
+adds up the impacts of a query's terms, times each term's inverse document frequency, over segments and over the
+parts that are in no segment yet: a chunk has the same score in either.
 
-A *document* is a chunk's place in its part or segment, counted from 0. All numbers are stored little-endian.
+A *document* is the number of a chunk in its part or segment, from 0. All numbers are stored little-endian.
 """
 
 import math
@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DOCUMENTS: Final = 1 << 16
-"""Documents of a part or segment: their numbers are stored in two bytes."""
+"""Documents of a part or segment: document numbers are stored in two bytes."""
 
 MAX_FREQUENCY: Final = 255
-"""Frequencies are stored in one byte; above it they change no ranking."""
+"""Frequencies are stored in one byte; higher ones change no ranking."""
 
 BLOCK_BYTES: Final = 1_000
-"""About the size of a block: seven or eight to a page of Postgres, so that little of it is left empty. A term
-whose own postings are longer has a block to itself."""
+"""Target size of a block: seven or eight fit into a Postgres page, so that little of it stays empty. A longer
+posting list has a block of its own."""
 
 K1: Final = 1.5
 B: Final = 0.75
@@ -37,7 +37,7 @@ IMPACT_SCALE: Final = 100
 """Impacts of one term: 250 is BM25's limit for endless repetition, K1 + 1, times this."""
 
 _DENSE: Final = 8
-"""A term that is in more than one of so many documents is added up faster over all of them than one by one."""
+"""A term in more than one of this many documents is added up faster over all of them than one by one."""
 
 _MAX_IMPACT: Final = round(IMPACT_SCALE * (K1 + 1))
 _SEPARATOR: Final = "\n"  # occurs in no term: terms are letters, digits, marks and underscores
@@ -47,8 +47,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The terms of a batch's chunks as they are stored: `vocabulary` has a term a line, `payload` the numbers.
+class EncodedTerms:
+    """The terms of a batch's chunks in stored form: `vocabulary` has one term a line, `payload` the numbers.
 
     `total_length` is the sum of all frequencies.
     """
@@ -61,9 +61,9 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Occurrences:
-    """The terms of `documents` documents, each as often as it occurs.
+    """The term occurrences of `documents` documents, one entry for each.
 
-    Occurrence `i` is that of the term ``names[terms[i]]`` in the document ``of[i]``; `names` may hold others, too.
+    Occurrence `i` is the term ``names[terms[i]]`` in the document ``of[i]``; `names` may contain further terms.
     """
 
     documents: int
@@ -73,11 +73,12 @@ class Occurrences:
 
 
 @dataclass(frozen=True)
-class Inverted:
-    """Postings in memory. For each term of `terms` (sorted), its documents, ascending, one term after another.
+class InvertedIndex:
+    """Postings in memory: the posting lists of `terms` (sorted), one after another.
 
-    `counts` says how many documents a term has, shape (terms,); `documents` and `weights`, of shape (postings,),
-    which they are, and the term's frequency (in a part) or impact (in a segment) there, 1 to 255.
+    `counts`, shape (terms,), has the document frequency of each term. `documents` and `weights`, shape
+    (postings,), have the documents of each term, ascending, and its frequency (in a part) or impact (in a
+    segment), 1 to 255.
     """
 
     terms: Sequence[str]
@@ -87,21 +88,21 @@ class Inverted:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A decoded batch; `lengths` is the sum of the frequencies of each document."""
+class TermFrequencies:
+    """The postings of a batch: weights are frequencies, `lengths` their sum in each document."""
 
-    postings: Inverted
+    postings: InvertedIndex
     lengths: Array
 
 
-class Lookup:
-    """Postings that are asked for term after term: a dictionary answers in a tenth of a bisection's time."""
+class TermDictionary:
+    """Postings by term: a dictionary look-up takes a tenth of the time of a bisection."""
 
-    def __init__(self, held: Inverted) -> None:
-        self._number = {term: number for number, term in enumerate(held.terms)}
-        self._ends = np.append(0, np.cumsum(held.counts)).astype(np.uint32)
-        self._documents = held.documents
-        self._weights = held.weights
+    def __init__(self, inverted: InvertedIndex) -> None:
+        self._number = {term: number for number, term in enumerate(inverted.terms)}
+        self._ends = np.append(0, np.cumsum(inverted.counts)).astype(np.uint32)
+        self._documents = inverted.documents
+        self._weights = inverted.weights
 
     def find(self, term: str) -> tuple[Array, Array] | None:
         """Return the documents of a term, ascending, and its weights there; None where it does not occur."""
@@ -113,7 +114,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Block:
-    """Some neighbouring terms of a segment, as they are stored."""
+    """Some neighbouring terms of a segment, in stored form."""
 
     first_term: str
     terms: str
@@ -121,11 +122,11 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Where a term is in a segment, ready to be added up.
+class PostingList:
+    """The documents of a segment that contain a term, and its impacts there.
 
-    `impacts` has one for each of `documents`; for a term in many of them one for every document of the segment, 0
-    where the term is not, and `documents` is None.
+    `impacts` is parallel to `documents`. A frequent term has a dense list: `documents` is None, and `impacts` has
+    an entry for every document of the segment, 0 where the term does not occur.
     """
 
     count: int
@@ -133,8 +134,8 @@ class Held:
     impacts: Array
 
     @classmethod
-    def of(cls, documents: Array, impacts: Array, size: int) -> "Held":
-        """Take what a block says of a term, in a segment of `size` documents."""
+    def of(cls, documents: Array, impacts: Array, size: int) -> "PostingList":
+        """Copy a term's postings out of a block of a segment of `size` documents."""
         if len(documents) * _DENSE < size:
             return cls(len(documents), documents.copy(), impacts.copy())  # without the rest of the block
         every = np.zeros(size, np.uint8)
@@ -143,7 +144,7 @@ class Held:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the numbers."""
+        """Size of the arrays in bytes."""
         return self.impacts.nbytes + (0 if self.documents is None else self.documents.nbytes)
 
     def add_to(self, scores: Array, weight: float) -> None:
@@ -155,15 +156,17 @@ class Held:
             # As wide as pointers: numpy would widen them anyhow, in a slower way.
             scores[self.documents.astype(np.intp)] += added
 
-    def holding(self, documents: Array) -> NDArray[np.bool_]:
-        """Say of each of some documents of the segment whether the term is in it."""
-        return self.impacts.take(documents) > 0 if self.documents is None else among(documents, self.documents)
+    def contains_documents(self, documents: Array) -> NDArray[np.bool_]:
+        """Return a mask: which of these documents of the segment contain the term."""
+        if self.documents is None:
+            return self.impacts.take(documents) > 0
+        return is_in_sorted(documents, self.documents)
 
 
-NOWHERE: Final = Held(0, np.empty(0, "<u2"), np.empty(0, np.uint8))
+EMPTY_POSTING_LIST: Final = PostingList(0, np.empty(0, "<u2"), np.empty(0, np.uint8))
 
 
-def encode(occurrences: Occurrences) -> Encoded:
+def encode(occurrences: Occurrences) -> EncodedTerms:
     """Encode how often each term occurs in each document. Raises ValueError for more than MAX_DOCUMENTS."""
     size = occurrences.documents
     if size > MAX_DOCUMENTS:
@@ -187,11 +190,11 @@ def encode(occurrences: Occurrences) -> Encoded:
             np.minimum(counted, MAX_FREQUENCY).astype("u1").tobytes(),
         )
     )
-    return Encoded(size, len(pairs), _SEPARATOR.join(terms), payload)
+    return EncodedTerms(size, len(pairs), _SEPARATOR.join(terms), payload)
 
 
 def _ranked(occurrences: Occurrences) -> tuple[list[str], Array]:
-    """Return the terms that occur, sorted, and for the number of each its place among them."""
+    """Return the terms that occur, sorted, and the rank of each term number among them."""
     names = occurrences.names
     present = np.flatnonzero(np.bincount(occurrences.terms, minlength=len(names)))
     in_order = sorted(present.tolist(), key=names.__getitem__)
@@ -200,25 +203,25 @@ def _ranked(occurrences: Occurrences) -> tuple[list[str], Array]:
     return [names[number] for number in in_order], rank
 
 
-def decode(vocabulary: str, payload: bytes) -> Part:
-    """Return what `encode` was given, inverted."""
+def decode(vocabulary: str, payload: bytes) -> TermFrequencies:
+    """Return the postings that `encode` wrote."""
     documents, terms, size = _HEADER.unpack_from(payload)
     at = _HEADER.size
     lengths = np.frombuffer(payload, "<u4", documents, at)
     at += lengths.nbytes
     counts = np.frombuffer(payload, "<u2", terms, at).astype(np.int64) + 1
     at += 2 * terms
-    held = np.frombuffer(payload, "<u2", size, at)
-    at += held.nbytes
+    posting_documents = np.frombuffer(payload, "<u2", size, at)
+    at += posting_documents.nbytes
     weights = np.frombuffer(payload, "u1", size, at)
-    return Part(Inverted(_split(vocabulary), counts, held, weights), lengths)
+    return TermFrequencies(InvertedIndex(_split(vocabulary), counts, posting_documents, weights), lengths)
 
 
 def impact(frequencies: Array, lengths: Array, average_length: float) -> Array:
-    """Return BM25 without the inverse document frequency, which is not known yet, as whole numbers from 1.
+    """Return BM25 impacts as integers from 1: without the inverse document frequency, which is not known yet.
 
-    `lengths` are those of the documents where the term has these frequencies; `average_length` is that of all
-    chunks, as far as they are known.
+    `lengths` is parallel to `frequencies`: the length of the document. `average_length` is that of all chunks so
+    far.
     """
     frequency = frequencies.astype(np.float32)
     norm = (K1 * (1 - B + B * lengths / max(average_length, 1.0))).astype(np.float32)
@@ -226,15 +229,15 @@ def impact(frequencies: Array, lengths: Array, average_length: float) -> Array:
     return found
 
 
-def impacts(part: Part, average_length: float) -> Inverted:
+def impacts(part: TermFrequencies, average_length: float) -> InvertedIndex:
     """Turn the frequencies of a part into impacts."""
-    held = part.postings
-    weights = impact(held.weights, part.lengths[held.documents], average_length)
-    return Inverted(held.terms, held.counts, held.documents, weights)
+    inverted = part.postings
+    weights = impact(inverted.weights, part.lengths[inverted.documents], average_length)
+    return InvertedIndex(inverted.terms, inverted.counts, inverted.documents, weights)
 
 
-def merge(parts: Sequence[Inverted], sizes: Sequence[int]) -> Inverted:
-    """Put postings together; the documents of each part, `sizes` of them, follow those of the parts before it.
+def merge(parts: Sequence[InvertedIndex], sizes: Sequence[int]) -> InvertedIndex:
+    """Merge postings; the documents of each part, `sizes` of them, follow those of the parts before it.
 
     Linear in the number of postings. Raises ValueError for more than MAX_DOCUMENTS documents.
     """
@@ -256,22 +259,22 @@ def merge(parts: Sequence[Inverted], sizes: Sequence[int]) -> Inverted:
         weights[places] = part.weights
         free[of_part] += part.counts
         first += size
-    return Inverted(terms, counts, documents, weights)
+    return InvertedIndex(terms, counts, documents, weights)
 
 
-def without(postings: Inverted, alive: NDArray[np.bool_]) -> Inverted:
-    """Leave documents out, and the terms that only they had; the others are numbered anew, in order."""
-    kept = alive[postings.documents]
-    numbers = np.cumsum(alive) - 1
+def select_documents(postings: InvertedIndex, mask: NDArray[np.bool_]) -> InvertedIndex:
+    """Drop the other documents, and the terms that only they have; the rest are renumbered in order."""
+    selected = mask[postings.documents]
+    numbers = np.cumsum(mask) - 1
     of_term = np.repeat(np.arange(len(postings.terms)), postings.counts)
-    counts = np.bincount(of_term[kept], minlength=len(postings.terms))
+    counts = np.bincount(of_term[selected], minlength=len(postings.terms))
     terms = [term for term, count in zip(postings.terms, counts.tolist(), strict=True) if count]
-    documents = numbers[postings.documents[kept]].astype("<u2")
-    return Inverted(terms, counts[counts > 0], documents, postings.weights[kept])
+    documents = numbers[postings.documents[selected]].astype("<u2")
+    return InvertedIndex(terms, counts[counts > 0], documents, postings.weights[selected])
 
 
-def blocks(postings: Inverted) -> Iterator[Block]:
-    """Cut a segment into blocks, in the order of their terms."""
+def blocks(postings: InvertedIndex) -> Iterator[Block]:
+    """Cut a segment into blocks, in term order."""
     starts = np.append(_starts(postings.counts), len(postings.documents))
     letters = np.fromiter(map(len, postings.terms), np.int64, len(postings.terms))
     sizes = letters + 1 + 2 + 3 * postings.counts
@@ -295,20 +298,20 @@ def blocks(postings: Inverted) -> Iterator[Block]:
         begin = end
 
 
-def read_block(terms: str, payload: bytes) -> Inverted:
+def read_block(terms: str, payload: bytes) -> InvertedIndex:
     """Return the postings of a block."""
     names = terms.split(_SEPARATOR)
     counts = np.frombuffer(payload, "<u2", len(names)).astype(np.int64) + 1
     at, size = 2 * len(names), int(counts.sum())
     documents = np.frombuffer(payload, "<u2", size, at)
-    return Inverted(names, counts, documents, np.frombuffer(payload, "u1", size, at + documents.nbytes))
+    return InvertedIndex(names, counts, documents, np.frombuffer(payload, "u1", size, at + documents.nbytes))
 
 
-def join(of_blocks: Sequence[Inverted]) -> Inverted:
-    """Put the blocks of one segment together again, given in the order of their terms."""
+def join(of_blocks: Sequence[InvertedIndex]) -> InvertedIndex:
+    """Join the blocks of one segment, given in term order."""
     if not of_blocks:
-        return Inverted([], np.empty(0, np.int64), np.empty(0, "<u2"), np.empty(0, np.uint8))
-    return Inverted(
+        return InvertedIndex([], np.empty(0, np.int64), np.empty(0, "<u2"), np.empty(0, np.uint8))
+    return InvertedIndex(
         list(chain.from_iterable(block.terms for block in of_blocks)),
         np.concatenate([block.counts for block in of_blocks]),
         np.concatenate([block.documents for block in of_blocks]),
@@ -316,8 +319,8 @@ def join(of_blocks: Sequence[Inverted]) -> Inverted:
     )
 
 
-def find(postings: Inverted, term: str) -> tuple[Array, Array]:
-    """Return the documents of a term and its weights there; both are empty where it does not occur."""
+def find(postings: InvertedIndex, term: str) -> tuple[Array, Array]:
+    """Return the documents and the weights of a term; both are empty where it does not occur."""
     at = bisect_left(postings.terms, term)
     if at == len(postings.terms) or postings.terms[at] != term:
         return postings.documents[:0], postings.weights[:0]
@@ -326,22 +329,22 @@ def find(postings: Inverted, term: str) -> tuple[Array, Array]:
     return postings.documents[begin:end], postings.weights[begin:end]
 
 
-def among(documents: Array, holding: Array) -> NDArray[np.bool_]:
-    """Say of each of some documents whether it is among those that hold a term, in ascending order."""
-    if not len(holding):
+def is_in_sorted(documents: Array, ascending: Array) -> NDArray[np.bool_]:
+    """Return a mask: which of these documents are in an ascending array."""
+    if not len(ascending):
         return np.zeros(len(documents), np.bool_)
-    asked = documents.astype(holding.dtype)  # few: else numpy would convert the many
-    found: NDArray[np.bool_] = holding.take(np.searchsorted(holding, asked), mode="clip") == asked
-    return found
+    wanted = documents.astype(ascending.dtype)  # the shorter array: else numpy would convert the longer one
+    mask: NDArray[np.bool_] = ascending.take(np.searchsorted(ascending, wanted), mode="clip") == wanted
+    return mask
 
 
-def idf(documents: int, having: int) -> float:
-    """Weigh a term by how few of the documents have it: BM25's inverse document frequency, never negative."""
-    return math.log(1 + (documents - having + 0.5) / (having + 0.5))
+def idf(documents: int, frequency: int) -> float:
+    """Return BM25's inverse document frequency of a term that `frequency` documents contain; never negative."""
+    return math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))
 
 
 def _starts(counts: Array) -> Array:
-    """Return where each term's postings begin."""
+    """Return the offset of each term's first posting."""
     starts: Array = np.cumsum(counts) - counts
     return starts
 

@@ -1,4 +1,4 @@
-"""The search terms of texts: the stems of each word's terms, looked up by the word's number. Pure."""
+"""The search terms of texts: the stems of each word's terms, looked up by word id. Pure."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -9,55 +9,55 @@ from numpy.typing import NDArray
 
 from codebase_index.lexical.postings import Occurrences
 from codebase_index.lexical.stemming import stem
-from codebase_index.lexical.vocabulary import Numbered, Numbers, Vocabulary
+from codebase_index.lexical.vocabulary import Interner, TokenizedTexts, Vocabulary
 from codebase_index.lexical.words import split
 
 
 class TermTable:
-    """What the words of a vocabulary are found by. Grows with it, and starts anew when it does.
+    """The search terms of each word of a vocabulary. Grows with it, and is cleared with it.
 
     Owned by the thread that owns the vocabulary.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._forget()
+        self._clear()
 
-    def occurrences(self, numbered: Numbered) -> Occurrences:
+    def occurrences(self, tokenized: TokenizedTexts) -> Occurrences:
         """Return every term of every text."""
-        self._learn()
-        terms, ends = self._stems.of(numbered.numbers)
-        sizes = np.diff(ends[numbered.ends])
-        return Occurrences(len(sizes), np.repeat(np.arange(len(sizes)), sizes), terms, self._number.stems.names)
+        self._extend()
+        terms, ends = self._stems.of(tokenized.word_ids)
+        sizes = np.diff(ends[tokenized.offsets])
+        return Occurrences(len(sizes), np.repeat(np.arange(len(sizes)), sizes), terms, self._stem_ids.stems.names)
 
-    def _learn(self) -> None:
-        """Take in the words that the vocabulary has got since."""
+    def _extend(self) -> None:
+        """Add the words that are new in the vocabulary."""
         if self._generation != self._vocabulary.generation:
-            self._forget()
+            self._clear()
         new = self._vocabulary.words[len(self._stems) :]
-        number = self._number
+        number = self._stem_ids
         self._stems.extend([[number[term] for term in split(word)] for word in new])
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._generation = self._vocabulary.generation
-        self._number = _StemNumbers()
-        self._stems = _Lists()
+        self._stem_ids = _StemIds()
+        self._stems = _RaggedArray()
 
 
-class _StemNumbers(dict[str, int]):
-    """The number of each term's stem."""
+class _StemIds(dict[str, int]):
+    """The stem id of each term."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stems = Numbers()
+        self.stems = Interner()
 
     def __missing__(self, term: str) -> int:
         self[term] = number = self.stems[stem(term)]
         return number
 
 
-class _Lists:
-    """Lists of numbers, one after another in one array that grows."""
+class _RaggedArray:
+    """Lists of integers of different lengths in one array, to which more can be appended."""
 
     def __init__(self) -> None:
         self._values = np.empty(0, np.int32)
@@ -67,7 +67,7 @@ class _Lists:
         return len(self._ends) - 1
 
     def extend(self, lists: Sequence[Sequence[int]]) -> None:
-        """Add lists at the end."""
+        """Append lists."""
         if not lists:
             return
         added = np.fromiter(chain.from_iterable(lists), np.int32)
@@ -77,7 +77,7 @@ class _Lists:
         self._ends = np.concatenate([self._ends, ends])
 
     def of(self, keys: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the lists at these places joined, and where each ends, after a first 0."""
+        """Return these lists concatenated, and their offsets: 0, then the end of each."""
         begins = self._ends[keys]
         sizes = self._ends[1:][keys] - begins
         ends = np.zeros(len(keys) + 1, np.int64)

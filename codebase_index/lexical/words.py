@@ -10,14 +10,14 @@ import re
 import unicodedata
 
 MAX_TERM_LENGTH = 64
-"""Characters a term keeps. Longer names exist, but their first 64 characters identify them well enough."""
+"""Characters of a term. Longer names exist, but their first 64 characters identify them well enough."""
 
 MAX_SPLIT_LENGTH = 256
 """Characters above which a word is taken for data (base64, minified code) and not divided into parts."""
 
 CACHE_WORDS = 100_000
-"""Distinct words remembered before the cache is emptied: about 25 MB; a large repository has a few hundred
-thousand, most of them rare, so that emptying it costs little."""
+"""Distinct words cached before the cache is cleared: about 25 MB; a large repository has a few hundred
+thousand, most of them rare, so that clearing it costs little."""
 
 _LETTER_CASE_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -26,7 +26,7 @@ _ASCII_SEPARATORS = "".join(c if c.isalnum() or c == "_" else " " for c in map(c
 
 
 class _Separators(dict[int, str]):
-    """The same table for the rest of Unicode, filled as characters are met."""
+    """The same table for the rest of Unicode, filled on demand."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from codebase_index.lexical.documents import Runs
+from codebase_index.lexical.documents import IdRanges
 from codebase_index.store.database import Database
 from codebase_index.vectors import quantization
 from codebase_index.vectors.quantization import Codes
@@ -22,7 +22,7 @@ async def wrong_codes(database: Database) -> list[int]:
     stored: dict[int, list[tuple[str, Codes]]] = {row["chunk_id"]: [] for row in rows}
     for part in parts:
         held = quantization.from_bytes(part["codes"], part["chunks"])
-        for place, chunk_id in enumerate(Runs(part["first_ids"], part["run_lengths"]).ids.tolist()):
+        for place, chunk_id in enumerate(IdRanges(part["first_ids"], part["run_lengths"]).ids.tolist()):
             if chunk_id in stored:
                 stored[chunk_id].append((part["model"], held.of(slice(place, place + 1))))
     wrong = []

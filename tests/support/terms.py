@@ -5,29 +5,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from codebase_index.lexical import postings
-from codebase_index.lexical.postings import Encoded, Occurrences
+from codebase_index.lexical.postings import EncodedTerms, Occurrences
 from codebase_index.lexical.stemming import stem
 from codebase_index.lexical.term_table import TermTable
-from codebase_index.lexical.vocabulary import Numbers, Vocabulary
+from codebase_index.lexical.vocabulary import Interner, Vocabulary
 from codebase_index.store.ingest.batch import FileResult, Indexed, PackedBatch, Processed, pack
 
 
-def encode(frequencies: Sequence[Mapping[str, int]]) -> Encoded:
+def encode(frequencies: Sequence[Mapping[str, int]]) -> EncodedTerms:
     """Encode how often each term occurs in each document; terms of one stem are one."""
-    number = Numbers()
+    number = Interner()
     counted = [(d, number[stem(term)], n) for d, terms in enumerate(frequencies) for term, n in terms.items()]
     documents, terms, times = np.array(counted, np.int64).reshape(-1, 3).T
     held = Occurrences(len(frequencies), np.repeat(documents, times), np.repeat(terms, times), number.names)
     return postings.encode(held)
 
 
-def encode_texts(texts: Sequence[str]) -> Encoded:
+def encode_texts(texts: Sequence[str]) -> EncodedTerms:
     """Encode the terms of texts as a worker does."""
     vocabulary = Vocabulary()
-    return postings.encode(TermTable(vocabulary).occurrences(vocabulary.number(texts)))
+    return postings.encode(TermTable(vocabulary).occurrences(vocabulary.tokenize(texts)))
 
 
-def packed(results: Sequence[FileResult], terms: Encoded | None = None) -> PackedBatch:
+def packed(results: Sequence[FileResult], terms: EncodedTerms | None = None) -> PackedBatch:
     """A batch as it is written; without `terms` its chunks have none."""
     terms = terms or encode([{}] * sum(r.count for r in results if isinstance(r, Indexed)))
     return pack(Processed(results, [terms]))

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.lexical.postings import Encoded
+from codebase_index.lexical.postings import EncodedTerms
 from codebase_index.store.ingest import binary_copy
 from codebase_index.symbols import Kind, Symbol
 from codebase_index.vectors import quantization
@@ -138,7 +138,7 @@ class _Batch(Generic[FileT, PartT]):
         return cls([r for batch in batches for r in batch.results], [p for batch in batches for p in batch.parts])
 
 
-class Processed(_Batch[Indexed, Encoded]):
+class Processed(_Batch[Indexed, EncodedTerms]):
     """A batch as it was read; each part is the search terms of some chunks."""
 
 
@@ -148,7 +148,7 @@ class Searchable:
     `codebase_index.vectors.quantization` writes them.
     """
 
-    terms: Encoded
+    terms: EncodedTerms
     codes: bytes
 
     @property

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from codebase_index.lexical.documents import DEAD, Ids, Runs
+from codebase_index.lexical.documents import NO_CHUNK, IdRanges, Ids
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
@@ -69,7 +69,7 @@ class ChunkIds:
 
 def ids_of(firsts: Ids, counts: Sequence[int] | Ids) -> Ids:
     """Return the ids of the chunks of files, one after another."""
-    return Runs(firsts, np.asarray(counts, np.int64)).ids
+    return IdRanges(firsts, np.asarray(counts, np.int64)).ids
 
 
 class Chunks:
@@ -200,16 +200,16 @@ async def _write_pending(
         return
     left = iter(ids.tolist())
     of_chunks = [
-        next(left) if result.seq in done else DEAD
+        next(left) if result.seq in done else NO_CHUNK
         for result in batch.results
         if isinstance(result, Packed)
         for _ in range(result.count)
     ]
     begin = 0
     for part in batch.parts:
-        runs = Runs.of(of_chunks[begin : begin + part.chunks])
+        id_ranges = IdRanges.of(of_chunks[begin : begin + part.chunks])
         begin += part.chunks
         await connection.execute(
-            SQL["add_pending"], writer.index_id, part.chunks, part.terms.total_length, runs.firsts, runs.lengths,
-            part.terms.vocabulary, part.terms.payload, writer.model, part.codes,
+            SQL["add_pending"], writer.index_id, part.chunks, part.terms.total_length, id_ranges.firsts,
+            id_ranges.lengths, part.terms.vocabulary, part.terms.payload, writer.model, part.codes,
         )  # fmt: skip

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from codebase_index.grouping import grouped
 from codebase_index.lexical import postings
-from codebase_index.lexical.documents import Ids, Runs
-from codebase_index.lexical.postings import Block, Inverted
+from codebase_index.lexical.documents import IdRanges, Ids
+from codebase_index.lexical.postings import Block, InvertedIndex
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.chunks import Writer, hold_fence
@@ -63,13 +63,13 @@ class _New:
 
     chunks: int
     total_length: int
-    runs: Runs
+    id_ranges: IdRanges
     blocks: Sequence[Block]
     model: str
     codes: bytes
 
 
-_NOTHING: Final = _New(0, 0, Runs([], []), [], "", b"")
+_NOTHING: Final = _New(0, 0, IdRanges([], []), [], "", b"")
 
 
 class Segments:
@@ -175,13 +175,13 @@ async def copy(
     copies = _Copies(former[order], new[order])
     for row in await snapshot.fetch(SQL["list_segments"], donor):
         segment = await snapshot.fetchrow(SQL["read_codes"], row["id"])
-        if copies.any_of(Runs(segment["first_ids"], segment["run_lengths"])):
+        if copies.any_of(IdRanges(segment["first_ids"], segment["run_lengths"])):
             read = await snapshot.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
             await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
     average = await snapshot.fetchval(SQL["average_length"], donor)
     for ids in _few(await snapshot.fetch(SQL["list_pending"], donor)):
         batches = await snapshot.fetch(SQL["read_pending"], ids, timeout=_WRITE_SECONDS)
-        batches = [b for b in batches if copies.any_of(Runs(b["first_ids"], b["run_lengths"]))]
+        batches = [b for b in batches if copies.any_of(IdRanges(b["first_ids"], b["run_lengths"]))]
         if batches:
             await _write(connection, index_id, await asyncio.to_thread(copies.of_batches, batches, average))
 
@@ -200,32 +200,32 @@ class _Copies:
     former: Ids
     new: Ids
 
-    def any_of(self, runs: Runs) -> bool:
+    def any_of(self, id_ranges: IdRanges) -> bool:
         """Whether some of these chunks were copied."""
-        return bool(np.isin(runs.ids, self.former).any())
+        return bool(np.isin(id_ranges.ids, self.former).any())
 
     def of_segment(self, segment: Any, rows: Sequence[Any]) -> _New:
         """Return what a segment says of the chunks that were copied."""
-        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
-        part, share = self._chosen(held, segment)
+        inverted = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        part, share = self._chosen(inverted, segment)
         return _new([part], round(segment["total_length"] * share), segment["model"])
 
     def of_batches(self, rows: Sequence[Any], average_length: float) -> _New:
         """Return what pending batches say of them, as a segment."""
         parts, length = [], 0.0
         for row in rows:
-            held = postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length)
-            part, share = self._chosen(held, row)
+            inverted = postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length)
+            part, share = self._chosen(inverted, row)
             parts.append(part)
             length += row["total_length"] * share
         return _new(parts, round(length), rows[0]["model"])
 
-    def _chosen(self, held: Inverted, row: Any) -> tuple["_Part", float]:
+    def _chosen(self, inverted: InvertedIndex, row: Any) -> tuple["_Part", float]:
         """Return what a row says of the chunks that were copied, and which share of its chunks they are."""
-        ids = Runs(row["first_ids"], row["run_lengths"]).ids
+        ids = IdRanges(row["first_ids"], row["run_lengths"]).ids
         chosen = np.isin(ids, self.former)
         copies = self.new[np.searchsorted(self.former, ids[chosen])]
-        return _Part.of(held, row, chosen, copies), float(chosen.mean())
+        return _Part.of(inverted, row, chosen, copies), float(chosen.mean())
 
 
 def plan(sizes: Sequence[Size]) -> list[list[int]]:
@@ -249,24 +249,24 @@ def _packed(tier: Sequence[Size]) -> list[list[Size]]:
 class _Part:
     """What a segment is made of: the postings of some chunks, which these are, and the codes of their vectors."""
 
-    held: Inverted
-    runs: Runs
+    inverted: InvertedIndex
+    id_ranges: IdRanges
     codes: Codes
 
     @classmethod
-    def of(cls, held: Inverted, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_Part":
+    def of(cls, inverted: InvertedIndex, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_Part":
         """Return what a row has of some of its chunks, which have these ids from now on."""
         known = quantization.from_bytes(row["codes"], row["chunks"])
         if chosen.all():
-            return cls(held, Runs.of(ids.tolist()), known)
-        return cls(postings.without(held, chosen), Runs.of(ids.tolist()), known.of(chosen))
+            return cls(inverted, IdRanges.of(ids.tolist()), known)
+        return cls(postings.select_documents(inverted, chosen), IdRanges.of(ids.tolist()), known.of(chosen))
 
 
 def _built(rows: Sequence[Any], average_length: float) -> _New:
     parts = [
         _Part(
             postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length),
-            Runs(row["first_ids"], row["run_lengths"]),
+            IdRanges(row["first_ids"], row["run_lengths"]),
             quantization.from_bytes(row["codes"], row["chunks"]),
         )
         for row in rows
@@ -277,27 +277,28 @@ def _built(rows: Sequence[Any], average_length: float) -> _New:
 def _merged(read: Sequence[tuple[Any, Sequence[Any]]]) -> _New:
     parts, length = [], 0.0
     for segment, rows in read:
-        ids = Runs(segment["first_ids"], segment["run_lengths"]).ids
+        ids = IdRanges(segment["first_ids"], segment["run_lengths"]).ids
         alive = np.isin(ids, np.frombuffer(segment["alive"], ">i8"))
-        held = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
-        parts.append(_Part.of(held, segment, alive, ids[alive]))
+        inverted = postings.join([postings.read_block(row["terms"], row["payload"]) for row in rows])
+        parts.append(_Part.of(inverted, segment, alive, ids[alive]))
         length += segment["total_length"] * float(alive.mean())
     return _new(parts, round(length), read[0][0]["model"])
 
 
 def _new(parts: Sequence[_Part], total_length: int, model: str) -> _New:
     sizes = [len(part.codes) for part in parts]
-    held = [part.held for part in parts]
-    merged = held[0] if len(held) == 1 else postings.merge(held, sizes)
+    inverted = [part.inverted for part in parts]
+    merged = inverted[0] if len(inverted) == 1 else postings.merge(inverted, sizes)
     return _New(
-        sum(sizes), total_length, Runs.joined([part.runs for part in parts]), list(postings.blocks(merged)),
-        model, quantization.to_bytes(quantization.join([part.codes for part in parts])),
+        sum(sizes), total_length, IdRanges.concatenate([part.id_ranges for part in parts]),
+        list(postings.blocks(merged)), model,
+        quantization.to_bytes(quantization.join([part.codes for part in parts])),
     )  # fmt: skip
 
 
 async def _write(connection: asyncpg.Connection, index_id: int, new: _New) -> None:
     segment_id = await connection.fetchval(
-        SQL["add_segment"], index_id, new.chunks, new.total_length, new.runs.firsts, new.runs.lengths,
+        SQL["add_segment"], index_id, new.chunks, new.total_length, new.id_ranges.firsts, new.id_ranges.lengths,
         new.model, new.codes,
     )  # fmt: skip
     await connection.copy_records_to_table(

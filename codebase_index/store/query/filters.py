@@ -7,7 +7,7 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.lexical.documents import Numbering, Runs
+from codebase_index.lexical.documents import DocIdMap, IdRanges
 from codebase_index.store import queries
 
 SQL = queries.load("search")
@@ -27,7 +27,7 @@ class Filters:
 
 
 async def allowed(
-    connection: asyncpg.Connection, index_ids: Sequence[int], filters: Filters, numbering: Numbering
+    connection: asyncpg.Connection, index_ids: Sequence[int], filters: Filters, doc_ids: DocIdMap
 ) -> NDArray[np.bool_] | None:
     """Say of each chunk of some indexes, by its document, whether the filters leave it; None without filters.
 
@@ -37,4 +37,4 @@ async def allowed(
         return None
     raw = await connection.fetchval(SQL["files"], index_ids, filters.path_prefix, filters.language)
     files = np.frombuffer(raw, _FILES)
-    return numbering.mask(Runs(files["first"].astype(np.int64), files["chunks"].astype(np.int64)))
+    return doc_ids.mask(IdRanges(files["first"].astype(np.int64), files["chunks"].astype(np.int64)))

@@ -75,7 +75,7 @@ class Search:
         ids, scored_by = list(index_ids), (list(vectors), [HalfVector(vector) for vector in vectors.values()])
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
             parts = await self._kept.parts(connection, ids)
-            allowed = await filtered.allowed(connection, ids, filters, parts.numbering)
+            allowed = await filtered.allowed(connection, ids, filters, parts.doc_ids)
             if allowed is not None and not allowed.any():
                 return Found([])
             near = {
@@ -118,7 +118,7 @@ class Search:
         records = await connection.fetch(SQL["defining"], index_ids, list(names), MOST_DEFINITIONS)
         ids = np.array([record["id"] for record in records], np.int64)
         if allowed is not None:
-            ids = ids[allowed[matches.parts.numbering.documents(ids)]]
+            ids = ids[allowed[matches.parts.doc_ids.documents(ids)]]
         return set(matches.scores.best_of(ids, DEFINITIONS))
 
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:

@@ -19,8 +19,8 @@ import numpy as np
 from cachetools import LRUCache
 
 from codebase_index.lexical import postings
-from codebase_index.lexical.documents import Numbering, Runs
-from codebase_index.lexical.postings import Held, Lookup
+from codebase_index.lexical.documents import DocIdMap, IdRanges
+from codebase_index.lexical.postings import PostingList, TermDictionary
 from codebase_index.store import queries
 from codebase_index.vectors import quantization
 from codebase_index.vectors.quantization import Codes
@@ -56,7 +56,7 @@ class Segment:
     stamp: UUID
     chunks: int
     total_length: int
-    runs: Runs
+    id_ranges: IdRanges
     model: str
     codes: Codes
 
@@ -65,14 +65,14 @@ class Segment:
         """Read a row of `segments`."""
         known = _codes(row)
         return cls(
-            row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _runs(row), row["model"],
-            known,
+            row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _id_ranges(row),
+            row["model"], known,
         )  # fmt: skip
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory, about."""
-        return 16 * len(self.runs.firsts) + self.codes.nbytes
+        return 16 * len(self.id_ranges.firsts) + self.codes.nbytes
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Batch:
     index_id: int
     chunks: int
     total_length: int
-    runs: Runs
-    terms: Lookup
+    id_ranges: IdRanges
+    terms: TermDictionary
     lengths: postings.Array
     model: str
     codes: Codes
@@ -97,8 +97,8 @@ class Batch:
         nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
         nbytes += known.nbytes
         return cls(
-            row["index_id"], row["chunks"], row["total_length"], _runs(row), Lookup(part.postings), part.lengths,
-            row["model"], known, nbytes,
+            row["index_id"], row["chunks"], row["total_length"], _id_ranges(row), TermDictionary(part.postings),
+            part.lengths, row["model"], known, nbytes,
         )  # fmt: skip
 
 
@@ -113,24 +113,24 @@ class Parts:
     pending: Sequence[Batch]
 
     @cached_property
-    def numbering(self) -> Numbering:
+    def doc_ids(self) -> DocIdMap:
         """Numbers the chunks of all parts one after another, those of segments first."""
-        return Numbering([part.runs for _, part in self.numbered])
+        return DocIdMap([part.id_ranges for _, part in self.with_offsets])
 
     @cached_property
-    def numbered_segments(self) -> list[tuple[int, Segment]]:
+    def segments_with_offsets(self) -> list[tuple[int, Segment]]:
         """The segments, each with the number of its first chunk."""
         return list(zip(_begins(self.segments), self.segments, strict=True))
 
     @cached_property
-    def numbered_pending(self) -> list[tuple[int, Batch]]:
+    def pending_with_offsets(self) -> list[tuple[int, Batch]]:
         """The pending batches likewise."""
         return list(zip(_begins(self.pending, self.in_segments), self.pending, strict=True))
 
     @cached_property
-    def numbered(self) -> list[tuple[int, Part]]:
+    def with_offsets(self) -> list[tuple[int, Part]]:
         """Both, in the order of these numbers."""
-        return [*self.numbered_segments, *self.numbered_pending]
+        return [*self.segments_with_offsets, *self.pending_with_offsets]
 
     @cached_property
     def in_segments(self) -> int:
@@ -144,15 +144,15 @@ class Parts:
 
     def models(self, ids: Sequence[int]) -> list[str | None]:
         """Return the model of each chunk's vector; None for one that is in no part."""
-        documents = self.numbering.documents(np.asarray(ids, np.int64))
-        numbers = np.searchsorted([begin for begin, _ in self.numbered], documents, side="right") - 1
-        of_part = [*(part.model for _, part in self.numbered), None]  # None for -1, too
+        documents = self.doc_ids.documents(np.asarray(ids, np.int64))
+        numbers = np.searchsorted([begin for begin, _ in self.with_offsets], documents, side="right") - 1
+        of_part = [*(part.model for _, part in self.with_offsets), None]  # None for -1, too
         return [of_part[number] for number in numbers.tolist()]
 
     @cached_property
     def average_length(self) -> float:
         """How many terms a chunk has, on average."""
-        return sum(part.total_length for _, part in self.numbered) / max(1, self.numbering.total)
+        return sum(part.total_length for _, part in self.with_offsets) / max(1, self.doc_ids.total)
 
 
 class IndexCache:
@@ -166,7 +166,7 @@ class IndexCache:
         room = {name: max_bytes * share // sum(_SHARES.values()) for name, share in _SHARES.items()}
         self._segments = LRUCache[UUID, Segment](room["segments"], _size)
         self._batches = LRUCache[UUID, Batch](room["batches"], _size)
-        self._postings = LRUCache[tuple[UUID, str], Held](room["postings"], _size)
+        self._postings = LRUCache[tuple[UUID, str], PostingList](room["postings"], _size)
 
     async def parts(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> Parts:
         """Return what some indexes are made of."""
@@ -188,34 +188,37 @@ class IndexCache:
 
     async def postings(
         self, connection: asyncpg.Connection, segments: Sequence[Segment], terms: Sequence[str]
-    ) -> dict[str, list[Held]]:
+    ) -> dict[str, list[PostingList]]:
         """Return for each term where it is in each segment, in the order of the segments."""
         found = {term: [self._postings.get((segment.stamp, term)) for segment in segments] for term in terms}
         missing = [
             (segment, term)
             for term, of_term in found.items()
-            for segment, held in zip(segments, of_term, strict=True)
-            if held is None
+            for segment, posting_list in zip(segments, of_term, strict=True)
+            if posting_list is None
         ]
         read = await self._read(connection, missing) if missing else {}
         return {
-            term: [held or read[segment.stamp, term] for segment, held in zip(segments, of_term, strict=True)]
+            term: [
+                posting_list or read[segment.stamp, term]
+                for segment, posting_list in zip(segments, of_term, strict=True)
+            ]
             for term, of_term in found.items()
         }
 
     async def _read(
         self, connection: asyncpg.Connection, missing: Sequence[tuple[Segment, str]]
-    ) -> dict[tuple[UUID, str], Held]:
+    ) -> dict[tuple[UUID, str], PostingList]:
         asked = [segment.id for segment, _ in missing], [term for _, term in missing]
         blocks = {(row["segment_id"], row["term"]): row for row in await connection.fetch(SQL["blocks"], *asked)}
         read = {}
         for segment, term in missing:
-            held = postings.NOWHERE  # kept, too: else it would be looked for each time
+            posting_list = postings.EMPTY_POSTING_LIST  # kept, too: else it would be looked for each time
             if block := blocks.get((segment.id, term)):
                 block_postings = postings.read_block(block["terms"], block["payload"])
-                held = Held.of(*postings.find(block_postings, term), segment.chunks)
-            read[segment.stamp, term] = held
-            _keep(self._postings, (segment.stamp, term), held)
+                posting_list = PostingList.of(*postings.find(block_postings, term), segment.chunks)
+            read[segment.stamp, term] = posting_list
+            _keep(self._postings, (segment.stamp, term), posting_list)
         return read
 
 
@@ -223,8 +226,8 @@ def _begins(parts: Sequence[Part], first: int = 0) -> list[int]:
     return list(accumulate((part.chunks for part in parts[:-1]), initial=first))[: len(parts)]
 
 
-def _runs(row: Any) -> Runs:
-    return Runs(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
+def _id_ranges(row: Any) -> IdRanges:
+    return IdRanges(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
 
 
 def _codes(row: Any) -> Codes:

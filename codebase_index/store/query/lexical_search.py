@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from codebase_index.lexical import postings
 from codebase_index.lexical.documents import Ids
-from codebase_index.lexical.postings import Held
+from codebase_index.lexical.postings import PostingList
 from codebase_index.lexical.stemming import stem
 from codebase_index.store.query.index_cache import IndexCache, Parts
 from codebase_index.store.query.scores import Scores
@@ -23,7 +23,7 @@ MAX_TERMS = 64
 class Places:
     """Where a term is: in each segment, and in which documents of the pending batches, with its impact there."""
 
-    of_segments: Sequence[Held]
+    of_segments: Sequence[PostingList]
     pending: Ids
     impacts: postings.Array
 
@@ -45,7 +45,7 @@ class Matches:
 
     def terms_of(self, ids: Sequence[int]) -> list[frozenset[str]]:
         """Return which terms of the query each of some chunks holds, in any inflection."""
-        documents = self.parts.numbering.documents(np.asarray(ids, np.int64))
+        documents = self.parts.doc_ids.documents(np.asarray(ids, np.int64))
         masks = np.empty(len(documents), np.uint64)
         order = np.argsort(documents)
         masks[order] = self._masks(documents[order])
@@ -57,13 +57,13 @@ class Matches:
         masks = np.zeros(len(documents), np.uint64)
         bits = [np.uint64(1 << number) for number in range(len(self.places))]
         for bit, places in zip(bits, self.places, strict=True):
-            masks |= postings.among(documents, places.pending) * bit
-        for number, (begin, segment) in enumerate(self.parts.numbered_segments):
+            masks |= postings.is_in_sorted(documents, places.pending) * bit
+        for number, (begin, segment) in enumerate(self.parts.segments_with_offsets):
             low, high = np.searchsorted(documents, (begin, begin + segment.chunks))
             within = documents[low:high] - begin
             for bit, places in zip(bits, self.places, strict=True):
                 if len(within) and places.of_segments[number].count:
-                    masks[low:high] |= places.of_segments[number].holding(within) * bit
+                    masks[low:high] |= places.of_segments[number].contains_documents(within) * bit
         return masks
 
     def _terms_in(self, mask: int) -> frozenset[str]:
@@ -89,15 +89,15 @@ async def matches(
     # On the loop, a millisecond or two: a thread would wait for the interpreter after each step of numpy, which
     # costs ten clients at once a sixth of what the server can do.
     places = [Places(held[stem], *_pending(parts, stem)) for stem in stems]
-    scores = Scores(parts.numbering, _scored(parts, allowed, places))
+    scores = Scores(parts.doc_ids, _scored(parts, allowed, places))
     return Matches(scores, parts, [frozenset(of_stem[stem]) for stem in stems], places)
 
 
 def _scored(parts: Parts, allowed: NDArray[np.bool_] | None, words: Iterable[Places]) -> NDArray[np.float32]:
     """Add up what each word says. Chunks that are not allowed count for the words' rarity alone."""
-    total = parts.numbering.total
+    total = parts.doc_ids.total
     scores = np.zeros(total, np.float32)
-    slices = [slice(begin, begin + segment.chunks) for begin, segment in parts.numbered_segments]
+    slices = [slice(begin, begin + segment.chunks) for begin, segment in parts.segments_with_offsets]
     asked = [allowed is None or bool(allowed[of_segment].any()) for of_segment in slices]
     for places in words:
         weight = postings.idf(total, len(places)) / postings.IMPACT_SCALE
@@ -112,7 +112,7 @@ def _scored(parts: Parts, allowed: NDArray[np.bool_] | None, words: Iterable[Pla
 
 def _pending(parts: Parts, term: str) -> tuple[Ids, postings.Array]:
     """Return where a term is in the pending batches, ascending, and its impacts there."""
-    found = [(begin, batch.terms.find(term)) for begin, batch in parts.numbered_pending]
+    found = [(begin, batch.terms.find(term)) for begin, batch in parts.pending_with_offsets]
     held = [(begin, *places) for begin, places in found if places]
     if not held:
         return np.empty(0, np.int64), np.empty(0, np.uint8)

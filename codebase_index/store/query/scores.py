@@ -6,7 +6,7 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.lexical.documents import Ids, Numbering
+from codebase_index.lexical.documents import DocIdMap, Ids
 from codebase_index.store import queries
 
 SQL = queries.load("search")
@@ -18,9 +18,9 @@ _GROUPS_A_RESULT = 4
 class Scores:
     """The score of every chunk of the searched indexes; 0 for those that are not found."""
 
-    def __init__(self, numbering: Numbering, scores: NDArray[np.float32], documents: Ids | None = None) -> None:
+    def __init__(self, doc_ids: DocIdMap, scores: NDArray[np.float32], documents: Ids | None = None) -> None:
         """Take the scores of some documents, given in ascending order, or of every one."""
-        self._numbering = numbering
+        self._doc_ids = doc_ids
         self._scores = scores
         self._documents = documents
 
@@ -28,7 +28,7 @@ class Scores:
         """Return the scores of chunks; 0 for those that were not written yet."""
         if not len(self._scores):
             return [0.0] * len(ids)
-        documents = self._numbering.documents(np.asarray(ids, np.int64))
+        documents = self._doc_ids.documents(np.asarray(ids, np.int64))
         if self._documents is None:
             known, places = documents >= 0, documents
         else:
@@ -41,7 +41,7 @@ class Scores:
         """Return the chunks with the highest scores above 0, best first; ties by id."""
         places = np.flatnonzero(self._scores >= self._threshold(self._scores, limit))
         documents = places if self._documents is None else self._documents[places]
-        return _ordered(self._numbering.ids(documents), self._scores[places], limit)
+        return _ordered(self._doc_ids.ids(documents), self._scores[places], limit)
 
     def best_of(self, ids: Ids, limit: int) -> list[int]:
         """Return the same of these chunks alone."""

@@ -54,7 +54,7 @@ async def nearest(
         estimates = _estimated(parts, allowed, model, vector, every_one=True)
         found = await _compared(connection, await best_alive(connection, estimates, COMPARED), model, query, limit)
     words = quantization.words_of(len(vector))
-    unlike = any(part.model == model and len(part.codes.signs) != words for _, part in parts.numbered)
+    unlike = any(part.model == model and len(part.codes.signs) != words for _, part in parts.with_offsets)
     if not unlike and ids and not found:
         unlike = await connection.fetchval(SQL["unlike"], ids, model, len(vector))
     return Nearest(found, unlike)
@@ -79,19 +79,19 @@ def _estimated(
     query = Asked(vector)
     chosen = [
         (begin, part)
-        for begin, part in parts.numbered
+        for begin, part in parts.with_offsets
         if part.model == model
         and len(part.codes.signs) == query.words
         and (allowed is None or allowed[begin : begin + part.chunks].any())
     ]
-    groups = grouped(chosen, lambda numbered: numbered[1].chunks, _FEW_CHUNKS)
+    groups = grouped(chosen, lambda item: item[1].chunks, _FEW_CHUNKS)
     known = [quantization.join([part.codes for _, part in group]) for group in groups]
     of_these = allowed
     if allowed is not None:
         slices = [allowed[begin : begin + part.chunks] for begin, part in chosen]
         of_these = np.concatenate([np.empty(0, np.bool_), *slices])
     places, estimates = query.estimates(known, of_these, every_one=every_one)
-    return Scores(parts.numbering, estimates, _documents(places, chosen))
+    return Scores(parts.doc_ids, estimates, _documents(places, chosen))
 
 
 def _documents(places: NDArray[np.intp], of: Sequence[tuple[int, Part]]) -> Ids:

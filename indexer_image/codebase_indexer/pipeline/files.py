@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.lexical.postings import MAX_DOCUMENTS, Encoded, encode
+from codebase_index.lexical.postings import MAX_DOCUMENTS, EncodedTerms, encode
 from codebase_index.lexical.term_table import TermTable
-from codebase_index.lexical.vocabulary import Numbered, Vocabulary
+from codebase_index.lexical.vocabulary import TokenizedTexts, Vocabulary
 from codebase_index.store.ingest.batch import (
     Chunk,
     FileResult,
@@ -58,17 +58,17 @@ class Processor:
         Nothing is opened that does not lie beneath the folder, by a path without links from `boundary` on, by
         default the folder itself. No file raises.
         """
-        self._vocabulary.make_room()
+        self._vocabulary.clear_if_full()
         results: list[FileResult]
         try:
             with Tree(folder, boundary) as tree:
                 results = [self._process_one(tree, item, known.get(item.path)) for item in items]
         except OSError as error:
             results = [Skipped(item.seq, _reason(error)) for item in items]
-        numbered = self._vocabulary.number(documents(results))
-        batch = Processed(results, self._encoded(numbered))
-        if self._embedder and numbered.texts:
-            batch = with_vectors(batch, self._embedder.embed_numbered(numbered))
+        tokenized = self._vocabulary.tokenize(documents(results))
+        batch = Processed(results, self._encoded(tokenized))
+        if self._embedder and tokenized.texts:
+            batch = with_vectors(batch, self._embedder.embed_tokenized(tokenized))
         return batch
 
     def _process_one(self, tree: Tree, item: Item, known: KnownFile | None) -> FileResult:
@@ -93,11 +93,11 @@ class Processor:
             log.exception("file skipped after an error", extra={"path": item.path})
             return Skipped(item.seq, Skip.CRASHED)
 
-    def _encoded(self, numbered: Numbered) -> list[Encoded]:
+    def _encoded(self, tokenized: TokenizedTexts) -> list[EncodedTerms]:
         """Return the search terms of all chunks, ready to be stored."""
-        chunks = len(numbered.texts)
+        chunks = len(tokenized.texts)
         parts = [(begin, min(begin + MAX_DOCUMENTS, chunks)) for begin in range(0, chunks, MAX_DOCUMENTS)]
-        return [encode(self._terms.occurrences(numbered.part(begin, end))) for begin, end in parts]
+        return [encode(self._terms.occurrences(tokenized.part(begin, end))) for begin, end in parts]
 
 
 def _pieces(data: bytes, grammar: str | None) -> list[Piece]:

@@ -43,13 +43,13 @@ def test_a_batch_gives_what_single_texts_give(embedder: StaticEmbedder, golden: 
     assert (np.sum(vectors * np.tile(golden, (20, 1)), axis=1) > EQUAL).all()
 
 
-@pytest.mark.parametrize("kept_words", [0, 1, 40, 120], ids=["none fits", "one fits", "some fit", "most fit"])
-def test_a_small_vocabulary_changes_nothing(embedder: StaticEmbedder, golden: Vectors, kept_words: int) -> None:
-    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer_json, Vocabulary(kept_words))
+@pytest.mark.parametrize("max_words", [0, 1, 40, 120], ids=["none fits", "one fits", "some fit", "most fit"])
+def test_a_small_vocabulary_changes_nothing(embedder: StaticEmbedder, golden: Vectors, max_words: int) -> None:
+    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer_json, Vocabulary(max_words))
     for text, vector in zip(TEXTS, golden, strict=True):
         assert small.embed_query(text) @ vector > EQUAL
     assert (np.sum(small.embed_documents(TEXTS) * golden, axis=1) > EQUAL).all()
-    assert small._summed <= kept_words
+    assert small._summed <= max_words
     assert small.vocabulary.generation > 0
 
 

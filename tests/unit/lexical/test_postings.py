@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.lexical import postings
-from codebase_index.lexical.documents import DEAD, Numbering, Runs
-from codebase_index.lexical.postings import Held, Inverted, Lookup, Part
+from codebase_index.lexical.documents import NO_CHUNK, DocIdMap, IdRanges
+from codebase_index.lexical.postings import InvertedIndex, PostingList, TermDictionary, TermFrequencies
 from codebase_index.lexical.stemming import stem
 from tests.support.terms import encode
 
@@ -21,16 +21,16 @@ CHUNK = st.dictionaries(FEW_TERMS | TERMS, st.integers(1, 300), max_size=20)
 BATCH = st.lists(CHUNK, max_size=12)
 
 
-def part_of(batch: Sequence[dict[str, int]]) -> Part:
+def part_of(batch: Sequence[dict[str, int]]) -> TermFrequencies:
     encoded = encode(batch)
     return postings.decode(encoded.vocabulary, encoded.payload)
 
 
-def as_dicts(held: Inverted, documents: int) -> list[dict[str, int]]:
+def as_dicts(inverted: InvertedIndex, documents: int) -> list[dict[str, int]]:
     """Turn postings back into what was counted for each document."""
     found: list[dict[str, int]] = [{} for _ in range(documents)]
-    for term in held.terms:
-        for document, weight in zip(*postings.find(held, term), strict=True):
+    for term in inverted.terms:
+        for document, weight in zip(*postings.find(inverted, term), strict=True):
             found[document][term] = int(weight)
     return found
 
@@ -58,10 +58,10 @@ def test_a_batch_is_read_as_it_was_written(batch: list[dict[str, int]]) -> None:
 
 @given(BATCH, TERMS)
 def test_a_dictionary_finds_what_a_bisection_finds(batch: list[dict[str, int]], other: str) -> None:
-    held = part_of(batch).postings
-    lookup = Lookup(held)
-    for term in {*held.terms, other, *FEW}:
-        places, weights = postings.find(held, term)
+    inverted = part_of(batch).postings
+    lookup = TermDictionary(inverted)
+    for term in {*inverted.terms, other, *FEW}:
+        places, weights = postings.find(inverted, term)
         found = lookup.find(term)
         assert (found is None) == (len(places) == 0)
         if found is not None:
@@ -78,11 +78,11 @@ def test_merged_parts_are_the_batches_one_after_another(batches: list[list[dict[
 
 @given(BATCH.flatmap(lambda batch: st.tuples(st.just(batch), st.lists(st.booleans(), min_size=len(batch)))))
 def test_what_is_dead_is_left_out(case: tuple[list[dict[str, int]], list[bool]]) -> None:
-    batch, alive = case[0], case[1][: len(case[0])]
-    left = [chunk for chunk, lives in zip(batch, alive, strict=True) if lives]
-    held = postings.without(part_of(batch).postings, np.array(alive, bool))
-    assert as_dicts(held, len(left)) == capped(left)
-    assert list(held.terms) == sorted(set().union(*map(stemmed, left)))
+    batch, live = case[0], case[1][: len(case[0])]
+    left = [chunk for chunk, lives in zip(batch, live, strict=True) if lives]
+    inverted = postings.select_documents(part_of(batch).postings, np.array(live, bool))
+    assert as_dicts(inverted, len(left)) == capped(left)
+    assert list(inverted.terms) == sorted(set().union(*map(stemmed, left)))
 
 
 @given(st.lists(BATCH, max_size=5))
@@ -90,7 +90,7 @@ def test_blocks_hold_the_segment_in_the_order_of_the_terms(batches: list[list[di
     merged = postings.merge([part_of(b).postings for b in batches], [len(b) for b in batches])
     blocks = list(postings.blocks(merged))
     read = [postings.read_block(block.terms, block.payload) for block in blocks]
-    assert [block.first_term for block in blocks] == [held.terms[0] for held in read]
+    assert [block.first_term for block in blocks] == [inverted.terms[0] for inverted in read]
     joined = postings.join(read)
     total = sum(map(len, batches))
     assert list(joined.terms) == list(merged.terms)
@@ -111,13 +111,15 @@ def test_a_segment_scores_like_the_batches_that_it_was_built_from(
 ) -> None:
     parts, sizes = [part_of(b) for b in batches], [len(b) for b in batches]
     average = sum(p.lengths.sum() for p in parts) / max(1, sum(sizes))
-    merged = Part(postings.merge([p.postings for p in parts], sizes), np.concatenate([p.lengths for p in parts]))
+    merged = TermFrequencies(
+        postings.merge([p.postings for p in parts], sizes), np.concatenate([p.lengths for p in parts])
+    )
     segment = postings.impacts(merged, average)
     for term in query:
         pending: list[int] = []
         for part in parts:
-            held, frequencies = postings.find(part.postings, term)
-            pending += postings.impact(frequencies, part.lengths[held], average).tolist()
+            inverted, frequencies = postings.find(part.postings, term)
+            pending += postings.impact(frequencies, part.lengths[inverted], average).tolist()
         assert postings.find(segment, term)[1].tolist() == pending
 
 
@@ -137,23 +139,23 @@ def test_a_rarer_term_weighs_more_and_none_weighs_less_than_nothing() -> None:
 @given(st.integers(1, 100).flatmap(lambda size: st.dictionaries(st.integers(0, size - 1), st.integers(1, 250)).map(
     lambda impacts: (size, dict(sorted(impacts.items()))))), st.floats(0.001, 0.2))  # fmt: skip
 def test_a_term_adds_its_impacts_where_it_is_and_nothing_elsewhere(
-    held: tuple[int, dict[int, int]], weight: float
+    inverted: tuple[int, dict[int, int]], weight: float
 ) -> None:
-    size, impacts = held
+    size, impacts = inverted
     scores = np.ones(size, np.float32)
-    of_term = Held.of(np.array(list(impacts), "<u2"), np.array(list(impacts.values()), np.uint8), size)
+    of_term = PostingList.of(np.array(list(impacts), "<u2"), np.array(list(impacts.values()), np.uint8), size)
     of_term.add_to(scores, weight)
     added = np.float32(weight) * np.array([impacts.get(n, 0) for n in range(size)], np.uint8)
     assert scores.tolist() == (1 + added).tolist()
-    assert of_term.holding(np.arange(size)).tolist() == [n in impacts for n in range(size)]
+    assert of_term.contains_documents(np.arange(size)).tolist() == [n in impacts for n in range(size)]
     assert of_term.count == len(impacts)
     assert of_term.nbytes <= max(size, 3 * len(impacts))
 
 
 def test_the_largest_part_is_numbered_and_a_larger_one_refused() -> None:
     batch = [{"x": 1}] * postings.MAX_DOCUMENTS
-    (held, _) = postings.find(part_of(batch).postings, "x")
-    assert (held[0], held[-1], len(held)) == (0, 65_535, 65_536)
+    (inverted, _) = postings.find(part_of(batch).postings, "x")
+    assert (inverted[0], inverted[-1], len(inverted)) == (0, 65_535, 65_536)
     (block,) = postings.blocks(part_of(batch).postings)
     assert len(postings.find(postings.read_block(block.terms, block.payload), "x")[0]) == 65_536
     with pytest.raises(ValueError, match="at most 65536"):
@@ -165,17 +167,17 @@ def test_the_largest_part_is_numbered_and_a_larger_one_refused() -> None:
 @given(st.lists(st.integers(1, 40), unique=True), st.lists(st.integers(0, 30)))
 def test_ids_and_documents_are_each_others_inverse(ids: list[int], dead: list[int]) -> None:
     for place in dead:
-        ids.insert(place % (len(ids) + 1), DEAD)
+        ids.insert(place % (len(ids) + 1), NO_CHUNK)
     cut = len(ids) // 2
-    parts = [Runs.of(ids[:cut]), Runs.of(ids[cut:])]
-    assert Runs.joined(parts).ids.tolist() == ids
-    numbering = Numbering(parts)
-    assert numbering.total == len(ids)
-    assert numbering.ids(np.arange(len(ids))).tolist() == ids
-    alive = [chunk for chunk in ids if chunk != DEAD]
-    assert numbering.documents(np.array(alive, np.int64)).tolist() == [ids.index(chunk) for chunk in alive]
-    missing = sorted(set(range(1, 45)) - set(alive))
-    assert set(numbering.documents(np.array(missing, np.int64)).tolist()) <= {-1}
+    parts = [IdRanges.of(ids[:cut]), IdRanges.of(ids[cut:])]
+    assert IdRanges.concatenate(parts).ids.tolist() == ids
+    doc_ids = DocIdMap(parts)
+    assert doc_ids.total == len(ids)
+    assert doc_ids.ids(np.arange(len(ids))).tolist() == ids
+    live = [chunk for chunk in ids if chunk != NO_CHUNK]
+    assert doc_ids.documents(np.array(live, np.int64)).tolist() == [ids.index(chunk) for chunk in live]
+    missing = sorted(set(range(1, 45)) - set(live))
+    assert set(doc_ids.documents(np.array(missing, np.int64)).tolist()) <= {-1}
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=12), st.data())
@@ -190,14 +192,14 @@ def test_a_mask_has_the_chunks_of_the_given_files_wherever_they_are(
         first += size + gap
     ids = [first + n for first, size in files for n in range(size)]
     cut = data.draw(st.integers(0, len(ids)))
-    numbering = Numbering(data.draw(st.permutations([Runs.of(ids[:cut]), Runs.of(ids[cut:])])))
+    doc_ids = DocIdMap(data.draw(st.permutations([IdRanges.of(ids[:cut]), IdRanges.of(ids[cut:])])))
     chosen = data.draw(st.lists(st.sampled_from(files), unique=True)) if files else []
     there = {first + n for first, size in chosen for n in range(size)}
     gone = [(first + 10, 3)]  # of an index that was not read, or in no part yet
-    mask = numbering.mask(Runs(*map(list, zip(*chosen, *gone, strict=True))))
-    assert mask.tolist() == [chunk in there for chunk in numbering.ids(np.arange(numbering.total)).tolist()]
+    mask = doc_ids.mask(IdRanges(*map(list, zip(*chosen, *gone, strict=True))))
+    assert mask.tolist() == [chunk in there for chunk in doc_ids.ids(np.arange(doc_ids.total)).tolist()]
 
 
 def test_consecutive_ids_are_one_run() -> None:
-    assert Runs.of([7, 8, 9, 3, 4]) == Runs([7, 3], [3, 2])
-    assert Counter(Runs.of([]).firsts) == Counter()
+    assert IdRanges.of([7, 8, 9, 3, 4]) == IdRanges([7, 3], [3, 2])
+    assert Counter(IdRanges.of([]).firsts) == Counter()

@@ -21,12 +21,12 @@ BATCHES = st.lists(st.lists(TEXT, max_size=5), max_size=5)
 
 
 @given(BATCHES, st.integers(0, 20))
-def test_terms_are_counted_for_each_text(batches: list[list[str]], kept_words: int) -> None:
-    vocabulary = Vocabulary(kept_words)
+def test_terms_are_counted_for_each_text(batches: list[list[str]], max_words: int) -> None:
+    vocabulary = Vocabulary(max_words)
     table = TermTable(vocabulary)
     for texts in batches:
-        vocabulary.make_room()
-        encoded = postings.encode(table.occurrences(vocabulary.number(texts)))
+        vocabulary.clear_if_full()
+        encoded = postings.encode(table.occurrences(vocabulary.tokenize(texts)))
         part = postings.decode(encoded.vocabulary, encoded.payload)
         found = [Counter[str]() for _ in texts]
         for term in part.postings.terms:
@@ -39,28 +39,28 @@ def test_terms_are_counted_for_each_text(batches: list[list[str]], kept_words: i
 def test_a_part_has_the_words_of_its_texts(batches: list[list[str]]) -> None:
     vocabulary = Vocabulary()
     for texts in batches:
-        numbered = vocabulary.number(texts)
+        tokenized = vocabulary.tokenize(texts)
         for begin in range(len(texts) + 1):
-            part = numbered.part(begin, len(texts))
-            named = [vocabulary.words[number] for number in part.numbers.tolist()]
-            ends = part.ends.tolist()
+            part = tokenized.part(begin, len(texts))
+            named = [vocabulary.words[number] for number in part.word_ids.tolist()]
+            ends = part.offsets.tolist()
             assert [named[a:b] for a, b in pairwise(ends)] == [words(t) for t in texts[begin:]]
 
 
 def test_long_words_are_forgotten_sooner() -> None:
-    vocabulary = Vocabulary(kept_words=100)
+    vocabulary = Vocabulary(max_words=100)
     for begin in range(0, 50, 10):
-        vocabulary.number([" ".join(f"{n:0200}" for n in range(begin, begin + 10))])
-        vocabulary.make_room()
+        vocabulary.tokenize([" ".join(f"{n:0200}" for n in range(begin, begin + 10))])
+        vocabulary.clear_if_full()
     assert vocabulary.generation == 2
     assert len(vocabulary.words) <= 20
 
 
 def test_words_are_forgotten_between_batches_when_they_are_too_many() -> None:
-    vocabulary = Vocabulary(kept_words=2)
-    vocabulary.number(["one two"])
-    vocabulary.make_room()
-    assert (vocabulary.number(["two three"]).numbers.tolist(), vocabulary.generation) == ([1, 2], 0)
-    vocabulary.make_room()
-    assert (vocabulary.number(["three"]).numbers.tolist(), vocabulary.generation) == ([0], 1)
+    vocabulary = Vocabulary(max_words=2)
+    vocabulary.tokenize(["one two"])
+    vocabulary.clear_if_full()
+    assert (vocabulary.tokenize(["two three"]).word_ids.tolist(), vocabulary.generation) == ([1, 2], 0)
+    vocabulary.clear_if_full()
+    assert (vocabulary.tokenize(["three"]).word_ids.tolist(), vocabulary.generation) == ([0], 1)
     assert vocabulary.words == ["three"]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.lexical.documents import Numbering, Runs
+from codebase_index.lexical.documents import DocIdMap, IdRanges
 from codebase_index.store.query.lexical_search import Scores
 
 
@@ -24,10 +24,10 @@ def test_the_best_are_those_that_sorting_all_gives(
     expected = sorted(
         (chunk for chunk in ids if scores[chunk - 7] > 0), key=lambda chunk: (-scores[chunk - 7], chunk)
     )
-    numbering = Numbering([Runs.of(ids)])
+    doc_ids = DocIdMap([IdRanges.of(ids)])
     for found in (
-        Scores(numbering, scores),
-        Scores(numbering, scores[scores > 0], documents=np.flatnonzero(scores)),
+        Scores(doc_ids, scores),
+        Scores(doc_ids, scores[scores > 0], documents=np.flatnonzero(scores)),
     ):
         assert found.best(limit) == expected[:limit]
         assert found.best_of(np.array(ids[::2], np.int64), limit) == [c for c in expected if c % 2][:limit]
