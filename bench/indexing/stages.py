@@ -12,7 +12,7 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.lexical import postings
 from codebase_index.lexical.term_table import TermTable
 from codebase_index.store.ingest.batch import Chunk, Indexed, Processed, pack
-from codebase_index.vectors.centroid import SNIPPETS, middle_of
+from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking import chunker, texts
 from codebase_indexer.chunking.languages import detect
 from codebase_indexer.pipeline import files
@@ -30,7 +30,7 @@ def stages(folder: Path) -> dict[str, float]:
     random.Random(1).shuffle(entries)
     times: dict[str, float] = {}
     embedder, total = StaticEmbedder.load(), 0
-    centre = middle_of(embedder.embed_documents(SNIPPETS))
+    centroid = centroid_of(embedder.embed_documents(SNIPPETS))
     vocabulary, terms = embedder.vocabulary, TermTable(embedder.vocabulary)
 
     @contextlib.contextmanager
@@ -58,7 +58,7 @@ def stages(folder: Path) -> dict[str, float]:
         with timed("embed"):
             batch = texts.with_vectors(Processed(files_of_batch, [encoded]), embedder.embed_tokenized(tokenized))
         with timed("encode"):
-            pack(batch, centre)
+            pack(batch, centroid)
         if total > SAMPLE_BYTES:
             break
     return {stage: round(total / 1e6 / taken, 1) for stage, taken in times.items()}

@@ -38,7 +38,7 @@ from codebase_index.store.query.hybrid_search import Filters, Search
 from codebase_index.store.query.index_cache import IndexCache
 from codebase_index.store.query.vector_search import nearest
 from codebase_index.vectors import quantization
-from codebase_index.vectors.centroid import SNIPPETS, middle_of
+from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 
 QUESTIONS = [
     "how does the scheduler decide which pod to evict when a node runs out of memory",
@@ -137,14 +137,14 @@ async def repeat(database: Database, number: int) -> None:
             records=((row["chunk_id"] + shift, row["model"], HalfVector(vector))
                      for row, vector in zip(rows, vectors, strict=True)))  # fmt: skip
         order = np.argsort(numbers := np.array([row["chunk_id"] for row in rows]))
-        centre = middle_of(factory.by_name(rows[0]["model"]).embed_documents(SNIPPETS))
+        centroid = centroid_of(factory.by_name(rows[0]["model"]).embed_documents(SNIPPETS))
         # Every index keeps the segments of its first files: the postings of the copy are theirs, block by block.
         segments = await connection.fetch(
             "SELECT id, first_ids, run_lengths FROM segments WHERE (SELECT min(f) FROM unnest(first_ids) f) <="
             " (SELECT max(c.id) FROM chunks c JOIN old o ON o.id = c.file_id)")  # fmt: skip
         for segment in segments:
             ids = IdRanges(segment["first_ids"], segment["run_lengths"]).ids
-            encoded = quantization.encode(vectors[order[np.searchsorted(numbers[order], ids)]], centre)
+            encoded = quantization.encode(vectors[order[np.searchsorted(numbers[order], ids)]], centroid)
             await connection.execute(
                 "WITH new AS (INSERT INTO segments"
                 " (index_id, chunks, total_length, first_ids, run_lengths, model, codes)"

@@ -21,8 +21,8 @@ from bench.search.latency import QUESTIONS, sentences, symbols
 from codebase_index.embedding import Vectors, factory
 from codebase_index.store.database import Database
 from codebase_index.vectors import quantization
-from codebase_index.vectors.centroid import SNIPPETS, middle_of
-from codebase_index.vectors.quantization import Asked, Codes
+from codebase_index.vectors.centroid import SNIPPETS, centroid_of
+from codebase_index.vectors.quantization import EncodedQuery, QuantizedVectors
 
 COMPARED = (100, 200, 300, 500, 700, 1_000)
 NEAREST = (70, 100)
@@ -43,9 +43,9 @@ async def main() -> None:
         vectors, model = await stored(database)
         await database.close()
     embedder = factory.by_name(model)
-    centre = middle_of(embedder.embed_documents(SNIPPETS))
+    centroid = centroid_of(embedder.embed_documents(SNIPPETS))
     asked = np.stack([embedder.embed_query(query) for query in queries])
-    figures = {"chunks": len(vectors), "queries": len(queries), **measure(vectors, asked, centre)}
+    figures = {"chunks": len(vectors), "queries": len(queries), **measure(vectors, asked, centroid)}
     print(json.dumps(figures, indent=2))
     if options.json:
         merge(options.json, {"codes": figures})
@@ -64,10 +64,10 @@ async def stored(database: Database) -> tuple[Vectors, str]:
     return np.concatenate(read), model
 
 
-def measure(vectors: Vectors, asked: Vectors, centre: Vectors) -> dict[str, Any]:
+def measure(vectors: Vectors, asked: Vectors, centroid: Vectors) -> dict[str, Any]:
     """Return the shares by how many are nearest and how many are compared."""
-    encoded = quantization.encode(vectors, centre)
-    parts = [encoded.of(slice(begin, begin + _AT_ONCE)) for begin in range(0, len(vectors), _AT_ONCE)]
+    encoded = quantization.encode(vectors, centroid)
+    parts = [encoded.select(slice(begin, begin + _AT_ONCE)) for begin in range(0, len(vectors), _AT_ONCE)]
     shares = [_shares(vectors @ query, parts, query) for query in asked]
     return {
         f"of_{nearest}": {str(n): round(float(np.mean([s[nearest, n] for s in shares])), 3) for n in COMPARED}
@@ -75,9 +75,9 @@ def measure(vectors: Vectors, asked: Vectors, centre: Vectors) -> dict[str, Any]
     }
 
 
-def _shares(products: Vectors, parts: list[Codes], query: Vectors) -> dict[tuple[int, int], float]:
+def _shares(products: Vectors, parts: list[QuantizedVectors], query: Vectors) -> dict[tuple[int, int], float]:
     by_vector = np.argsort(-products)[: max(NEAREST)]
-    places, estimates = Asked(query).estimates(parts)
+    places, estimates = EncodedQuery(query).estimates(parts)
     by_code = places[np.argsort(-estimates)][: max(COMPARED)]
     return {(k, n): float(np.isin(by_vector[:k], by_code[:n]).mean()) for k in NEAREST for n in COMPARED}
 

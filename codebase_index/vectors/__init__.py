@@ -1,1 +1,1 @@
-"""Vectors in two bits a dimension, and the centroid they are measured from. Pure."""
+"""Quantization of vectors to two bits a dimension, and the centroid it is relative to. Pure."""

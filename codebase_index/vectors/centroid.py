@@ -1,9 +1,9 @@
-"""The middle of a model's vectors: about where those of code and of texts on code lie.
+"""The centroid of a model's vectors, estimated from a fixed set of snippets.
 
-Vectors of a model point into much the same direction: of the one that ships, three quarters of a vector's length
-is the same for all chunks. What they differ by is what counts when they are kept in one bit a dimension
-(quantization.py). That takes no knowledge of the index: with the mean of these few snippets 700 candidates hold
-0.91 of the nearest, with the mean of half a million chunks 0.94.
+The vectors of a model point in much the same direction: with the shipped model, three quarters of a vector's
+length is the same for all chunks. Quantization (quantization.py) keeps only the difference from the centroid. The
+centroid does not depend on the index: with the mean of these snippets 700 candidates contain 0.91 of the nearest,
+with the mean of half a million chunks 0.94.
 """
 
 from typing import Final
@@ -38,12 +38,12 @@ SNIPPETS: Final = (
     "SELECT id, name, created_at FROM users WHERE active = true ORDER BY created_at DESC LIMIT 10;\n",
     "#!/bin/sh\nset -e\nfor file in \"$@\"; do\n  echo \"processing $file\"\n  cp \"$file\" \"$target\"\ndone\n",
 )  # fmt: skip
-"""In the languages and forms that repositories mostly hold. With others, the codes of indexes could no longer be
-compared with those of later ones: the version of the chunker has to change with them.
+"""In the most common languages and forms. Other snippets would make quantized vectors incomparable with those that
+are stored: change the version of the chunker with them.
 """
 
 
-def middle_of(vectors: Vectors) -> Vectors:
-    """Return the mean of vectors, float32 of shape (dimension,): the centre, of those of SNIPPETS."""
-    middle: Vectors = vectors.mean(axis=0, dtype=np.float32)
-    return middle
+def centroid_of(vectors: Vectors) -> Vectors:
+    """Return the mean of vectors, float32 of shape (dimension,); the model's centroid for those of SNIPPETS."""
+    centroid: Vectors = vectors.mean(axis=0, dtype=np.float32)
+    return centroid

@@ -1,15 +1,15 @@
-"""Vectors in two bits a dimension, by which the nearest are found before their exact distances are read. Pure.
+"""Quantization of vectors to two bits a dimension (RaBitQ): finds candidates before full vectors are read. Pure.
 
 After RaBitQ (Gao and Long, SIGMOD 2024, https://arxiv.org/abs/2405.12497) and its extension to several bits (Gao
-and others, SIGMOD 2025, https://arxiv.org/abs/2409.09913). Of a vector `o` it is `o - c` that counts, where `c` is
-a *centre* that all vectors of a model share: its own inner product with a query is the same for all of them, so
-that whoever asks needs no centre. `o - c` is rotated, and each number kept as one of -3, -1, 1 and 3: its sign,
-and whether it is a *large* one. A *scale* goes with it, by which the inner product of these small numbers with a
-query has to be multiplied to estimate that of `o - c`. The rotation spreads what a model puts into a few large
-dimensions; it is a Hadamard matrix after fixed flips of signs.
+and others, SIGMOD 2025, https://arxiv.org/abs/2409.09913). A vector `o` is encoded as its residual `o - c`, where
+`c` is the *centroid* of the model's vectors: the inner product of `c` with a query is the same for all vectors, so
+a search does not need it. The residual is rotated, and each component quantized to -3, -1, 1 or 3: its sign, and
+whether it is *large*. A *scale* per vector turns the inner product of the quantized components with a query into
+an estimate of that of the residual. The rotation, a Hadamard matrix after fixed sign flips, spreads the energy
+that a model puts into a few dimensions.
 
-A query looks in two steps, because counting bits is a few cycles for 64 dimensions: its signs alone choose some
-percent, and its numbers, rounded to 16 steps, estimate those.
+A query is answered in two steps, since a popcount handles 64 dimensions in a few cycles: its signs alone select
+some percent of the vectors as candidates, and its components, quantized to 16 levels, estimate these.
 """
 
 from collections.abc import Sequence
@@ -24,24 +24,24 @@ from numpy.typing import NDArray
 
 _WORD_BITS: Final = 64
 _PLANES: Final = 4
-"""Bits to which the numbers of a query are rounded. Three find two percent less, five no more."""
+"""Bits to which the components of a query are quantized. Three lose two percent of recall, five gain none."""
 
-LEAST_CHOSEN: Final = 10_000
-CHOSEN_SHARE: Final = 50
-"""Vectors that the first step leaves, about: so many, or one of so many. It loses 3 % of the nearest."""
+MIN_CANDIDATES: Final = 10_000
+CANDIDATE_DIVISOR: Final = 50
+"""The first step leaves about this many candidates, or one in CANDIDATE_DIVISOR. It loses 3 % of the nearest."""
 
 _SAMPLE: Final = 8_192
-"""Distances that are sorted to learn how near the nearest are."""
+"""Similarities that are sorted to estimate the threshold of the first step."""
 
-ABOVE_ZERO: Final = 2.0
-"""Added to every estimate, which thereby is above 0: an inner product of unit vectors is at least -1."""
+ESTIMATE_OFFSET: Final = 2.0
+"""Added to every estimate to make it positive: an inner product of unit vectors is at least -1."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Codes:
-    """The codes of n vectors: `signs` and `large` are uint64 of shape (words, n), `scales` float32 of (n,)."""
+class QuantizedVectors:
+    """n quantized vectors: `signs` and `large` are uint64 of shape (words, n), `scales` float32 of shape (n,)."""
 
     signs: Array
     large: Array
@@ -52,69 +52,73 @@ class Codes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all."""
+        """Size of the arrays in bytes."""
         return self.signs.nbytes + self.large.nbytes + self.scales.nbytes
 
-    def of(self, chosen: Array | slice) -> "Codes":
-        """Return those of some vectors, given by a mask or by a range of places."""
-        return Codes(self.signs[:, chosen], self.large[:, chosen], self.scales[chosen])
+    def select(self, chosen: Array | slice) -> "QuantizedVectors":
+        """Return some of the vectors, given by a mask or a slice."""
+        return QuantizedVectors(self.signs[:, chosen], self.large[:, chosen], self.scales[chosen])
 
-    def at(self, places: NDArray[np.intp]) -> "Codes":
-        """Return those at some places: `take` is several times as fast as an index."""
-        return Codes(self.signs.take(places, axis=1), self.large.take(places, axis=1), self.scales.take(places))
+    def take(self, places: NDArray[np.intp]) -> "QuantizedVectors":
+        """Return the vectors at these positions: several times as fast as `select`."""
+        return QuantizedVectors(
+            self.signs.take(places, axis=1), self.large.take(places, axis=1), self.scales.take(places)
+        )
 
 
-def encode(vectors: NDArray[np.float32], centre: NDArray[np.float32] | None = None) -> Codes:
-    """Encode vectors of shape (n, dimension), about `centre` of shape (dimension,); None: about 0."""
-    about = _rotated(vectors if centre is None else vectors - centre)
+def encode(vectors: NDArray[np.float32], centroid: NDArray[np.float32] | None = None) -> QuantizedVectors:
+    """Quantize vectors of shape (n, dimension) relative to `centroid` of shape (dimension,); None: relative to 0."""
+    about = _rotate(vectors if centroid is None else vectors - centroid)
     sizes = np.abs(about)
     squares = np.einsum("ij,ij->i", about, about)
     large = sizes > np.sqrt(squares / about.shape[1])[:, None]
     products = sizes.sum(axis=1) + 2 * np.einsum("ij,ij->i", sizes, large)
     scales = np.divide(squares, products, out=np.zeros(len(about), np.float32), where=products > 0)
-    return Codes(_words(about > 0), _words(large), scales)
+    return QuantizedVectors(_words(about > 0), _words(large), scales)
 
 
-def to_bytes(codes: Codes) -> bytes:
-    """Return codes as they are stored: the scales as float16."""
-    return b"".join((codes.signs.tobytes(), codes.large.tobytes(), codes.scales.astype("<f2").tobytes()))
+def to_bytes(quantized: QuantizedVectors) -> bytes:
+    """Serialize quantized vectors; scales become float16."""
+    return b"".join(
+        (quantized.signs.tobytes(), quantized.large.tobytes(), quantized.scales.astype("<f2").tobytes())
+    )
 
 
-def words_of(dimension: int) -> int:
-    """Return how many words the signs of a vector of this length take."""
+def word_count(dimension: int) -> int:
+    """Return the number of 64-bit words for the signs of a vector of this dimension."""
     return -(-dimension // _WORD_BITS)
 
 
-def from_bytes(data: bytes, count: int) -> Codes:
-    """Return the `count` codes that `to_bytes` wrote. Raises ValueError for data of another length."""
+def from_bytes(data: bytes, count: int) -> QuantizedVectors:
+    """Read the `count` quantized vectors that `to_bytes` wrote. Raises ValueError for data of another length."""
     if count and (len(data) < 2 * count or (len(data) - 2 * count) % (16 * count)):
-        raise ValueError(f"{len(data)} bytes are not the codes of {count} vectors")
+        raise ValueError(f"{len(data)} bytes cannot be {count} quantized vectors")
     numbers = (len(data) - 2 * count) // 8
     signs, large = np.frombuffer(data, "<u8", numbers).reshape(2, numbers // max(2 * count, 1), count)
-    return Codes(signs, large, np.frombuffer(data, "<f2", count, 8 * numbers).astype(np.float32))
+    return QuantizedVectors(signs, large, np.frombuffer(data, "<f2", count, 8 * numbers).astype(np.float32))
 
 
-def none(count: int) -> Codes:
-    """Return the codes of `count` vectors of no dimension, which are compared with no query."""
-    return Codes(np.empty((0, count), "<u8"), np.empty((0, count), "<u8"), np.zeros(count, np.float32))
+def empty(count: int) -> QuantizedVectors:
+    """Return `count` quantized vectors of dimension 0, which match no query."""
+    return QuantizedVectors(np.empty((0, count), "<u8"), np.empty((0, count), "<u8"), np.zeros(count, np.float32))
 
 
-def join(parts: Sequence[Codes]) -> Codes:
-    """Put the codes of vectors of one dimension one after another."""
+def join(parts: Sequence[QuantizedVectors]) -> QuantizedVectors:
+    """Concatenate quantized vectors of one dimension."""
     if len(parts) == 1:
         return parts[0]
-    return Codes(
+    return QuantizedVectors(
         np.concatenate([part.signs for part in parts], axis=1),
         np.concatenate([part.large for part in parts], axis=1),
         np.concatenate([part.scales for part in parts]),
     )
 
 
-class Asked:
-    """A query's vector, as codes are compared with it."""
+class EncodedQuery:
+    """A query's vector, encoded for comparison with quantized vectors."""
 
     def __init__(self, vector: NDArray[np.float32]) -> None:
-        vector = _rotated(vector[None])[0]
+        vector = _rotate(vector[None])[0]
         self._signs = _words(vector[None] > 0)[:, 0]
         self._lowest = float(vector.min())
         self._step = (float(vector.max()) - self._lowest) / ((1 << _PLANES) - 1)
@@ -124,54 +128,60 @@ class Asked:
 
     @property
     def words(self) -> int:
-        """How many words the codes have that can be compared with it."""
+        """Number of words of the quantized vectors that it can be compared with."""
         return len(self._signs)
 
     def estimates(
-        self, parts: Sequence[Codes], allowed: NDArray[np.bool_] | None = None, *, every_one: bool = False
+        self,
+        parts: Sequence[QuantizedVectors],
+        allowed: NDArray[np.bool_] | None = None,
+        *,
+        exhaustive: bool = False,
     ) -> tuple[NDArray[np.intp], Array]:
-        """Estimate the inner product with each vector that may be near, up to a constant, as a number above 0.
+        """Estimate the inner product with each candidate, up to a constant, as a positive number.
 
-        As (places, estimates), the places counted through all parts, ascending, of vectors that are `allowed`, a
-        mask through all parts; None: all are. Left out are those that are too far away to be among the nearest,
-        except where `every_one` is asked for.
+        Returns (positions, estimates): the positions run through all parts, ascending. `allowed` is a mask through
+        all parts; None: all. Vectors that are too far away to be among the nearest are left out, unless
+        `exhaustive`.
         """
         count = sum(map(len, parts)) if allowed is None else int(np.count_nonzero(allowed))
-        most = count if every_one else max(LEAST_CHOSEN, count // CHOSEN_SHARE)
-        if count <= most:
+        limit = count if exhaustive else max(MIN_CANDIDATES, count // CANDIDATE_DIVISOR)
+        if count <= limit:
             places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
         else:
-            rough = self._rough(parts)
+            similarity = self._sign_similarity(parts)
             if allowed is not None:
-                rough[~allowed] = -np.inf
-            sample = (rough if allowed is None else rough[allowed])[:: max(1, count // _SAMPLE)]
-            rank = int(len(sample) * (1 - most / count))
-            places = np.flatnonzero(rough >= np.partition(sample, rank)[rank])
+                similarity[~allowed] = -np.inf
+            sample = (similarity if allowed is None else similarity[allowed])[:: max(1, count // _SAMPLE)]
+            rank = int(len(sample) * (1 - limit / count))
+            places = np.flatnonzero(similarity >= np.partition(sample, rank)[rank])
         if len(places) < sum(map(len, parts)):
-            return places, self._estimated(_at(parts, places))
-        return places, np.concatenate([np.empty(0, np.float32), *map(self._estimated, parts)])
+            return places, self._estimate(_take(parts, places))
+        return places, np.concatenate([np.empty(0, np.float32), *map(self._estimate, parts)])
 
-    def _rough(self, parts: Sequence[Codes]) -> Array:
-        """Rank vectors by the signs that they have in common with the query."""
-        rough = np.empty(sum(map(len, parts)), np.float32)
+    def _sign_similarity(self, parts: Sequence[QuantizedVectors]) -> Array:
+        """Score vectors by the number of signs they share with the query."""
+        similarity = np.empty(sum(map(len, parts)), np.float32)
         begin = 0
-        for codes in parts:
-            differing: Array = np.bitwise_count(codes.signs[0] ^ self._signs[0]).astype(np.int16)
-            for word, signs in zip(codes.signs[1:], self._signs[1:], strict=True):
+        for quantized in parts:
+            differing: Array = np.bitwise_count(quantized.signs[0] ^ self._signs[0]).astype(np.int16)
+            for word, signs in zip(quantized.signs[1:], self._signs[1:], strict=True):
                 differing += np.bitwise_count(word ^ signs)
-            of_part = rough[begin : begin + len(codes)]
-            np.multiply(codes.scales, _WORD_BITS * len(codes.signs) - 2 * differing, out=of_part)
-            begin += len(codes)
-        return rough
+            of_part = similarity[begin : begin + len(quantized)]
+            np.multiply(quantized.scales, _WORD_BITS * len(quantized.signs) - 2 * differing, out=of_part)
+            begin += len(quantized)
+        return similarity
 
-    def _estimated(self, codes: Codes) -> Array:
-        positive, large, both = self._sums(np.stack([codes.signs, codes.large, codes.signs & codes.large]))
+    def _estimate(self, quantized: QuantizedVectors) -> Array:
+        positive, large, both = self._sums(
+            np.stack([quantized.signs, quantized.large, quantized.signs & quantized.large])
+        )
         products = (2 * positive - self._sum) + 2 * (2 * both - large)
-        estimates: Array = codes.scales * products + np.float32(ABOVE_ZERO)
+        estimates: Array = quantized.scales * products + np.float32(ESTIMATE_OFFSET)
         return estimates
 
     def _sums(self, words: Array) -> Array:
-        """Add up the query's numbers where bits are set: of (kinds, words, n), as float32 of (kinds, n)."""
+        """Sum the query's components where bits are set: (kinds, words, n) to float32 of shape (kinds, n)."""
         bits = np.bitwise_count(words).sum(axis=1, dtype=np.int32)
         steps = np.zeros_like(bits)
         for bit, plane in enumerate(self._planes):
@@ -180,21 +190,21 @@ class Asked:
         return sums.astype(np.float32)
 
 
-def _at(parts: Sequence[Codes], places: NDArray[np.intp]) -> Codes:
-    """Return the codes at some places, ascending, counted through all parts: together, since there are few.
+def _take(parts: Sequence[QuantizedVectors], places: NDArray[np.intp]) -> QuantizedVectors:
+    """Return the vectors at these positions, ascending, which run through all parts; joined, since they are few.
 
-    Each of some sixty steps with them costs microseconds to begin.
+    Each of some sixty numpy calls has a fixed cost of microseconds.
     """
     ends = np.cumsum([len(part) for part in parts])
     cuts = pairwise([0, *np.searchsorted(places, ends)])
     return join([
-        part.at(places[low:high] - (end - len(part)))
+        part.take(places[low:high] - (end - len(part)))
         for part, end, (low, high) in zip(parts, ends, cuts, strict=True)
     ])  # fmt: skip
 
 
-def _rotated(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotate vectors, padded with zeros to whole words: an orthogonal map."""
+def _rotate(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotate vectors, padded with zeros to whole words: an orthogonal transformation."""
     missing = -vectors.shape[1] % _WORD_BITS
     padded = np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors
     flips, matrix = _rotation(padded.shape[1])
@@ -204,7 +214,7 @@ def _rotated(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _rotation(dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the flips of signs, and the matrix for each run of as many numbers as it has rows."""
+    """Return the sign flips, and the matrix that is applied to each block of as many components as it has rows."""
     bits = np.frombuffer(shake_256(b"codes").digest(dimension // 8), np.uint8)
     flips = np.where(np.unpackbits(bits), np.float32(1), np.float32(-1))
     matrix: Array = np.ones((1, 1), np.float32)  # Sylvester's construction

@@ -5,7 +5,7 @@ import numpy as np
 from codebase_index.lexical.documents import IdRanges
 from codebase_index.store.database import Database
 from codebase_index.vectors import quantization
-from codebase_index.vectors.quantization import Codes
+from codebase_index.vectors.quantization import QuantizedVectors
 
 _PARTS = """
 SELECT chunks, first_ids, run_lengths, model, codes FROM segments
@@ -19,12 +19,12 @@ async def wrong_codes(database: Database) -> list[int]:
     async with database.connection() as connection:
         parts = await connection.fetch(_PARTS)
         rows = await connection.fetch("SELECT chunk_id, model, embedding FROM embeddings")
-    stored: dict[int, list[tuple[str, Codes]]] = {row["chunk_id"]: [] for row in rows}
+    stored: dict[int, list[tuple[str, QuantizedVectors]]] = {row["chunk_id"]: [] for row in rows}
     for part in parts:
         held = quantization.from_bytes(part["codes"], part["chunks"])
         for place, chunk_id in enumerate(IdRanges(part["first_ids"], part["run_lengths"]).ids.tolist()):
             if chunk_id in stored:
-                stored[chunk_id].append((part["model"], held.of(slice(place, place + 1))))
+                stored[chunk_id].append((part["model"], held.select(slice(place, place + 1))))
     wrong = []
     for row in rows:
         vector = np.asarray(row["embedding"].to_numpy(), np.float32)
@@ -35,7 +35,7 @@ async def wrong_codes(database: Database) -> list[int]:
     return wrong
 
 
-def _alike(found: Codes, expected: Codes) -> bool:
+def _alike(found: QuantizedVectors, expected: QuantizedVectors) -> bool:
     """Whether codes are of one vector, before and after it was rounded: a few numbers near 0 change their sign."""
     differing = sum(
         int(np.bitwise_count(a ^ b).sum())

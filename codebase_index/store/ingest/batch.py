@@ -144,12 +144,12 @@ class Processed(_Batch[Indexed, EncodedTerms]):
 
 @dataclass(frozen=True)
 class Searchable:
-    """What some consecutive chunks of a batch are searched by: `codes` are those of their vectors, as
-    `codebase_index.vectors.quantization` writes them.
+    """The search data of consecutive chunks of a batch: their terms, and their vectors as
+    `codebase_index.vectors.quantization.to_bytes` writes them.
     """
 
     terms: EncodedTerms
-    codes: bytes
+    quantized: bytes
 
     @property
     def chunks(self) -> int:
@@ -171,20 +171,20 @@ class KnownFile:
     chunks: int
 
 
-def pack(batch: Processed, centre: NDArray[np.float32] | None = None) -> PackedBatch:
-    """Return a batch as it is written: encoding is the larger part of what its commit asks of a processor.
+def pack(batch: Processed, centroid: NDArray[np.float32] | None = None) -> PackedBatch:
+    """Encode a batch for its commit; most of the CPU time of a commit is spent here.
 
-    `centre` is the middle of the model's vectors, shape (dimension,); None: 0. Raises ValueError where a chunk has
-    no vector.
+    `centroid` is that of the model's vectors, shape (dimension,); None: 0. Raises ValueError if a chunk has no
+    vector.
     """
     files = [r for r in batch.results if isinstance(r, Indexed) and r.count]
     results = [_packed(r) if isinstance(r, Indexed) else r for r in batch.results]
     if not files:
         return PackedBatch(results)
-    known = quantization.encode(np.concatenate([f.vectors for f in files]), centre)
+    quantized = quantization.encode(np.concatenate([f.vectors for f in files]), centroid)
     ends = accumulate((part.chunks for part in batch.parts), initial=0)
     parts = [
-        Searchable(terms, quantization.to_bytes(known.of(slice(begin, end))))
+        Searchable(terms, quantization.to_bytes(quantized.select(slice(begin, end))))
         for terms, (begin, end) in zip(batch.parts, pairwise(ends), strict=True)
     ]
     return PackedBatch(results, parts)

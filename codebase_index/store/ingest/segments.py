@@ -25,7 +25,7 @@ from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.chunks import Writer, hold_fence
 from codebase_index.vectors import quantization
-from codebase_index.vectors.quantization import Codes
+from codebase_index.vectors.quantization import QuantizedVectors
 
 SQL = queries.load("segments")
 
@@ -66,7 +66,7 @@ class _New:
     id_ranges: IdRanges
     blocks: Sequence[Block]
     model: str
-    codes: bytes
+    quantized: bytes
 
 
 _NOTHING: Final = _New(0, 0, IdRanges([], []), [], "", b"")
@@ -251,15 +251,17 @@ class _Part:
 
     inverted: InvertedIndex
     id_ranges: IdRanges
-    codes: Codes
+    quantized: QuantizedVectors
 
     @classmethod
     def of(cls, inverted: InvertedIndex, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_Part":
         """Return what a row has of some of its chunks, which have these ids from now on."""
-        known = quantization.from_bytes(row["codes"], row["chunks"])
+        quantized = quantization.from_bytes(row["codes"], row["chunks"])
         if chosen.all():
-            return cls(inverted, IdRanges.of(ids.tolist()), known)
-        return cls(postings.select_documents(inverted, chosen), IdRanges.of(ids.tolist()), known.of(chosen))
+            return cls(inverted, IdRanges.of(ids.tolist()), quantized)
+        return cls(
+            postings.select_documents(inverted, chosen), IdRanges.of(ids.tolist()), quantized.select(chosen)
+        )
 
 
 def _built(rows: Sequence[Any], average_length: float) -> _New:
@@ -286,20 +288,20 @@ def _merged(read: Sequence[tuple[Any, Sequence[Any]]]) -> _New:
 
 
 def _new(parts: Sequence[_Part], total_length: int, model: str) -> _New:
-    sizes = [len(part.codes) for part in parts]
+    sizes = [len(part.quantized) for part in parts]
     inverted = [part.inverted for part in parts]
     merged = inverted[0] if len(inverted) == 1 else postings.merge(inverted, sizes)
     return _New(
         sum(sizes), total_length, IdRanges.concatenate([part.id_ranges for part in parts]),
         list(postings.blocks(merged)), model,
-        quantization.to_bytes(quantization.join([part.codes for part in parts])),
+        quantization.to_bytes(quantization.join([part.quantized for part in parts])),
     )  # fmt: skip
 
 
 async def _write(connection: asyncpg.Connection, index_id: int, new: _New) -> None:
     segment_id = await connection.fetchval(
         SQL["add_segment"], index_id, new.chunks, new.total_length, new.id_ranges.firsts, new.id_ranges.lengths,
-        new.model, new.codes,
+        new.model, new.quantized,
     )  # fmt: skip
     await connection.copy_records_to_table(
         "postings",

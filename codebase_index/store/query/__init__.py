@@ -1,1 +1,1 @@
-"""What a search reads: candidates by words and by vectors, symbols, lines of text."""
+"""Search queries: candidates by terms and by vectors, symbols, lines of text."""

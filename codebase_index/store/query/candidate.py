@@ -1,4 +1,4 @@
-"""What search finds, before it is ranked. Pure, so that the ranking is."""
+"""A search candidate before ranking. Pure, so that the ranking is."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 class Candidate(NamedTuple):
     """A chunk that may answer. Lines count from 1, both ends included.
 
-    `vector_score` is the cosine similarity (-1 to 1) by `model`, the one that its vector is of; None: the query
-    has no vector of that model, or none of that length. `lexical_score` is the BM25 score, `terms` are those of
-    the query that it holds in any inflection.
+    `vector_score` is the cosine similarity (-1 to 1) by `model`, the model of its vector; None: the query has no
+    vector of that model, or one of another dimension. `lexical_score` is the BM25 score, `terms` are the query's
+    terms that the chunk contains in any inflection.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""What narrows a search: the files that may answer, and the chunks that these have."""
+"""Filters of a search: the files that may answer, and the mask of their chunks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Filters:
 async def allowed(
     connection: asyncpg.Connection, index_ids: Sequence[int], filters: Filters, doc_ids: DocIdMap
 ) -> NDArray[np.bool_] | None:
-    """Say of each chunk of some indexes, by its document, whether the filters leave it; None without filters.
+    """Return a mask of the documents that pass the filters; None without filters.
 
-    Chunks that were removed and still are in a segment are left out with their files.
+    Chunks that were deleted but are still in a segment are excluded with their files.
     """
     if not filters:
         return None

@@ -19,26 +19,26 @@ from codebase_index.store.query import lexical_search
 from codebase_index.store.query.candidate import Candidate as Candidate  # part of this module's interface
 from codebase_index.store.query.filters import Filters as Filters  # this one too
 from codebase_index.store.query.index_cache import IndexCache
-from codebase_index.store.query.scores import best_alive
+from codebase_index.store.query.scores import best_live
 from codebase_index.store.query.vector_search import nearest
 
 SQL = queries.load("search")
 
-DEFINITIONS = 20
-"""Chunks that come for what they define, those with the best words first."""
+MAX_DEFINITIONS = 20
+"""Chunks added because they define a name of the query, the best lexical scores first."""
 
-MOST_DEFINITIONS = 1_000
-"""Of which they are chosen: a name that is defined more often says little."""
+MAX_NAME_MATCHES = 1_000
+"""Definitions among which they are chosen: a name that is defined more often says little."""
 
-_EVERYTHING = Filters()
+_NO_FILTERS = Filters()
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search may answer with, in no order.
+class CandidateSet:
+    """The candidates of a search, unordered.
 
-    `incomparable` are the models of which there are vectors of another length than the query's: whatever has them
-    was found by the lexical arm alone.
+    `incomparable` are the models of which some vectors have another dimension than the query's: chunks with those
+    were found by the lexical arm alone.
     """
 
     candidates: list[Candidate]
@@ -46,14 +46,14 @@ class Found:
 
 
 class Search:
-    """Reads the index. Every method may raise StoreUnavailable. `kept` is what was read before.
+    """Reads the index. Every method may raise StoreUnavailable.
 
-    Owned by the event loop, like the IndexCache: no thread ever sees either.
+    Owned by the event loop, like its IndexCache: not thread-safe.
     """
 
-    def __init__(self, database: Database, kept: IndexCache | None = None) -> None:
+    def __init__(self, database: Database, cache: IndexCache | None = None) -> None:
         self._db = database
-        self._kept = kept or IndexCache()
+        self._cache = cache or IndexCache()
 
     async def candidates(
         self,
@@ -62,35 +62,35 @@ class Search:
         vectors: Mapping[str, NDArray[np.float32]],
         terms: Sequence[str],
         names: Sequence[str] = (),
-        filters: Filters = _EVERYTHING,
+        filters: Filters = _NO_FILTERS,
         limit: int = 100,
-    ) -> Found:
-        """Return up to `limit` chunks of each arm with both scores for each, and the terms it holds.
+    ) -> CandidateSet:
+        """Return up to `limit` chunks of each arm, with both scores and the terms that each contains.
 
-        `vectors` has the query's unit vector by each model, `terms` what `codebase_index.lexical.words` makes of
-        the query.
-        There is a vector arm for each model; chunks whose vectors are of another one are found by the lexical arm
-        alone. Up to DEFINITIONS more are those that define one of `names`, given in lower case.
+        `vectors` has the query's unit vector for each model, `terms` the query's search terms
+        (`codebase_index.lexical.words`). There is a vector arm for each model; chunks with vectors of another
+        model are found by the lexical arm alone. Up to MAX_DEFINITIONS more define one of `names`, given in lower
+        case.
         """
         ids, scored_by = list(index_ids), (list(vectors), [HalfVector(vector) for vector in vectors.values()])
         async with self._db.snapshot() as connection:  # a file is seen before or after, in every part
-            parts = await self._kept.parts(connection, ids)
+            parts = await self._cache.parts(connection, ids)
             allowed = await filtered.allowed(connection, ids, filters, parts.doc_ids)
             if allowed is not None and not allowed.any():
-                return Found([])
+                return CandidateSet([])
             near = {
                 model: await nearest(connection, parts, allowed, model, vector, limit)
                 for model, vector in vectors.items()
             }
-            matches = await lexical_search.matches(connection, parts, allowed, terms, self._kept)
+            matches = await lexical_search.matches(connection, parts, allowed, terms, self._cache)
             best = set(matches.scores.best(limit))
-            found = best | await self._defining(connection, ids, names, matches, allowed)
+            found = best | await self._definitions(connection, ids, names, matches, allowed)
             found = found.union(*(of_model.chunks for of_model in near.values()))
             records = await connection.fetch(SQL["candidates"], list(found), *scored_by)
             there = {record["id"] for record in records}
             if not best <= there:
-                # Some were removed since their words were packed: others take their places.
-                further = set(await best_alive(connection, matches.scores, limit)) - there
+                # Some were deleted since their segment was built: the next best take their places.
+                further = set(await best_live(connection, matches.scores, limit)) - there
                 records += await connection.fetch(SQL["candidates"], list(further), *scored_by)
         found_ids = [record["id"] for record in records]
         scores, terms_of, models = (
@@ -99,12 +99,13 @@ class Search:
             parts.models(found_ids),
         )
         candidates = [
-            Candidate._make((*record, score, held, model))  # by place: by name it takes four times as long
-            for record, score, held, model in zip(records, scores, terms_of, models, strict=True)
+            Candidate._make((*record, score, matched, model))  # positional: keywords take four times as long
+            for record, score, matched, model in zip(records, scores, terms_of, models, strict=True)
         ]
-        return Found(candidates, frozenset(model for model, of_model in near.items() if of_model.unlike))
+        incomparable = frozenset(model for model, of_model in near.items() if of_model.dimension_mismatch)
+        return CandidateSet(candidates, incomparable)
 
-    async def _defining(
+    async def _definitions(
         self,
         connection: asyncpg.Connection,
         index_ids: Sequence[int],
@@ -112,14 +113,14 @@ class Search:
         matches: lexical_search.Matches,
         allowed: NDArray[np.bool_] | None,
     ) -> set[int]:
-        """Return the best of the chunks that define some names: both arms miss a name that is used all over."""
+        """Return the best chunks that define one of these names: both arms miss a name that is used everywhere."""
         if not names:
             return set()
-        records = await connection.fetch(SQL["defining"], index_ids, list(names), MOST_DEFINITIONS)
+        records = await connection.fetch(SQL["definitions"], index_ids, list(names), MAX_NAME_MATCHES)
         ids = np.array([record["id"] for record in records], np.int64)
         if allowed is not None:
             ids = ids[allowed[matches.parts.doc_ids.documents(ids)]]
-        return set(matches.scores.best_of(ids, DEFINITIONS))
+        return set(matches.scores.best_of(ids, MAX_DEFINITIONS))
 
     async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Return the texts before and after each chunk in its file; None at the file's ends."""
@@ -127,8 +128,8 @@ class Search:
             records = await connection.fetch(SQL["neighbours"], list(chunk_ids))
         return {r["id"]: (r["before"], r["after"]) for r in records}
 
-    async def holds_something(self, index_ids: Sequence[int]) -> bool:
-        """Say whether these indexes hold a file now."""
+    async def has_files(self, index_ids: Sequence[int]) -> bool:
+        """Return whether these indexes have any file."""
         async with self._db.connection() as connection:
-            holds: bool = await connection.fetchval(SQL["holds_something"], list(index_ids))
+            holds: bool = await connection.fetchval(SQL["has_files"], list(index_ids))
         return holds

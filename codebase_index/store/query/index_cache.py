@@ -1,8 +1,8 @@
-"""What searches have read of the indexes, kept in memory: postings and codes.
+"""An LRU cache of what searches read: postings and quantized vectors.
 
-Its parts are never changed, only replaced by others, so nothing here can be out of date. Which segments and
-pending batches an index has is asked anew by every search; what they hold comes from Postgres once, and not for
-each question: a common word is a megabyte in a large index, and the batches of a job that writes are several.
+Segments and pending batches are immutable, so nothing in it can be stale. Every search asks Postgres which of them
+an index has; their content is read once: the postings of a common term are a megabyte in a large index, and the
+pending batches of a running job are several.
 """
 
 import contextlib
@@ -23,33 +23,33 @@ from codebase_index.lexical.documents import DocIdMap, IdRanges
 from codebase_index.lexical.postings import PostingList, TermDictionary
 from codebase_index.store import queries
 from codebase_index.vectors import quantization
-from codebase_index.vectors.quantization import Codes
+from codebase_index.vectors.quantization import QuantizedVectors
 
 SQL = queries.load("search")
 
 log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
-_V = TypeVar("_V", bound="Part | Held")
+_V = TypeVar("_V", bound="IndexPart | PostingList")
 
 MAX_BYTES: Final = 480 << 20
-"""Of what is kept; half of the MCP server's memory in the chart. Of 400,000 chunks, a word that is in more than
-one of eight takes 0.4 MB, and the codes of 256 dimensions 27 MB."""
+"""Capacity: half of the MCP server's memory in the chart. For 400,000 chunks, a term in more than an eighth of
+them takes 0.4 MB, and quantized vectors of 256 dimensions take 27 MB."""
 
 _SHARES: Final = {"segments": 14, "batches": 3, "postings": 3}
-"""Of MAX_BYTES. Segments have the codes: there is room for those of five million chunks. Three jobs have some
-50 MB of batches that are in no segment yet."""
+"""Shares of MAX_BYTES. Segments include the quantized vectors: there is room for those of five million chunks.
+Three jobs have some 50 MB of pending batches."""
 
 _OVERHEAD_BYTES: Final = 900
-"""What an entry costs beside its numbers, about."""
+"""Approximate overhead of an entry beside its arrays."""
 
 _BYTES_OF_A_WORD: Final = 100
-"""What a word costs beside its letters: as a string, in a dictionary."""
+"""Approximate overhead of a term beside its letters: as a string, in a dictionary."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment without its postings: how many chunks it has, removed ones too, which, and their codes."""
+    """Segment metadata: chunk count (deleted ones included), chunk-id ranges, quantized vectors."""
 
     id: int
     index_id: int
@@ -58,26 +58,26 @@ class Segment:
     total_length: int
     id_ranges: IdRanges
     model: str
-    codes: Codes
+    quantized: QuantizedVectors
 
     @classmethod
     def of(cls, row: Any) -> "Segment":
         """Read a row of `segments`."""
-        known = _codes(row)
+        quantized = _quantized(row)
         return cls(
             row["id"], row["index_id"], row["stamp"], row["chunks"], row["total_length"], _id_ranges(row),
-            row["model"], known,
+            row["model"], quantized,
         )  # fmt: skip
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory, about."""
-        return 16 * len(self.id_ranges.firsts) + self.codes.nbytes
+        """Approximate size in bytes."""
+        return 16 * len(self.id_ranges.firsts) + self.quantized.nbytes
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A pending batch, with all of its postings and codes; `lengths` are those of its chunks, in terms."""
+class PendingBatch:
+    """A pending batch with its postings and quantized vectors; `lengths` has the terms of each chunk."""
 
     index_id: int
     chunks: int
@@ -86,60 +86,60 @@ class Batch:
     terms: TermDictionary
     lengths: postings.Array
     model: str
-    codes: Codes
+    quantized: QuantizedVectors
     nbytes: int
 
     @classmethod
-    def of(cls, row: Any) -> "Batch":
+    def of(cls, row: Any) -> "PendingBatch":
         """Read a row of `pending_batches`."""
         part = postings.decode(row["vocabulary"], row["payload"])
-        known = _codes(row)
+        quantized = _quantized(row)
         nbytes = len(row["vocabulary"]) + len(row["payload"]) + _BYTES_OF_A_WORD * len(part.postings.terms)
-        nbytes += known.nbytes
+        nbytes += quantized.nbytes
         return cls(
             row["index_id"], row["chunks"], row["total_length"], _id_ranges(row), TermDictionary(part.postings),
-            part.lengths, row["model"], known, nbytes,
+            part.lengths, row["model"], quantized, nbytes,
         )  # fmt: skip
 
 
-Part: TypeAlias = Segment | Batch
+IndexPart: TypeAlias = Segment | PendingBatch
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What some indexes are made of: segments and pending batches, each by id."""
+class IndexParts:
+    """The segments and pending batches of some indexes, each ordered by id."""
 
     segments: Sequence[Segment]
-    pending: Sequence[Batch]
+    pending: Sequence[PendingBatch]
 
     @cached_property
     def doc_ids(self) -> DocIdMap:
-        """Numbers the chunks of all parts one after another, those of segments first."""
+        """Document numbers through all parts, segments first."""
         return DocIdMap([part.id_ranges for _, part in self.with_offsets])
 
     @cached_property
     def segments_with_offsets(self) -> list[tuple[int, Segment]]:
-        """The segments, each with the number of its first chunk."""
+        """The segments, each with the number of its first document."""
         return list(zip(_begins(self.segments), self.segments, strict=True))
 
     @cached_property
-    def pending_with_offsets(self) -> list[tuple[int, Batch]]:
+    def pending_with_offsets(self) -> list[tuple[int, PendingBatch]]:
         """The pending batches likewise."""
         return list(zip(_begins(self.pending, self.in_segments), self.pending, strict=True))
 
     @cached_property
-    def with_offsets(self) -> list[tuple[int, Part]]:
-        """Both, in the order of these numbers."""
+    def with_offsets(self) -> list[tuple[int, IndexPart]]:
+        """Segments and pending batches in document order."""
         return [*self.segments_with_offsets, *self.pending_with_offsets]
 
     @cached_property
     def in_segments(self) -> int:
-        """How many chunks are in segments: the number of the first one that is pending."""
+        """Number of chunks in segments; the first pending document has this number."""
         return sum(segment.chunks for segment in self.segments)
 
     @cached_property
     def pending_lengths(self) -> postings.Array:
-        """The lengths of the chunks of the pending batches, one batch after another."""
+        """The lengths of the chunks of all pending batches, concatenated."""
         return np.concatenate([np.empty(0, "<u4"), *(batch.lengths for batch in self.pending)])
 
     def models(self, ids: Sequence[int]) -> list[str | None]:
@@ -151,25 +151,25 @@ class Parts:
 
     @cached_property
     def average_length(self) -> float:
-        """How many terms a chunk has, on average."""
+        """The average number of terms of a chunk."""
         return sum(part.total_length for _, part in self.with_offsets) / max(1, self.doc_ids.total)
 
 
 class IndexCache:
-    """Reads segments, their postings and pending batches, and keeps what was used last, up to `max_bytes`.
+    """Reads segments, their postings and pending batches through an LRU cache of `max_bytes`.
 
-    Owned by the event loop: no thread ever sees it. What it gives is never changed, so threads might read that.
-    Methods read in the transaction of the connection that they are given, and may raise what asyncpg does.
+    Owned by the event loop, not thread-safe. Its values are immutable, so threads may read them.
+    Methods read in the transaction of the given connection, and may raise what asyncpg does.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         room = {name: max_bytes * share // sum(_SHARES.values()) for name, share in _SHARES.items()}
         self._segments = LRUCache[UUID, Segment](room["segments"], _size)
-        self._batches = LRUCache[UUID, Batch](room["batches"], _size)
+        self._batches = LRUCache[UUID, PendingBatch](room["batches"], _size)
         self._postings = LRUCache[tuple[UUID, str], PostingList](room["postings"], _size)
 
-    async def parts(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> Parts:
-        """Return what some indexes are made of."""
+    async def parts(self, connection: asyncpg.Connection, index_ids: Sequence[int]) -> IndexParts:
+        """Return the segments and pending batches of some indexes."""
         rows = await connection.fetch(SQL["parts"], index_ids)
         segments = {row["id"]: self._segments.get(row["stamp"]) for row in rows if not row["pending"]}
         batches = {row["id"]: self._batches.get(row["stamp"]) for row in rows if row["pending"]}
@@ -179,9 +179,9 @@ class IndexCache:
                 _keep(self._segments, row["stamp"], segment)
         if missing := [number for number, batch in batches.items() if batch is None]:
             for row in await connection.fetch(SQL["read_pending"], missing):
-                batches[row["id"]] = batch = Batch.of(row)
+                batches[row["id"]] = batch = PendingBatch.of(row)
                 _keep(self._batches, row["stamp"], batch)
-        return Parts(
+        return IndexParts(
             [segment for segment in segments.values() if segment is not None],
             [batch for batch in batches.values() if batch is not None],
         )
@@ -189,7 +189,7 @@ class IndexCache:
     async def postings(
         self, connection: asyncpg.Connection, segments: Sequence[Segment], terms: Sequence[str]
     ) -> dict[str, list[PostingList]]:
-        """Return for each term where it is in each segment, in the order of the segments."""
+        """Return the posting lists of each term, one a segment, in the order of the segments."""
         found = {term: [self._postings.get((segment.stamp, term)) for segment in segments] for term in terms}
         missing = [
             (segment, term)
@@ -209,11 +209,11 @@ class IndexCache:
     async def _read(
         self, connection: asyncpg.Connection, missing: Sequence[tuple[Segment, str]]
     ) -> dict[tuple[UUID, str], PostingList]:
-        asked = [segment.id for segment, _ in missing], [term for _, term in missing]
-        blocks = {(row["segment_id"], row["term"]): row for row in await connection.fetch(SQL["blocks"], *asked)}
+        pairs = [segment.id for segment, _ in missing], [term for _, term in missing]
+        blocks = {(row["segment_id"], row["term"]): row for row in await connection.fetch(SQL["blocks"], *pairs)}
         read = {}
         for segment, term in missing:
-            posting_list = postings.EMPTY_POSTING_LIST  # kept, too: else it would be looked for each time
+            posting_list = postings.EMPTY_POSTING_LIST  # cached too: else it would be read each time
             if block := blocks.get((segment.id, term)):
                 block_postings = postings.read_block(block["terms"], block["payload"])
                 posting_list = PostingList.of(*postings.find(block_postings, term), segment.chunks)
@@ -222,7 +222,7 @@ class IndexCache:
         return read
 
 
-def _begins(parts: Sequence[Part], first: int = 0) -> list[int]:
+def _begins(parts: Sequence[IndexPart], first: int = 0) -> list[int]:
     return list(accumulate((part.chunks for part in parts[:-1]), initial=first))[: len(parts)]
 
 
@@ -230,16 +230,16 @@ def _id_ranges(row: Any) -> IdRanges:
     return IdRanges(np.asarray(row["first_ids"], np.int64), np.asarray(row["run_lengths"], np.int64))
 
 
-def _codes(row: Any) -> Codes:
-    """Return a row's codes. Where they cannot be read, none that could be compared: the words still answer."""
+def _quantized(row: Any) -> QuantizedVectors:
+    """Return a row's quantized vectors; none that match a query if they are unreadable: terms still answer."""
     try:
         return quantization.from_bytes(row["codes"], row["chunks"])
     except ValueError as error:
-        log.error("codes of vectors cannot be read", extra={"index_id": row["index_id"], "reason": str(error)})
-        return quantization.none(row["chunks"])
+        log.error("quantized vectors are unreadable", extra={"index_id": row["index_id"], "reason": str(error)})
+        return quantization.empty(row["chunks"])
 
 
-def _size(part: Part | Held) -> int:
+def _size(part: IndexPart | PostingList) -> int:
     return part.nbytes + _OVERHEAD_BYTES
 
 

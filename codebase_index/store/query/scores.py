@@ -1,4 +1,4 @@
-"""Scores of chunks by their documents, and the best of them."""
+"""Scores of chunks by document, and the top k of them."""
 
 from collections.abc import Sequence
 
@@ -12,29 +12,29 @@ from codebase_index.store import queries
 SQL = queries.load("search")
 
 _GROUPS_A_RESULT = 4
-"""Groups of chunks of which only the best one is looked at first, for each result."""
+"""Groups of chunks for each result, of which only the best score is looked at first."""
 
 
 class Scores:
-    """The score of every chunk of the searched indexes; 0 for those that are not found."""
+    """The score of every chunk of the searched indexes; 0 for a chunk that does not match."""
 
     def __init__(self, doc_ids: DocIdMap, scores: NDArray[np.float32], documents: Ids | None = None) -> None:
-        """Take the scores of some documents, given in ascending order, or of every one."""
+        """Wrap the scores of these documents, given in ascending order; None: of all documents."""
         self._doc_ids = doc_ids
         self._scores = scores
         self._documents = documents
 
     def of(self, ids: Sequence[int]) -> list[float]:
-        """Return the scores of chunks; 0 for those that were not written yet."""
+        """Return the scores of chunks; 0 for a chunk that is in no part."""
         if not len(self._scores):
             return [0.0] * len(ids)
         documents = self._doc_ids.documents(np.asarray(ids, np.int64))
         if self._documents is None:
-            known, places = documents >= 0, documents
+            scored, places = documents >= 0, documents
         else:
             places = np.minimum(np.searchsorted(self._documents, documents), len(self._documents) - 1)
-            known = self._documents[places] == documents
-        found: list[float] = np.where(known, self._scores[places], 0).tolist()
+            scored = self._documents[places] == documents
+        found: list[float] = np.where(scored, self._scores[places], 0).tolist()
         return found
 
     def best(self, limit: int) -> list[int]:
@@ -44,15 +44,15 @@ class Scores:
         return _ordered(self._doc_ids.ids(documents), self._scores[places], limit)
 
     def best_of(self, ids: Ids, limit: int) -> list[int]:
-        """Return the same of these chunks alone."""
+        """Return the best of these chunks alone."""
         scores = np.asarray(self.of(ids.tolist()), np.float32)
         chosen = scores >= self._threshold(scores, limit)
         return _ordered(ids[chosen], scores[chosen], limit)
 
     @staticmethod
     def _threshold(scores: NDArray[np.float32], limit: int) -> float:
-        """Return the least score above 0 among the `limit` highest ones: chunks below it need no sorting."""
-        # First a bound that is quickly found: if `limit` groups each have one as high, so many chunks are as high.
+        """Return the lowest score above 0 among the `limit` highest ones: chunks below it need no sorting."""
+        # A cheap lower bound first: if `limit` groups have a maximum as high, at least `limit` chunks do.
         groups = _GROUPS_A_RESULT * limit
         grouped = scores[: len(scores) // groups * groups].reshape(-1, groups)
         bound = _highest(grouped.max(axis=0), limit) if len(grouped) else 0
@@ -62,14 +62,14 @@ class Scores:
         return _highest(above, limit)
 
 
-async def best_alive(connection: asyncpg.Connection, scores: Scores, limit: int) -> list[int]:
-    """Return the best chunks that there still are: segments also hold some that were removed or written anew."""
+async def best_live(connection: asyncpg.Connection, scores: Scores, limit: int) -> list[int]:
+    """Return the best live chunks: segments also contain chunks that were deleted or rewritten since."""
     found: list[int] = []
-    told, wanted = 0, 2 * limit
-    while len(found) < limit and (ids := scores.best(told + wanted)[told:]):
-        alive = {row["id"] for row in await connection.fetch(SQL["alive"], ids)}
-        found += [chunk_id for chunk_id in ids if chunk_id in alive]
-        told, wanted = told + len(ids), 3 * wanted
+    checked, wanted = 0, 2 * limit
+    while len(found) < limit and (ids := scores.best(checked + wanted)[checked:]):
+        live = {row["id"] for row in await connection.fetch(SQL["live"], ids)}
+        found += [chunk_id for chunk_id in ids if chunk_id in live]
+        checked, wanted = checked + len(ids), 3 * wanted
     return found[:limit]
 
 

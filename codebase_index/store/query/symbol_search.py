@@ -1,4 +1,4 @@
-"""Finds the definitions of a name."""
+"""Symbol search: the definitions of a name."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import asyncpg
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.query.hybrid_search import Filters
-from codebase_index.store.query.text_search import TextFound, TextQuery, find
+from codebase_index.store.query.text_search import TextQuery, TextResult, find
 
 SQL = queries.load("symbol_search")
 
@@ -31,7 +31,7 @@ class Definition:
     text: str
 
 
-class Symbols:
+class SymbolSearch:
     """Reads the names that chunks define. Every method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -39,7 +39,7 @@ class Symbols:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["Snapshot"]:
-        """Lend one state of the database, in which a file is seen before or after its re-indexing."""
+        """Yield a snapshot, in which each file is seen either before or after its re-indexing."""
         async with (
             self._db.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -48,7 +48,7 @@ class Symbols:
 
 
 class Snapshot:
-    """One state of the indexes: definitions and uses that are read from it belong together."""
+    """A consistent snapshot of the indexes, from which definitions and uses are read."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -64,6 +64,6 @@ class Snapshot:
         )
         return [Definition(**dict(record)) for record in records]
 
-    async def find(self, text: TextQuery) -> TextFound:
-        """Search the text. After a search that ran out of time, nothing more can be read from this snapshot."""
+    async def find(self, text: TextQuery) -> TextResult:
+        """Search the text. After a timeout nothing more can be read from this snapshot."""
         return await find(self._connection, text)

@@ -1,4 +1,4 @@
-"""Finds a pattern in the text of indexes, line by line, in the order of path and line, within a bounded time."""
+"""Pattern search over the text of indexes, line by line, ordered by path and line, within a time limit."""
 
 import time
 from collections.abc import Sequence
@@ -14,15 +14,14 @@ from codebase_index.store.query.hybrid_search import Filters
 SQL = queries.load("text_search")
 
 _FIRST_FILES = 64
-_MOST_FILES = 2048
+_MAX_FILES = 2048
 """Files a statement: few at first, since a common text is found in few; then four times as many each time."""
 
 
 @dataclass(frozen=True, order=True)
-class Place:
-    """A line of a file; as a position in a search: what comes after it is still to be seen.
-
-    `line` 0 is before the first line; END is after the last.
+class TextPosition:
+    """A position in the order of a text search: a line of a file. `line` 0 is before the first line, END after the
+    last.
     """
 
     index_id: int
@@ -49,31 +48,31 @@ class TextMatch:
 
 
 @dataclass(frozen=True)
-class TextFound:
-    """What a search found. `seen_to` is where it stopped, for it had enough or no more time: it is None when the
-    search saw everything, and where it began when it was out of time at once.
+class TextResult:
+    """The result of a text search. `stopped_at` is where it stopped at its limit of lines or time: None after a
+    complete search, and the start when the time limit was reached at once.
     """
 
     matches: list[TextMatch]
-    seen_to: Place | None
-    out_of_time: bool
+    stopped_at: TextPosition | None
+    timed_out: bool
 
 
-class BadExpression(Exception):
+class InvalidExpression(Exception):
     """Postgres does not accept the regular expression. The message is Postgres' own."""
 
 
 @dataclass(frozen=True)
 class TextQuery:
-    """What to find where: in some indexes one after the other, each by path, after a place, until `enough` lines
-    are found or `seconds` are over.
+    """A text search: indexes in order, each by path, from `after` on, until `max_lines` lines match or `seconds`
+    have passed.
     """
 
     index_ids: Sequence[int]
     pattern: Pattern
     filters: Filters
-    after: Place | None
-    enough: int
+    after: TextPosition | None
+    max_lines: int
     seconds: float
 
 
@@ -83,7 +82,7 @@ class TextSearch:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def find(self, query: TextQuery) -> TextFound:
+    async def find(self, query: TextQuery) -> TextResult:
         """Search. All comes from one snapshot: each file is seen before or after its re-indexing.
 
         Raises BadExpression.
@@ -95,16 +94,16 @@ class TextSearch:
             return await find(connection, query)
 
 
-async def find(connection: asyncpg.Connection, query: TextQuery) -> TextFound:
+async def find(connection: asyncpg.Connection, query: TextQuery) -> TextResult:
     """Search within a transaction, which is only good to be ended after a lack of time. Raises BadExpression."""
     scan = _Scan(query)
     try:
         finished = await scan.run(connection)
     except asyncpg.QueryCanceledError:  # by the limit on statements
-        return TextFound(scan.matches, scan.seen_to, True)
+        return TextResult(scan.matches, scan.stopped_at, True)
     except asyncpg.InvalidRegularExpressionError as error:
-        raise BadExpression(str(error).removeprefix("invalid regular expression: ")) from error
-    return TextFound(scan.matches, None if finished else scan.seen_to, scan.out_of_time)
+        raise InvalidExpression(str(error).removeprefix("invalid regular expression: ")) from error
+    return TextResult(scan.matches, None if finished else scan.stopped_at, scan.timed_out)
 
 
 class _Scan:
@@ -112,13 +111,13 @@ class _Scan:
 
     def __init__(self, query: TextQuery) -> None:
         self.matches: list[TextMatch] = []
-        self.seen_to = query.after
-        self.out_of_time = False
+        self.stopped_at = query.after
+        self.timed_out = False
         self._query, self._deadline = query, time.monotonic() + query.seconds
         self._lines = 0
 
     async def run(self, connection: asyncpg.Connection) -> bool:
-        """Search; return whether everything was seen."""
+        """Search; return whether the search is complete."""
         after, rest = self._query.after, list(self._query.index_ids)
         if after is not None and after.index_id in rest:
             rest = rest[rest.index(after.index_id) :]
@@ -128,14 +127,14 @@ class _Scan:
                 return False
         return True
 
-    async def _index(self, connection: asyncpg.Connection, index_id: int, after: Place | None) -> bool:
+    async def _index(self, connection: asyncpg.Connection, index_id: int, after: TextPosition | None) -> bool:
         path, again = (after.path, after.line < END) if after else (None, False)
         size = _FIRST_FILES
         while True:
-            if self._lines >= self._query.enough:
+            if self._lines >= self._query.max_lines:
                 return False
             if not await self._limit(connection):
-                self.out_of_time = True
+                self.timed_out = True
                 return False
             filters = self._query.filters
             files = await connection.fetch(
@@ -145,16 +144,18 @@ class _Scan:
                 return True
             await self._files(connection, [file["id"] for file in files], after)
             path, again = files[-1]["path"], False
-            self.seen_to = Place(index_id, path, END)
-            size = min(4 * size, _MOST_FILES)
+            self.stopped_at = TextPosition(index_id, path, END)
+            size = min(4 * size, _MAX_FILES)
 
-    async def _files(self, connection: asyncpg.Connection, file_ids: list[int], after: Place | None) -> None:
+    async def _files(
+        self, connection: asyncpg.Connection, file_ids: list[int], after: TextPosition | None
+    ) -> None:
         records = await connection.fetch(
             SQL["matching"], file_ids, self._query.pattern.expression, self._query.pattern.literal
         )
         for record in records:
             first = record["start_line"]
-            # Where a search is continued, the first lines of its first file have been seen.
+            # A continued search has seen the first lines of its first file.
             skipped = after.line if after is not None and record["path"] == after.path else 0
             lines = tuple(first + n - 1 for n in record["lines"] if first + n - 1 > skipped)
             if lines:
@@ -162,7 +163,7 @@ class _Scan:
                 self._lines += len(lines)
 
     async def _limit(self, connection: asyncpg.Connection) -> bool:
-        """Limit the next statements to the time that is left; return whether there is any."""
+        """Set the statement timeout to the remaining time; return whether there is any."""
         left = int(1000 * (self._deadline - time.monotonic()))
         if left <= 0:
             return False

@@ -1,22 +1,22 @@
--- name: nearest_of
--- The nearest of some chunks: unit vectors, so the negative inner product orders like the cosine distance.
+-- name: rescore
+-- Rescore candidates by their full vectors: of unit vectors, the negative inner product orders like the cosine distance.
 SELECT chunk_id FROM embeddings
 WHERE chunk_id = ANY ($1::bigint[]) AND model = $2 AND vector_dims(embedding) = $4
 ORDER BY embedding <#> $3, chunk_id LIMIT $5;
 
--- name: unlike
--- Whether some chunks have vectors of a model with another length than a query's.
+-- name: dimension_mismatch
+-- Whether some of these chunks have vectors of a model with another dimension than a query's.
 SELECT EXISTS (SELECT FROM embeddings
                WHERE chunk_id = ANY ($1::bigint[]) AND model = $2 AND vector_dims(embedding) <> $3);
 
 -- name: parts
--- The segments and the pending batches of some indexes, and under which stamp a search may have kept each.
+-- The segments and pending batches of some indexes, each with its stamp, the key of the search cache.
 SELECT id, stamp, false AS pending FROM segments WHERE index_id = ANY ($1::bigint[])
 UNION ALL SELECT id, stamp, true FROM pending_batches WHERE index_id = ANY ($1::bigint[])
 ORDER BY pending, id;
 
 -- name: read_segments
--- Which chunks some segments hold, in order, and the codes of these.
+-- Segments without postings: their chunks in order, and the quantized vectors.
 SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, model, codes
 FROM segments WHERE id = ANY ($1::bigint[]);
 
@@ -26,8 +26,8 @@ SELECT id, stamp, index_id, chunks, total_length, first_ids, run_lengths, vocabu
 FROM pending_batches WHERE id = ANY ($1::bigint[]);
 
 -- name: blocks
--- The block of a segment that holds a term, for each of some pairs: one descent of the primary key. Blocks that would
--- have the term and do not are left here, which saves most of the traffic where many small indexes are searched.
+-- The block that contains a term, for pairs of segment and term: one descent of the primary key each. Blocks that turn
+-- out not to contain the term are filtered here, which saves most of the traffic when many small indexes are searched.
 SELECT t.segment_id, t.term, b.terms, b.payload
 FROM unnest($1::bigint[], $2::text[]) AS t (segment_id, term)
 CROSS JOIN LATERAL (
@@ -36,24 +36,23 @@ CROSS JOIN LATERAL (
     ORDER BY p.first_term DESC LIMIT 1) b
 WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 
--- name: defining
--- Chunks in which a definition of one of some names begins.
+-- name: definitions
+-- Chunks in which a definition of one of these names begins.
 SELECT id FROM chunks WHERE index_id = ANY ($1::bigint[]) AND names && $2::text[] LIMIT $3;
 
 -- name: files
--- The files that the filters leave, each by its first chunk in eight bytes and how many it has in four.
+-- The files that pass the filters: each as its first chunk id (eight bytes) and its chunk count (four).
 SELECT COALESCE(string_agg(int8send(first_chunk) || int4send(chunks), ''), '') FROM files
 WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
   AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3);
 
--- name: alive
--- Which of these chunks there still are.
+-- name: live
+-- Those of the chunks that still exist.
 SELECT id FROM chunks WHERE id = ANY ($1::bigint[]);
 
 -- name: candidates
--- What an answer shows of each candidate, and its vector score by the query's vector of its model, null where there is
--- none of that length: in the order of codebase_index.store.query.candidate.
--- The score is no join: to choose among the orders of three tables took as long as reading them.
+-- The candidates, in the column order of codebase_index.store.query.candidate. The vector score is by the query's vector
+-- of the same model, null without one of that dimension; a subquery, since planning a join took as long as running it.
 SELECT c.id, c.index_id, f.path, f.language, c.start_line, c.end_line, c.symbol, c.text,
        (SELECT -(e.embedding <#> q.vector) FROM embeddings e
         JOIN unnest($2::text[], $3::halfvec[]) AS q (model, vector)
@@ -73,6 +72,6 @@ LEFT JOIN LATERAL (SELECT text FROM chunks a WHERE a.file_id = c.file_id AND a.i
                    ORDER BY a.id LIMIT 1) after ON true
 WHERE c.id = ANY ($1::bigint[]);
 
--- name: holds_something
--- Whether some indexes hold anything: nothing found in an empty one is another answer than no match.
+-- name: has_files
+-- Whether these indexes have any file: an empty index is another answer than no match.
 SELECT EXISTS (SELECT FROM files WHERE index_id = ANY ($1::bigint[]));

@@ -20,7 +20,7 @@ from codebase_index.store.ingest.batch import PackedBatch, Processed, pack
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.vector_cache import VectorCache, digest_of, kept_under
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_index.vectors.centroid import SNIPPETS, middle_of
+from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking.texts import documents, with_vectors
 from codebase_indexer.database_retry import Outage, backoff_delays, retry_while_unavailable
 from codebase_indexer.pipeline.tasks import run_together
@@ -52,7 +52,7 @@ class SlowEmbedding:
     reporter: ProgressReporter
     reports: bool = True
     """Whether this pod tells the job's state: a helper leaves that to the pod that holds the attempt."""
-    centre: Vectors | None = field(default=None, init=False)
+    centroid: Vectors | None = field(default=None, init=False)
     """The middle of the model's vectors, known when it is ready."""
     _blocked_since: datetime | None = field(default=None, init=False)
 
@@ -73,7 +73,7 @@ class SlowEmbedding:
                 "the new one otherwise, or delete the index (codebase-mcp admin delete) and start the job again"
             )
         vectors, _ = await self._vectors(SNIPPETS)
-        self.centre = middle_of(vectors)
+        self.centroid = centroid_of(vectors)
 
     async def embed(self, batch: Processed) -> tuple[PackedBatch, Counts]:
         """Return the batch with vectors, and what that took. Raises EmbeddingRefused."""
@@ -81,7 +81,7 @@ class SlowEmbedding:
         if not texts:
             return pack(batch), Counts()
         vectors, counts = await self._vectors(texts)
-        return pack(with_vectors(batch, vectors), self.centre), counts
+        return pack(with_vectors(batch, vectors), self.centroid), counts
 
     async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, Counts]:
         """Return the vectors of texts, those that are kept and those that are made now."""

@@ -9,7 +9,7 @@ from codebase_index import logs
 from codebase_index.embedding import factory
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.ingest.batch import pack
-from codebase_index.vectors.centroid import SNIPPETS, middle_of
+from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.pipeline.files import Processor
 from codebase_indexer.pipeline.worker_protocol import READY, Batch
@@ -21,7 +21,7 @@ def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | No
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     embedder = factory.create(*model) if model else None
     assert embedder is None or isinstance(embedder, StaticEmbedder)  # the others are the main process's
-    centre = middle_of(embedder.embed_documents(SNIPPETS)) if embedder else None
+    centroid = centroid_of(embedder.embed_documents(SNIPPETS)) if embedder else None
     processor = Processor(fingerprint, embedder, secrets)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
@@ -29,4 +29,4 @@ def serve(pipe: Connection, fingerprint: str, model: tuple[str, str | None] | No
             batch: Batch = pipe.recv()
             processed = processor.process(batch.folder, batch.items, batch.known, batch.boundary)
             # Not without vectors: they are made elsewhere, from the texts.
-            pipe.send(pack(processed, centre) if embedder else processed)
+            pipe.send(pack(processed, centroid) if embedder else processed)

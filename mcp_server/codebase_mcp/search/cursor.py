@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from codebase_index.store.query.text_search import Place
+from codebase_index.store.query.text_search import TextPosition
 from codebase_mcp.errors import UserError
 
 _VERSION: Final = 1
@@ -32,7 +32,7 @@ class Cursor:
     request: str
     state: str
     offset: int = 0
-    place: Place | None = None
+    place: TextPosition | None = None
 
     def encode(self) -> str:
         """Return it as a text of letters, digits, - and _."""
@@ -77,7 +77,7 @@ def _cursor(values: Any) -> Cursor:
     return Cursor(request, state, offset, None if place is None else _place(place))
 
 
-def _place(values: Any) -> Place:
+def _place(values: Any) -> TextPosition:
     index_id, path, line = values
     well_formed = (
         type(index_id) is int
@@ -91,7 +91,7 @@ def _place(values: Any) -> Place:
     if not well_formed:
         raise ValueError("not a place")
     path.encode()  # raises for half a surrogate pair, which no path in the database holds
-    return Place(index_id, path, line)
+    return TextPosition(index_id, path, line)
 
 
 def digest(*values: object) -> str:

@@ -9,7 +9,7 @@ from codebase_index.embedding import Embedder
 from codebase_index.store.catalog.indexes import Indexes, IndexRow
 from codebase_index.store.database import Database
 from codebase_index.store.query.hybrid_search import Search
-from codebase_index.store.query.symbol_search import Symbols
+from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
@@ -52,7 +52,7 @@ class SearchService:
         self,
         indexes: Indexes,
         search: Search,
-        symbols: Symbols,
+        symbols: SymbolSearch,
         text: TextSearch,
         embedder_of: Callable[[str], Embedder],
     ) -> None:
@@ -77,7 +77,7 @@ class SearchService:
         `embedder_of` gives the embedder for a model's name.
         """
         indexes = Indexes(database, namespaces)
-        return cls(indexes, Search(database), Symbols(database), TextSearch(database), embedder_of)
+        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), embedder_of)
 
     def close(self) -> None:
         """Stop the embedding thread."""
@@ -139,7 +139,7 @@ class SearchService:
         if not searched:
             return "Nothing is indexed yet; index a repository with start_indexing_background, then search again"
         busy = [index for index in searched if state_of(index) == "indexing"]
-        if await self._search.holds_something([index.id for index in searched]):
+        if await self._search.has_files([index.id for index in searched]):
             if request.cursor and not page.end:
                 return "There are no more results"
             still = "; indexing is still under way, so search again when it has ended" if busy else ""

@@ -109,5 +109,5 @@ async def test_another_index_is_never_searched(database: Database, index: int) -
 async def test_an_index_is_listed_with_its_newest_job(database: Database, index: int) -> None:
     row = (await Indexes(database).list())[0]
     assert (row.id, row.source, row.job_state) == (index, "/work/shop", JobState.COMPLETED)
-    assert await Search(database).holds_something([index])
-    assert not await Search(database).holds_something([index + 1])
+    assert await Search(database).has_files([index])
+    assert not await Search(database).has_files([index + 1])

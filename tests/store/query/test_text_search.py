@@ -7,7 +7,7 @@ import pytest
 from codebase_index.pattern import Pattern, literal, regex
 from codebase_index.store.database import Database
 from codebase_index.store.query.hybrid_search import Filters
-from codebase_index.store.query.text_search import END, BadExpression, Place, TextQuery, TextSearch
+from codebase_index.store.query.text_search import END, InvalidExpression, TextPosition, TextQuery, TextSearch
 
 FILES = {
     "a.py": "import os\n\ndef total(x):\n    return x + 1\r\n# Größe: 100%_\n",
@@ -43,7 +43,7 @@ async def index(database: Database) -> int:
 
 
 async def found(
-    database: Database, index: int, pattern: Pattern, *, after: Place | None = None, enough: int = 1000,
+    database: Database, index: int, pattern: Pattern, *, after: TextPosition | None = None, enough: int = 1000,
     filters: Filters = NO_FILTERS,
 ) -> list[tuple[str, int]]:  # fmt: skip
     answer = await TextSearch(database).find(TextQuery([index], pattern, filters, after, enough, 20))
@@ -87,16 +87,16 @@ async def test_a_whole_word_is_no_part_of_another(database: Database, index: int
 async def test_a_search_goes_on_after_any_line(database: Database, index: int) -> None:
     everything = await found(database, index, regex("a"))
     for number, (path, line) in enumerate(everything, start=1):
-        rest = await found(database, index, regex("a"), after=Place(index, path, line))
+        rest = await found(database, index, regex("a"), after=TextPosition(index, path, line))
         assert rest == everything[number:]
-    assert await found(database, index, regex("a"), after=Place(index, "a.py", END)) == everything[1:]
+    assert await found(database, index, regex("a"), after=TextPosition(index, "a.py", END)) == everything[1:]
 
 
 async def test_a_search_has_enough_says_where_it_stopped(database: Database, index: int) -> None:
     answer = await TextSearch(database).find(TextQuery([index], regex("."), Filters(), None, 1, 20))
-    assert answer.seen_to == Place(index, "b/d.txt", END) and not answer.out_of_time
+    assert answer.stopped_at == TextPosition(index, "b/d.txt", END) and not answer.timed_out
     whole = await TextSearch(database).find(TextQuery([index], regex("."), Filters(), None, 1000, 20))
-    assert whole.seen_to is None
+    assert whole.stopped_at is None
 
 
 async def test_filters_and_other_indexes(database: Database, index: int) -> None:
@@ -110,10 +110,10 @@ async def test_filters_and_other_indexes(database: Database, index: int) -> None
 
 
 async def test_what_postgres_refuses_is_said_in_its_words(database: Database, index: int) -> None:
-    with pytest.raises(BadExpression, match="invalid character range"):
+    with pytest.raises(InvalidExpression, match="invalid character range"):
         await found(database, index, regex("[z-a]"))
 
 
 async def test_no_time_is_no_error(database: Database, index: int) -> None:
     answer = await TextSearch(database).find(TextQuery([index], regex("a"), Filters(), None, 10, 0))
-    assert (answer.matches, answer.seen_to, answer.out_of_time) == ([], None, True)
+    assert (answer.matches, answer.stopped_at, answer.timed_out) == ([], None, True)

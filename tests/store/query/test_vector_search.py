@@ -88,7 +88,7 @@ async def test_few_chunks_are_compared_exactly(database: Database, writer: Write
 async def test_filters_are_applied_before_the_limit(
     database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMPARED", 200)
+    monkeypatch.setattr(module, "RESCORED_CHUNKS", 200)
     await Segments(database).build(writer)
     nearest = await found(database, writer, Filters(language="go"))
     assert len(nearest) == 20
@@ -99,7 +99,7 @@ async def test_removed_chunks_take_nobody_s_place(
     database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that would be compared first are gone, and their codes still in the segment."""
-    monkeypatch.setattr(module, "COMPARED", 40)
+    monkeypatch.setattr(module, "RESCORED_CHUNKS", 40)
     await Segments(database).build(writer)
     async with database.connection() as connection:
         nearest = await connection.fetch(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codebase_index.vectors import quantization
 from codebase_index.vectors.centroid import SNIPPETS
-from codebase_index.vectors.quantization import ABOVE_ZERO, Asked
+from codebase_index.vectors.quantization import ESTIMATE_OFFSET, EncodedQuery
 
 
 def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0) -> np.ndarray:
@@ -20,8 +20,8 @@ def vectors(count: int, dimension: int = 256, seed: int = 0, about: float = 0.0)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
-def estimates(query: np.ndarray, of: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
-    return Asked(query).estimates([quantization.encode(of, centre)], every_one=True)[1]
+def estimates(query: np.ndarray, of: np.ndarray, centroid: np.ndarray | None = None) -> np.ndarray:
+    return EncodedQuery(query).estimates([quantization.encode(of, centroid)], exhaustive=True)[1]
 
 
 def test_a_code_is_two_bits_a_dimension_and_two_bytes() -> None:
@@ -36,7 +36,7 @@ def test_codes_survive_being_stored_chosen_and_joined(
     all_of_them = quantization.encode(vectors(count, dimension, seed))
     stored = quantization.from_bytes(quantization.to_bytes(all_of_them), count)
     cut = data.draw(st.integers(0, count))
-    joined = quantization.join([stored.of(slice(0, cut)), stored.of(np.arange(count) >= cut)])
+    joined = quantization.join([stored.select(slice(0, cut)), stored.select(np.arange(count) >= cut)])
     assert quantization.to_bytes(joined) == quantization.to_bytes(all_of_them)
 
 
@@ -44,8 +44,8 @@ def test_codes_survive_being_stored_chosen_and_joined(
 @pytest.mark.parametrize("about", [0.0, 1.0])
 def test_estimates_are_the_inner_products_up_to_a_constant(dimension: int, about: float) -> None:
     known, query = vectors(2_000, dimension, about=about), vectors(1, dimension, seed=7, about=about)[0]
-    centre = known.mean(axis=0)
-    off = estimates(query, known, centre) - ABOVE_ZERO - (known - centre) @ query
+    centroid = known.mean(axis=0)
+    off = estimates(query, known, centroid) - ESTIMATE_OFFSET - (known - centroid) @ query
     # The error falls with the root of the dimension (theorem 3.2 of RaBitQ's paper); the second bit halves it.
     assert np.sqrt((off**2).mean()) < 0.5 / np.sqrt(dimension)
 
@@ -54,8 +54,8 @@ def test_without_their_centre_vectors_that_point_one_way_are_told_apart_less_wel
     known, query = vectors(2_000, about=1.5), vectors(1, seed=7, about=1.5)[0]
     products = known @ query
 
-    def correlation(centre: np.ndarray | None) -> float:
-        return float(np.corrcoef(estimates(query, known, centre), products)[0, 1])
+    def correlation(centroid: np.ndarray | None) -> float:
+        return float(np.corrcoef(estimates(query, known, centroid), products)[0, 1])
 
     assert correlation(known.mean(axis=0)) > correlation(None) + 0.02
 
@@ -63,11 +63,11 @@ def test_without_their_centre_vectors_that_point_one_way_are_told_apart_less_wel
 def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
     known, query = vectors(60_000), vectors(1, seed=7)[0]
     encoded = quantization.encode(known)
-    parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
-    places, found = Asked(query).estimates(parts)
-    chosen = len(places) / quantization.LEAST_CHOSEN
+    parts = [encoded.select(slice(0, 25_000)), encoded.select(slice(25_000, 60_000))]
+    places, found = EncodedQuery(query).estimates(parts)
+    chosen = len(places) / quantization.MIN_CANDIDATES
     assert 0.9 < chosen < 1.5  # a sample tells where to cut
-    every, everything = Asked(query).estimates(parts, every_one=True)
+    every, everything = EncodedQuery(query).estimates(parts, exhaustive=True)
     assert np.array_equal(every, np.arange(60_000))
     assert np.array_equal(found, everything[places])
     nearest = np.argsort(-(known @ query))[:70]
@@ -78,12 +78,12 @@ def test_the_nearest_are_among_those_that_are_chosen_from_many() -> None:
 def test_only_those_that_are_allowed_are_estimated(few: int) -> None:
     known, query = vectors(60_000), vectors(1, seed=7)[0]
     encoded = quantization.encode(known)
-    parts = [encoded.of(slice(0, 25_000)), encoded.of(slice(25_000, 60_000))]
+    parts = [encoded.select(slice(0, 25_000)), encoded.select(slice(25_000, 60_000))]
     allowed = np.random.default_rng(3).random(60_000) < few / 100
-    places, found = Asked(query).estimates(parts, allowed)
+    places, found = EncodedQuery(query).estimates(parts, allowed)
     assert allowed[places].all()
     assert len(places) == min(allowed.sum(), len(places))
-    assert np.array_equal(found, Asked(query).estimates(parts, every_one=True)[1][places])
+    assert np.array_equal(found, EncodedQuery(query).estimates(parts, exhaustive=True)[1][places])
     nearest = np.argsort(np.where(allowed, -(known @ query), np.inf))[:70]
     assert len(np.intersect1d(nearest, places)) >= 65
 
@@ -100,4 +100,4 @@ def test_vectors_without_direction_are_far_from_nothing() -> None:
     known = vectors(3)
     assert np.isfinite(estimates(known[0], np.concatenate([known, known[:1]]), known[0])).all()
     assert np.isfinite(estimates(np.full(256, 1 / 16, np.float32), known)).all()
-    assert [len(found) for found in Asked(known[0]).estimates([])] == [0, 0]
+    assert [len(found) for found in EncodedQuery(known[0]).estimates([])] == [0, 0]

@@ -9,7 +9,7 @@ from codebase_index import untrusted_text
 from codebase_index.embedding import Embedder
 from codebase_index.lexical.words import terms
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.store.query.hybrid_search import Candidate, Found, Search
+from codebase_index.store.query.hybrid_search import Candidate, CandidateSet, Search
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.query import Query
@@ -79,7 +79,7 @@ def _models(searched: Sequence[IndexRow]) -> dict[str, set[int]]:
     return {model: having[model] for model in sorted(having, key=lambda model: (-chunks[model], model))}
 
 
-def _comparable(found: Found, embedded: Embedded) -> list[Candidate]:
+def _comparable(found: CandidateSet, embedded: Embedded) -> list[Candidate]:
     """Return the candidates with vector scores that can be compared, whichever models they are by."""
     vectors = embedded.vectors
     if len(vectors) <= 1:
@@ -92,7 +92,7 @@ def _comparable(found: Found, embedded: Embedded) -> list[Candidate]:
 
 
 def _missing(
-    models: Mapping[str, Collection[int]], embedded: Embedded, found: Found, searched: Sequence[IndexRow]
+    models: Mapping[str, Collection[int]], embedded: Embedded, found: CandidateSet, searched: Sequence[IndexRow]
 ) -> Iterator[str]:
     """Say for each model that has no vector arm where that is missing, why, and what to do."""
     for number, (model, having) in enumerate(models.items()):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.store.query.symbol_search import Definition, Snapshot, Symbols
+from codebase_index.store.query.symbol_search import Definition, Snapshot, SymbolSearch
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.features import kind_factor
@@ -34,7 +34,7 @@ _KEYWORDS: Final = (
 class SymbolPages:
     """Answers from the names that chunks define, and from the text."""
 
-    def __init__(self, symbols: Symbols, text: TextPages) -> None:
+    def __init__(self, symbols: SymbolSearch, text: TextPages) -> None:
         self._symbols, self._text = symbols, text
 
     async def page(

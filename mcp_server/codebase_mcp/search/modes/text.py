@@ -8,7 +8,13 @@ from codebase_index import untrusted_text
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Snapshot
-from codebase_index.store.query.text_search import BadExpression, Place, TextFound, TextQuery, TextSearch
+from codebase_index.store.query.text_search import (
+    InvalidExpression,
+    TextPosition,
+    TextQuery,
+    TextResult,
+    TextSearch,
+)
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
@@ -41,7 +47,7 @@ class TextPages:
         pattern = request.pattern
         found = await self._find(request, pattern, searched, cursor.place, request.limit, TEXT_PATIENCE_SECONDS)
         page = _page(request, searched, cursor, pattern, found, request.limit)
-        if page.hits or found.out_of_time or cursor.place:
+        if page.hits or found.timed_out or cursor.place:
             return page
         return replace(page, nothing=await self._why_nothing(request, pattern, searched))
 
@@ -53,16 +59,16 @@ class TextPages:
         pattern = literal(name, whole_word=name.isidentifier())
         found = await snapshot.find(_query(request, pattern, searched, cursor.place, limit, TEXT_PATIENCE_SECONDS))
         others = [match for match in found.matches if match.id not in but_not_in]
-        found = TextFound(others, found.seen_to, found.out_of_time)
+        found = TextResult(others, found.stopped_at, found.timed_out)
         return _page(request, searched, cursor, pattern, found, limit, is_definition=False)
 
     async def _find(
-        self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None,
+        self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: TextPosition | None,
         limit: int, seconds: float,
-    ) -> TextFound:  # fmt: skip
+    ) -> TextResult:  # fmt: skip
         try:
             return await self._text.find(_query(request, pattern, searched, after, limit, seconds))
-        except BadExpression as error:
+        except InvalidExpression as error:
             raise UserError(
                 f"validation: query: the regular expression is not valid ({error}); correct or simplify it, or "
                 "search with mode=text for it as it is"
@@ -85,7 +91,7 @@ class TextPages:
 
 
 def _query(
-    request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: Place | None, limit: int,
+    request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: TextPosition | None, limit: int,
     seconds: float,
 ) -> TextQuery:  # fmt: skip
     ids = [index.id for index in searched]
@@ -93,7 +99,7 @@ def _query(
 
 
 def _page(
-    request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextFound,
+    request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
     limit: int, is_definition: bool | None = None,
 ) -> Page:  # fmt: skip
     sources = sources_of(searched)
@@ -101,29 +107,31 @@ def _page(
     hits = [
         Hit(
             _result(place, sources[place.match.index_id], request, pattern, is_definition),
-            replace(cursor, place=Place(place.match.index_id, place.match.path, place.lines[-1])),
+            replace(cursor, place=TextPosition(place.match.index_id, place.match.path, place.lines[-1])),
             place.match,
         )
         for place in places[:limit]
     ]
     if len(places) > limit:
         more = sum(len(place.lines) for place in places[limit:])
-        at_least = "at least " if found.seen_to else ""
+        at_least = "at least " if found.stopped_at else ""
         return Page(
             hits, hits[-1].after, f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
         )
-    if found.seen_to is None and not found.out_of_time:
+    if found.stopped_at is None and not found.timed_out:
         return Page(hits, None)
-    if found.seen_to == cursor.place:  # not even a few files in that time: it would be no different next time
+    if found.stopped_at == cursor.place:  # not even a few files in that time: it would be no different next time
         slow = (
             f"The search took longer than {TEXT_PATIENCE_SECONDS:g} s and was cut short; simplify the pattern, or "
             "narrow it with repo, path or language"
         )
         return Page(hits, None, slow, f"Nothing was found yet. {slow}")
-    end = replace(cursor, place=found.seen_to)
-    if not found.out_of_time:
+    end = replace(cursor, place=found.stopped_at)
+    if not found.timed_out:
         return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
-    seen = f", having seen the files up to {untrusted_text.quoted(found.seen_to.path)}" if found.seen_to else ""
+    seen = (
+        f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
+    )
     cut = (
         f"The search was cut short after {TEXT_PATIENCE_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
         "with repo, path or language"

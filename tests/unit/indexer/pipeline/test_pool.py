@@ -124,7 +124,7 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
     assert ([r.seq for r in found.results], skipped, len(indexed)) == (list(range(8)), [1], 7)
     # All that is indexed can be searched, by words and, where vectors are made here, by these.
     assert sum(part.chunks for part in found.parts) == sum(file.count for file in indexed) == 7
-    assert all(part.codes for part in found.parts) if isinstance(found, PackedBatch) else model is None
+    assert all(part.quantized for part in found.parts) if isinstance(found, PackedBatch) else model is None
 
 
 async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:

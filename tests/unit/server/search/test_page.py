@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebase_index.store.query.symbol_search import Definition
-from codebase_index.store.query.text_search import Place, TextMatch
+from codebase_index.store.query.text_search import TextMatch, TextPosition
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
@@ -21,12 +21,12 @@ from codebase_mcp.search.occurrences import MAX_LINE_CHARACTERS, occurrences, su
 from codebase_mcp.search.symbol_name import Name
 
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
-PLACES = st.builds(Place, st.integers(0, 2**63 - 1), PATHS, st.integers(0, 2**31 - 1))
+PLACES = st.builds(TextPosition, st.integers(0, 2**63 - 1), PATHS, st.integers(0, 2**31 - 1))
 
 
 @settings(deadline=None)
 @given(st.integers(0, 100_000), st.none() | PLACES)
-def test_a_cursor_comes_back_as_it_was(offset: int, place: Place | None) -> None:
+def test_a_cursor_comes_back_as_it_was(offset: int, place: TextPosition | None) -> None:
     cursor = Cursor(digest("query"), digest("state"), offset, place)
     text = cursor.encode()
     assert decode(text, cursor.request) == cursor
