@@ -67,7 +67,7 @@ class QuantizedVectors:
 
 
 def encode(vectors: NDArray[np.float32], centroid: NDArray[np.float32] | None = None) -> QuantizedVectors:
-    """Quantize vectors of shape (n, dimension) relative to `centroid` of shape (dimension,); None: relative to 0."""
+    """Quantize vectors of shape (n, dimension) relative to `centroid` of shape (dimension,); None: to 0."""
     about = _rotate(vectors if centroid is None else vectors - centroid)
     sizes = np.abs(about)
     squares = np.einsum("ij,ij->i", about, about)

@@ -85,7 +85,7 @@ class TextSearch:
     async def find(self, query: TextQuery) -> TextResult:
         """Search. All comes from one snapshot: each file is seen before or after its re-indexing.
 
-        Raises BadExpression.
+        Raises InvalidExpression.
         """
         async with (
             self._db.connection() as connection,
@@ -95,7 +95,7 @@ class TextSearch:
 
 
 async def find(connection: asyncpg.Connection, query: TextQuery) -> TextResult:
-    """Search within a transaction, which is only good to be ended after a lack of time. Raises BadExpression."""
+    """Search within a transaction, which is aborted after a timeout. Raises InvalidExpression."""
     scan = _Scan(query)
     try:
         finished = await scan.run(connection)

@@ -148,5 +148,5 @@ async def test_small_parts_are_put_together(
 ) -> None:
     before = await found(database, writer)
     for chunks in (1, 700, 1_200):
-        monkeypatch.setattr(module, "_FEW_CHUNKS", chunks)
+        monkeypatch.setattr(module, "_GROUP_CHUNKS", chunks)
         assert await found(database, writer) == before

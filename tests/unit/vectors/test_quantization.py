@@ -96,7 +96,7 @@ def test_codes_that_indexes_hold_stay_comparable() -> None:
 
 
 def test_vectors_without_direction_are_far_from_nothing() -> None:
-    """The centre itself has no signs, and a query may have the same number everywhere."""
+    """The centroid itself has no signs, and a query may have the same number everywhere."""
     known = vectors(3)
     assert np.isfinite(estimates(known[0], np.concatenate([known, known[:1]]), known[0])).all()
     assert np.isfinite(estimates(np.full(256, 1 / 16, np.float32), known)).all()
