@@ -74,8 +74,7 @@ _WRITE = """            ids = await self._write_files(connection, writer, fresh)
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
 """
-_COUNTED = """            if counted is None:
-                raise FenceLost(writer.job_id, writer.attempt)
+_COUNTED = """            await _count(connection, writer, counted)
 """
 _NEXT = "\n    async def analyze"
 

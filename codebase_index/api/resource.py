@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from codebase_index.api.counters import Counters
 from codebase_index.api.git_url import MAX_LENGTH, GitUrl, identity_of
 from codebase_index.api.job import target_of
 from codebase_index.api.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
@@ -182,8 +183,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class Progress(_Model):
-    """How far the work is. Neither the percentage nor a counter ever falls."""
+class Stage(_Model):
+    """What a job is at."""
 
     percent: int = Field(default=0, ge=0, le=100)
     """Per cent done."""
@@ -191,13 +192,11 @@ class Progress(_Model):
     message: LongText | None = None
     files_total: int | None = None
     """Known when the scan has ended."""
-    files_indexed: int = 0
-    files_skipped: int = 0
-    chunks_created: int = 0
-    files_transcoded: int = 0
-    """Decoded from another encoding than UTF-8."""
-    secrets_redacted: int = 0
-    """Tokens and private keys that were taken out before indexing."""
+
+
+class Progress(Counters, Stage):
+    """How far the work is. Neither the percentage nor a counter ever falls."""
+
     estimated_remaining_seconds: int | None = None
     last_updated_time: datetime | None = None
 

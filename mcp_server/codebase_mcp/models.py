@@ -7,18 +7,20 @@ import json
 import secrets
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
 from codebase_index import untrusted_text
+from codebase_index.api.counters import WORDING, Counters
 from codebase_index.api.job import JobState
-from codebase_index.api.resource import IndexingJob
+from codebase_index.api.resource import IndexingJob, Progress
 from codebase_index.store.jobs.rows import JobRow
 
-LISTED_MESSAGE_CHARACTERS = 300
+T = TypeVar("T", bound="Answer")
 
+LISTED_MESSAGE_CHARACTERS = 300
 
 LINES: Final = "several lines"
 """Annotation of a field that holds several lines. Every other text of an answer is one line."""
@@ -58,6 +60,14 @@ def _shown(value: Any, show: Callable[[str], str]) -> Any:
     return show(value) if type(value) is str else value  # the words of an enumeration are our own
 
 
+def with_counters(model: type[T]) -> type[T]:
+    """Make an answer's counters fields that clients always get, described for them."""
+    described: dict[str, Any] = {name: (int, Field(description=told.answer)) for name, told in WORDING.items()}
+    return create_model(
+        model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **described
+    )
+
+
 class Started(Answer):
     """The answer of start_indexing_background."""
 
@@ -76,8 +86,8 @@ class SkippedFile(Answer):
     reason: str
 
 
-class Job(Answer):
-    """How a job stands."""
+class JobStage(Answer):
+    """Which job it is, and what it is at."""
 
     job_id: str
     name: str | None
@@ -89,11 +99,12 @@ class Job(Answer):
     progress_percentage: Annotated[int, Field(ge=0, le=100)]
     progress_message: str
     files_total: Annotated[int | None, Field(description="known when the scan has ended")]
-    files_indexed: int
-    files_skipped: int
-    chunks_created: int
-    files_transcoded: Annotated[int, Field(description="decoded from other encodings than UTF-8")]
-    secrets_redacted: Annotated[int, Field(description="tokens and private keys that are not in the index")]
+
+
+@with_counters
+class Job(Counters, JobStage):
+    """How a job stands."""
+
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -119,11 +130,7 @@ class Job(Answer):
                 "progress_percentage": int(row.percent),
                 "progress_message": row.message,
                 "files_total": row.files_total,
-                "files_indexed": row.files_indexed,
-                "files_skipped": row.files_skipped,
-                "chunks_created": row.chunks_created,
-                "files_transcoded": row.files_transcoded,
-                "secrets_redacted": row.secrets_redacted,
+                **row.counts(),
                 "created_at": row.created_at,
                 "started_at": row.started_at,
                 "completed_at": row.completed_at,
@@ -140,7 +147,7 @@ class Job(Answer):
     @classmethod
     def of_resource(cls, job: IndexingJob, **more: object) -> Self:
         """Describe a job by the mirror in its custom resource, which may be some seconds old."""
-        status, progress = job.status, job.status.progress
+        status, progress = job.status, job.status.progress or Progress()
         state = mirrored_state(job)
         failed = state is JobState.FAILED
         return cls.model_validate(
@@ -151,20 +158,16 @@ class Job(Answer):
                 "ref": job.spec.ref,
                 "commit": status.commit,
                 "status": state,
-                "phase": progress.phase if progress else None,
-                "progress_percentage": progress.percent if progress else 0,
-                "progress_message": status.message or (progress and progress.message) or "Queued",
-                "files_total": progress.files_total if progress else None,
-                "files_indexed": progress.files_indexed if progress else 0,
-                "files_skipped": progress.files_skipped if progress else 0,
-                "chunks_created": progress.chunks_created if progress else 0,
-                "files_transcoded": progress.files_transcoded if progress else 0,
-                "secrets_redacted": progress.secrets_redacted if progress else 0,
+                "phase": progress.phase,
+                "progress_percentage": progress.percent,
+                "progress_message": status.message or progress.message or "Queued",
+                "files_total": progress.files_total,
+                **progress.counts(),
                 "created_at": job.metadata.creation_timestamp,
                 "started_at": status.started_at,
                 "completed_at": status.completed_at,
                 "cancelled_at": status.cancelled_at,
-                "estimated_time_remaining_seconds": progress.estimated_remaining_seconds if progress else None,
+                "estimated_time_remaining_seconds": progress.estimated_remaining_seconds,
                 "queue_position": status.queue_position,
                 "attempt": status.attempt,
                 "error_type": status.reason if failed else None,

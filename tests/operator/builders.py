@@ -114,7 +114,10 @@ def snapshot(
     """
     without = {j.id for j in more.pop("without_row", ())}
     marked = {j.id for j in jobs if j.marked_admitted and j.spec and not j.spec.suspend}
-    given = {r.id: replace(r, slot=r.slot or (r.state is JobState.PENDING and r.id in marked)) for r in rows or []}
+    given = {
+        r.id: r.model_copy(update={"slot": r.slot or (r.state is JobState.PENDING and r.id in marked)})
+        for r in rows or []
+    }
     missing = {
         j.id: row(j, slot=j.id in marked)
         for j in jobs

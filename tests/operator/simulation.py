@@ -115,7 +115,7 @@ class Simulation:
                 pass
 
     def change(self, job_id: UUID, **fields: object) -> None:
-        self.rows[job_id] = replace(self.rows[job_id], **fields)  # type: ignore[arg-type]
+        self.rows[job_id] = self.rows[job_id].model_copy(update=fields)
 
     def _admit(self, job: Job, attempt: int, limit: int) -> None:
         others = [r for r in self.rows.values() if r.slot and r.id != job.id]

@@ -98,7 +98,7 @@ def test_a_stored_job_that_has_it_fails_alone(claim: str) -> None:
 
 def test_a_stored_job_that_runs_already_is_ended_with_its_reason() -> None:
     bad = stored(HOSTILE["a name with a NUL"][0])
-    running = replace(row(job("old"), "running", 1, slot=True), id=bad.id)
+    running = row(job("old"), "running", 1, slot=True).model_copy(update={"id": bad.id})
     (fail,) = [a for a in plan(snapshot(bad, rows=[running])) if isinstance(a, Fail)]
     assert (fail.error, fail.attempt) == (ErrorType.INVALID_SPEC, 1)
 
@@ -145,7 +145,7 @@ def test_a_stored_job_that_was_completed_stays_so(url: str, written: bool) -> No
     old = stored({"source": {"git": {"url": url}}})
     assert old.spec is None and old.problem
     mirror = finished(old, ended=5) if written else old
-    actions = plan(snapshot(mirror, rows=[replace(row(job("old"), "completed", 1), id=old.id)]))
+    actions = plan(snapshot(mirror, rows=[row(job("old"), "completed", 1).model_copy(update={"id": old.id})]))
     told = [a.status.phase for a in actions if isinstance(a, WriteStatus)]
     assert told == ([] if written else ["Completed"])
     assert [a for a in actions if isinstance(a, Fail)] == []

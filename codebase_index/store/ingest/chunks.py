@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
+from codebase_index.api.counters import Counters
 from codebase_index.lexical.documents import NO_CHUNK, IdRanges, Ids
 from codebase_index.store import queries
 from codebase_index.store.database import Database
@@ -100,12 +101,8 @@ class Chunks:
             if unchanged:
                 await connection.execute(SQL["touch_files"], [r.file_id for r in unchanged], writer.job_id)
             # Last, so that the job's row is locked as briefly as possible. It is the fence of the whole batch.
-            counted = await connection.fetchval(
-                SQL["count_batch"], writer.job_id, writer.attempt,
-                *_counts([r for r in batch.results if r.seq in done and not done[r.seq]]),
-            )  # fmt: skip
-            if counted is None:
-                raise FenceLost(writer.job_id, writer.attempt)
+            counted = counters_of([r for r in batch.results if r.seq in done and not done[r.seq]])
+            await _count(connection, writer, counted)
 
     async def analyze(self) -> None:
         """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on."""
@@ -175,20 +172,28 @@ class Chunks:
         return {row["seq"]: row["counted"] for row in rows}
 
 
-def _counts(results: Sequence[Packed | Unchanged | Skipped]) -> tuple[int, int, int, int, int]:
-    """Return how many files were indexed and skipped, how many chunks the former have, and how many of them were
-    transcoded, with how many secrets redacted.
-    """
-    skipped = sum(isinstance(r, Skipped) for r in results)
+def counters_of(results: Sequence[Packed | Unchanged | Skipped]) -> Counters:
+    """Count the results of files."""
     chunks = [r.count if isinstance(r, Packed) else r.chunks for r in results if not isinstance(r, Skipped)]
     fresh = [r for r in results if isinstance(r, Packed)]
-    transcoded = sum(r.encoding is not None for r in fresh)
-    return len(chunks), skipped, sum(chunks), transcoded, sum(r.redacted for r in fresh)
+    return Counters(
+        files_indexed=len(chunks),
+        files_skipped=len(results) - len(chunks),
+        chunks_created=sum(chunks),
+        files_transcoded=sum(r.encoding is not None for r in fresh),
+        secrets_redacted=sum(r.redacted for r in fresh),
+    )
 
 
 async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
     """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
-    if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, 0, 0, 0, 0, 0) is None:
+    await _count(connection, writer, Counters())
+
+
+async def _count(connection: asyncpg.Connection, writer: Writer, counters: Counters) -> None:
+    """Add to the job's counters, with the fence: the query's parameters from $3 on are the counters, in order."""
+    added = counters.counts().values()
+    if await connection.fetchval(SQL["count_batch"], writer.job_id, writer.attempt, *added) is None:
         raise FenceLost(writer.job_id, writer.attempt)
 
 

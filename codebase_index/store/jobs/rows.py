@@ -1,22 +1,20 @@
 """The rows of the store as values: importable without a database driver, so that pure code can reason on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from codebase_index.api.counters import Counters
 from codebase_index.api.job import JobState
 
 
-@dataclass(frozen=True)
-class JobRow:
+class JobRow(Counters):
     """A row of `jobs`. Times are UTC; `percent` is 0 to 100; counters and `percent` never fall.
 
     `arrival` orders the jobs of one second, since a resource's `created_at` has no fractions.
     `starting_since` counts while `pod` is None; `disruptions` are those in a row that no file was done between.
     `files_unchanged` are those of `files_indexed` that the scan found in the index as they are, unread.
-    `files_transcoded` were decoded from another encoding than UTF-8 by this job, and `secrets_redacted` taken out.
     `source_mark` is what was listed, in words of the indexer's own.
     """
 
@@ -40,9 +38,6 @@ class JobRow:
     queue_position: int | None
     commit: str | None
     files_total: int | None
-    files_indexed: int
-    files_skipped: int
-    chunks_created: int
     files_repeated: int
     eta_seconds: int | None
     error_type: str | None
@@ -60,12 +55,9 @@ class JobRow:
     vectors_made: int = 0
     vectors_reused: int = 0
     texts_cut: int = 0
-    files_transcoded: int = 0
-    secrets_redacted: int = 0
     source_mark: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":
         """Read a database record."""
-        values = {name: record[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "state": JobState(values["state"])})
+        return cls.model_validate({name: record[name] for name in cls.model_fields})

@@ -6,6 +6,7 @@ Scanning is 0 to 10 %, chunking and embedding 10 to 90, writing 90 to 100.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codebase_index.api.counters import WORDING
 from codebase_index.api.job import Phase
 from codebase_index.store.jobs.jobs import Progress
 from codebase_index.store.jobs.rows import JobRow
@@ -81,10 +82,9 @@ def complete(
     if job.vectors_reused:
         total = job.vectors_made + job.vectors_reused
         parts.append(f"{job.vectors_reused:,} of {total:,} vectors reused ({job.vectors_reused / total:.0%})")
-    if job.files_transcoded:
-        parts.append(f"{job.files_transcoded:,} decoded from other encodings than UTF-8")
-    if job.secrets_redacted:
-        parts.append(f"{job.secrets_redacted:,} secrets redacted")
+    parts += [
+        f"{count:,} {words}" for name, count in job.counts().items() if count and (words := WORDING[name].summary)
+    ]
     if job.texts_cut:
         parts.append(f"{job.texts_cut:,} chunks truncated at the model's limit")
     if sweep.removed:

@@ -138,6 +138,5 @@ def _log_fields(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:
     return {
         "job": job.cr_name, "job_id": job.id, "repository": job.source, "attempt": attempt,
         "phase": now.phase.value, "percent": round(now.percent, 1), "why": now.message,
-        "files_total": job.files_total, "files_indexed": job.files_indexed, "files_skipped": job.files_skipped,
-        "chunks_created": job.chunks_created, "files_repeated": job.files_repeated,
+        "files_total": job.files_total, **job.counts(), "files_repeated": job.files_repeated,
     }  # fmt: skip

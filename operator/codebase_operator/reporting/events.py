@@ -63,10 +63,7 @@ def _facts(s: StatusInput, new: IndexingJobStatus) -> dict[str, Any]:
         "pod": new.pod_name, "node": new.node_name, "reason": new.reason,
     }  # fmt: skip
     if progress is not None:
-        facts |= {
-            "files_total": progress.files_total, "files_indexed": progress.files_indexed,
-            "files_skipped": progress.files_skipped, "chunks_created": progress.chunks_created,
-        }  # fmt: skip
+        facts |= {"files_total": progress.files_total, **progress.counts()}
     if row is not None:
         facts |= {"files_repeated": row.files_repeated, "failures": row.failures}
     return facts

@@ -37,9 +37,7 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
         progress=Progress(
             percent=int(row.percent), phase=row.phase and single_line(row.phase, MAX_WORD_BYTES),
-            message=single_line(row.message), files_total=row.files_total,
-            files_indexed=row.files_indexed, files_skipped=row.files_skipped, chunks_created=row.chunks_created,
-            files_transcoded=row.files_transcoded, secrets_redacted=row.secrets_redacted,
+            message=single_line(row.message), files_total=row.files_total, **row.counts(),
             estimated_remaining_seconds=row.eta_seconds, last_updated_time=s.now.replace(microsecond=0),
         ),
         queue_position=s.position.number if s.position else None,

@@ -10,6 +10,7 @@ import pytest
 from codebase_index.api.job import FINAL, JobState
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.model.actions import RemoveVanished, WriteStatus
 from codebase_operator.model.snapshot import Job, JobView
 from codebase_operator.planning.lifecycle import RETENTION
@@ -26,6 +27,10 @@ WEEK = RETENTION.total_seconds()
 A, B = job("a"), job("b")
 
 
+def elsewhere(r: JobRow) -> JobRow:
+    return r.model_copy(update={"namespace": "other"})
+
+
 def ended(j: Job, seconds: float, state: str = "completed", **fields: Any) -> Any:
     when = "cancelled_at" if state == "cancelled" else "completed_at"
     return row(j, state, 1, **{when: ago(seconds), **fields})
@@ -39,7 +44,7 @@ RULES = [
          snapshot(rows=[ended(A, WEEK, "cancelled")]), ["RemoveVanished a"]),
     Case("removes the row of a failed one", snapshot(rows=[ended(A, WEEK, "failed")]), ["RemoveVanished a"]),
     Case("leaves the rows of other namespaces alone",
-         snapshot(rows=[replace(r, namespace="other") for r in (ended(A, 9 * WEEK), row(B, "pending"))]), []),
+         snapshot(rows=[elsewhere(ended(A, 9 * WEEK)), elsewhere(row(B, "pending"))]), []),
     Case("frees the slot before it removes the row",
          snapshot(rows=[ended(A, WEEK, slot=True)]), ["ReleaseSlot a"]),
     Case("keeps the row of a resource that is there, however old, for as long as its own time says",

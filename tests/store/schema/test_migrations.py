@@ -20,6 +20,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import SchemaMismatch, StatementRefused, StoreUnavailable
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.rows import JobRow
 from codebase_index.store.migrate import Migration, migrations
 from codebase_index.store.query.hybrid_search import Search
 from tests.store.release import catalog, make_schema, restore
@@ -81,8 +82,8 @@ async def test_a_database_of_the_last_release_keeps_all_its_data(
     for job_id, row in (await Jobs(program).many(list(jobs))).items():
         if row.files_total is None and row.state is JobState.BLOCKED:
             continue  # it has opened no index yet: see below
-        assert {name: getattr(row, name) for name in row.__dataclass_fields__ if name in jobs[job_id]} == {
-            name: value for name, value in jobs[job_id].items() if name in row.__dataclass_fields__
+        assert {name: getattr(row, name) for name in JobRow.model_fields if name in jobs[job_id]} == {
+            name: value for name, value in jobs[job_id].items() if name in JobRow.model_fields
         }
     states = Counter(row["state"] for row in jobs.values())
     assert set(states) == {"pending", "running", "blocked", "completed", "failed", "cancelled"}

@@ -1,7 +1,6 @@
 """The heartbeat's line about progress in the log: every ten seconds, with the counts of all the job's pods."""
 
 import logging
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -45,7 +44,7 @@ async def test_progress_is_logged_every_ten_seconds_and_reported_every_time(
     heartbeat = Heartbeat(facts, JOB.id, 2, ProgressReporter(describe=lambda job: messages.writing(0, "Writing")))  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, "codebase_indexer.progress.reporter"):
         for send in range(int(LOG_SECONDS) + 1):
-            facts.job = replace(JOB, files_indexed=40 + send)
+            facts.job = JOB.model_copy(update={"files_indexed": 40 + send})
             await heartbeat.send()
             clock.now += 1
     assert len(facts.reported) == LOG_SECONDS + 1
