@@ -170,6 +170,7 @@ verify: venv ## Fail when a generated file is stale
 	@$(PY) -m hack.scripts.chart_version --check
 	@$(PY) -m hack.scripts.document_languages --check
 	@$(PY) -m hack.scripts.document_rooms --check
+	@$(PY) -m hack.scripts.document_figures --check
 
 .PHONY: generate
 generate: venv ## Write the generated files anew
@@ -177,6 +178,7 @@ generate: venv ## Write the generated files anew
 	@$(PY) -m hack.scripts.chart_version
 	@$(PY) -m hack.scripts.document_languages
 	@$(PY) -m hack.scripts.document_rooms
+	@$(PY) -m hack.scripts.document_figures
 
 .PHONY: format
 format: venv ## Format the code

@@ -1,12 +1,12 @@
-"""The pages of the repository: every link leads somewhere, and every command in them is one that there is."""
+"""The pages of the repository: every link leads somewhere, and every file and command that they name exists."""
 
 import functools
-import importlib.util
 import itertools
 import json
 import re
 import shlex
 import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -22,10 +22,11 @@ from tests.unit.chart.test_chart import helm
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Of the files that git knows or would add: what make leaves behind is none of ours.
 _LISTED = subprocess.run(
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
     cwd=CHECKOUT, capture_output=True, text=True, check=True,
 ).stdout.split()  # fmt: skip
-PAGES = sorted(CHECKOUT / name for name in _LISTED if (CHECKOUT / name).exists())
+FILES = frozenset(name for name in _LISTED if (CHECKOUT / name).exists())
+PAGES = sorted(CHECKOUT / name for name in FILES if name.endswith(".md"))
 MAKEFILE = (CHECKOUT / "Makefile").read_text()
 TARGETS = frozenset(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.M))
 VALUES = ".images/values.yaml", ".images/published.yaml"
@@ -100,6 +101,50 @@ def test_links_to_nothing_are_noticed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert wrong == ["gone.md", "there.md#same-2", "../out.md", "gone.png", "gone.txt"]
 
 
+# --- files ------------------------------------------------------------------------------------------
+
+ENDINGS = frozenset(
+    "/" + "/".join(parts[start:]) for parts in (name.split("/") for name in FILES) for start in range(len(parts))
+)
+FOLDERS = frozenset(f"/{parent}/" for name in FILES for parent in Path(name).parents)
+TOP = frozenset(name.split("/")[0] for name in FILES if "/" in name)
+
+
+def named_files(page: Path) -> list[str]:
+    """What a page names in code as a file of Python or SQL, or as something below a folder of the checkout."""
+    texts = [token.content for token in tokens(page) if token.type == "code_inline"]
+    return [text for text in texts if re.fullmatch(r"[\w./-]+\.(py|sql)", text) or _lies_below_ours(text)]
+
+
+def _lies_below_ours(text: str) -> bool:
+    return bool(re.fullmatch(r"[\w./-]+", text)) and "/" in text and text.split("/")[0] in TOP
+
+
+def is_there(text: str) -> bool:
+    """Whether the checkout has such a file, given by its whole path or by the end of it, or such a folder."""
+    return f"/{text}" in ENDINGS or any(folder.endswith(f"/{text.rstrip('/')}/") for folder in FOLDERS)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """The changelog is history, and may name what is gone."""
+    assert not [text for text in named_files(page) if not is_there(text)]
+
+
+def test_names_of_files_that_do_not_exist_are_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`tests/unit/test_docs.py` `test_docs.py` `tests/unit` `docs/gone.md` `gone.py` `tests/gone/` `a/b`"
+    )
+    assert [text for text in named_files(page) if not is_there(text)] == ["docs/gone.md", "gone.py", "tests/gone/"]
+
+
+def test_the_index_of_the_pages_names_each_of_them() -> None:
+    index = CHECKOUT / "docs" / "README.md"
+    listed = {(index.parent / target).resolve() for target in links(index)}
+    assert {page for page in PAGES if page.parent == index.parent} - listed == {index}
+
+
 # --- commands ---------------------------------------------------------------------------------------
 
 
@@ -134,12 +179,35 @@ def test_every_make_target_in_a_page_exists() -> None:
                 assert word in TARGETS, f"{page}: `{command}`: no such target"
 
 
-def test_every_python_module_that_a_page_runs_exists() -> None:
-    run = calls(r"\S*python3? -m [a-z]")
-    assert run
-    for page, command in run:
-        module = command.split()[2]
-        assert importlib.util.find_spec(module), f"{page}: `{command}`: no such module"
+OURS = r"\S*python3? -m [a-z]|(kubectl exec .* -- )?(\.venv/bin/)?codebase-mcp [a-z]"
+
+
+@pytest.mark.parametrize(("page", "command"), calls(OURS), ids=str)
+def test_every_program_of_ours_knows_what_a_page_gives_it(page: str, command: str) -> None:
+    """Asked for its help, which needs no cluster: the subcommands of the page lead there, and it has the flags."""
+    words = shlex.split(command.rpartition(" -- ")[2] if "kubectl" in command else command, comments=True)
+    program, given = (words[1:3], words[3:]) if words[1] == "-m" else (["-m", "codebase_cli"], words[1:])
+    for alternative in given[0].split("|") if given else [""]:  # as in `build|load`
+        path = [word for word in (alternative, *given[1:]) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)]
+        known = "".join(help_of(*program, *path[:depth]) for depth in range(len(path) + 1))
+        unknown = {word for word in given if word.startswith("--")} - set(re.findall(r"--[a-z-]+", known))
+        assert not unknown, f"{page}: `{command}`: no {', '.join(unknown)} in its help"
+
+
+@pytest.mark.parametrize("arguments", [["-m", "hack.gone"], ["-m", "hack.images", "gone"]], ids=str)
+def test_programs_and_subcommands_that_do_not_exist_are_noticed(arguments: list[str]) -> None:
+    with pytest.raises(AssertionError):
+        help_of(*arguments)
+
+
+@functools.cache
+def help_of(*arguments: str) -> str:
+    """What one of our programs says of itself."""
+    done = subprocess.run(
+        [sys.executable, *arguments, "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"`{' '.join(arguments)} --help`: {done.stderr}"
+    return done.stdout
 
 
 OF_UPGRADES = ("--install", "--reset-then-reuse-values")
