@@ -15,7 +15,7 @@ from typing import Final
 
 from codebase_index import untrusted_text
 from codebase_index.store.address import NoAddress
-from codebase_index.store.catalog.removal import Overview, Removal
+from codebase_index.store.catalog.removal import IndexOverview, Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
 
@@ -54,13 +54,13 @@ async def _run(asked: argparse.Namespace) -> None:
 
 async def _delete(removal: Removal, wanted: str, ref: str | None) -> None:
     index = chosen(await removal.overview(), wanted, ref)
-    await removal.take_out(index.id)
+    await removal.detach(index.id)
     holds = f"{index.files:,} files, {index.chunks:,} chunks, about {size(index.bytes)}"
     print(
         f"{untrusted_text.line(index.source)}{_at(index.ref)}: {holds}; search does not find it any more",
         flush=True,
     )
-    await removal.empty(index.id, _teller(index.files))
+    await removal.delete_contents(index.id, _teller(index.files))
     print("removed; making its room in the database usable again (VACUUM)", flush=True)
     await removal.vacuum()
     again = [i for i in await removal.overview() if _what(i) == _what(index)]
@@ -81,7 +81,7 @@ def _teller(files: int) -> Callable[[int, int], None]:
     return tell
 
 
-def chosen(indexes: Sequence[Overview], wanted: str, ref: str | None) -> Overview:
+def chosen(indexes: Sequence[IndexOverview], wanted: str, ref: str | None) -> IndexOverview:
     """Return the one index that is meant. Raises Refused.
 
     One whose removal was interrupted comes first: then the command finishes that, and leaves alone what a job
@@ -97,14 +97,14 @@ def chosen(indexes: Sequence[Overview], wanted: str, ref: str | None) -> Overvie
             f"{wanted} means several indexes: {_told(found)}; give the source and --ref REF, or the ID that "
             "`codebase-mcp admin list` shows"
         )
-    return next((i for i in found if i.leaving), found[0])
+    return next((i for i in found if i.removal_started), found[0])
 
 
-def _what(index: Overview) -> tuple[object, ...]:
+def _what(index: IndexOverview) -> tuple[object, ...]:
     return (index.namespace, index.source, index.ref, index.include, index.exclude)
 
 
-def _told(indexes: Sequence[Overview]) -> str:
+def _told(indexes: Sequence[IndexOverview]) -> str:
     several = len({i.namespace for i in indexes}) > 1
     return ", ".join(
         f"{i.source}{_at(i.ref) or ' without a ref'}{_filter(i)} (ID {i.id}"
@@ -114,7 +114,7 @@ def _told(indexes: Sequence[Overview]) -> str:
     )
 
 
-def _filter(index: Overview) -> str:
+def _filter(index: IndexOverview) -> str:
     only = f" only {' '.join(index.include)}" if index.include else ""
     return only + (f" without {' '.join(index.exclude)}" if index.exclude else "")
 
@@ -126,7 +126,7 @@ def _at(ref: str | None) -> str:
 _HEADINGS = ("ID", "NAMESPACE", "SOURCE", "REF", "NAME", "FILES", "CHUNKS", "SIZE", "INDEXED AT", "NEWEST JOB")
 
 
-def table(indexes: Sequence[Overview]) -> str:
+def table(indexes: Sequence[IndexOverview]) -> str:
     """Lay the indexes out in columns, for people."""
     if not indexes:
         return "no index"
@@ -136,8 +136,8 @@ def table(indexes: Sequence[Overview]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(index: Overview) -> tuple[str, ...]:
-    if index.leaving:
+def _row(index: IndexOverview) -> tuple[str, ...]:
+    if index.removal_started:
         state = "removal begun: delete it again to finish"
     else:
         state = f"{index.job} {index.job_state}" if index.job else "-"

@@ -11,7 +11,7 @@ import numpy as np
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.lexical import postings
 from codebase_index.lexical.term_table import TermTable
-from codebase_index.store.ingest.batch import Chunk, Indexed, Processed, pack
+from codebase_index.store.ingest.batch import Chunk, IndexedFile, ProcessedBatch, pack
 from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking import chunker, texts
 from codebase_indexer.chunking.languages import detect
@@ -40,7 +40,7 @@ def stages(folder: Path) -> dict[str, float]:
         times[stage] = times.get(stage, 0.0) + time.process_time() - start
 
     for start in range(0, len(entries), BATCH_FILES):
-        files_of_batch: list[Indexed] = []
+        files_of_batch: list[IndexedFile] = []
         for entry in entries[start : start + BATCH_FILES]:
             with timed("read and hash"):
                 data = (folder / entry.path).read_bytes()
@@ -48,7 +48,7 @@ def stages(folder: Path) -> dict[str, float]:
             with timed("parse and chunk"):
                 pieces = chunker.chunk(data, detect(entry.path, data[:256]).grammar)
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]
-            files_of_batch.append(Indexed(0, entry.path, None, blob, chunks, _NO_VECTORS))
+            files_of_batch.append(IndexedFile(0, entry.path, None, blob, chunks, _NO_VECTORS))
             total += len(data)
         with timed("split into words"):
             vocabulary.clear_if_full()
@@ -56,7 +56,9 @@ def stages(folder: Path) -> dict[str, float]:
         with timed("terms"):
             encoded = postings.encode(terms.occurrences(tokenized))
         with timed("embed"):
-            batch = texts.with_vectors(Processed(files_of_batch, [encoded]), embedder.embed_tokenized(tokenized))
+            batch = texts.with_vectors(
+                ProcessedBatch(files_of_batch, [encoded]), embedder.embed_tokenized(tokenized)
+            )
         with timed("encode"):
             pack(batch, centroid)
         if total > SAMPLE_BYTES:

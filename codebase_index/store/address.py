@@ -21,7 +21,7 @@ class NoAddress(ValueError):
     """The environment names no database. The message says what to set."""
 
 
-def address_of(env: Mapping[str, str] = os.environ) -> Address:
+def address_from_env(env: Mapping[str, str] = os.environ) -> Address:
     """Return the address that the environment gives: in a file, or itself.
 
     Raises NoAddress. What the file holds is not looked at before it is needed: it may be mended meanwhile.

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from codebase_index.store.address import Address, address_of, fixed
+from codebase_index.store.address import Address, address_from_env, fixed
 from codebase_index.store.error_translation import translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
 from codebase_index.store.migrate import migrate, require_schema
@@ -42,17 +42,17 @@ class Database:
     @classmethod
     async def open(
         cls, dsn: str | Address | None = None, *, name: str, size: int = 4, timeout: float = 10.0,
-        plans_anew: bool = True,
+        custom_plans: bool = True,
     ) -> "Database":  # fmt: skip
         """Make a pool of at most `size` connections; none is opened before it is needed.
 
         `dsn` is an address, or how to find it for each new connection; it defaults to what the environment says.
         `timeout` bounds each statement, in seconds, and connecting, which has _CONNECT_SECONDS at most.
-        `plans_anew`: a generic plan knows nothing of how large the asked-for index is: a search by one read the
+        `custom_plans`: a generic plan knows nothing of how large the asked-for index is: a search by one read the
         vectors of every index (0.9 s) where this one's would do (0.04 s). An indexer, which looks up keys all the
         time, does without and saves a tenth of what Postgres does for it.
         """
-        address = fixed(dsn) if isinstance(dsn, str) else dsn or address_of()
+        address = fixed(dsn) if isinstance(dsn, str) else dsn or address_from_env()
 
         async def connect(_: None, **arguments: Any) -> asyncpg.Connection:
             return await asyncpg.connect(address(), **arguments)
@@ -66,7 +66,7 @@ class Database:
             max_inactive_connection_lifetime=60,
             server_settings={
                 "application_name": name,
-                "plan_cache_mode": "force_custom_plan" if plans_anew else "auto",
+                "plan_cache_mode": "force_custom_plan" if custom_plans else "auto",
                 **_SERVER_SETTINGS,
             },
             init=_prepare,

@@ -76,7 +76,7 @@ _ADVICE: dict[str, str] = {
 }
 
 READ_ONLY = f"the database takes no writes; {_ADVICE['25006']}; it is tried again"
-MAY_NOT_USE = f"the database refuses to read or write the table jobs; {_ADVICE['42501']}; it is tried again"
+MISSING_PRIVILEGES = f"the database refuses to read or write the table jobs; {_ADVICE['42501']}; it is tried again"
 
 _NOT_AN_ADDRESS = (
     "the database's address cannot be read; write it as postgresql://user:password@host:5432/database, and "

@@ -19,7 +19,7 @@ from codebase_index.store.errors import SchemaMismatch, StoreMisconfigured, Stor
 
 SQL = queries.load("migrate")
 
-LEAST_PGVECTOR = (0, 8)
+MIN_PGVECTOR = (0, 8)
 """The oldest that all tests run on; half vectors came with 0.7."""
 
 LOCK_TIMEOUT: Final = "3s"
@@ -194,8 +194,8 @@ async def _take_over(connection: asyncpg.Connection) -> None:
 
 async def _check_pgvector(connection: asyncpg.Connection) -> None:
     version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-    if tuple(map(int, version.split(".")[:2])) < LEAST_PGVECTOR:
-        least = ".".join(map(str, LEAST_PGVECTOR))
+    if tuple(map(int, version.split(".")[:2])) < MIN_PGVECTOR:
+        least = ".".join(map(str, MIN_PGVECTOR))
         raise StoreMisconfigured(
             f"the database has pgvector {version}, and search needs {least} or later; install it on the database's"
             " server, then run in this database: ALTER EXTENSION vector UPDATE"

@@ -23,15 +23,15 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.cross_index_copy import Sharing
+from codebase_index.store.ingest.cross_index_copy import CrossIndexCopy
 from codebase_index.store.ingest.relist import Relist
 from codebase_index.store.ingest.segments import Segments
-from codebase_index.store.ingest.sweep import Sweep, Unseen, in_parts
+from codebase_index.store.ingest.sweep import Sweep, UnseenFile, in_parts
 from codebase_index.store.ingest.vector_cache import VectorCache
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs, Progress, connection_name
 from codebase_index.store.jobs.rows import JobRow
-from codebase_index.store.jobs.workers import Helpers
+from codebase_index.store.jobs.workers import Workers
 from codebase_indexer.chunking.chunker import CHUNKER_VERSION
 from codebase_indexer.chunking.texts import TERMS_VERSION
 from codebase_indexer.content.secret_files import SecretPolicy
@@ -89,10 +89,10 @@ class Attempt:
     work: Work
     chunks: Chunks
     indexes: Indexes
-    helpers: Helpers
+    helpers: Workers
     segments: Segments
     vectors: VectorCache
-    sharing: Sharing
+    sharing: CrossIndexCopy
     relist: Relist
     sweep: Sweep
     reporter: ProgressReporter
@@ -135,7 +135,7 @@ class Attempt:
         fingerprint = _fingerprint(model, self.settings.secrets)
         return Writer(job.id, self.settings.attempt, index_id, model, fingerprint, job.namespace)
 
-    async def _drain_work_list(self, survey: Survey, packer: Packer) -> tuple[list[Unseen], int]:
+    async def _drain_work_list(self, survey: Survey, packer: Packer) -> tuple[list[UnseenFile], int]:
         """Index until the work list is empty and the source is as it was listed.
 
         Return the indexed files that were deleted from the source, and how many unseen files stay.
@@ -163,7 +163,7 @@ class Attempt:
         claimed = (settings.job_id, settings.attempt, settings.pod, spec.target)
         if not settings.leads:
             joined = (settings.job_id, settings.attempt, settings.pod)
-            await retry_while_unavailable("join the attempt", lambda: self.helpers.join(*joined))
+            await retry_while_unavailable("join the attempt", lambda: self.helpers.register(*joined))
             return await retry_while_unavailable("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
@@ -215,7 +215,7 @@ class Attempt:
         )
         return slow
 
-    async def _finish(self, survey: Survey, packer: Packer, deleted: list[Unseen], retained: int) -> None:
+    async def _finish(self, survey: Survey, packer: Packer, deleted: list[UnseenFile], retained: int) -> None:
         job_id, writer = self.settings.job_id, survey.writer
         skipped = await retry_while_unavailable("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await retry_while_unavailable("read the job", lambda: self.jobs.get(job_id))
@@ -240,7 +240,7 @@ class Attempt:
         await retry_while_unavailable("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
 
-    async def _sweep(self, writer: Writer, deleted: Sequence[Unseen]) -> int:
+    async def _sweep(self, writer: Writer, deleted: Sequence[UnseenFile]) -> int:
         """Remove deleted files from the index, a part at a time: each part is committed and reported."""
         removed = 0
         for part in in_parts(deleted):
@@ -308,14 +308,15 @@ def _empty_repository_message(job: JobRow, skipped: dict[str, int]) -> str:
 async def run(settings: Settings) -> int:
     """Carry out an attempt; return the worker's exit code."""
     names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
-    database = await Database.open(settings.database, name=names[0], plans_anew=False)
+    database = await Database.open(settings.database, name=names[0], custom_plans=False)
     heartbeat_database = await Database.open(settings.database, name=names[1], size=1)
     reporter = ProgressReporter(describe=lambda job: messages.opening(job.source, fetch=False))
     heartbeat = _heartbeat(settings, heartbeat_database, reporter)
     set_refusal_listener(reporter.set_refusal)
     attempt = Attempt(
-        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Helpers(database),
-        Segments(database), VectorCache(database), Sharing(database), Relist(database), Sweep(database), reporter,
+        settings, Jobs(database), Work(database), Chunks(database), Indexes(database), Workers(database),
+        Segments(database), VectorCache(database), CrossIndexCopy(database), Relist(database), Sweep(database),
+        reporter,
         heartbeat,
     )  # fmt: skip
     try:
@@ -337,7 +338,7 @@ async def run(settings: Settings) -> int:
 def _heartbeat(settings: Settings, database: Database, reporter: ProgressReporter) -> Heartbeat:
     if settings.leads:
         return Heartbeat(Jobs(database), settings.job_id, settings.attempt, reporter)
-    return WorkerHeartbeat(Helpers(database), settings.job_id, settings.attempt, settings.pod)
+    return WorkerHeartbeat(Workers(database), settings.job_id, settings.attempt, settings.pod)
 
 
 async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:

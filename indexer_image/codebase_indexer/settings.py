@@ -9,7 +9,7 @@ from uuid import UUID
 
 from codebase_index.api.job import MAX_PROCESSES
 from codebase_index.api.source_policy import SourcePolicy
-from codebase_index.store.address import Address, address_of
+from codebase_index.store.address import Address, address_from_env
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.source.disk_space import VOLUME_BYTES
 
@@ -57,7 +57,7 @@ class Settings:
             workers=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_PROCESSES),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
-            database=address_of(env),
+            database=address_from_env(env),
             kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
             work_bytes=int(env.get("CODEBASE_WORK_BYTES") or VOLUME_BYTES),
             secrets=SecretPolicy(

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
-from codebase_index.store.address import Address, NoAddress, address_of
+from codebase_index.store.address import Address, NoAddress, address_from_env
 from codebase_mcp.limits.caller import IpNetwork
 from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.limits.queue_quota import QueueLimits
@@ -94,7 +94,7 @@ class Settings:
 
 def _database(env: Mapping[str, str]) -> Address:
     try:
-        return address_of(env)
+        return address_from_env(env)
     except NoAddress as error:
         raise SettingsError(str(error)) from error
 

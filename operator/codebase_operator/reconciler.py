@@ -132,7 +132,7 @@ class Loop:
         """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
         if time.monotonic() < self._next_sweep:
             return {}
-        rows = await self._jobs.vanished(self._namespace, existing, RETENTION, SWEEP_ROWS)
+        rows = await self._jobs.orphans(self._namespace, existing, RETENTION, SWEEP_ROWS)
         self._next_sweep = time.monotonic() + SWEEP_INTERVAL
         return rows
 
@@ -156,7 +156,7 @@ class Loop:
                 applied = await self._migrate()
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
-            now, rows = await self._jobs.watched(self._namespace, [job.id for job in jobs if not job.finished])
+            now, rows = await self._jobs.list_active(self._namespace, [job.id for job in jobs if not job.finished])
             rows |= await self._vanished([job.id for job in jobs])
             database_error = None
         except StoreError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from codebase_index.store.address import Address, NoAddress, address_of
+from codebase_index.store.address import Address, NoAddress, address_from_env
 from codebase_operator.model.site_policy import Site
 
 
@@ -93,7 +93,7 @@ class Settings:
             if not env.get(name):
                 raise SettingsInvalid(f"{name} is not set; the chart sets it for the operator's Deployment")
         try:
-            database = address_of(env)
+            database = address_from_env(env)
         except NoAddress as error:
             raise SettingsInvalid(str(error)) from error
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))

@@ -15,9 +15,9 @@ from codebase_index.api.job import JobState
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, connection_name
 from tests.chaos.harness import truth
 from tests.chaos.harness.facts import Facts
@@ -118,7 +118,7 @@ async def job_id(facts: Facts, dsn: str) -> UUID:
     await jobs.create(job)
     assert await jobs.admit(job_id, 1, 3)
     row = await jobs.claim(job_id, 1, pod)
-    await work.freeze(job_id, 1, [Entry("a.py", 10)])
+    await work.freeze(job_id, 1, [ScanEntry("a.py", 10)])
     await work.claim(job_id, 1, pod, 10)
     index_id = await Indexes(database).ensure(row, "static/x")
     writer = Writer(job_id, 1, index_id, "static/x", "1")
@@ -129,7 +129,7 @@ async def job_id(facts: Facts, dsn: str) -> UUID:
     return job_id
 
 
-FILE = Indexed(
+FILE = IndexedFile(
     0, "a.py", "python", hashlib.sha1(b"a").digest(),
     [Chunk(1, 2, None, "one"), Chunk(3, 4, "f", "two")],
     np.array([[0.25, 0.5], [0.125, 1.0]], np.float32),

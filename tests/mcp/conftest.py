@@ -24,10 +24,10 @@ from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.sweep import Sweep
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Kind, Symbol
@@ -232,7 +232,7 @@ class Shop:
         index_id = await self._indexes.ensure(row, self._embedder.name)
         writer = Writer(job_id, 1, index_id, self._embedder.name, "test-1")
         listed = {**files, **dict.fromkeys(more, "")}
-        await self.work.freeze(job_id, 1, [Entry(name, len(text)) for name, text in listed.items()])
+        await self.work.freeze(job_id, 1, [ScanEntry(name, len(text)) for name, text in listed.items()])
         await self.work.claim(job_id, 1, "p1", len(files))
         results = [self._indexed(i, *item) for i, item in enumerate(files.items())]
         terms = encode_texts([f"{r.path} {c.text}" for r in results for c in r.chunks])
@@ -246,7 +246,7 @@ class Shop:
         await self._chunks.complete(writer, "Complete")
         return row.id
 
-    def _indexed(self, seq: int, name: str, text: str) -> Indexed:
+    def _indexed(self, seq: int, name: str, text: str) -> IndexedFile:
         lines = text.splitlines()
         parts = [(i, lines[i : i + 10]) for i in range(0, len(lines), 10)]
         chunks = [
@@ -254,7 +254,7 @@ class Shop:
             for first, part in parts
         ]
         vectors = self._embedder.embed_documents([c.text for c in chunks])
-        return Indexed(seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32))
+        return IndexedFile(seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32))
 
 
 @pytest.fixture

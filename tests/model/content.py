@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from codebase_index.store.ingest.batch import (
     Chunk,
     FileResult,
-    Indexed,
-    Item,
-    KnownFile,
+    IndexedFile,
     PackedBatch,
-    Skipped,
-    Unchanged,
+    SkippedFile,
+    StoredFile,
+    UnchangedFile,
+    WorkItem,
 )
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.work import ScanEntry
 from tests.support.terms import encode, packed
 
 MODEL = "model/4"
@@ -23,14 +23,14 @@ FINGERPRINT = "model:1"
 DIMENSION = 4
 
 
-def listing(repo: int, number: int) -> list[Entry]:
+def listing(repo: int, number: int) -> list[ScanEntry]:
     """What a scan for job `number` finds; repositories change between jobs, not between attempts."""
     files = 3 + (repo + number) % 4
     paths = [f"r{repo}/f{n}.py" for n in range(files)]
     # git vouches for every second file: the freeze takes those over that the index has.
-    entries = [Entry(path, 10 + n, None, None if n % 2 else _digest(path)) for n, path in enumerate(paths)]
-    entries.insert(number % files, Entry(f"r{repo}/big{number % 2}.bin", 10**9, "too large"))
-    entries.append(Entry(f"r{repo}/data{number % 3}.bin", 5))
+    entries = [ScanEntry(path, 10 + n, None, None if n % 2 else _digest(path)) for n, path in enumerate(paths)]
+    entries.insert(number % files, ScanEntry(f"r{repo}/big{number % 2}.bin", 10**9, "too large"))
+    entries.append(ScanEntry(f"r{repo}/data{number % 3}.bin", 5))
     return entries
 
 
@@ -55,7 +55,7 @@ def vectors_of(path: str) -> NDArray[np.float32]:
     return np.full((len(chunks_of(path)), DIMENSION), len(path), dtype=np.float32)
 
 
-def process(items: list[Item], known: dict[str, KnownFile]) -> PackedBatch:
+def process(items: list[WorkItem], known: dict[str, StoredFile]) -> PackedBatch:
     """What the indexer's pool makes of a batch."""
     results = [_result(item, known.get(item.path)) for item in items]
     return packed(results, encode(terms_of(results)))
@@ -63,17 +63,17 @@ def process(items: list[Item], known: dict[str, KnownFile]) -> PackedBatch:
 
 def terms_of(results: list[FileResult]) -> list[dict[str, int]]:
     """The terms of the chunks of a batch."""
-    chunks = [chunk for result in results if isinstance(result, Indexed) for chunk in result.chunks]
+    chunks = [chunk for result in results if isinstance(result, IndexedFile) for chunk in result.chunks]
     return [{"part": 1, chunk.text.split()[-1]: 1} for chunk in chunks]
 
 
-def _result(item: Item, known: KnownFile | None) -> FileResult:
+def _result(item: WorkItem, known: StoredFile | None) -> FileResult:
     if reason := skip_reason(item.path):
-        return Skipped(item.seq, reason)
+        return SkippedFile(item.seq, reason)
     blob = _digest(item.path)
     if known and known.blob == blob and known.fingerprint == FINGERPRINT:
-        return Unchanged(item.seq, known.file_id, known.chunks)
-    return Indexed(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path), item.size)
+        return UnchangedFile(item.seq, known.file_id, known.chunks)
+    return IndexedFile(item.seq, item.path, "python", blob, chunks_of(item.path), vectors_of(item.path), item.size)
 
 
 def _digest(path: str) -> bytes:

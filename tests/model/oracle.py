@@ -24,7 +24,7 @@ from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.ingest.batch import PackedBatch
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.sweep import Sweep
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from tests.model import content
 from tests.model.cluster import Cluster, ended
@@ -83,7 +83,7 @@ class Oracle:
     database: Database
     cluster: Cluster
     limit: int
-    entries: dict[UUID, list[Entry]] = field(default_factory=dict)
+    entries: dict[UUID, list[ScanEntry]] = field(default_factory=dict)
     """What the scan of a job finds."""
     indexed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Files that some job of a target was ever done with."""
@@ -270,5 +270,5 @@ def may_claim(worker: Worker, row: Mapping[str, Any]) -> bool:
     return worker.attempt == row["attempt"] and row["state"] == "pending"
 
 
-def _indexable(entries: list[Entry]) -> set[str]:
+def _indexable(entries: list[ScanEntry]) -> set[str]:
     return {e.path for e in entries if not e.skip_reason and not content.skip_reason(e.path)}

@@ -13,7 +13,7 @@ from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.reuse import Reuse
 from codebase_index.store.ingest.segments import Segments
 from codebase_index.store.ingest.sweep import Sweep
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
@@ -45,7 +45,7 @@ class Worker:
     pod: str
     pod_uid: str
     door: DatabaseDoor
-    entries: list[Entry]
+    entries: list[ScanEntry]
     force: bool
     stage: Stage = Stage.CLAIM
     hangs: bool = False
@@ -146,7 +146,7 @@ class Worker:
                     self.stage = Stage.TIDY
             case Stage.TIDY:
                 assert self.writer
-                await self.segments.tidy(self.writer)
+                await self.segments.compact(self.writer)
                 self.stage = Stage.COMPLETE
             case Stage.COMPLETE:
                 assert self.writer
@@ -162,7 +162,7 @@ class Worker:
         items = await self.work.claim(self.job_id, self.attempt, self.pod, 1 + choice % 3)
         if items:
             paths = [item.path for item in items]
-            known = {} if self.force else await self.chunks.known(self.writer.index_id, paths)
+            known = {} if self.force else await self.chunks.stored_files(self.writer.index_id, paths)
             self.batches.append(content.process(items, known))
         elif self.batches:
             await self.chunks.commit_batch(self.writer, self.batches[0])

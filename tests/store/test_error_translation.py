@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from codebase_index.store.address import address_of
+from codebase_index.store.address import address_from_env
 from codebase_index.store.database import Database
 from codebase_index.store.errors import (
     InsufficientStorage,
@@ -61,7 +61,7 @@ class Site:
 
     async def open(self, **options: float) -> Database:
         return await Database.open(
-            address_of({"CODEBASE_DATABASE_URL_FILE": str(self.file)}), name="test", **options
+            address_from_env({"CODEBASE_DATABASE_URL_FILE": str(self.file)}), name="test", **options
         )  # type: ignore[arg-type]
 
 
@@ -86,7 +86,7 @@ async def site(postgres: str, dsn: str, tmp_path: Path) -> AsyncIterator[Site]:
 
 async def use(database: Database) -> None:
     """Read as the operator does in each cycle: a state that refuses writes is found too."""
-    await Jobs(database).watched("ns", [])
+    await Jobs(database).list_active("ns", [])
 
 
 async def write(database: Database) -> None:

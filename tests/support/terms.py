@@ -9,7 +9,7 @@ from codebase_index.lexical.postings import EncodedTerms, Occurrences
 from codebase_index.lexical.stemming import stem
 from codebase_index.lexical.term_table import TermTable
 from codebase_index.lexical.vocabulary import Interner, Vocabulary
-from codebase_index.store.ingest.batch import FileResult, Indexed, PackedBatch, Processed, pack
+from codebase_index.store.ingest.batch import FileResult, IndexedFile, PackedBatch, ProcessedBatch, pack
 
 
 def encode(frequencies: Sequence[Mapping[str, int]]) -> EncodedTerms:
@@ -29,5 +29,5 @@ def encode_texts(texts: Sequence[str]) -> EncodedTerms:
 
 def packed(results: Sequence[FileResult], terms: EncodedTerms | None = None) -> PackedBatch:
     """A batch as it is written; without `terms` its chunks have none."""
-    terms = terms or encode([{}] * sum(r.count for r in results if isinstance(r, Indexed)))
-    return pack(Processed(results, [terms]))
+    terms = terms or encode([{}] * sum(r.count for r in results if isinstance(r, IndexedFile)))
+    return pack(ProcessedBatch(results, [terms]))

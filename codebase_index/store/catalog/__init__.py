@@ -1,1 +1,1 @@
-"""The indexes there are: found, listed, removed."""
+"""The catalog of indexes: created, listed, removed."""

@@ -1,8 +1,8 @@
-"""Removing an index while everything else goes on: taken out first, then emptied file by file.
+"""Online removal of an index: it is detached first, then its contents are deleted in small transactions.
 
-An index is found by its target, the digest of source and ref. Taking the target away is one short transaction;
-after it no search finds the index, and a job for the same repository makes itself a new one. What is left is
-garbage that nobody reads, so it can be removed in small transactions, by anybody, as often as it takes.
+An index is found by its target, the digest of source and ref. Detaching it clears the target in one short
+transaction: then no search finds the index, and a job for the same repository creates a new one. Nobody reads the
+rest, so several processes can delete it in small transactions, and an interrupted removal can be resumed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +20,22 @@ from codebase_index.store.errors import IndexInUse
 SQL = queries.load("removal")
 
 BATCH_CHUNKS: Final = 5_000
-"""Chunks that one transaction removes: a fraction of a second, so that no indexer waits long for its locks and
-the write-ahead log stays small, also on a disk that is almost full."""
+"""Chunks deleted by one transaction: a fraction of a second, so that no indexer waits long for its locks and the
+write-ahead log stays small, even on a disk that is almost full."""
 
 _BATCH_PENDING: Final = 50
-"""Pending batches of terms that one transaction removes: a few hundred kilobytes each."""
+"""Pending batches deleted by one transaction: a few hundred kilobytes each."""
 
 _BATCH_SECONDS: Final = 120.0
 _VACUUM_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True)
-class Overview:
+class IndexOverview:
     """An index for its administrator.
 
-    `bytes` is estimated: its share, by chunks, of what the tables and their indexes take on the disk.
-    `leaving`: a removal of it was begun, and ends when somebody asks for it again.
+    `bytes` is estimated: its share, by chunks, of the size of the tables and their indexes on disk.
+    `removal_started`: it is detached, and a removal has to be repeated to finish.
     """
 
     id: int
@@ -46,7 +46,7 @@ class Overview:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     indexed_at: datetime | None
-    leaving: bool
+    removal_started: bool
     files: int
     chunks: int
     bytes: int
@@ -64,32 +64,33 @@ class Removal:
         self._db = database
         self._namespaces = namespaces
 
-    async def overview(self) -> list[Overview]:
-        """Return the indexes, by source and ref; also those of which only a part is left."""
+    async def overview(self) -> list[IndexOverview]:
+        """Return the indexes, by source and ref; those whose removal has started are included."""
         async with self._db.connection() as connection:
             records = await connection.fetch(SQL["overview"], self._namespaces)
         return [_overview(record) for record in records]
 
-    async def take_out(self, index_id: int) -> None:
-        """Make an index one that nobody finds. Raises IndexInUse while a job writes into it, or may again.
+    async def detach(self, index_id: int) -> None:
+        """Detach an index, so that nobody finds it. Raises IndexInUse while a job writes into it, or may again.
 
-        Nothing happens when it is taken out already, or gone.
+        Does nothing if it is detached already, or gone.
         """
         async with self._db.transaction() as connection:
-            # Held before the jobs are read: a job that opens the index was running before that, and is seen; one
-            # that comes later waits here, and finds the target free. So no job is left with an index of the dead.
-            held = await connection.fetchrow(SQL["hold"], index_id)
+            # Locked before the jobs are read: a job that has opened the index is running and is seen; a later one
+            # waits for the lock, and finds the target free. So no job is left with a detached index.
+            held = await connection.fetchrow(SQL["lock_index"], index_id)
             if held is None or held["target"] is None:
                 return
             users = await connection.fetch(SQL["users"], held["namespace"], held["target"])
             if users:
                 raise IndexInUse([(r["namespace"], r["cr_name"], r["state"]) for r in users])
-            await connection.execute(SQL["take_out"], index_id)
+            await connection.execute(SQL["detach"], index_id)
 
-    async def empty(self, index_id: int, told: Callable[[int, int], None]) -> None:
-        """Remove all of an index that was taken out. `told` gets the files and chunks of each batch.
+    async def delete_contents(self, index_id: int, on_progress: Callable[[int, int], None]) -> None:
+        """Delete the contents of a detached index. `on_progress` is called with the files and chunks of each
+        batch.
 
-        May be interrupted at any point and called again, also by two at once.
+        May be interrupted at any point and called again, also concurrently.
         """
         while await self._left(index_id):
             async with self._db.connection() as connection:
@@ -99,12 +100,12 @@ class Removal:
                 if not removed and not await _remove_terms(connection, index_id):
                     await connection.execute(SQL["remove_index"], index_id)
             if removed:
-                told(len(removed), sum(r["chunks"] for r in removed))
+                on_progress(len(removed), sum(r["chunks"] for r in removed))
 
     async def vacuum(self) -> None:
-        """Make the room of removed rows usable again, and refresh the planner's statistics.
+        """Make the space of deleted rows reusable, and refresh the planner's statistics.
 
-        Blocks nobody. The files keep their size on the disk: Postgres fills them again.
+        Blocks nobody. The files keep their size on disk: Postgres reuses the space.
         """
         for table in ("embeddings", "chunks", "files", "pending_batches", "segments", "postings"):
             async with self._db.connection() as connection:
@@ -112,13 +113,13 @@ class Removal:
 
     async def _left(self, index_id: int) -> bool:
         async with self._db.connection() as connection:
-            left: bool = await connection.fetchval(SQL["taken_out"], index_id)
+            left: bool = await connection.fetchval(SQL["is_detached"], index_id)
         return left
 
 
-def _overview(record: Mapping[str, Any]) -> Overview:
+def _overview(record: Mapping[str, Any]) -> IndexOverview:
     state = record["job_state"]
-    return Overview(
+    return IndexOverview(
         **{
             **record,
             "include": tuple(record["include"]),
@@ -129,6 +130,6 @@ def _overview(record: Mapping[str, Any]) -> Overview:
 
 
 async def _remove_terms(connection: asyncpg.Connection, index_id: int) -> bool:
-    """Remove some of its segments and pending batches; return whether there was anything."""
+    """Delete some of its segments and pending batches; return whether there were any."""
     pending = await connection.fetch(SQL["remove_pending"], index_id, _BATCH_PENDING, timeout=_BATCH_SECONDS)
     return bool(pending or await connection.fetch(SQL["remove_segment"], index_id, timeout=_BATCH_SECONDS))

@@ -1,5 +1,5 @@
-"""A batch of files on its way: claimed, processed, ready to be written. Pure, and light to import: the indexer's
-worker processes know these values, and no database.
+"""The values of a batch of files: claimed, processed, packed. Pure, and light to import: the indexer's worker
+processes use them without a database.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from codebase_index.vectors import quantization
 
 
 @dataclass(frozen=True)
-class Item:
-    """A claimed file. `seq` is its place in the frozen list."""
+class WorkItem:
+    """A claimed file. `seq` is its number in the frozen list."""
 
     seq: int
     path: str
@@ -43,12 +43,11 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexedFile:
     """A file to write: its chunks, and their vectors as float32 of shape (len(chunks), dimension).
 
-    `blob` and `size`, in bytes, are those of the file on disk; without `size` the next job reads it again,
-    whatever git knows of it. `encoding` is what it was decoded from, None for UTF-8; `redacted` counts the secrets
-    that were taken out.
+    `blob` and `size`, in bytes, are those of the file on disk; without `size` the next job reads it again in any
+    case. `encoding` is the one it was decoded from, None for UTF-8; `redacted` counts the redacted secrets.
     """
 
     seq: int
@@ -63,13 +62,13 @@ class Indexed:
 
     @property
     def count(self) -> int:
-        """How many chunks it has."""
+        """Number of chunks."""
         return len(self.chunks)
 
 
 @dataclass(frozen=True)
-class Packed:
-    """An Indexed file in the form in which it is sent and written: its `count` chunks are encoded already."""
+class PackedFile:
+    """An IndexedFile as it is sent and written: its `count` chunks are encoded."""
 
     seq: int
     path: str
@@ -83,8 +82,8 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Unchanged:
-    """A file that the index already holds with equal content and fingerprint, and its number of chunks."""
+class UnchangedFile:
+    """A file that the index already has with equal content and fingerprint, and its number of chunks."""
 
     seq: int
     file_id: int
@@ -92,58 +91,58 @@ class Unchanged:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file that turned out not to be indexable."""
 
     seq: int
     reason: str
 
 
-FileResult = Indexed | Unchanged | Skipped
-"""What a file of a batch was read as."""
+FileResult = IndexedFile | UnchangedFile | SkippedFile
+"""The result of processing a file of a batch."""
 
 
 class _Part(Protocol):
-    """What some of a batch's chunks are searched by."""
+    """The search data of some of a batch's chunks."""
 
     @property
     def chunks(self) -> int:
         """How many chunks it covers."""
 
 
-FileT = TypeVar("FileT", Indexed, Packed)
+FileT = TypeVar("FileT", IndexedFile, PackedFile)
 PartT = TypeVar("PartT", bound=_Part)
 BatchT = TypeVar("BatchT", bound="_Batch")  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True)
 class _Batch(Generic[FileT, PartT]):
-    """What became of the files of a batch. `parts` cover the chunks of all its files in order, in one or several.
+    """The results of a batch's files. `parts` cover the chunks of all files in order.
 
-    Raises ValueError when they do not: what is searched by would be put down to the wrong chunks, or to none.
+    Raises ValueError when they do not: search data would belong to the wrong chunks, or to none.
     """
 
-    results: Sequence[FileT | Unchanged | Skipped]
+    results: Sequence[FileT | UnchangedFile | SkippedFile]
     parts: Sequence[PartT] = ()
 
     def __post_init__(self) -> None:
-        chunks = sum(r.count for r in self.results if isinstance(r, Indexed | Packed))
+        chunks = sum(r.count for r in self.results if isinstance(r, IndexedFile | PackedFile))
         covered = sum(part.chunks for part in self.parts)
         if chunks != covered:
-            raise ValueError(f"a batch of {chunks} chunks, of which {covered} can be searched")
+            raise ValueError(f"a batch of {chunks} chunks has search data for {covered}")
 
     @classmethod
     def join(cls: type[BatchT], batches: Sequence[BatchT]) -> BatchT:
-        """Return several batches as one."""
+        """Join several batches."""
         return cls([r for batch in batches for r in batch.results], [p for batch in batches for p in batch.parts])
 
 
-class Processed(_Batch[Indexed, EncodedTerms]):
-    """A batch as it was read; each part is the search terms of some chunks."""
+class ProcessedBatch(_Batch[IndexedFile, EncodedTerms]):
+    """A batch after processing; each part has the search terms of some chunks."""
 
 
 @dataclass(frozen=True)
-class Searchable:
+class SearchData:
     """The search data of consecutive chunks of a batch: their terms, and their vectors as
     `codebase_index.vectors.quantization.to_bytes` writes them.
     """
@@ -157,13 +156,13 @@ class Searchable:
         return self.terms.chunks
 
 
-class PackedBatch(_Batch[Packed, Searchable]):
-    """A batch as it is sent and written."""
+class PackedBatch(_Batch[PackedFile, SearchData]):
+    """A batch as it is sent to the main process and written."""
 
 
 @dataclass(frozen=True)
-class KnownFile:
-    """A file as the index holds it."""
+class StoredFile:
+    """A file of the index."""
 
     file_id: int
     blob: bytes
@@ -171,26 +170,26 @@ class KnownFile:
     chunks: int
 
 
-def pack(batch: Processed, centroid: NDArray[np.float32] | None = None) -> PackedBatch:
+def pack(batch: ProcessedBatch, centroid: NDArray[np.float32] | None = None) -> PackedBatch:
     """Encode a batch for its commit; most of the CPU time of a commit is spent here.
 
     `centroid` is that of the model's vectors, shape (dimension,); None: 0. Raises ValueError if a chunk has no
     vector.
     """
-    files = [r for r in batch.results if isinstance(r, Indexed) and r.count]
-    results = [_packed(r) if isinstance(r, Indexed) else r for r in batch.results]
+    files = [r for r in batch.results if isinstance(r, IndexedFile) and r.count]
+    results = [_packed(r) if isinstance(r, IndexedFile) else r for r in batch.results]
     if not files:
         return PackedBatch(results)
     quantized = quantization.encode(np.concatenate([f.vectors for f in files]), centroid)
     ends = accumulate((part.chunks for part in batch.parts), initial=0)
     parts = [
-        Searchable(terms, quantization.to_bytes(quantized.select(slice(begin, end))))
+        SearchData(terms, quantization.to_bytes(quantized.select(slice(begin, end))))
         for terms, (begin, end) in zip(batch.parts, pairwise(ends), strict=True)
     ]
     return PackedBatch(results, parts)
 
 
-def _packed(file: Indexed) -> Packed:
+def _packed(file: IndexedFile) -> PackedFile:
     if len(file.vectors) != file.count:
         raise ValueError(f"{file.path} has {file.count} chunks and {len(file.vectors)} vectors")
     rows = [
@@ -202,6 +201,6 @@ def _packed(file: Indexed) -> Packed:
         for c in file.chunks
     ]
     encoded = binary_copy.encode(rows, file.vectors)
-    return Packed(
+    return PackedFile(
         file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted
     )  # fmt: skip

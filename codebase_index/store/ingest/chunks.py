@@ -1,7 +1,7 @@
-"""What an index holds: files, their chunks and vectors, written batch by batch.
+"""The content of an index: files, their chunks and vectors, written batch by batch.
 
-A batch's chunks, its files' done marks and the job's counters commit in one transaction, so that search sees
-each file either before or after, and what is not committed is the only work that is ever repeated.
+A batch's chunks, its files' done marks and the job's counters commit in one transaction: search sees each file
+either before or after, and only uncommitted work is ever repeated.
 """
 
 from collections.abc import Container, Sequence
@@ -17,24 +17,24 @@ from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IllegalTransition
 from codebase_index.store.ingest import binary_copy
-from codebase_index.store.ingest.batch import KnownFile, Packed, PackedBatch, Skipped, Unchanged
+from codebase_index.store.ingest.batch import PackedBatch, PackedFile, SkippedFile, StoredFile, UnchangedFile
 from codebase_index.store.ingest.work import SQL as WORK_SQL
 from codebase_index.store.jobs.jobs import SQL as JOBS_SQL
 
 SQL = queries.load("chunks")
 
 ID_BLOCK = 65_536
-"""Ids that are reserved together: the increment of the sequence, and as many as a file may have chunks. What a
-process does not use of them is lost; there are enough for as many processes."""
+"""Ids that are reserved together: the increment of the sequence, and the maximum of chunks of a file. Unused ids
+of a block are lost; bigint has enough of them."""
 
 _NO_IDS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes into which index: the job and its attempt are the fence, the rest is put on the rows.
+    """The attempt that writes into an index: job and attempt are the fence, the rest is stored with the rows.
 
-    `fingerprint` names the chunker and model versions; a file with another one is indexed again.
+    `fingerprint` identifies the versions of chunker and model; a file with another one is indexed again.
     """
 
     job_id: UUID
@@ -80,22 +80,24 @@ class Chunks:
         self._db = database
         self._ids = ChunkIds()
 
-    async def known(self, index_id: int, paths: Sequence[str], by: UUID | None = None) -> dict[str, KnownFile]:
-        """Return what the index holds for these paths, with `by` only what that job has done or seen."""
+    async def stored_files(
+        self, index_id: int, paths: Sequence[str], by: UUID | None = None
+    ) -> dict[str, StoredFile]:
+        """Return the index's files at these paths; with `by`, only those that this job has done or seen."""
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["known"], index_id, list(paths), by)
-        return {r["path"]: KnownFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
+            records = await connection.fetch(SQL["stored_files"], index_id, list(paths), by)
+        return {r["path"]: StoredFile(r["id"], r["blob"], r["fingerprint"], r["chunks"]) for r in records}
 
     async def commit_batch(self, writer: Writer, batch: PackedBatch) -> None:
-        """Write a batch whole or not at all; the job's counters rise with it.
+        """Write a batch atomically, with the job's counters.
 
-        Safe to repeat when the outcome of an earlier call is unknown: files that are done already are left as
-        they are. Raises FenceLost, InsufficientStorage.
+        Idempotent, so it can be repeated when the outcome of an earlier call is unknown: files that are done are
+        left as they are. Raises FenceLost, InsufficientStorage.
         """
         async with self._db.transaction() as connection:
             done = await self._mark(connection, writer, batch.results)
-            fresh = [r for r in batch.results if isinstance(r, Packed) and r.seq in done]
-            unchanged = [r for r in batch.results if isinstance(r, Unchanged) and r.seq in done]
+            fresh = [r for r in batch.results if isinstance(r, PackedFile) and r.seq in done]
+            unchanged = [r for r in batch.results if isinstance(r, UnchangedFile) and r.seq in done]
             ids = await self._write_files(connection, writer, fresh)
             await _write_pending(connection, writer, batch, done, ids)
             if unchanged:
@@ -105,7 +107,7 @@ class Chunks:
             await _count(connection, writer, counted)
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics. Bounded: it samples, and leaves out what another process works on."""
+        """Refresh the planner's statistics. Bounded: it samples, and skips tables that another process has locked."""
         async with self._db.connection() as connection:
             for table in ("chunks", "embeddings", "files", "postings"):
                 await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)
@@ -125,7 +127,9 @@ class Chunks:
                 raise FenceLost(writer.job_id, writer.attempt)
             await connection.execute(SQL["drop_done_work"], writer.job_id)
 
-    async def _write_files(self, connection: asyncpg.Connection, writer: Writer, files: Sequence[Packed]) -> Ids:
+    async def _write_files(
+        self, connection: asyncpg.Connection, writer: Writer, files: Sequence[PackedFile]
+    ) -> Ids:
         """Write files with their chunks and vectors; return the chunks' ids in order."""
         if not files:
             return _NO_IDS
@@ -158,11 +162,11 @@ class Chunks:
 
     @staticmethod
     async def _mark(
-        connection: asyncpg.Connection, writer: Writer, results: Sequence[Packed | Unchanged | Skipped]
+        connection: asyncpg.Connection, writer: Writer, results: Sequence[PackedFile | UnchangedFile | SkippedFile]
     ) -> dict[int, bool]:
-        """Mark the batch's files done or skipped; say of those that were still to do whether they are counted."""
-        finished = [r.seq for r in results if not isinstance(r, Skipped)]
-        skipped = [r for r in results if isinstance(r, Skipped)]
+        """Mark the batch's files done or skipped; map those that were unfinished to whether they are counted."""
+        finished = [r.seq for r in results if not isinstance(r, SkippedFile)]
+        skipped = [r for r in results if isinstance(r, SkippedFile)]
         rows = await connection.fetch(WORK_SQL["mark_done"], writer.job_id, finished, writer.attempt)
         if skipped:
             rows += await connection.fetch(
@@ -172,10 +176,12 @@ class Chunks:
         return {row["seq"]: row["counted"] for row in rows}
 
 
-def counters_of(results: Sequence[Packed | Unchanged | Skipped]) -> Counters:
+def counters_of(results: Sequence[PackedFile | UnchangedFile | SkippedFile]) -> Counters:
     """Count the results of files."""
-    chunks = [r.count if isinstance(r, Packed) else r.chunks for r in results if not isinstance(r, Skipped)]
-    fresh = [r for r in results if isinstance(r, Packed)]
+    chunks = [
+        r.count if isinstance(r, PackedFile) else r.chunks for r in results if not isinstance(r, SkippedFile)
+    ]
+    fresh = [r for r in results if isinstance(r, PackedFile)]
     return Counters(
         files_indexed=len(chunks),
         files_skipped=len(results) - len(chunks),
@@ -185,8 +191,8 @@ def counters_of(results: Sequence[Packed | Unchanged | Skipped]) -> Counters:
     )
 
 
-async def hold_fence(connection: asyncpg.Connection, writer: Writer) -> None:
-    """Test the fence at the end of a transaction, keeping the job's row locked until it commits."""
+async def check_fence(connection: asyncpg.Connection, writer: Writer) -> None:
+    """Check the fence at the end of a transaction, and keep the job's row locked until it commits."""
     await _count(connection, writer, Counters())
 
 
@@ -200,14 +206,14 @@ async def _count(connection: asyncpg.Connection, writer: Writer, counters: Count
 async def _write_pending(
     connection: asyncpg.Connection, writer: Writer, batch: PackedBatch, done: Container[int], ids: Ids
 ) -> None:
-    """Write what a batch is searched by, one row for each part. A file that was done already has no ids here."""
+    """Write the search data of a batch, one row a part. A file that was done already has no ids here."""
     if not len(ids):
         return
     left = iter(ids.tolist())
     of_chunks = [
         next(left) if result.seq in done else NO_CHUNK
         for result in batch.results
-        if isinstance(result, Packed)
+        if isinstance(result, PackedFile)
         for _ in range(result.count)
     ]
     begin = 0

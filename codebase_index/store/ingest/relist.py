@@ -1,7 +1,7 @@
-"""A list that is made again, because the repository changed while a job read it.
+"""Extends a frozen list after the repository changed while a job read it.
 
-The frozen list stays, and grows: files that it does not have are added, and files that are done are opened again
-where they may have changed. Counters never fall, so each file is counted once, however often it is done.
+New files are appended, and files that are done but may have changed are reopened. Counters never fall, so each
+file is counted once, however often it is done.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ from codebase_index.store.errors import FenceLost
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.reuse import BULK_SECONDS
 from codebase_index.store.ingest.work import SQL as WORK_SQL
-from codebase_index.store.ingest.work import Entry, put_down
+from codebase_index.store.ingest.work import ScanEntry, write_scan
 
 SQL = queries.load("relist")
 
@@ -25,7 +25,7 @@ class Relist:
         self._db = database
 
     async def extend(
-        self, writer: Writer, entries: Sequence[Entry], *, trusting: bool, uncertain: Collection[str]
+        self, writer: Writer, entries: Sequence[ScanEntry], *, trusting: bool, uncertain: Collection[str]
     ) -> int:
         """Bring the list up to a scan of what is there now; return how many more files are to be done.
 
@@ -38,15 +38,15 @@ class Relist:
         fence = (job_id, writer.attempt)
         async with self._db.transaction() as connection:
             before: int = await connection.fetchval(WORK_SQL["todo"], job_id)
-            await put_down(connection, entries)
+            await write_scan(connection, entries)
             for name, arguments in (
                 ("forget_unlisted", (index_id,)),
-                ("leave_done", (index_id, writer.fingerprint, trusting)),
-                ("leave_listed", (trusting, list(uncertain))),
-                ("open_again", ()),
+                ("drop_done", (index_id, writer.fingerprint, trusting)),
+                ("drop_listed", (trusting, list(uncertain))),
+                ("reopen", ()),
             ):
                 await connection.execute(SQL[name], job_id, *arguments, timeout=BULK_SECONDS)
-            more = await connection.fetchrow(SQL["list_more"], job_id, index_id, timeout=BULK_SECONDS)
+            more = await connection.fetchrow(SQL["append_new"], job_id, index_id, timeout=BULK_SECONDS)
             after: int = await connection.fetchval(WORK_SQL["todo"], job_id)
             if await connection.fetchval(SQL["extend_job"], *fence, more["files"], more["skipped"]) is None:
                 raise FenceLost(*fence)

@@ -1,7 +1,7 @@
-"""The sweep: what an index still holds of files that are not in the repository any more is removed.
+"""The sweep: removes files from an index that are no longer in the repository.
 
-Which files those are is not for the store to say. It lists the files that a job did not see; whoever can look at
-the repository decides which of them are gone, and only those are removed, a bounded number of chunks at a time.
+The store lists the files that a job did not see; the indexer, which can read the repository, decides which of them
+are gone. Only those are removed, a bounded number of chunks at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ from typing import Final
 from codebase_index.grouping import grouped
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.chunks import Writer, hold_fence
+from codebase_index.store.ingest.chunks import Writer, check_fence
 
 SQL = queries.load("sweep")
 
 SWEEP_CHUNKS: Final = 5_000
-"""Chunks that are removed in one transaction, or one file: 0.15 s on two cores, and no lock is held for longer."""
+"""Chunks removed by one transaction (or a single file): 0.15 s on two cores, and no lock is held for longer."""
 
 _LIST_SECONDS: Final = 120.0
 _REMOVE_SECONDS: Final = 60.0
@@ -24,7 +24,7 @@ _REMOVE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Unseen:
+class UnseenFile:
     """A file of the index that a job did not see; `skip_reason` is why it did not index it, if it listed it."""
 
     id: int
@@ -45,13 +45,13 @@ class Sweep:
             files: int = await connection.fetchval(SQL["count"], index_id, timeout=_LIST_SECONDS)
         return files
 
-    async def unseen(self, writer: Writer) -> list[Unseen]:
+    async def unseen(self, writer: Writer) -> list[UnseenFile]:
         """Return the files of the index that the job has not seen, by path."""
         async with self._db.connection() as connection:
             rows = await connection.fetch(SQL["unseen"], writer.index_id, writer.job_id, timeout=_LIST_SECONDS)
-        return [Unseen(*row) for row in rows]
+        return [UnseenFile(*row) for row in rows]
 
-    async def remove(self, writer: Writer, files: Sequence[Unseen]) -> int:
+    async def remove(self, writer: Writer, files: Sequence[UnseenFile]) -> int:
         """Remove files in one transaction, with their chunks and vectors. Return how many. Raises FenceLost.
 
         Safe to repeat. `in_parts` divides what is too much for one transaction.
@@ -61,10 +61,10 @@ class Sweep:
             status = await connection.execute(
                 SQL["remove"], writer.index_id, writer.job_id, ids, timeout=_REMOVE_SECONDS
             )
-            await hold_fence(connection, writer)
+            await check_fence(connection, writer)
         return int(status.split()[-1])
 
 
-def in_parts(files: Sequence[Unseen]) -> Iterator[list[Unseen]]:
+def in_parts(files: Sequence[UnseenFile]) -> Iterator[list[UnseenFile]]:
     """Divide files so that each part is a short transaction: at most SWEEP_CHUNKS chunks, or one file."""
     return grouped(files, lambda file: file.chunks + 1, SWEEP_CHUNKS)

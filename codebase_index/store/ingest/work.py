@@ -1,4 +1,4 @@
-"""The work list of a job: frozen once, claimed in batches, done in the transaction that commits the batch."""
+"""The work list of a job: frozen once, claimed in batches, marked done in the transaction that commits a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import asyncpg
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
-from codebase_index.store.ingest.batch import Item
-from codebase_index.store.ingest.reuse import BULK_SECONDS, Reuse, Taken, take
+from codebase_index.store.ingest.batch import WorkItem
+from codebase_index.store.ingest.reuse import BULK_SECONDS, Reuse, ReusedFiles, reuse_files
 
 SQL = queries.load("work")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file that the scan found: path relative to the repository, size in bytes, why it is skipped if it is.
+class ScanEntry:
+    """A file that the scan found: path relative to the repository, size in bytes, the reason if it is skipped.
 
-    `blob` is git's id of the content, where git vouches that the file holds just that; else only reading it tells.
+    `blob` is git's id of the content if git vouches for it; None: unknown before the file is read.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Work:
         self._db = database
 
     async def freeze(
-        self, job_id: UUID, attempt: int, entries: Sequence[Entry], reuse: Reuse | None = None
+        self, job_id: UUID, attempt: int, entries: Sequence[ScanEntry], reuse: Reuse | None = None
     ) -> bool:
         """Store the scan's result. False: an earlier attempt did already, and its list stands.
 
@@ -44,47 +44,47 @@ class Work:
         """
         skipped = sum(entry.skip_reason is not None for entry in entries)
         async with self._db.transaction() as connection:
-            job = await connection.fetchrow(SQL["holds"], job_id, attempt)
+            job = await connection.fetchrow(SQL["current_attempt"], job_id, attempt)
             if job is None:
                 raise FenceLost(job_id, attempt)
             if job["files_total"] is not None:
                 return False
-            await put_down(connection, entries)
-            taken = await take(connection, job_id, reuse) if reuse else Taken()
+            await write_scan(connection, entries)
+            reused = await reuse_files(connection, job_id, reuse) if reuse else ReusedFiles()
             await connection.execute(SQL["list_work"], job_id, timeout=BULK_SECONDS)
             # Last, so that a list of a million files keeps no heartbeat from the job's row.
             frozen = await connection.fetchval(
-                SQL["freeze_job"], job_id, attempt, len(entries), skipped, taken.files, taken.chunks
+                SQL["freeze_job"], job_id, attempt, len(entries), skipped, reused.files, reused.chunks
             )
             if frozen is None:
                 raise FenceLost(job_id, attempt)
         return True
 
     async def release(self, job_id: UUID, attempt: int, pod: str) -> None:
-        """Give back what this pod claimed and did not commit: after a restart, or before a stop."""
+        """Release the files that this pod claimed and did not commit: after a restart, or before a stop."""
         async with self._db.connection() as connection:
             await connection.execute(SQL["release"], job_id, attempt, pod)
 
-    async def claim(self, job_id: UUID, attempt: int, pod: str, limit: int) -> list[Item]:
-        """Take up to `limit` files, in list order; an empty list: none is left that nobody holds.
+    async def claim(self, job_id: UUID, attempt: int, pod: str, limit: int) -> list[WorkItem]:
+        """Claim up to `limit` files, in list order; an empty list: all are claimed or finished.
 
         Raises FenceLost.
         """
         # One statement, and so a transaction by itself: one round trip for what every batch begins with.
         async with self._db.connection() as connection:
             records = await connection.fetch(SQL["claim"], job_id, attempt, pod, limit)
-            if not records and await connection.fetchrow(SQL["holds"], job_id, attempt) is None:
+            if not records and await connection.fetchrow(SQL["current_attempt"], job_id, attempt) is None:
                 raise FenceLost(job_id, attempt)
-        return [Item(record["seq"], record["path"], record["size"]) for record in records]
+        return [WorkItem(record["seq"], record["path"], record["size"]) for record in records]
 
     async def todo(self, job_id: UUID) -> int:
-        """Count the files that are not finished, held by somebody or not."""
+        """Count the unfinished files, claimed or not."""
         async with self._db.connection() as connection:
             count: int = await connection.fetchval(SQL["todo"], job_id)
         return count
 
     async def repeated(self, job_id: UUID, attempt: int) -> int:
-        """Count the files that were or will be started again: lost in flight when pods, or workers, ended."""
+        """Count the files that were or will be processed again: in flight when a pod or a worker process ended."""
         async with self._db.connection() as connection:
             count: int = await connection.fetchval(SQL["repeated"], job_id, attempt)
         return count
@@ -100,8 +100,8 @@ class Work:
             return {r["skip_reason"]: r["files"] for r in await connection.fetch(SQL["skip_reasons"], job_id)}
 
 
-async def put_down(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
-    """Write a scan's result into a table that lasts until the transaction ends."""
+async def write_scan(connection: asyncpg.Connection, entries: Sequence[ScanEntry]) -> None:
+    """Write a scan's result into a temporary table of the transaction."""
     await connection.execute(SQL["make_scanned"])
     await connection.copy_records_to_table(
         "scanned",

@@ -1,4 +1,4 @@
-"""Jobs: the facts of each one's work, and the fencing token that decides who may write."""
+"""Jobs: their state, and the fencing token that decides who may write."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from codebase_index.api.job import LABEL_CALLER, SUSPENDED, JobState, Phase
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.database import Database
-from codebase_index.store.error_translation import MAY_NOT_USE, READ_ONLY
+from codebase_index.store.error_translation import MISSING_PRIVILEGES, READ_ONLY
 from codebase_index.store.errors import (
     FenceLost,
     IllegalTransition,
@@ -25,13 +25,13 @@ SQL = queries.load("jobs")
 
 
 def connection_name(program: str, job_id: UUID, pod: str) -> str:
-    """Name the connections of a pod so that a job's can be told: pods of two namespaces may have one name."""
+    """Return a pod's application name in Postgres; with the job's id, since pod names repeat across namespaces."""
     return f"{program}/{str(job_id)[:8]}/{pod}"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a heartbeat reports."""
+    """The progress in a heartbeat."""
 
     phase: Phase
     percent: float
@@ -40,8 +40,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """How many jobs wait for a slot, and how many of them are one caller's."""
+class QueueLength:
+    """The number of jobs that wait for a slot, and of those of one caller."""
 
     total: int
     own: int
@@ -75,30 +75,30 @@ class Jobs:
             raise JobNotFound(job_id)
         return JobRow.of(record)
 
-    async def many(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+    async def get_many(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
         """Return those of the jobs that exist, by id."""
-        return {row.id: row for row in await self._rows("many", list(job_ids), self._namespaces)}
+        return {row.id: row for row in await self._rows("get_many", list(job_ids), self._namespaces)}
 
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
         return await self._rows("unfinished", self._namespaces)
 
-    async def waiting(self, caller: str) -> Waiting:
-        """Return how many jobs wait for a slot. `caller` is as in the label that `create` reads."""
+    async def queue_length(self, caller: str) -> QueueLength:
+        """Count the jobs that wait for a slot. `caller` is as in the label that `create` reads."""
         async with self._db.connection() as connection:
-            found = await connection.fetchrow(SQL["waiting"], self._namespaces, caller, SUSPENDED)
-        return Waiting(found["total"], found["own"])
+            found = await connection.fetchrow(SQL["queue_length"], self._namespaces, caller, SUSPENDED)
+        return QueueLength(found["total"], found["own"])
 
     async def check(self) -> None:
-        """Do nothing when jobs can be started, watched and cancelled. Raises the StoreError that says why not."""
+        """Check that jobs can be started, watched and cancelled. Raises the StoreError that says why not."""
         async with self._db.connection() as connection:
             found = await connection.fetchrow(SQL["check"])
             if found["read_only"]:
                 raise StoreReadOnly(READ_ONLY)
             if not found["may_use"]:
-                raise StoreMisconfigured(MAY_NOT_USE)
+                raise StoreMisconfigured(MISSING_PRIVILEGES)
 
-    async def watched(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
+    async def list_active(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
         """Return the database's time, and of a namespace the given jobs and all that are active or have a slot.
 
         Raises StoreReadOnly for a database that answers, but on which no step could be carried out.
@@ -108,7 +108,7 @@ class Jobs:
             clock = await connection.fetchrow(SQL["clock"])
             if clock["read_only"]:
                 raise StoreReadOnly(READ_ONLY)
-            records = await connection.fetch(SQL["watched"], namespace, list(job_ids))
+            records = await connection.fetch(SQL["list_active"], namespace, list(job_ids))
         rows = [JobRow.of(record) for record in records]
         return clock["now"], {row.id: row for row in rows}
 
@@ -144,7 +144,7 @@ class Jobs:
 
         Safe to repeat. Return False when the job is final or the token is elsewhere: then start no pod.
         """
-        return await self._seize(job_id, ("fence", attempt, failed, message)) is not None
+        return await self._update_breaking_locks(job_id, ("fence", attempt, failed, message)) is not None
 
     async def claim(self, job_id: UUID, attempt: int, pod: str, target: str | None = None) -> JobRow:
         """Take the job for this pod and make it running. Raises FenceLost, or AnotherJobRuns.
@@ -154,7 +154,7 @@ class Jobs:
         return JobRow.of(await self._fenced("claim", job_id, attempt, pod, target))
 
     async def heartbeat(self, job_id: UUID, attempt: int, progress: Progress) -> None:
-        """Show life and progress. Raises FenceLost: the job was cancelled, suspended or given away."""
+        """Record a heartbeat with progress. Raises FenceLost: the job was cancelled, suspended or reassigned."""
         await self._fenced(
             "heartbeat", job_id, attempt, progress.phase.value, progress.percent, progress.message,
             progress.eta_seconds,
@@ -192,7 +192,7 @@ class Jobs:
         Raises JobNotFound, and IllegalTransition when the job is final already.
         """
         message = "Cancelled; what was indexed stays searchable"
-        record = await self._seize(job_id, ("cancel", message, self._namespaces))
+        record = await self._update_breaking_locks(job_id, ("cancel", message, self._namespaces))
         if record is None:
             job = await self.get(job_id)
             already = "already " if job.state is JobState.CANCELLED else ""
@@ -204,7 +204,9 @@ class Jobs:
 
         Return False when it was neither.
         """
-        return await self._seize(job_id, ("unblock_to_suspend",), ("suspend", SUSPENDED)) is not None
+        return (
+            await self._update_breaking_locks(job_id, ("unblock_to_suspend",), ("suspend", SUSPENDED)) is not None
+        )
 
     async def set_queue(self, places: Sequence[tuple[UUID, int | None, str]]) -> None:
         """Write (job, place from 1 or None, message) for jobs that are pending; equal ones cost nothing."""
@@ -214,14 +216,14 @@ class Jobs:
         async with self._db.connection() as connection:
             await connection.execute(SQL["set_queue"], list(ids), list(positions), list(messages))
 
-    async def vanished(
+    async def orphans(
         self, namespace: str, existing: Sequence[UUID], ended_before: timedelta, limit: int
     ) -> dict[UUID, JobRow]:
         """Return final jobs of a namespace without a custom resource, `existing` being all that have one.
 
         Only those that ended longer ago than `ended_before`, the oldest first, at most `limit`.
         """
-        rows = await self._rows("vanished", namespace, list(existing), ended_before, limit)
+        rows = await self._rows("orphans", namespace, list(existing), ended_before, limit)
         return {row.id: row for row in rows}
 
     async def delete(self, job_id: UUID) -> bool:
@@ -233,16 +235,18 @@ class Jobs:
         async with self._db.connection() as connection:
             return [JobRow.of(record) for record in await connection.fetch(SQL[query], *arguments)]
 
-    async def _seize(self, job_id: UUID, *steps: tuple[Any, ...]) -> Mapping[str, Any] | None:
-        """Change the job's row, also when its pod stands still, or is lost, in a transaction that locks it.
+    async def _update_breaking_locks(self, job_id: UUID, *steps: tuple[Any, ...]) -> Mapping[str, Any] | None:
+        """Update the job's row, even if a stuck or lost pod holds its lock: then that pod's connections are
+        terminated.
 
-        Each step is a query's name and its further arguments; all are one transaction. Return the last one's row.
+        Each step is a query name with its further arguments; all run in one transaction. Return the last one's
+        row.
         """
         try:
-            return await self._change(job_id, ("be_impatient",), steps)
+            return await self._change(job_id, ("set_lock_timeout",), steps)
         except RowLocked:
             async with self._db.connection() as connection:
-                await connection.execute(SQL["cut_off"], job_id)
+                await connection.execute(SQL["terminate_backends_of_pod"], job_id)
             return await self._change(job_id, (), steps)
 
     async def _change(

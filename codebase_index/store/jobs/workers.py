@@ -1,4 +1,4 @@
-"""The further pods of a job with spec.parallelism: who is there, and what the silent ones hold."""
+"""The worker pods of a job with spec.parallelism: registration, heartbeat, and release of stale claims."""
 
 from datetime import timedelta
 from typing import Final
@@ -10,28 +10,28 @@ from codebase_index.store.errors import FenceLost
 
 SQL = queries.load("workers")
 
-SILENCE: Final = timedelta(seconds=5)
-"""A helper shows life every second; after five without, others may have its files."""
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
+"""A worker sends a heartbeat every second; after five seconds without, others may claim its files."""
 
 
-class Helpers:
+class Workers:
     """Reads and writes the table `helpers`. Every method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def join(self, job_id: UUID, attempt: int, pod: str) -> None:
-        """Begin to help an attempt. Raises FenceLost when it is over or replaced."""
-        await self._fenced("join", job_id, attempt, pod)
+    async def register(self, job_id: UUID, attempt: int, pod: str) -> None:
+        """Register a worker of an attempt. Raises FenceLost when the attempt is over or replaced."""
+        await self._fenced("register", job_id, attempt, pod)
 
-    async def beat(self, job_id: UUID, attempt: int, pod: str) -> None:
-        """Show life. Raises FenceLost when the attempt is over or replaced."""
-        await self._fenced("beat", job_id, attempt, pod)
+    async def heartbeat(self, job_id: UUID, attempt: int, pod: str) -> None:
+        """Record a heartbeat. Raises FenceLost when the attempt is over or replaced."""
+        await self._fenced("heartbeat", job_id, attempt, pod)
 
-    async def release_silent(self, job_id: UUID, attempt: int) -> int:
+    async def release_stale(self, job_id: UUID, attempt: int) -> int:
         """Give back what helpers hold that were silent for longer than SILENCE; return how many files."""
         async with self._db.connection() as connection:
-            status: str = await connection.execute(SQL["release_silent"], job_id, attempt, SILENCE)
+            status: str = await connection.execute(SQL["release_stale"], job_id, attempt, HEARTBEAT_TIMEOUT)
         return int(status.split()[-1])
 
     async def _fenced(self, query: str, job_id: UUID, attempt: int, pod: str) -> None:

@@ -1,4 +1,4 @@
--- name: known
+-- name: stored_files
 -- What the index holds for these paths: an equal blob and fingerprint need no work.
 SELECT id, path, blob, fingerprint, chunks FROM files
 WHERE index_id = $1 AND path = ANY ($2::text[]) AND ($3::uuid IS NULL OR job_id = $3);

@@ -3,15 +3,15 @@
 SELECT count(*) FROM files WHERE index_id = $1;
 
 -- name: make_wanted
--- What a scan found, until the transaction ends.
+-- The files of a scan, until the transaction ends.
 CREATE TEMPORARY TABLE wanted (path text, blob bytea, size bigint) ON COMMIT DROP;
 
--- name: leave_known
--- A path that the index has already is not copied: the file is taken over, or indexed anew, as at any job.
+-- name: drop_existing
+-- A path that the index has already is not copied: the file is reused, or indexed again, as in any job.
 DELETE FROM pg_temp.wanted w USING files f WHERE f.index_id = $1 AND f.path = w.path;
 
--- name: best_donor
--- The other index of the namespace that holds most of it under the same paths, made by the same versions.
+-- name: best_source_index
+-- The other index of the namespace with the most matching files: same path, content and versions.
 SELECT i.id, i.source, i.ref, count(*) AS files
 FROM pg_temp.wanted w
 JOIN files f ON f.path = w.path AND f.blob = w.blob AND f.size = w.size
@@ -20,25 +20,25 @@ WHERE f.fingerprint = $1 AND i.id <> $2 AND i.target IS NOT NULL
   AND i.namespace = (SELECT namespace FROM indexes WHERE id = $2)
 GROUP BY i.id ORDER BY count(*) DESC, i.id LIMIT 1;
 
--- name: files_of_donor
--- Which of it that index holds.
+-- name: matching_paths
+-- The paths of the matching files.
 SELECT w.path FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2;
 
 -- name: keep_open
--- How long this transaction may have nothing to do, while the other one reads or writes.
+-- How long this transaction may be idle while the other one reads or writes.
 SELECT set_config('idle_in_transaction_session_timeout', $1, true);
 
 -- name: list_files
--- Which files of that index they are, and the first of the chunks that each has now.
+-- The matching files of that index, each with its current first chunk id.
 SELECT f.id, f.first_chunk, f.chunks FROM files f
 JOIN pg_temp.wanted w ON w.path = f.path AND w.blob = f.blob AND w.size = f.size
 WHERE f.index_id = $1 AND f.fingerprint = $2
 ORDER BY f.path;
 
 -- name: first_chunks
--- The first chunks of files: others than before when a file was written anew.
+-- The first chunk ids of files: they differ if a file was rewritten.
 SELECT id, first_chunk FROM files WHERE id = ANY ($1::bigint[]);
 
 -- name: copy_files

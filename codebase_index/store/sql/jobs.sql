@@ -8,7 +8,7 @@ ON CONFLICT (id) DO NOTHING;
 -- One job of some namespaces, or of all.
 SELECT * FROM jobs WHERE id = $1 AND ($2::text[] IS NULL OR namespace = ANY ($2));
 
--- name: many
+-- name: get_many
 -- Several jobs, in no order.
 SELECT * FROM jobs WHERE id = ANY ($1::uuid[]) AND ($2::text[] IS NULL OR namespace = ANY ($2));
 
@@ -17,7 +17,7 @@ SELECT * FROM jobs WHERE id = ANY ($1::uuid[]) AND ($2::text[] IS NULL OR namesp
 SELECT * FROM jobs
 WHERE state NOT IN ('completed', 'failed', 'cancelled') AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
--- name: waiting
+-- name: queue_length
 -- How many jobs wait for a slot, and how many of them one caller has started. A suspended one waits for none: of the
 -- row, its message alone says so ($3).
 SELECT count(*) AS total, count(*) FILTER (WHERE caller = $2) AS own FROM jobs
@@ -34,8 +34,8 @@ SELECT current_setting('transaction_read_only')::boolean AS read_only,
     has_table_privilege('jobs', 'SELECT') AND has_table_privilege('jobs', 'INSERT')
     AND has_table_privilege('jobs', 'UPDATE') AS may_use;
 
--- name: watched
--- What the operator plans from: the jobs that it names, every one that is not final, or that has a slot.
+-- name: list_active
+-- The operator's input: the jobs that it names, and every one that is not final or has a slot.
 SELECT * FROM jobs
 WHERE namespace = $1 AND (id = ANY ($2::uuid[]) OR slot OR state NOT IN ('completed', 'failed', 'cancelled'));
 
@@ -62,13 +62,13 @@ WHERE ($1::job_state IS NULL OR state = $1)
   AND ($3::timestamptz IS NULL OR created_at > $3)
   AND ($4::text[] IS NULL OR namespace = ANY ($4));
 
--- name: be_impatient
--- A transaction of the pod holds the job's row for a few milliseconds, unless its end will never come.
+-- name: set_lock_timeout
+-- A pod's transaction locks the job's row for a few milliseconds, unless the pod is stuck or lost.
 SET LOCAL lock_timeout = '300ms';
 
--- name: cut_off
--- End the connections of the pods that have the job, and with them the locks of a transaction that stands still: by
--- the names that codebase_index.store.jobs.jobs.connection_name gives them, which Postgres cuts at 63 bytes.
+-- name: terminate_backends_of_pod
+-- Terminate the backends of the job's pods, which releases the locks of a stuck transaction. They are found by their
+-- application names (codebase_index.store.jobs.jobs.connection_name), which Postgres truncates to 63 bytes.
 SELECT pg_terminate_backend(a.pid)
 FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM helpers WHERE job_id = $1) p
 JOIN pg_stat_activity a ON a.application_name IN (
@@ -76,7 +76,7 @@ JOIN pg_stat_activity a ON a.application_name IN (
     left(format('indexer-heart/%s/%s', left($1::text, 8), p.pod), 63));
 
 -- name: lock_slots
--- One admission at a time, whoever admits: what the next query counts stays true until its transaction ends.
+-- One admission at a time, whoever admits: what the next query counts stays valid until the transaction ends.
 SELECT pg_advisory_xact_lock(hashtext('codebase-mcp slots'));
 
 -- name: admit
@@ -130,7 +130,7 @@ WHERE id = $1 AND attempt = $2 AND (pod IS NULL OR pod = $3)
 RETURNING *;
 
 -- name: heartbeat
--- Sign of life and progress, every second. No row: the fence is lost.
+-- Heartbeat with progress, every second. No row: the fence is lost.
 UPDATE jobs
 SET heartbeat_at = now(), phase = $3, percent = GREATEST(percent, $4), message = $5, eta_seconds = $6
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked')
@@ -163,7 +163,7 @@ WHERE id = $1 AND attempt = $2 AND state = 'running'
 RETURNING id;
 
 -- name: fail
--- The attempt's own pod gives up for good.
+-- The attempt's own pod ends the job as failed.
 UPDATE jobs
 SET state = 'failed', completed_at = now(), blocked_since = NULL, eta_seconds = NULL, queue_position = NULL,
     error_type = $3, error_message = $4, message = $4
@@ -198,7 +198,7 @@ FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS q (id, position, message)
 WHERE jobs.id = q.id AND jobs.state = 'pending'
   AND (jobs.queue_position, jobs.message) IS DISTINCT FROM (q.position, q.message);
 
--- name: vanished
+-- name: orphans
 -- Jobs that ended longer ago than $3 and whose resource is none of $2, the oldest first, at most $4.
 SELECT * FROM jobs
 WHERE namespace = $1 AND NOT slot AND state IN ('completed', 'failed', 'cancelled')

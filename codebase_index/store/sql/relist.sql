@@ -10,14 +10,14 @@ UPDATE files f SET job_id = '00000000-0000-0000-0000-000000000000'
 WHERE f.index_id = $2 AND f.job_id = $1
   AND NOT EXISTS (SELECT FROM pg_temp.scanned s WHERE s.path = f.path AND s.skip_reason IS NULL);
 
--- name: leave_done
+-- name: drop_done
 -- Files that the job has done as they are now: by the blob that git vouches for, or, where $4, by nothing that says
 -- otherwise.
 DELETE FROM pg_temp.scanned s USING files f
 WHERE f.index_id = $2 AND f.job_id = $1 AND f.path = s.path AND f.fingerprint = $3 AND s.skip_reason IS NULL
   AND (f.blob = s.blob AND f.size = s.size OR $4 AND s.blob IS NULL);
 
--- name: leave_listed
+-- name: drop_listed
 -- Files that are to be done anyway, or are skipped for the same reason; where $2, also those that were read and
 -- skipped for another reason than these ($3).
 DELETE FROM pg_temp.scanned s USING work w
@@ -27,7 +27,7 @@ WHERE w.job_id = $1 AND w.path = s.path AND (
         w.skip_reason = s.skip_reason
         OR $2 AND s.skip_reason IS NULL AND NOT w.skip_reason = ANY ($3::text[])));
 
--- name: open_again
+-- name: reopen
 -- Files of the list that are to be done once more, or are skipped now. They are counted.
 WITH opened AS (
     UPDATE work w
@@ -38,7 +38,7 @@ WITH opened AS (
     RETURNING s.seq)
 DELETE FROM pg_temp.scanned USING opened WHERE scanned.seq = opened.seq;
 
--- name: list_more
+-- name: append_new
 -- Files that the list did not have. The job has counted those that it took over when it froze its list.
 WITH listed AS (
     INSERT INTO work (job_id, seq, path, size, state, skip_reason, counted)

@@ -2,7 +2,7 @@
 -- The indexes of some namespaces, or of all, each with what it holds, its share of the disk by its chunks, and its newest
 -- job.
 SELECT * FROM (
-SELECT i.id, i.namespace, i.source, i.ref, i.name, i.include, i.exclude, i.indexed_at, i.target IS NULL AS leaving, held.files, held.chunks,
+SELECT i.id, i.namespace, i.source, i.ref, i.name, i.include, i.exclude, i.indexed_at, i.target IS NULL AS removal_started, held.files, held.chunks,
        COALESCE(disk.bytes * held.chunks / NULLIF(sum(held.chunks) OVER (), 0), 0)::bigint AS bytes,
        newest.cr_name AS job, newest.state AS job_state
 FROM indexes i
@@ -18,8 +18,8 @@ LEFT JOIN LATERAL (
 WHERE $1::text[] IS NULL OR namespace = ANY ($1)
 ORDER BY source, ref NULLS FIRST, namespace, id;
 
--- name: hold
--- An index, held until the transaction ends: a job that is about to open it waits, and then looks again.
+-- name: lock_index
+-- Lock an index until the transaction ends: a job that is about to open it waits, and then looks again.
 SELECT namespace, target FROM indexes WHERE id = $1 FOR UPDATE;
 
 -- name: users
@@ -28,12 +28,12 @@ SELECT namespace, cr_name, state FROM jobs
 WHERE namespace = $1 AND target = $2 AND (slot OR state NOT IN ('completed', 'failed', 'cancelled'))
 ORDER BY created_at, arrival;
 
--- name: take_out
--- From here on nothing finds this index: neither a search nor a job, which makes a new one for the same target.
+-- name: detach
+-- Detach an index: neither a search nor a job finds it any more; a job creates a new one for the same target.
 UPDATE indexes SET target = NULL WHERE id = $1;
 
 -- name: remove_files
--- Some files of an index that was taken out, each whole with its chunks and vectors: about $2 chunks, or one file.
+-- Some files of an index that is detached, each whole with its chunks and vectors: about $2 chunks, or one file.
 DELETE FROM files WHERE id IN (
     SELECT id FROM (
         SELECT id, sum(chunks + 1) OVER (ORDER BY path) - chunks - 1 AS before
@@ -43,21 +43,21 @@ DELETE FROM files WHERE id IN (
 RETURNING chunks;
 
 -- name: remove_pending
--- Some pending batches of an index that was taken out.
+-- Some pending batches of an index that is detached.
 DELETE FROM pending_batches WHERE id IN (
     SELECT p.id FROM pending_batches p JOIN indexes i ON i.id = p.index_id
     WHERE i.id = $1 AND i.target IS NULL ORDER BY p.id LIMIT $2)
 RETURNING id;
 
 -- name: remove_segment
--- One segment, with its postings, of an index that was taken out: up to 65,536 chunks in 30 MB.
+-- One segment, with its postings, of an index that is detached: up to 65,536 chunks in 30 MB.
 DELETE FROM segments WHERE id = (
     SELECT s.id FROM segments s JOIN indexes i ON i.id = s.index_id
     WHERE i.id = $1 AND i.target IS NULL ORDER BY s.id LIMIT 1)
 RETURNING id;
 
 -- name: remove_index
--- The row of an index that was taken out and is empty.
+-- The row of an index that is detached and is empty.
 DELETE FROM indexes i
 WHERE id = $1 AND target IS NULL
   AND NOT EXISTS (SELECT FROM files WHERE index_id = i.id)
@@ -65,6 +65,6 @@ WHERE id = $1 AND target IS NULL
   AND NOT EXISTS (SELECT FROM segments WHERE index_id = i.id)
 RETURNING id;
 
--- name: taken_out
--- Whether something is left of an index that was taken out.
+-- name: is_detached
+-- Whether something is left of an index that is detached.
 SELECT EXISTS (SELECT FROM indexes WHERE id = $1 AND target IS NULL);

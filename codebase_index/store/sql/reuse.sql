@@ -1,5 +1,5 @@
--- name: take_unchanged
--- Files that the index holds with equal content and fingerprint: seen by this job, so its sweep leaves them.
+-- name: reuse_unchanged
+-- Files of the index with equal content and fingerprint: marked as seen by this job, so its sweep leaves them.
 WITH same AS (
     UPDATE files f SET job_id = $1
     FROM pg_temp.scanned s
@@ -8,8 +8,8 @@ WITH same AS (
 taken AS (DELETE FROM pg_temp.scanned USING same WHERE scanned.seq = same.seq)
 SELECT count(*) AS files, COALESCE(sum(chunks), 0)::bigint AS chunks FROM same;
 
--- name: vanished_files
--- Files of the index whose path is not to be indexed any more, with their content: some may have moved.
+-- name: missing_files
+-- Files of the index whose path is no longer listed, with their content: some may have moved.
 SELECT f.id, f.path, f.blob, f.size FROM files f
 WHERE f.index_id = $2 AND f.job_id <> $1 AND f.fingerprint = $3
   AND NOT EXISTS (SELECT FROM pg_temp.scanned s WHERE s.path = f.path AND s.skip_reason IS NULL)

@@ -1,5 +1,5 @@
 -- name: pending_chunks
--- How many chunks of an index are in no segment yet.
+-- The number of pending chunks of an index: those in no segment yet.
 SELECT COALESCE(sum(chunks), 0)::bigint FROM pending_batches WHERE index_id = $1;
 
 -- name: take_pending
@@ -13,17 +13,17 @@ WHERE until <= $2 OR until = chunks
 ORDER BY id;
 
 -- name: average_length
--- Of the chunks of an index: what their impacts are normalised by.
+-- The average length of an index's chunks, by which impacts are normalised.
 SELECT COALESCE(sum(total_length)::float8 / NULLIF(sum(chunks), 0), 1)
 FROM (SELECT chunks, total_length FROM pending_batches WHERE index_id = $1
       UNION ALL SELECT chunks, total_length FROM segments WHERE index_id = $1) parts;
 
--- name: hold_index
--- Segments of an index are replaced by one transaction at a time. Batches are not kept waiting by this lock.
+-- name: lock_index
+-- Segments of an index are replaced by one transaction at a time. Batches do not wait for this lock.
 SELECT id FROM indexes WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: drop_pending
--- The batches that a segment was built from; fewer than asked for means that somebody else was quicker.
+-- The batches that a segment was built from; fewer rows than ids: another process was faster.
 DELETE FROM pending_batches WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: drop_segments
@@ -36,17 +36,17 @@ INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths, mo
 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id;
 
 -- name: list_segments
--- The segments of an index, without their postings and codes.
+-- The segments of an index, without postings and vectors.
 SELECT id, chunks, model FROM segments WHERE index_id = $1 ORDER BY id;
 
--- name: dead_chunks
--- How many chunks an index has in segments and pending batches, beyond those that its files have.
+-- name: deleted_chunks
+-- The number of deleted chunks that segments and pending batches of an index still contain.
 SELECT ((SELECT COALESCE(sum(chunks), 0) FROM segments WHERE index_id = $1)
       + (SELECT COALESCE(sum(chunks), 0) FROM pending_batches WHERE index_id = $1)
       - (SELECT COALESCE(sum(chunks), 0) FROM files WHERE index_id = $1))::bigint;
 
--- name: count_alive
--- How many chunks of a segment there still are. Run by run: joined, each chunk was compared with every run.
+-- name: count_live
+-- The number of live chunks of a segment. Range by range: a join compared each chunk with every range.
 SELECT COALESCE(sum(run.alive), 0)::bigint FROM segments s
 CROSS JOIN LATERAL (
     SELECT (SELECT count(*) FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) AS alive
@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
 WHERE s.id = $1;
 
 -- name: read_segment
--- A segment and which of its chunks there still are, as eight bytes each.
+-- A segment and the ids of its live chunks, eight bytes each.
 SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, (
     SELECT COALESCE(string_agg(of_run.alive, ''), '')
     FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)
@@ -63,12 +63,12 @@ SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, (
         FROM chunks c WHERE c.id >= run.first AND c.id < run.first + run.length) of_run) AS alive
 FROM segments s WHERE s.id = $1;
 
--- name: read_codes
--- Which chunks a segment has, and their codes.
+-- name: read_segment_vectors
+-- The chunks of a segment, and their quantized vectors.
 SELECT chunks, total_length, first_ids, run_lengths, model, codes FROM segments WHERE id = $1;
 
 -- name: list_pending
--- The pending batches of an index, without their terms and codes.
+-- The pending batches of an index, without terms and vectors.
 SELECT id, chunks, model FROM pending_batches WHERE index_id = $1 ORDER BY id;
 
 -- name: read_pending

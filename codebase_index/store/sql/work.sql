@@ -16,17 +16,17 @@ SET files_total = $3, files_skipped = $4, files_unchanged = $5, files_indexed = 
 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked') AND files_total IS NULL
 RETURNING id;
 
--- name: holds
--- Whether this attempt still holds the job, and how many files it has when its list is frozen.
+-- name: current_attempt
+-- Whether this is still the job's current attempt, and the length of its list once frozen.
 SELECT files_total FROM jobs WHERE id = $1 AND attempt = $2 AND state IN ('running', 'blocked');
 
 -- name: release
--- A worker that starts again in the same pod gives back what its predecessor held.
+-- After a restart in the same pod: release what the predecessor claimed.
 UPDATE work SET attempt = NULL, claimed_by = NULL
 WHERE job_id = $1 AND state = 'todo' AND attempt = $2 AND claimed_by = $3;
 
 -- name: claim
--- Take the next files that nobody of this attempt holds; SKIP LOCKED lets several pods claim side by side.
+-- Claim the next files that are unclaimed in this attempt; SKIP LOCKED lets several pods claim concurrently.
 -- MATERIALIZED, because a locking subquery that is evaluated again for each row has no limit at all.
 -- Files that were started before are counted in the same statement: work that is done again, measured where it is
 -- handed out. A file counts once, however often it is started.
@@ -48,7 +48,7 @@ counted AS (
 SELECT seq, path, size FROM claimed ORDER BY seq;
 
 -- name: todo
--- How many files are not finished, whoever holds them.
+-- The number of unfinished files, claimed or not.
 SELECT count(*) FROM work WHERE job_id = $1 AND state = 'todo';
 
 -- name: repeated

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.store.ingest.batch import FileResult, Indexed, Processed
+from codebase_index.store.ingest.batch import FileResult, IndexedFile, ProcessedBatch
 
 TERMS_VERSION = "terms-1"
 """Changed with the text that a chunk's terms come from, and with what is taken: part of a file's fingerprint."""
@@ -17,22 +17,22 @@ def documents(results: Sequence[FileResult]) -> list[str]:
     return [
         document(result.path, piece.symbol, piece.text, piece.signature)
         for result in results
-        if isinstance(result, Indexed)
+        if isinstance(result, IndexedFile)
         for piece in result.chunks
     ]
 
 
-def with_vectors(batch: Processed, vectors: NDArray[np.float32]) -> Processed:
+def with_vectors(batch: ProcessedBatch, vectors: NDArray[np.float32]) -> ProcessedBatch:
     """Return the batch with the vectors of its `documents`."""
     complete: list[FileResult] = []
     used = 0
     for result in batch.results:
-        if isinstance(result, Indexed):
+        if isinstance(result, IndexedFile):
             count = len(result.chunks)
             result = replace(result, vectors=vectors[used : used + count])
             used += count
         complete.append(result)
-    return Processed(complete, batch.parts)
+    return ProcessedBatch(complete, batch.parts)
 
 
 def document(path: str, symbol: str | None, text: str, signature: str | None = None) -> str:

@@ -15,12 +15,12 @@ from codebase_index.lexical.vocabulary import TokenizedTexts, Vocabulary
 from codebase_index.store.ingest.batch import (
     Chunk,
     FileResult,
-    Indexed,
-    Item,
-    KnownFile,
-    Processed,
-    Skipped,
-    Unchanged,
+    IndexedFile,
+    ProcessedBatch,
+    SkippedFile,
+    StoredFile,
+    UnchangedFile,
+    WorkItem,
 )
 from codebase_indexer.chunking import notebook
 from codebase_indexer.chunking.chunker import Piece, chunk
@@ -51,8 +51,12 @@ class Processor:
         self._terms = TermTable(self._vocabulary)
 
     def process(
-        self, folder: Path, items: Sequence[Item], known: Mapping[str, KnownFile], boundary: Path | None = None
-    ) -> Processed:
+        self,
+        folder: Path,
+        items: Sequence[WorkItem],
+        known: Mapping[str, StoredFile],
+        boundary: Path | None = None,
+    ) -> ProcessedBatch:
         """Return what to write for each file, in order. One equal to that in `known` is only read and hashed.
 
         Nothing is opened that does not lie beneath the folder, by a path without links from `boundary` on, by
@@ -64,34 +68,34 @@ class Processor:
             with Tree(folder, boundary) as tree:
                 results = [self._process_one(tree, item, known.get(item.path)) for item in items]
         except OSError as error:
-            results = [Skipped(item.seq, _reason(error)) for item in items]
+            results = [SkippedFile(item.seq, _reason(error)) for item in items]
         tokenized = self._vocabulary.tokenize(documents(results))
-        batch = Processed(results, self._encoded(tokenized))
+        batch = ProcessedBatch(results, self._encoded(tokenized))
         if self._embedder and tokenized.texts:
             batch = with_vectors(batch, self._embedder.embed_tokenized(tokenized))
         return batch
 
-    def _process_one(self, tree: Tree, item: Item, known: KnownFile | None) -> FileResult:
+    def _process_one(self, tree: Tree, item: WorkItem, known: StoredFile | None) -> FileResult:
         try:
             data = _read(tree, os.fsencode(item.path))
             if isinstance(data, Skip):
-                return Skipped(item.seq, data)
+                return SkippedFile(item.seq, data)
             if known and known.fingerprint == self._fingerprint and known.blob == blob_id(data):
-                return Unchanged(item.seq, known.file_id, known.chunks)
+                return UnchangedFile(item.seq, known.file_id, known.chunks)
             found = extraction.read(item.path, data, self._secrets)
             if isinstance(found, Skip):
-                return Skipped(item.seq, found)
+                return SkippedFile(item.seq, found)
             chunks = [_row(piece) for piece in _pieces(found.text, found.language.grammar)]
             if not chunks:  # a notebook without source
-                return Skipped(item.seq, Skip.EMPTY)
-            return Indexed(
+                return SkippedFile(item.seq, Skip.EMPTY)
+            return IndexedFile(
                 item.seq, item.path, found.language.name or None, blob_id(data), chunks, _NO_VECTORS, len(data),
                 found.encoding, found.redacted,
             )  # fmt: skip
         except Exception:
             # One bad file must never take the job down; the log has what a bug report needs.
             log.exception("file skipped after an error", extra={"path": item.path})
-            return Skipped(item.seq, Skip.CRASHED)
+            return SkippedFile(item.seq, Skip.CRASHED)
 
     def _encoded(self, tokenized: TokenizedTexts) -> list[EncodedTerms]:
         """Return the search terms of all chunks, ready to be stored."""

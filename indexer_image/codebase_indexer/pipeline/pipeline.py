@@ -14,11 +14,18 @@ from enum import Enum, auto
 from pathlib import Path
 
 from codebase_index.grouping import grouped
-from codebase_index.store.ingest.batch import BatchT, Item, KnownFile, PackedBatch, Processed, Skipped
+from codebase_index.store.ingest.batch import (
+    BatchT,
+    PackedBatch,
+    ProcessedBatch,
+    SkippedFile,
+    StoredFile,
+    WorkItem,
+)
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_index.store.jobs.workers import Helpers
+from codebase_index.store.jobs.workers import Workers
 from codebase_indexer.content.skipping import UNCERTAIN
 from codebase_indexer.database_retry import retry_while_unavailable
 from codebase_indexer.pipeline.pool import Pool
@@ -80,7 +87,7 @@ def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0
     return Flight(lanes=min(wanted, left // batch_files), batch_files=batch_files)
 
 
-def by_bytes(items: Sequence[Item], limit: int = MAX_BATCH_BYTES) -> Iterator[list[Item]]:
+def by_bytes(items: Sequence[WorkItem], limit: int = MAX_BATCH_BYTES) -> Iterator[list[WorkItem]]:
     """Divide files into consecutive groups of at most `limit` bytes; a larger file is alone."""
     return grouped(items, lambda item: item.size, limit)
 
@@ -103,7 +110,7 @@ class Pipeline:
     redo: Redo
     check: Callable[[], Awaitable[None]]
     """Makes sure that what was read is of the folder that the job opened; raises where it may not be."""
-    helpers: Helpers | None = None
+    helpers: Workers | None = None
     """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
     state, to the pod that holds the attempt."""
     _missing: int = field(default=0, init=False)
@@ -133,7 +140,7 @@ class Pipeline:
 
     async def _take_over(self) -> None:
         if self.helpers is not None:
-            await self.helpers.release_silent(self.writer.job_id, self.writer.attempt)
+            await self.helpers.release_stale(self.writer.job_id, self.writer.attempt)
 
     async def _lane(self, batch_files: int) -> None:
         while items := await retry_while_unavailable("claim", lambda: self._claim(batch_files)):
@@ -142,22 +149,22 @@ class Pipeline:
                 await self._index(group)
                 self.reporter.in_flight -= len(group)
 
-    async def _claim(self, limit: int) -> list[Item]:
+    async def _claim(self, limit: int) -> list[WorkItem]:
         return await self.work.claim(self.writer.job_id, self.writer.attempt, self.pod, limit)
 
-    async def _index(self, items: Sequence[Item]) -> None:
+    async def _index(self, items: Sequence[WorkItem]) -> None:
         known = await retry_while_unavailable("look up known files", lambda: self._known(items))
         answer = await self.pool.process(Batch(self.folder, items, known, self.boundary))
         await self.check()
         if self.helpers is None:
             answer = self._found(answer)
-        batch, counts = await self._embed(answer) if isinstance(answer, Processed) else (answer, Counts())
+        batch, counts = await self._embed(answer) if isinstance(answer, ProcessedBatch) else (answer, Counts())
         await retry_while_unavailable("commit", lambda: self.chunks.commit_batch(self.writer, batch))
         if self.slow is not None:
             await self.slow.count(counts)
         await self.packer.committed(sum(part.chunks for part in batch.parts))
 
-    async def _embed(self, batch: Processed) -> tuple[PackedBatch, Counts]:
+    async def _embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, Counts]:
         assert self.slow is not None, "a pool without a model is for models that embed here"
         return await self.slow.embed(batch)
 
@@ -166,7 +173,7 @@ class Pipeline:
 
         Raises SourceChanged when it finds nothing at all: then another folder is mounted on this node.
         """
-        found = [r for r in batch.results if not (isinstance(r, Skipped) and r.reason in UNCERTAIN)]
+        found = [r for r in batch.results if not (isinstance(r, SkippedFile) and r.reason in UNCERTAIN)]
         self._missing = 0 if found else self._missing + len(batch.results)
         if self._missing >= MAX_MISSING:
             raise SourceChanged(
@@ -175,8 +182,8 @@ class Pipeline:
             )
         return replace(batch, results=found)
 
-    async def _known(self, items: Sequence[Item]) -> dict[str, KnownFile]:
+    async def _known(self, items: Sequence[WorkItem]) -> dict[str, StoredFile]:
         if self.redo is Redo.ALL:
             return {}
         by = self.writer.job_id if self.redo is Redo.NOT_MINE else None
-        return await self.chunks.known(self.writer.index_id, [item.path for item in items], by)
+        return await self.chunks.stored_files(self.writer.index_id, [item.path for item in items], by)

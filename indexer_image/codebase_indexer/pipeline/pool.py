@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from codebase_index.store.ingest.batch import Item, PackedBatch, Processed, Skipped
+from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, SkippedFile, WorkItem
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline.worker_protocol import Batch
@@ -66,7 +66,7 @@ class Pool:
         secrets: SecretPolicy = _DEFAULT_POLICY,
     ) -> None:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
-        self._answer: type[PackedBatch] | type[Processed] = PackedBatch if model else Processed
+        self._answer: type[PackedBatch] | type[ProcessedBatch] = PackedBatch if model else ProcessedBatch
         self._threads = ThreadPoolExecutor(count, "pool")
         self._workers = [_Worker((fingerprint, model, secrets)) for _ in range(count)]
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -74,7 +74,7 @@ class Pool:
             worker.start()
             self._idle.put_nowait(worker)
 
-    async def process(self, batch: Batch) -> PackedBatch | Processed:
+    async def process(self, batch: Batch) -> PackedBatch | ProcessedBatch:
         """Return the results of a batch, packed if there is a model.
 
         A file that ends its process, also when it is alone, is skipped; so is one that the disk does not yield.
@@ -82,7 +82,7 @@ class Pool:
         Raises PoolBroken.
         """
         try:
-            answer: PackedBatch | Processed = await self._run(batch)
+            answer: PackedBatch | ProcessedBatch = await self._run(batch)
         except WorkerDied as death:
             log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
         else:
@@ -96,15 +96,15 @@ class Pool:
             worker.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run_alone(self, batch: Batch, item: Item) -> Any:
+    async def _run_alone(self, batch: Batch, item: WorkItem) -> Any:
         try:
             return await self._run(replace(batch, items=[item]))
         except WorkerStalled as stall:
             log.error("file skipped: its disk does not answer", extra={"path": item.path, "error": str(stall)})
-            return self._answer([Skipped(item.seq, Skip.STALLED)])
+            return self._answer([SkippedFile(item.seq, Skip.STALLED)])
         except WorkerDied as death:
             log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
-            return self._answer([Skipped(item.seq, Skip.CRASHED)])
+            return self._answer([SkippedFile(item.seq, Skip.CRASHED)])
 
     async def _run(self, batch: Batch) -> Any:
         worker = await self._idle.get()

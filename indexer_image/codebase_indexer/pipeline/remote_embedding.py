@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder, Vectors
 from codebase_index.store.errors import StoreUnavailable
-from codebase_index.store.ingest.batch import PackedBatch, Processed, pack
+from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, pack
 from codebase_index.store.ingest.chunks import Writer
-from codebase_index.store.ingest.vector_cache import VectorCache, digest_of, kept_under
+from codebase_index.store.ingest.vector_cache import VectorCache, cache_key, digest_of
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking.texts import documents, with_vectors
@@ -75,7 +75,7 @@ class SlowEmbedding:
         vectors, _ = await self._vectors(SNIPPETS)
         self.centroid = centroid_of(vectors)
 
-    async def embed(self, batch: Processed) -> tuple[PackedBatch, Counts]:
+    async def embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, Counts]:
         """Return the batch with vectors, and what that took. Raises EmbeddingRefused."""
         texts = documents(batch.results)
         if not texts:
@@ -105,7 +105,7 @@ class SlowEmbedding:
 
     @property
     def _kept_under(self) -> str:
-        return kept_under(self.writer.namespace, self.embedder.name)
+        return cache_key(self.writer.namespace, self.embedder.name)
 
     async def count(self, counts: Counts) -> None:
         """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""

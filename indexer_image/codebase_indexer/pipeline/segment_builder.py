@@ -39,11 +39,11 @@ class Packer:
         finally:
             self._busy = False
 
-    async def finish(self, told: Callable[[float], None]) -> None:
-        """Build what is left, and merge what has become many or thin. `told` hears which share is done."""
+    async def finish(self, on_progress: Callable[[float], None]) -> None:
+        """Build what is left, and merge what has become many or thin. `on_progress` hears which share is done."""
         while await retry_while_unavailable("build a segment", lambda: self._segments.build(self._writer)):
             pass
-        await retry_while_unavailable("merge segments", lambda: self._segments.tidy(self._writer, told))
+        await retry_while_unavailable("merge segments", lambda: self._segments.compact(self._writer, on_progress))
 
     async def _count(self) -> int:
         return await self._segments.pending(self._writer.index_id)

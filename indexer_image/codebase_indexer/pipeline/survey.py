@@ -19,11 +19,11 @@ from codebase_index.api.job import Phase
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import SourceRefused, SourceUnreadable
 from codebase_index.store.ingest.chunks import Writer
-from codebase_index.store.ingest.cross_index_copy import Sharing
+from codebase_index.store.ingest.cross_index_copy import CrossIndexCopy
 from codebase_index.store.ingest.relist import Relist
-from codebase_index.store.ingest.reuse import Reuse, Unproven
-from codebase_index.store.ingest.sweep import Sweep, Unseen
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
+from codebase_index.store.ingest.sweep import Sweep, UnseenFile
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.chunking.languages import same_kind
@@ -99,7 +99,7 @@ class Survey:
     work: Work
     relist: Relist
     sweep: Sweep
-    sharing: Sharing
+    sharing: CrossIndexCopy
     reporter: ProgressReporter
     begin_stage: Callable[[Progress], Awaitable[None]]
     checkout: Checkout = field(init=False)
@@ -107,7 +107,7 @@ class Survey:
     _mark: str | None = field(init=False)  # of what was listed last
     _scan_result: ScanResult | None = field(default=None, init=False)  # of the last relisting
     _rechecked: bool = field(default=False, init=False)  # whether doubtful files caused a relisting
-    _unseen: list[Unseen] = field(default_factory=list, init=False)
+    _unseen: list[UnseenFile] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
     unsettled: bool = field(default=False, init=False)
     """Whether git was changing the repository to the end: neither its commit nor its deletions are known."""
@@ -150,7 +150,7 @@ class Survey:
         if self.settings.leads and job.files_total is None:
             await self._record_listed()
 
-    async def list_files(self) -> list[Entry] | None:
+    async def list_files(self) -> list[ScanEntry] | None:
         """List the files; None: an earlier attempt froze its list, or this is a helper."""
         if not self.settings.leads or self.job.files_total is not None:
             return None
@@ -158,7 +158,7 @@ class Survey:
         self._listed_here = True
         return await self._scan()
 
-    async def freeze(self, writer: Writer, entries: list[Entry] | None) -> None:
+    async def freeze(self, writer: Writer, entries: list[ScanEntry] | None) -> None:
         """Freeze the work list, reusing unchanged files of this index and equal files copied from others.
 
         Raises SourceChanged when the list is much shorter than the index without a confirmation.
@@ -176,7 +176,7 @@ class Survey:
         while True:
             try:
                 await self._freeze_once(entries, reuse)
-            except Unproven as moved:
+            except UnverifiedMoves as moved:
                 assert reuse and reuse.gone is not None
                 presences = await self._probe(moved.paths)
                 proven_gone = {path: presence is Presence.ABSENT for path, presence in presences.items()}
@@ -184,20 +184,20 @@ class Survey:
             else:
                 return
 
-    async def _freeze_once(self, entries: Sequence[Entry], reuse: Reuse | None) -> None:
+    async def _freeze_once(self, entries: Sequence[ScanEntry], reuse: Reuse | None) -> None:
         fence = (self.writer.job_id, self.writer.attempt)
         await retry_while_unavailable("freeze", lambda: self.work.freeze(*fence, entries, reuse))
 
-    async def _copy_from_other_indexes(self, entries: Sequence[Entry]) -> None:
+    async def _copy_from_other_indexes(self, entries: Sequence[ScanEntry]) -> None:
         """Copy equal files from other indexes: the freeze then finds them like unchanged ones."""
         checkout = self.checkout
 
-        def verify(named: Sequence[Entry]) -> Sequence[Entry]:
+        def verify(named: Sequence[ScanEntry]) -> Sequence[ScanEntry]:
             return named if checkout.is_fetched else verify_blobs(checkout.folder, checkout.boundary, named)
 
         copied = await retry_while_unavailable(
             "copy from other indexes",
-            lambda: self.sharing.adopt(self.writer, entries, self.reporter.copying, verify),
+            lambda: self.sharing.copy_from_others(self.writer, entries, self.reporter.copying, verify),
         )
         for one in copied:
             log.info("copied", extra={"files": one.files, "repository": one.source, "ref": one.ref})
@@ -262,7 +262,7 @@ class Survey:
         self.unsettled = True
         await self._record_commit(None, None)
 
-    async def find_deleted(self) -> tuple[list[Unseen], int]:
+    async def find_deleted(self) -> tuple[list[UnseenFile], int]:
         """Return the indexed files that were deleted from the source, and how many unseen files stay.
 
         Raises SourceInterrupted when the source changed meanwhile.
@@ -348,7 +348,7 @@ class Survey:
         await self._record_listed()
         log.info("listed again", extra={"files": len(entries), "more": more})
 
-    async def _scan(self) -> list[Entry]:
+    async def _scan(self) -> list[ScanEntry]:
         spec, checkout = self.spec, self.checkout
         entries = await self._ask(
             lambda: scan(
@@ -360,7 +360,7 @@ class Survey:
         log.info("scanned", extra={"files": len(entries)})
         return entries
 
-    async def _refuse_mass_deletion(self, entries: list[Entry]) -> None:
+    async def _refuse_mass_deletion(self, entries: list[ScanEntry]) -> None:
         commit = self.checkout.commit
         if not self.may_sweep or not may_miss_files(entries, commit):
             return

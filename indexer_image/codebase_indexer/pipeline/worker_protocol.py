@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codebase_index.store.ingest.batch import Item, KnownFile
+from codebase_index.store.ingest.batch import StoredFile, WorkItem
 
 READY = "ready"
 """What a process says when it has opened the model."""
@@ -15,7 +15,7 @@ class Batch:
     """Files to process, and what the index already holds of them."""
 
     folder: Path
-    items: Sequence[Item]
-    known: Mapping[str, KnownFile]
+    items: Sequence[WorkItem]
+    known: Mapping[str, StoredFile]
     boundary: Path | None = None
     """Below which no link is followed, by default `folder` itself."""

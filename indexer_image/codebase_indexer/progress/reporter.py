@@ -12,7 +12,7 @@ from uuid import UUID
 from codebase_index.store.errors import FenceLost, JobNotFound, StoreUnavailable
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
-from codebase_index.store.jobs.workers import Helpers
+from codebase_index.store.jobs.workers import Workers
 from codebase_indexer.database_retry import Outage
 from codebase_indexer.progress import messages
 
@@ -125,12 +125,12 @@ class Heartbeat:
 class WorkerHeartbeat(Heartbeat):
     """The heartbeat of a worker pod. Progress is reported by the leader alone."""
 
-    def __init__(self, helpers: Helpers, job_id: UUID, attempt: int, pod: str) -> None:
+    def __init__(self, helpers: Workers, job_id: UUID, attempt: int, pod: str) -> None:
         self._helpers, self._job_id, self._attempt, self._pod = helpers, job_id, attempt, pod
 
     async def send(self) -> None:
         """Renew the worker's heartbeat. Raises FenceLost, StoreUnavailable."""
-        await self._helpers.beat(self._job_id, self._attempt, self._pod)
+        await self._helpers.heartbeat(self._job_id, self._attempt, self._pod)
 
 
 def _log_fields(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from codebase_index.store.ingest.sweep import Unseen
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.sweep import UnseenFile
+from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.confinement.beneath import Tree, is_path_traversal
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, UNCERTAIN, Skip
 
@@ -106,8 +106,8 @@ class _Prober:
 
 
 def find_deleted(
-    unseen: Sequence[Unseen], presences: Mapping[str, Presence], scan_result: ScanResult | None
-) -> Iterator[Unseen]:
+    unseen: Sequence[UnseenFile], presences: Mapping[str, Presence], scan_result: ScanResult | None
+) -> Iterator[UnseenFile]:
     """Yield the unseen files that certainly do not belong in the index any more.
 
     `presences` are those of the uncertain files. `scan_result` is that of the relisting; without one, a file that
@@ -119,12 +119,12 @@ def find_deleted(
             yield file
 
 
-def is_uncertain(file: Unseen) -> bool:
+def is_uncertain(file: UnseenFile) -> bool:
     """Say whether a file's current content is unknown."""
     return file.skip_reason is None or file.skip_reason in UNCERTAIN
 
 
-def _is_deleted(file: Unseen, presence: Presence, scan_result: ScanResult | None) -> bool:
+def _is_deleted(file: UnseenFile, presence: Presence, scan_result: ScanResult | None) -> bool:
     if presence is not Presence.PRESENT or scan_result is None:
         return presence is Presence.ABSENT
     if file.path not in scan_result:
@@ -139,12 +139,12 @@ def _is_below_unreadable(path: str, scan_result: ScanResult) -> bool:
     return any(scan_result.get("/".join(parts[:depth])) in UNCERTAIN for depth in range(1, len(parts)))
 
 
-def scan_result_of(entries: Sequence[Entry]) -> ScanResult:
+def scan_result_of(entries: Sequence[ScanEntry]) -> ScanResult:
     """Return a scan's result by path."""
     return {entry.path: entry.skip_reason for entry in entries}
 
 
-def is_mass_deletion(entries: Sequence[Entry], commit: str | None, indexed: int) -> bool:
+def is_mass_deletion(entries: Sequence[ScanEntry], commit: str | None, indexed: int) -> bool:
     """Say whether so many files are missing from a scan that the user has to confirm their deletion.
 
     That is more than half of the index, without git's evidence: outside of git there is none, and files that git
@@ -154,6 +154,6 @@ def is_mass_deletion(entries: Sequence[Entry], commit: str | None, indexed: int)
     return may_miss_files(entries, commit) and 2 * found < indexed
 
 
-def may_miss_files(entries: Sequence[Entry], commit: str | None) -> bool:
+def may_miss_files(entries: Sequence[ScanEntry], commit: str | None) -> bool:
     """Say whether a scan may lack files that nobody has deleted."""
     return commit is None or any(entry.skip_reason == Skip.VANISHED for entry in entries)

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.source.blob import blob_id
 
@@ -91,7 +91,7 @@ def sparse_paths(listing: bytes) -> frozenset[bytes]:
     return frozenset(entry[4] for entry in _ENTRY.finditer(listing) if int(entry[11], 16) & _SKIP_WORKTREE)
 
 
-def verify_blobs(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list[Entry]:
+def verify_blobs(folder: Path, boundary: Path, entries: Iterable[ScanEntry]) -> list[ScanEntry]:
     """Read and hash files; return the entries whose file has the blob that they name."""
     try:
         with Tree(folder, boundary) as tree:
@@ -100,7 +100,7 @@ def verify_blobs(folder: Path, boundary: Path, entries: Iterable[Entry]) -> list
         return []  # the folder is not there: nothing is proven
 
 
-def _read_blob(tree: Tree, entry: Entry) -> bytes | None:
+def _read_blob(tree: Tree, entry: ScanEntry) -> bytes | None:
     try:
         return blob_id(tree.read(os.fsencode(entry.path), entry.size + 1))
     except OSError:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from codebase_index.api.source_policy import Root
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 from codebase_indexer.source import git
@@ -43,7 +43,7 @@ def scan(
     exclude: Sequence[str] = (),
     report: Report = lambda scanned, listed: None,
     skip_secrets: bool = True,
-) -> list[Entry]:
+) -> list[ScanEntry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
 
     `folder` and `boundary` are resolved; nothing above `boundary` is looked at, except for a repository that lies
@@ -56,8 +56,8 @@ def scan(
             with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
                 listing = list_files(tree, find_repository(folder, boundary, roots), Path(scratch))
                 paths = apply_filters(tree, listing.paths, include, exclude, Path(scratch))
-            entries = [Entry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
-            entries += (Entry(_printable(path), 0, Skip.PATH_TRAVERSAL) for path in listing.path_traversals)
+            entries = [ScanEntry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
+            entries += (ScanEntry(_printable(path), 0, Skip.PATH_TRAVERSAL) for path in listing.path_traversals)
             with _Classifier(tree, listing, skip_secrets) as classifier:
                 for number, path in enumerate(paths):
                     if number % REPORT_EVERY == 0:
@@ -90,25 +90,25 @@ class _Classifier:
         self._directory_path: bytes | None = None
         self._directory: int | OSError = OSError()
 
-    def classify(self, raw: bytes) -> Entry | None:
+    def classify(self, raw: bytes) -> ScanEntry | None:
         """Return the entry of a listed path. None: a sparse checkout leaves it out."""
         name = raw.rstrip(b"/")
         try:
             path = name.decode()
         except UnicodeDecodeError:
-            return Entry(name.decode(errors="backslashreplace"), 0, Skip.BAD_PATH)
+            return ScanEntry(name.decode(errors="backslashreplace"), 0, Skip.BAD_PATH)
         if len(name) > MAX_PATH_BYTES:
-            return Entry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
+            return ScanEntry(path[:MAX_PATH_BYTES], 0, Skip.LONG_PATH)
         try:
             found = self._stat(name)
         except (FileNotFoundError, NotADirectoryError):
-            return None if name in self._sparse_paths else Entry(path, 0, Skip.VANISHED)
+            return None if name in self._sparse_paths else ScanEntry(path, 0, Skip.VANISHED)
         except OSError as error:  # it may or may not exist
-            return Entry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.UNREADABLE)
+            return ScanEntry(path, 0, Skip.BEHIND_SYMLINK if error.errno == errno.ELOOP else Skip.UNREADABLE)
         if reason := _by_mode(found.st_mode) or self._by_name(path) or by_size(found.st_size):
-            return Entry(path, found.st_size, reason)
+            return ScanEntry(path, found.st_size, reason)
         stat_entry = self._stat_entries.get(name)
-        return Entry(path, found.st_size, blob=stat_entry.blob_if_unmodified(found) if stat_entry else None)
+        return ScanEntry(path, found.st_size, blob=stat_entry.blob_if_unmodified(found) if stat_entry else None)
 
     def _by_name(self, path: str) -> Skip | None:
         return by_name(path, skip_secrets=self._skip_secrets)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from codebase_index.api.job import LABEL_CALLER, JobState
 from codebase_index.api.resource import IndexingJob
-from codebase_index.store.jobs.jobs import Waiting
+from codebase_index.store.jobs.jobs import QueueLength
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.models import mirrored_state
 
@@ -28,11 +28,11 @@ class Mirror:
         """Take a job into the listing that was just created, so that whoever counts it does not miss it."""
         self._jobs[job.metadata.uid] = job
 
-    async def waiting(self, caller: str) -> Waiting:
+    async def queue_length(self, caller: str) -> QueueLength:
         """Return how many jobs wait, as far as their mirrors say. Raises ClusterUnavailable."""
         await self._listed(time.monotonic() - MAX_AGE_SECONDS)
         callers = [job.metadata.labels.get(LABEL_CALLER) for job in self._jobs.values() if _waits(job)]
-        return Waiting(len(callers), callers.count(caller))
+        return QueueLength(len(callers), callers.count(caller))
 
     async def find(self, job_id: UUID) -> IndexingJob | None:
         """Return the job with this uid, or None. Raises ClusterUnavailable."""

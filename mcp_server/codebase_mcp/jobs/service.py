@@ -27,7 +27,7 @@ from codebase_index.store.errors import (
     StoreUnavailable,
 )
 from codebase_index.store.ingest.work import Work
-from codebase_index.store.jobs.jobs import Jobs, Waiting
+from codebase_index.store.jobs.jobs import Jobs, QueueLength
 from codebase_index.store.jobs.rows import JobRow
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameTaken
@@ -160,7 +160,7 @@ class JobService:
         """Return what the database knows: the rows of these jobs, and how long the last one took, in seconds."""
         try:
             async with _patience(START_PATIENCE_SECONDS):
-                rows = await self._jobs.many([UUID(job.metadata.uid) for job in same]) if same else {}
+                rows = await self._jobs.get_many([UUID(job.metadata.uid) for job in same]) if same else {}
                 # The page's filter is a part of the source; a handful is enough to meet the exact one.
                 done, _ = await self._jobs.page(
                     state=JobState.COMPLETED, source_part=str(spec.source), created_after=None, limit=10, offset=0
@@ -175,13 +175,13 @@ class JobService:
         ]
         return rows, max(1, round(seconds[0])) if seconds else None
 
-    async def _waiting(self, caller: str) -> Waiting:
+    async def _waiting(self, caller: str) -> QueueLength:
         """Count the jobs that wait: in the database, or else in the mirror."""
         try:
             async with _patience(START_PATIENCE_SECONDS):
-                return await self._jobs.waiting(caller)
+                return await self._jobs.queue_length(caller)
         except StoreError:
-            return await self._mirror.waiting(caller)
+            return await self._mirror.queue_length(caller)
 
     async def _insert(self, job: IndexingJob) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from codebase_index.store.jobs.jobs import Waiting
+from codebase_index.store.jobs.jobs import QueueLength
 from codebase_mcp.errors import UserError
 
 _LIST_HINT = "list_indexing_jobs with status=pending shows them"
@@ -27,7 +27,7 @@ class QueueQuota:
         self._creating: Counter[str] = Counter()
 
     @contextmanager
-    def reserve(self, caller: str, waiting: Waiting) -> Iterator[None]:
+    def reserve(self, caller: str, waiting: QueueLength) -> Iterator[None]:
         """Reserve a place while a job is created. Raises UserError when the queue is full.
 
         Another server may create jobs at the same moment, so the queue can exceed its limits by a few.

@@ -7,7 +7,7 @@ from uuid import UUID
 from pgvector import HalfVector
 
 from codebase_index.embedding.static import StaticEmbedder
-from codebase_index.store.ingest.batch import Indexed, Item
+from codebase_index.store.ingest.batch import IndexedFile, WorkItem
 from codebase_indexer.pipeline.files import Processor
 from tests.chaos.harness.facts import Facts
 
@@ -38,11 +38,13 @@ def compute(folder: Path) -> Digests:
     """Return the digests of a repository all of whose files are indexable, as generated ones are."""
     processor = Processor("", StaticEmbedder.load())
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
-    items = [Item(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)]
+    items = [
+        WorkItem(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)
+    ]
     digests = {}
     for begin in range(0, len(items), _AT_ONCE):
         results = processor.process(folder, items[begin : begin + _AT_ONCE], {}).results
-        digests |= {file.path: _digest(file) for file in results if isinstance(file, Indexed)}
+        digests |= {file.path: _digest(file) for file in results if isinstance(file, IndexedFile)}
     return digests
 
 
@@ -63,7 +65,7 @@ def differences(expected: Digests, found: Digests) -> list[str]:
     return [f"{len(paths)} files {how}, such as {min(paths)}" for how, paths in named if paths]
 
 
-def _digest(file: Indexed) -> str:
+def _digest(file: IndexedFile) -> str:
     pieces = []
     for chunk, vector in zip(file.chunks, file.vectors, strict=True):
         told = f"{chunk.start_line}|{chunk.end_line}|{chunk.symbol or ''}|{chunk.text}".encode()

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from mcp.server import MCPServer
 
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.work import ScanEntry
 from codebase_mcp.jobs.cluster import KubernetesCluster
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -60,7 +60,7 @@ async def test_start_needs_the_kubernetes_api(call: Any, refused: Any, roots: Pa
 
 async def test_status_shows_the_row(call: Any, answered: Any, shop: Any) -> None:
     job_id = await shop.running(name="the shop", ref="main")
-    await shop.work.freeze(job_id, 1, [Entry("a.py", 10), Entry("b.bin", 20, "binary")])
+    await shop.work.freeze(job_id, 1, [ScanEntry("a.py", 10), ScanEntry("b.bin", 20, "binary")])
     status = answered(await call("get_indexing_status", job_id=str(job_id)))
     assert datetime.fromisoformat(status.pop("created_at")).tzinfo is not None
     assert status.pop("started_at") is not None

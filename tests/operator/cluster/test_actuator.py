@@ -286,7 +286,7 @@ async def test_a_job_is_removed_with_its_row_when_its_time_is_over(bench: Bench)
     bench.server.pods.clear()
     await bench.settle()
     assert bench.server.jobs == {}
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}
 
 
 async def test_a_job_is_failed_with_what_to_do(bench: Bench) -> None:

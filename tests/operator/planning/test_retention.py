@@ -303,7 +303,7 @@ async def test_a_job_goes_with_its_events_and_others_keep_theirs(bench: Bench) -
     await over(bench, "b")
     job_id = await over(bench, "a", ttlSecondsAfterFinished=0)
     assert set(bench.server.jobs) == {"b"}
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}
     assert told(bench) == {"b"}
 
 
@@ -311,7 +311,7 @@ async def test_events_that_cannot_be_removed_keep_no_job(bench: Bench) -> None:
     bench.server.faults = [Fault("DELETE .*/events", 403, times=99)]
     job_id = await over(bench, "a", ttlSecondsAfterFinished=0)
     assert bench.server.jobs == {}
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}
 
 
 async def test_a_row_that_could_not_be_removed_with_its_job_goes_with_the_next_sweep(
@@ -323,22 +323,22 @@ async def test_a_row_that_could_not_be_removed_with_its_job_goes_with_the_next_s
     with monkeypatch.context() as patch:
         patch.setattr(Jobs, "delete", away)
         job_id = await over(bench, "a", ttlSecondsAfterFinished=0)
-    assert bench.server.jobs == {} and await bench.jobs.many([job_id])
+    assert bench.server.jobs == {} and await bench.jobs.get_many([job_id])
     await age(bench, job_id, RETENTION)
     await sweep(bench)
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}
 
 
 async def test_a_row_and_events_of_a_job_deleted_by_hand_go_after_a_week(bench: Bench) -> None:
     job_id = await over(bench, "a")
     del bench.server.jobs["a"]
     await sweep(bench)
-    assert await bench.jobs.many([job_id])
+    assert await bench.jobs.get_many([job_id])
     await age(bench, job_id, RETENTION)
     await bench.settle()
-    assert await bench.jobs.many([job_id]), "only a sweep looks"
+    assert await bench.jobs.get_many([job_id]), "only a sweep looks"
     await sweep(bench)
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}
     assert told(bench) == set()
 
 
@@ -348,7 +348,7 @@ async def test_another_job_of_that_name_loses_nothing(bench: Bench) -> None:
     new = await over(bench, "a")
     await age(bench, old, RETENTION)
     await sweep(bench)
-    assert set(await bench.jobs.many([old, new])) == {new}
+    assert set(await bench.jobs.get_many([old, new])) == {new}
     assert {event["involvedObject"]["uid"] for event in bench.server.events.values()} == {str(new)}
 
 
@@ -357,7 +357,7 @@ async def test_the_row_of_a_resource_that_is_there_is_kept_although_nobody_knew_
     await age(bench, job_id, RETENTION)
     known = (await bench.jobs.get(job_id)).cr_name
     await bench.actuator.apply([RemoveVanished(job_id, known)], NOW)
-    assert await bench.jobs.many([job_id])
+    assert await bench.jobs.get_many([job_id])
 
 
 async def test_an_api_that_is_away_keeps_the_row(bench: Bench) -> None:
@@ -366,6 +366,6 @@ async def test_an_api_that_is_away_keeps_the_row(bench: Bench) -> None:
     await age(bench, job_id, RETENTION)
     bench.server.faults = [Fault(r"GET .*/indexingjobs/a$", 500)]
     await sweep(bench)
-    assert await bench.jobs.many([job_id])
+    assert await bench.jobs.get_many([job_id])
     await sweep(bench)
-    assert await bench.jobs.many([job_id]) == {}
+    assert await bench.jobs.get_many([job_id]) == {}

@@ -11,12 +11,12 @@ from codebase_cli import admin
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.catalog import removal as removal_module
 from codebase_index.store.catalog.indexes import Indexes
-from codebase_index.store.catalog.removal import Overview, Removal
+from codebase_index.store.catalog.removal import IndexOverview, Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, IndexInUse
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.query.hybrid_search import Search
 from tests.store.jobs.test_jobs import count, custom_resource, started
@@ -30,13 +30,13 @@ CHUNKS_OF_A_FILE = 3
 async def written(database: Database, job: IndexingJob, files: int = FILES) -> Writer:
     """A running job of which some files are committed."""
     job_id = await started(database, job)
-    await Work(database).freeze(job_id, 1, [Entry(f"f{n:03}.py", 3) for n in range(files)])
+    await Work(database).freeze(job_id, 1, [ScanEntry(f"f{n:03}.py", 3) for n in range(files)])
     items = await Work(database).claim(job_id, 1, "p1", files)
     row = await Jobs(database).get(job_id)
     writer = Writer(job_id, 1, await Indexes(database).ensure(row, MODEL), MODEL, "v1")
     vectors = np.eye(CHUNKS_OF_A_FILE, 256, dtype=np.float32)
     chunks = [Chunk(n, n, None, f"text {n}") for n in range(1, CHUNKS_OF_A_FILE + 1)]
-    results = [Indexed(i.seq, i.path, "python", bytes(20), chunks, vectors) for i in items]
+    results = [IndexedFile(i.seq, i.path, "python", bytes(20), chunks, vectors) for i in items]
     terms = encode([{"needle": 1}] * CHUNKS_OF_A_FILE * files)
     await Chunks(database).commit_batch(writer, packed(results, terms))
     return writer
@@ -66,9 +66,9 @@ async def test_nothing_of_a_removed_index_is_left_and_others_stay(database: Data
     other = await indexed(database, custom_resource("/work/other", "other-1"))
     index = await indexed(database)
     removal = Removal(database)
-    await removal.take_out(index)
+    await removal.detach(index)
     told: list[tuple[int, int]] = []
-    await removal.empty(index, lambda files, chunks: told.append((files, chunks)))
+    await removal.delete_contents(index, lambda files, chunks: told.append((files, chunks)))
     assert [i.id for i in await removal.overview()] == [other]
     assert await count(database, "files") == FILES
     assert await count(database, "chunks") == await count(database, "embeddings") == FILES * CHUNKS_OF_A_FILE
@@ -98,7 +98,7 @@ async def test_whoever_deletes_deletes_what_belongs_to_it(
 async def test_search_finds_nothing_of_it_from_the_first_moment_on(database: Database) -> None:
     index = await indexed(database)
     assert len(await found(database)) == FILES * CHUNKS_OF_A_FILE
-    await Removal(database).take_out(index)
+    await Removal(database).detach(index)
     assert await found(database) == []
     assert await count(database, "files") == FILES
 
@@ -109,7 +109,7 @@ async def test_a_search_that_began_before_sees_whole_files_only(
     """It holds the index's id already; what it reads are files before or after their transaction."""
     monkeypatch.setattr(removal_module, "BATCH_CHUNKS", 8)
     index = await indexed(database)
-    await Removal(database).take_out(index)
+    await Removal(database).detach(index)
     vector = np.eye(1, 256, dtype=np.float32)[0]
     reader = await Database.open(dsn, name="reader")
     seen: list[int] = []
@@ -125,7 +125,7 @@ async def test_a_search_that_began_before_sees_whole_files_only(
 
     looking = asyncio.create_task(look())
     await began.wait()
-    await Removal(database).empty(index, nothing)
+    await Removal(database).delete_contents(index, nothing)
     assert not looking.done(), looking
     looking.cancel()
     await reader.close()
@@ -138,9 +138,9 @@ async def test_batches_are_whole_files_and_bounded(
 ) -> None:
     monkeypatch.setattr(removal_module, "BATCH_CHUNKS", batch)
     index = await indexed(database)
-    await Removal(database).take_out(index)
+    await Removal(database).detach(index)
     told: list[tuple[int, int]] = []
-    await Removal(database).empty(index, lambda files, chunks: told.append((files, chunks)))
+    await Removal(database).delete_contents(index, lambda files, chunks: told.append((files, chunks)))
     assert sum(files for files, _ in told) == FILES
     assert all(chunks == files * CHUNKS_OF_A_FILE for files, chunks in told)
     assert all(chunks <= batch or files == 1 for files, chunks in told[:-1]) or batch >= CHUNKS_OF_A_FILE
@@ -152,17 +152,17 @@ async def test_an_interrupted_removal_goes_on_when_it_is_asked_for_again(
 ) -> None:
     monkeypatch.setattr(removal_module, "BATCH_CHUNKS", 4)
     index, removal = await indexed(database), Removal(database)
-    await removal.take_out(index)
+    await removal.detach(index)
 
     def interrupted(files: int, chunks: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await removal.empty(index, interrupted)
+        await removal.delete_contents(index, interrupted)
     (left,) = await removal.overview()
-    assert left.leaving and 0 < left.files < FILES
-    await removal.take_out(index)
-    await removal.empty(index, nothing)
+    assert left.removal_started and 0 < left.files < FILES
+    await removal.detach(index)
+    await removal.delete_contents(index, nothing)
     assert await removal.overview() == []
     assert await count(database, "chunks") == 0
 
@@ -173,26 +173,26 @@ async def test_two_administrators_at_once_remove_it_once(
     monkeypatch.setattr(removal_module, "BATCH_CHUNKS", 4)
     index, removal = await indexed(database), Removal(database)
     told: list[int] = []
-    await asyncio.gather(removal.take_out(index), removal.take_out(index))
+    await asyncio.gather(removal.detach(index), removal.detach(index))
 
     def tell(files: int, _: int) -> None:
         told.append(files)
 
-    await asyncio.gather(removal.empty(index, tell), removal.empty(index, tell))
+    await asyncio.gather(removal.delete_contents(index, tell), removal.delete_contents(index, tell))
     assert sum(told) == FILES
     assert await removal.overview() == []
 
 
 async def test_an_index_that_was_not_taken_out_is_never_emptied(database: Database) -> None:
     index = await indexed(database)
-    await Removal(database).empty(index, nothing)
+    await Removal(database).delete_contents(index, nothing)
     assert await count(database, "files") == FILES
 
 
 async def test_an_index_that_a_job_fills_is_refused_with_the_way_out(database: Database) -> None:
     writer = await written(database, custom_resource())
     with pytest.raises(IndexInUse, match=r"job shop-1 in namespace code is running.*patch ij shop-1") as caught:
-        await Removal(database).take_out(writer.index_id)
+        await Removal(database).detach(writer.index_id)
     assert "nothing was removed" in str(caught.value)
     assert len(await found(database)) == FILES * CHUNKS_OF_A_FILE
 
@@ -201,7 +201,7 @@ async def test_an_index_whose_next_job_waits_is_refused(database: Database) -> N
     index = await indexed(database)
     await Jobs(database).create(custom_resource(name="shop-2"))
     with pytest.raises(IndexInUse, match="shop-2 in namespace code is pending"):
-        await Removal(database).take_out(index)
+        await Removal(database).detach(index)
 
 
 async def test_an_index_is_refused_until_the_pod_of_its_cancelled_job_is_gone(database: Database) -> None:
@@ -210,18 +210,18 @@ async def test_an_index_is_refused_until_the_pod_of_its_cancelled_job_is_gone(da
     async with database.connection() as connection:
         await connection.execute("UPDATE jobs SET slot = true WHERE id = $1", writer.job_id)
     with pytest.raises(IndexInUse, match="its pod is not gone yet"):
-        await Removal(database).take_out(writer.index_id)
+        await Removal(database).detach(writer.index_id)
     assert await Jobs(database).release_slot(writer.job_id)
-    await Removal(database).take_out(writer.index_id)
+    await Removal(database).detach(writer.index_id)
 
 
 async def test_a_job_that_starts_meanwhile_fills_an_index_of_its_own(database: Database) -> None:
     old, removal = await indexed(database), Removal(database)
-    await removal.take_out(old)
+    await removal.detach(old)
     new = await indexed(database, custom_resource(name="shop-2"), files=2)
     assert new != old
-    await removal.empty(old, nothing)
-    assert [(i.id, i.files, i.leaving) for i in await removal.overview()] == [(new, 2, False)]
+    await removal.delete_contents(old, nothing)
+    assert [(i.id, i.files, i.removal_started) for i in await removal.overview()] == [(new, 2, False)]
     assert len(await found(database)) == 2 * CHUNKS_OF_A_FILE
 
 
@@ -232,12 +232,12 @@ async def test_a_job_that_opens_the_index_in_the_same_moment_gets_a_new_one(dsn:
     job_id = await started(database, custom_resource(name="shop-2"))
     row = await Jobs(database).get(job_id)
     async with database.transaction() as connection:
-        await connection.fetchval(removal_module.SQL["hold"], old)
+        await connection.fetchval(removal_module.SQL["lock_index"], old)
         opening = asyncio.create_task(Indexes(database).ensure(row, MODEL))
         while not await waits_for_a_lock(database):
             assert not opening.done()
             await asyncio.sleep(0.01)
-        await connection.execute(removal_module.SQL["take_out"], old)
+        await connection.execute(removal_module.SQL["detach"], old)
     assert await opening != old
     await database.close()
 
@@ -252,12 +252,12 @@ async def test_a_replaced_worker_can_write_nothing_into_an_index_that_is_removed
     writer = await written(database, custom_resource())
     await Jobs(database).cancel(writer.job_id)
     await Jobs(database).release_slot(writer.job_id)
-    await Removal(database).take_out(writer.index_id)
+    await Removal(database).detach(writer.index_id)
     vectors = np.eye(1, 256, dtype=np.float32)
-    late = Indexed(0, "late.py", None, bytes(20), [Chunk(1, 1, None, "x")], vectors)
+    late = IndexedFile(0, "late.py", None, bytes(20), [Chunk(1, 1, None, "x")], vectors)
     with pytest.raises(FenceLost):
         await Chunks(database).commit_batch(writer, packed([late]))
-    await Removal(database).empty(writer.index_id, nothing)
+    await Removal(database).delete_contents(writer.index_id, nothing)
     assert await count(database, "files") == await count(database, "chunks") == 0
 
 
@@ -322,17 +322,17 @@ async def test_the_command_says_when_the_database_is_away(run: Run, monkeypatch:
     assert code == 1 and "the database does not answer" in output and "Traceback" not in output
 
 
-def entry(source: str = "/work/shop", **fields: object) -> Overview:
+def entry(source: str = "/work/shop", **fields: object) -> IndexOverview:
     values: dict[str, object] = {
         "id": 1, "namespace": "code", "include": (), "exclude": (), "ref": None, "name": None,
-        "indexed_at": None, "leaving": False, "files": 1, "chunks": 2,
+        "indexed_at": None, "removal_started": False, "files": 1, "chunks": 2,
         "bytes": 3, "job": None, "job_state": None, **fields,
     }  # fmt: skip
-    return Overview(source=source, **values)  # type: ignore[arg-type]
+    return IndexOverview(source=source, **values)  # type: ignore[arg-type]
 
 
 PLAIN, TAGGED = entry(id=1), entry(id=2, ref="v1", name="shop")
-LEFT = entry(id=3, leaving=True)
+LEFT = entry(id=3, removal_started=True)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,9 @@ LEFT = entry(id=3, leaving=True)
     ],
     ids=["by source", "by ref", "by no ref", "by name", "what an interrupted removal left comes first"],
 )
-def test_which_index_is_meant(there: list[Overview], asked: str, ref: str | None, meant: Overview) -> None:
+def test_which_index_is_meant(
+    there: list[IndexOverview], asked: str, ref: str | None, meant: IndexOverview
+) -> None:
     assert admin.chosen(there, asked, ref) is meant
 
 
@@ -361,7 +363,7 @@ def test_which_index_is_meant(there: list[Overview], asked: str, ref: str | None
     ids=["several refs", "a part of a path is not enough", "another ref", "a rest does not hide an ambiguity"],
 )
 def test_an_index_that_is_not_clearly_meant_is_refused(
-    there: list[Overview], asked: str, ref: str | None, why: str
+    there: list[IndexOverview], asked: str, ref: str | None, why: str
 ) -> None:
     with pytest.raises(admin.Refused, match=why):
         admin.chosen(there, asked, ref)

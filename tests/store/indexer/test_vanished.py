@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from tests.store.jobs.test_jobs import count, custom_resource, started
 
@@ -34,24 +34,24 @@ async def test_only_final_rows_without_a_resource_are_found_the_oldest_first(dat
     await cancelled(database, "elsewhere", 9 * WEEK, namespace="other")
     await started(database, custom_resource("/work/active", "active"))
     jobs = Jobs(database)
-    assert list(await jobs.vanished("code", [kept], WEEK, 10)) == [older, old]
-    assert list(await jobs.vanished("code", [kept], WEEK, 1)) == [older]
+    assert list(await jobs.orphans("code", [kept], WEEK, 10)) == [older, old]
+    assert list(await jobs.orphans("code", [kept], WEEK, 1)) == [older]
 
 
 async def test_a_row_with_a_slot_is_neither_found_nor_deleted(database: Database) -> None:
     job_id, jobs = await cancelled(database, "old", WEEK), Jobs(database)
     async with database.connection() as connection:
         await connection.execute("UPDATE jobs SET slot = true WHERE id = $1", job_id)
-    assert await jobs.vanished("code", [], WEEK, 10) == {}
+    assert await jobs.orphans("code", [], WEEK, 10) == {}
     assert not await jobs.delete(job_id)
     assert await jobs.release_slot(job_id)
-    assert list(await jobs.vanished("code", [], WEEK, 10)) == [job_id]
+    assert list(await jobs.orphans("code", [], WEEK, 10)) == [job_id]
     assert await jobs.delete(job_id)
 
 
 async def test_a_row_goes_with_its_work_list(database: Database) -> None:
     job_id, jobs = await started(database), Jobs(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 3), Entry("b.bin", 3, "binary")])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 3), ScanEntry("b.bin", 3, "binary")])
     await jobs.cancel(job_id)
     await jobs.release_slot(job_id)
     assert await jobs.delete(job_id)

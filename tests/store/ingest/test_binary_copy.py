@@ -10,7 +10,7 @@ from pgvector import HalfVector
 
 from codebase_index.store.database import Database
 from codebase_index.store.ingest import binary_copy
-from codebase_index.store.ingest.batch import Chunk, Indexed, Packed, Processed, pack
+from codebase_index.store.ingest.batch import Chunk, IndexedFile, PackedFile, ProcessedBatch, pack
 from codebase_index.symbols import Kind, Symbol
 from tests.support.terms import encode
 
@@ -41,9 +41,9 @@ async def test_copied_rows_are_the_rows_of_the_driver(
     for file_id, chunks in files:
         vectors = np.array([a_vector(rng, dimension) for _ in chunks], np.float32).reshape(-1, dimension)
         file = pack(
-            Processed([Indexed(0, "a.py", None, b"", chunks, vectors)], [encode([{}] * len(chunks))])
+            ProcessedBatch([IndexedFile(0, "a.py", None, b"", chunks, vectors)], [encode([{}] * len(chunks))])
         ).results[0]
-        assert isinstance(file, Packed)
+        assert isinstance(file, PackedFile)
         packed.append((file_id, file.rows))
         for chunk, vector in zip(chunks, vectors, strict=True):
             id_ = next(ids)

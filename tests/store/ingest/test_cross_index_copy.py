@@ -20,10 +20,10 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.ingest import cross_index_copy as module
 from codebase_index.store.ingest import segments
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.cross_index_copy import Sharing
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.cross_index_copy import CrossIndexCopy
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.query.hybrid_search import Search
 from tests.store.harness import Bench, make_tree, track
 from tests.support.terms import encode, packed
@@ -142,14 +142,16 @@ async def test_another_ref_is_indexed_by_its_differences(bench: Bench, repositor
 async def test_a_replaced_attempt_copies_nothing(bench: Bench, repository: Path) -> None:
     await indexed(bench, repository.name)
     blobs = {row["path"]: (row["blob"], row["size"]) for row in await bench.fetch("SELECT * FROM files")}
-    entries = [Entry(path, size, blob=blob) for path, (blob, size) in blobs.items()]
+    entries = [ScanEntry(path, size, blob=blob) for path, (blob, size) in blobs.items()]
     job = await bench.job("other")
     row = await bench.row(job)
     index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
     fingerprint = (await bench.fetch("SELECT fingerprint FROM files LIMIT 1"))[0]["fingerprint"]
     with pytest.raises(FenceLost):
         writer = Writer(row.id, 7, index_id, "static/minilm-256", fingerprint)
-        await Sharing(bench.database).adopt(writer, entries, lambda done, total: None, lambda named: named)
+        await CrossIndexCopy(bench.database).copy_from_others(
+            writer, entries, lambda done, total: None, lambda named: named
+        )
     for table in ("files", "chunks", "segments"):
         assert await bench.fetch(f"SELECT FROM {table} WHERE index_id = $1", index_id) == []
 
@@ -180,7 +182,7 @@ async def test_few_equal_files_are_not_looked_for(bench: Bench, repository: Path
     track(small)
     await indexed(bench, repository.name)
     _, todo = await indexed(bench, "small")
-    assert 0 < len(todo) < module.LEAST_FILES
+    assert 0 < len(todo) < module.MIN_FILES
 
 
 async def test_what_git_does_not_vouch_for_is_read(bench: Bench, repository: Path) -> None:
@@ -217,7 +219,7 @@ async def test_a_job_of_the_donor_goes_on_while_its_rows_are_copied(
         row = await bench.row(await bench.job(folder))
         assert await bench.jobs.fence(row.id, 1, failed=False, message="Starting")
         await bench.jobs.claim(row.id, 1, f"{folder}-a1")
-        await Work(bench.database).freeze(row.id, 1, [Entry(path, 9) for path in paths])
+        await Work(bench.database).freeze(row.id, 1, [ScanEntry(path, 9) for path in paths])
         return Writer(row.id, 1, await Indexes(bench.database).ensure(row, model), model, donor["fingerprint"])
 
     changed = [row["path"] for row in held[:5]]
@@ -229,7 +231,7 @@ async def test_a_job_of_the_donor_goes_on_while_its_rows_are_copied(
         await Work(bench.database).claim(busy.job_id, 1, "p", 9)
         vector = np.eye(1, 256, dtype=np.float32)
         results = [
-            Indexed(seq, path, "python", bytes(20), [Chunk(1, 1, None, "fresh")], vector)
+            IndexedFile(seq, path, "python", bytes(20), [Chunk(1, 1, None, "fresh")], vector)
             for seq, path in enumerate(changed)
         ]
         terms = encode([{"fresh": 1} for _ in changed])
@@ -242,8 +244,10 @@ async def test_a_job_of_the_donor_goes_on_while_its_rows_are_copied(
     beside = Beside(commit_and_end)
     monkeypatch.setattr(module, "segments", beside)
     mine = await writer_of("other", [])
-    entries = [Entry(row["path"], row["size"], blob=row["blob"]) for row in held]
-    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+    entries = [ScanEntry(row["path"], row["size"], blob=row["blob"]) for row in held]
+    copied = await CrossIndexCopy(bench.database).copy_from_others(
+        mine, entries, lambda done, total: None, lambda named: named
+    )
 
     assert beside.happened and [one.files for one in copied] == [FILES]
     former = await bench.fetch("SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path", mine.index_id)
@@ -274,8 +278,10 @@ async def test_what_the_donor_wrote_anew_between_the_look_and_the_copy_is_left_o
     await bench.jobs.claim(row.id, 1, "other-a1")
     index_id = await Indexes(bench.database).ensure(row, "static/minilm-256")
     mine = Writer(row.id, 1, index_id, "static/minilm-256", held[0]["fingerprint"])
-    entries = [Entry(one["path"], one["size"], blob=one["blob"]) for one in held]
-    copied = await Sharing(bench.database).adopt(mine, entries, lambda done, total: None, lambda named: named)
+    entries = [ScanEntry(one["path"], one["size"], blob=one["blob"]) for one in held]
+    copied = await CrossIndexCopy(bench.database).copy_from_others(
+        mine, entries, lambda done, total: None, lambda named: named
+    )
     assert [one.files for one in copied] == [FILES - 1]
     paths = await bench.fetch("SELECT path FROM files WHERE index_id = $1", index_id)
     assert held[0]["path"] not in {one["path"] for one in paths}

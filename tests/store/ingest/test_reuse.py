@@ -14,11 +14,11 @@ from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, StoreUnavailable
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.reuse import Named, Reuse, pair
+from codebase_index.store.ingest.reuse import RenameCandidate, Reuse, match_renames
 from codebase_index.store.ingest.sweep import Sweep
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.chunking.languages import same_kind
@@ -32,8 +32,8 @@ def blob(content: str) -> bytes:
     return hashlib.sha1(content.encode(), usedforsecurity=False).digest()
 
 
-def entries(tree: dict[str, str]) -> list[Entry]:
-    return [Entry(path, len(content), None, blob(content)) for path, content in tree.items()]
+def entries(tree: dict[str, str]) -> list[ScanEntry]:
+    return [ScanEntry(path, len(content), None, blob(content)) for path, content in tree.items()]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Indexer:
     database: Database
 
     async def freeze(
-        self, listed: list[Entry], *, fingerprint: str = "v1", force: bool = False
+        self, listed: list[ScanEntry], *, fingerprint: str = "v1", force: bool = False
     ) -> tuple[Writer, list[str], JobRow]:
         """Start a job and freeze its list; return its writer, what is left to do, and its row."""
         job_id = await started(self.database)
@@ -60,7 +60,7 @@ class Indexer:
         )
 
     async def run(
-        self, listed: list[Entry], *, fingerprint: str = "v1", force: bool = False
+        self, listed: list[ScanEntry], *, fingerprint: str = "v1", force: bool = False
     ) -> tuple[list[str], JobRow]:
         """Run a job to its end; return what it had to index, and its row."""
         writer, todo, _ = await self.freeze(listed, fingerprint=fingerprint, force=force)
@@ -70,7 +70,7 @@ class Indexer:
         await Chunks(self.database).complete(writer, "Complete")
         return todo, await Jobs(self.database).get(writer.job_id)
 
-    async def commit(self, writer: Writer, todo: list[str], listed: list[Entry]) -> None:
+    async def commit(self, writer: Writer, todo: list[str], listed: list[ScanEntry]) -> None:
         """Index files of the list."""
         await Work(self.database).claim(writer.job_id, 1, "p1", 1000)
         sizes = {e.path: (e.size, e.blob) for e in listed}
@@ -81,7 +81,7 @@ class Indexer:
             size, content = sizes[path]
             pieces = [Chunk(n + 1, n + 1, None, f"{path} {n}") for n in range(size)]
             vectors = np.ones((size, 4), dtype=np.float32)
-            results.append(Indexed(seqs[path], path, "python", content or b"", pieces, vectors, size))
+            results.append(IndexedFile(seqs[path], path, "python", content or b"", pieces, vectors, size))
         await Chunks(self.database).commit_batch(writer, packed(results))
 
     async def rows(self, query: str) -> list[Any]:
@@ -124,7 +124,7 @@ async def test_only_what_changed_is_left(indexer: Indexer) -> None:
 
 async def test_a_skipped_file_leaves_the_index_though_its_content_stays(indexer: Indexer) -> None:
     await indexer.run(entries(TREE))
-    listed = [*entries({"a.py": "a", "b.py": "b"}), Entry("sub/c.py", 1, "too large")]
+    listed = [*entries({"a.py": "a", "b.py": "b"}), ScanEntry("sub/c.py", 1, "too large")]
     _, row = await indexer.run(listed)
     assert (row.files_total, row.files_indexed, row.files_skipped) == (3, 2, 1)
     assert set(await indexer.files()) == {"a.py", "b.py"}
@@ -154,14 +154,14 @@ async def test_of_an_index_half_done_by_another_version_that_half_is_left(indexe
 
 async def test_a_file_that_git_does_not_vouch_for_is_left(indexer: Indexer) -> None:
     await indexer.run(entries(TREE))
-    listed = [Entry("a.py", 1), *entries({"b.py": "b", "sub/c.py": "c"})]
+    listed = [ScanEntry("a.py", 1), *entries({"b.py": "b", "sub/c.py": "c"})]
     assert (await indexer.run(listed))[0] == ["a.py"]
 
 
 async def test_a_file_of_another_size_is_left_though_its_blob_is_equal(indexer: Indexer) -> None:
     """The work tree has other line ends than when it was read, which git does not count as a change."""
     await indexer.run(entries(TREE))
-    listed = [Entry("a.py", 2, None, blob("a")), *entries({"b.py": "b", "sub/c.py": "c"})]
+    listed = [ScanEntry("a.py", 2, None, blob("a")), *entries({"b.py": "b", "sub/c.py": "c"})]
     assert (await indexer.run(listed))[0] == ["a.py"]
 
 
@@ -255,9 +255,9 @@ NAMES = st.lists(st.sampled_from("abcdef"), unique=True, max_size=6)
 
 @given(former=NAMES, new=NAMES, contents=st.lists(st.sampled_from([b"x", b"y"]), min_size=12, max_size=12))
 def test_each_file_is_paired_once_with_its_equal(former: list[str], new: list[str], contents: list[bytes]) -> None:
-    old = [Named(n, f"old/{name}", contents[n], 1) for n, name in enumerate(former)]
-    now = [Named(n, f"new/{name}", contents[6 + n], 1) for n, name in enumerate(new)]
-    pairs = pair(old, now, lambda a, b: True)
+    old = [RenameCandidate(n, f"old/{name}", contents[n], 1) for n, name in enumerate(former)]
+    now = [RenameCandidate(n, f"new/{name}", contents[6 + n], 1) for n, name in enumerate(new)]
+    pairs = match_renames(old, now, lambda a, b: True)
     assert all(a.blob == b.blob for a, b in pairs)
     assert len({a.id for a, _ in pairs}) == len({b.id for _, b in pairs}) == len(pairs)
     for content in (b"x", b"y"):

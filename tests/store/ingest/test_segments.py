@@ -16,10 +16,10 @@ from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.ingest import segments as segments_module
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
-from codebase_index.store.ingest.segments import FANOUT, MAX_DEAD_SHARE, Segments, Size, plan
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.segments import FANOUT, MAX_DEAD_SHARE, Segments, SegmentSize, plan
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.query.hybrid_search import SQL as SEARCH_SQL
 from codebase_index.store.query.hybrid_search import Filters, Search
@@ -51,7 +51,7 @@ def terms_of(file: int, chunk: int) -> dict[str, int]:
 async def running(database: Database, name: str = "shop-1", files: int = FILES) -> Writer:
     """A job that has claimed all of its files."""
     job_id = await started(database, custom_resource(name=name))
-    await Work(database).freeze(job_id, 1, [Entry(f"src/f{n:03}.py", 3) for n in range(files)])
+    await Work(database).freeze(job_id, 1, [ScanEntry(f"src/f{n:03}.py", 3) for n in range(files)])
     await Work(database).claim(job_id, 1, "p1", files)
     return await writer_for(database, job_id, 1)
 
@@ -66,7 +66,7 @@ async def commit(database: Database, writer: Writer, files: Sequence[int]) -> No
     """One batch."""
     chunks = [Chunk(n + 1, n + 1, None, f"text {n}") for n in range(CHUNKS_OF_A_FILE)]
     results = [
-        Indexed(n, f"src/f{n:03}.py", "python" if n % 2 else "go", bytes(20), chunks,
+        IndexedFile(n, f"src/f{n:03}.py", "python" if n % 2 else "go", bytes(20), chunks,
                 vectors_of(n))
         for n in files
     ]  # fmt: skip
@@ -163,10 +163,10 @@ async def test_many_segments_become_one(database: Database, monkeypatch: pytest.
     while await Segments(database).build(writer):
         pass
     assert await count(database, "segments") == 6
-    assert await Segments(database).tidy(writer) == 6
+    assert await Segments(database).compact(writer) == 6
     assert await count(database, "segments") == 1
     assert await all_scores(database, writer) == before
-    assert await Segments(database).tidy(writer) == 0
+    assert await Segments(database).compact(writer) == 0
 
 
 async def test_many_segments_are_merged_while_the_job_goes_on(
@@ -190,7 +190,7 @@ async def test_progress_of_tidying_is_told(database: Database, monkeypatch: pyte
     while await Segments(database).build(writer):
         pass
     told: list[float] = []
-    assert await Segments(database).tidy(writer, told.append) == 6
+    assert await Segments(database).compact(writer, told.append) == 6
     assert told == [0, 1 / 3, 2 / 3]
 
 
@@ -200,18 +200,18 @@ async def test_a_segment_with_many_dead_chunks_is_rewritten_without_them(databas
     await segments.build(writer)
     async with database.connection() as connection:
         await connection.execute("DELETE FROM files WHERE path < 'src/f004.py'")
-    assert await segments.tidy(writer) == 0, "one in six is not too many"
+    assert await segments.compact(writer) == 0, "one in six is not too many"
     assert len(await scores(database, writer, "every")) == 20 * CHUNKS_OF_A_FILE
     async with database.connection() as connection:
         await connection.execute("DELETE FROM files WHERE path < 'src/f008.py'")
-    assert await segments.tidy(writer) == 1
+    assert await segments.compact(writer) == 1
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT chunks FROM segments") == 16 * CHUNKS_OF_A_FILE
         assert await connection.fetchval("SELECT count(*) FROM postings WHERE terms LIKE '%only3x2%'") == 0
     assert len(await scores(database, writer, "every")) == 16 * CHUNKS_OF_A_FILE
     async with database.connection() as connection:
         await connection.execute("DELETE FROM files")
-    assert await segments.tidy(writer) == 1
+    assert await segments.compact(writer) == 1
     assert await count(database, "segments") == await count(database, "postings") == 0
 
 
@@ -252,7 +252,7 @@ async def test_a_file_that_is_written_anew_is_found_by_its_new_terms_alone(datab
     await Chunks(database).complete(writer, "Complete")
     await Jobs(database).release_slot(writer.job_id)
     again = await running(database, "shop-2", files=1)
-    result = Indexed(
+    result = IndexedFile(
         0, "src/f000.py", "python", b"x" * 20, [Chunk(1, 1, None, "new")], np.eye(1, 256, dtype=np.float32)
     )
     await Chunks(database).commit_batch(again, packed([result], encode([{"fresh": 1}])))
@@ -284,7 +284,7 @@ async def test_a_fenced_attempt_builds_and_merges_nothing(
     with pytest.raises(FenceLost):
         await segments.build(writer)
     with pytest.raises(FenceLost):
-        await segments.tidy(writer)
+        await segments.compact(writer)
     assert (await count(database, "segments"), await count(database, "pending_batches")) == (4, 2)
     assert await all_scores(database, writer) == before
 
@@ -309,7 +309,7 @@ async def test_a_search_sees_each_chunk_once_while_segments_are_built_and_merged
             assert await scores(reader, writer, "every", "mod1") == expected
 
     async def rewrite() -> None:
-        while await Segments(database).build(writer) or await Segments(database).tidy(writer):
+        while await Segments(database).build(writer) or await Segments(database).compact(writer):
             pass
 
     await asyncio.gather(rewrite(), look(20))
@@ -328,15 +328,15 @@ async def test_nothing_of_a_removed_index_is_left_in_the_lexical_one(
     await Chunks(database).complete(writer, "Complete")
     await Jobs(database).release_slot(writer.job_id)
     removal = Removal(database)
-    await removal.take_out(writer.index_id)
-    await removal.empty(writer.index_id, lambda files, chunks: None)
+    await removal.detach(writer.index_id)
+    await removal.delete_contents(writer.index_id, lambda files, chunks: None)
     for table in ("indexes", "segments", "postings", "pending_batches"):
         assert await count(database, table) == 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 65_536), st.floats(0, 1), st.sampled_from("ab")), max_size=60))
 def test_a_plan_fits_and_leaves_few_segments(drawn: list[tuple[int, float, str]]) -> None:
-    sizes = [Size(n, chunks, int(chunks * share), model) for n, (chunks, share, model) in enumerate(drawn)]
+    sizes = [SegmentSize(n, chunks, int(chunks * share), model) for n, (chunks, share, model) in enumerate(drawn)]
     groups, by_id = plan(sizes), {size.id: size for size in sizes}
     ids = [segment for group in groups for segment in group]
     assert len(ids) == len(set(ids))
@@ -344,9 +344,9 @@ def test_a_plan_fits_and_leaves_few_segments(drawn: list[tuple[int, float, str]]
         assert sum(by_id[segment].chunks for segment in group) <= postings.MAX_DOCUMENTS
         assert len({by_id[segment].model for segment in group}) == 1, "codes of two models can not be joined"
     for size in sizes:
-        assert size.id in ids or size.alive >= (1 - MAX_DEAD_SHARE) * size.chunks
+        assert size.id in ids or size.live >= (1 - MAX_DEAD_SHARE) * size.chunks
     # What is left alone of a tier fits no other of it, or there are few of it.
     for model in "ab":
-        alone = [s for s in sizes if s.id not in ids and s.alive < 4 * 1024 and s.model == model]
+        alone = [s for s in sizes if s.id not in ids and s.live < 4 * 1024 and s.model == model]
         left = sorted(size.chunks for size in alone)
         assert len(left) < FANOUT or all(a + b > postings.MAX_DOCUMENTS for a, b in pairwise(left))

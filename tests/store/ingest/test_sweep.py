@@ -9,9 +9,9 @@ import pytest
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.ingest.relist import Relist
-from codebase_index.store.ingest.reuse import Reuse, Unproven
-from codebase_index.store.ingest.sweep import SWEEP_CHUNKS, Sweep, Unseen, in_parts
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
+from codebase_index.store.ingest.sweep import SWEEP_CHUNKS, Sweep, UnseenFile, in_parts
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_indexer.chunking.languages import same_kind
 from tests.store.ingest.test_reuse import TREE, Indexer, blob, entries
@@ -26,9 +26,11 @@ def indexer(database: Database) -> Indexer:
 
 
 def test_a_part_of_a_sweep_is_bounded_by_chunks_not_by_files() -> None:
-    large = [Unseen(n, f"{n}.py", 4_000, None) for n in range(500)]
+    large = [UnseenFile(n, f"{n}.py", 4_000, None) for n in range(500)]
     assert [len(part) for part in in_parts(large)] == [1] * 500
-    mixed = [Unseen(n, f"{n}.py", 9, None) for n in range(2_000)] + [Unseen(2_000, "huge.py", 60_000, None)]
+    mixed = [UnseenFile(n, f"{n}.py", 9, None) for n in range(2_000)] + [
+        UnseenFile(2_000, "huge.py", 60_000, None)
+    ]
     parts = list(in_parts(mixed))
     assert [file for part in parts for file in part] == mixed
     assert all(sum(f.chunks + 1 for f in part) <= SWEEP_CHUNKS or len(part) == 1 for part in parts)
@@ -59,7 +61,11 @@ async def test_a_sweep_of_a_replaced_attempt_removes_nothing(indexer: Indexer) -
 
 async def test_what_the_scan_could_not_read_is_not_taken_for_moved(indexer: Indexer) -> None:
     await indexer.run(entries({"closed/a.py": "aaa", "b.py": "bb"}))
-    listed = [*entries({"b.py": "bb"}), Entry("closed", 0, "not readable"), Entry("copy.py", 3, blob=blob("aaa"))]
+    listed = [
+        *entries({"b.py": "bb"}),
+        ScanEntry("closed", 0, "not readable"),
+        ScanEntry("copy.py", 3, blob=blob("aaa")),
+    ]
     job_id = await _started_again(indexer, listed, unreadable=frozenset({"closed"}))
     assert set(await indexer.files()) == {"closed/a.py", "b.py"}
     todo = await indexer.rows(f"SELECT path FROM work WHERE job_id = '{job_id}' AND state = 'todo'")
@@ -72,7 +78,7 @@ async def test_only_what_is_proven_gone_is_taken_for_moved(indexer: Indexer) -> 
     job_id, work = await started(indexer.database), Work(indexer.database)
     listed = entries({"new/a.py": "aaa", "new/b.py": "bb"})
     reuse = Reuse(index["id"], "v1", same_kind, gone={})
-    with pytest.raises(Unproven) as asked:
+    with pytest.raises(UnverifiedMoves) as asked:
         await work.freeze(job_id, 1, listed, reuse)
     assert asked.value.paths == ["gone/a.py", "there/b.py"]
     assert (await Jobs(indexer.database).get(job_id)).files_total is None
@@ -81,7 +87,7 @@ async def test_only_what_is_proven_gone_is_taken_for_moved(indexer: Indexer) -> 
     assert set(await indexer.files()) == {"new/a.py", "there/b.py"}
 
 
-async def _started_again(indexer: Indexer, listed: list[Entry], *, unreadable: frozenset[str]) -> UUID:
+async def _started_again(indexer: Indexer, listed: list[ScanEntry], *, unreadable: frozenset[str]) -> UUID:
     """Freeze a list for a new job as the indexer does."""
     (index,) = await indexer.rows("SELECT id FROM indexes")
     job_id = await started(indexer.database)
@@ -103,7 +109,7 @@ async def _row(indexer: Indexer, job_id: UUID) -> tuple[int | None, int, int, in
     return row.files_total, row.files_indexed, row.files_skipped, row.chunks_created
 
 
-async def _working(indexer: Indexer, listed: list[Entry], **how: Any) -> Any:
+async def _working(indexer: Indexer, listed: list[ScanEntry], **how: Any) -> Any:
     """A job that has done its list; its writer."""
     writer, todo, _ = await indexer.freeze(listed, **how)
     await indexer.commit(writer, todo, listed)
@@ -121,7 +127,7 @@ async def test_what_is_done_and_unchanged_stays_done(indexer: Indexer) -> None:
 
 
 async def test_without_trust_what_git_does_not_vouch_for_is_read_again_and_counted_once(indexer: Indexer) -> None:
-    listed = [Entry(path, len(content)) for path, content in TREE.items()]
+    listed = [ScanEntry(path, len(content)) for path, content in TREE.items()]
     writer = await _working(indexer, listed)
     before = await _row(indexer, writer.job_id)
     relist = Relist(indexer.database)
@@ -133,12 +139,15 @@ async def test_without_trust_what_git_does_not_vouch_for_is_read_again_and_count
 
 
 async def test_the_list_follows_what_is_there_now(indexer: Indexer) -> None:
-    listed = [*entries({"same.py": "ss", "changed.py": "ccc", "gone.py": "gggg"}), Entry("back.py", 0, "vanished")]
+    listed = [
+        *entries({"same.py": "ss", "changed.py": "ccc", "gone.py": "gggg"}),
+        ScanEntry("back.py", 0, "vanished"),
+    ]
     writer = await _working(indexer, listed)
     assert await _row(indexer, writer.job_id) == (4, 3, 1, 9)
     now = [
         *entries({"same.py": "ss", "changed.py": "CCCCC", "back.py": "b", "new.py": "nnnnnn"}),
-        Entry("data.bin", 9, "binary"),
+        ScanEntry("data.bin", 9, "binary"),
     ]
     assert await Relist(indexer.database).extend(writer, now, trusting=True, uncertain=REASONS) == 3
     states = await _states(indexer, writer.job_id)
@@ -156,7 +165,7 @@ async def test_what_was_taken_over_when_the_list_was_frozen_is_not_counted_twice
     writer, todo, row = await indexer.freeze(entries(TREE))
     assert (todo, row.files_unchanged) == ([], len(TREE))
     before = await _row(indexer, writer.job_id)
-    listed = [Entry(path, len(content)) for path, content in TREE.items()]
+    listed = [ScanEntry(path, len(content)) for path, content in TREE.items()]
     assert await Relist(indexer.database).extend(writer, listed, trusting=False, uncertain=REASONS) == len(TREE)
     await indexer.commit(writer, list(TREE), listed)
     assert await _row(indexer, writer.job_id) == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.vector_cache import VectorCache, digest_of, kept_under
+from codebase_index.store.ingest.vector_cache import VectorCache, cache_key, digest_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_those_go_that_were_not_used_for_the_longest_time(cache: VectorCac
 
 async def test_one_namespace_evicts_none_of_another(cache: VectorCache) -> None:
     made = vectors(4)
-    for model in (kept_under("mine", "ollama/code:7b"), kept_under("theirs", "ollama/code:7b"), "ollama/code:7b"):
+    for model in (cache_key("mine", "ollama/code:7b"), cache_key("theirs", "ollama/code:7b"), "ollama/code:7b"):
         await cache.save(model, made)
     assert await cache.evict(0, "mine") == 8  # its own, and those from before namespaces
-    assert len(await cache.find(kept_under("theirs", "ollama/code:7b"), list(made), 3)) == 4
+    assert len(await cache.find(cache_key("theirs", "ollama/code:7b"), list(made), 3)) == 4

@@ -17,10 +17,10 @@ from codebase_index.store.errors import (
     JobNotFound,
     StoreUnavailable,
 )
-from codebase_index.store.ingest.batch import Chunk, Indexed, Skipped, Unchanged
+from codebase_index.store.ingest.batch import Chunk, IndexedFile, SkippedFile, UnchangedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.sweep import Sweep
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from tests.support.terms import packed
 
@@ -96,7 +96,7 @@ async def test_a_fence_that_skips_a_number_is_refused(database: Database) -> Non
 
 async def test_the_old_attempt_can_write_nothing_after_the_fence(database: Database) -> None:
     job_id, jobs = await started(database), Jobs(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 3)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 3)])
     item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
     writer = await writer_for(database, job_id, 1)
     await jobs.fence(job_id, 2, failed=False, message="replaced")
@@ -118,7 +118,7 @@ async def test_the_old_attempt_can_write_nothing_after_the_fence(database: Datab
 
 async def test_after_a_cancel_nothing_can_be_written(database: Database) -> None:
     job_id, jobs = await started(database), Jobs(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 3)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 3)])
     item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
     writer = await writer_for(database, job_id, 1)
     cancelled = await jobs.cancel(job_id)
@@ -130,7 +130,7 @@ async def test_after_a_cancel_nothing_can_be_written(database: Database) -> None
 async def test_a_commit_and_a_cancel_at_once_leave_all_or_nothing(database: Database) -> None:
     for _ in range(10):
         job_id = await started(database, custom_resource(path=f"/work/{uuid4()}"))
-        await Work(database).freeze(job_id, 1, [Entry("a.py", 3)])
+        await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 3)])
         item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
         writer = await writer_for(database, job_id, 1)
         outcomes = await asyncio.gather(
@@ -175,7 +175,7 @@ async def test_two_jobs_of_one_target_never_run_at_once(database: Database) -> N
 
 async def test_several_pods_claim_disjoint_files_and_all_of_them(database: Database) -> None:
     job_id, work = await started(database), Work(database)
-    await work.freeze(job_id, 1, [Entry(f"f{i}.py", 1) for i in range(60)])
+    await work.freeze(job_id, 1, [ScanEntry(f"f{i}.py", 1) for i in range(60)])
 
     async def drain(pod: str) -> list[int]:
         mine: list[int] = []
@@ -191,7 +191,7 @@ async def test_several_pods_claim_disjoint_files_and_all_of_them(database: Datab
 async def test_a_claim_never_takes_more_than_it_asks_for(database: Database, statistics: str) -> None:
     """Postgres may evaluate a locking subquery once a row, and then its LIMIT limits nothing."""
     job_id, work = await started(database), Work(database)
-    await work.freeze(job_id, 1, [Entry(f"f{i}.py", 1) for i in range(1500)])
+    await work.freeze(job_id, 1, [ScanEntry(f"f{i}.py", 1) for i in range(1500)])
     if statistics == "fresh":
         async with database.connection() as connection:
             await connection.execute("ANALYZE work")
@@ -201,7 +201,7 @@ async def test_a_claim_never_takes_more_than_it_asks_for(database: Database, sta
 
 async def test_a_restarted_worker_gets_back_what_its_predecessor_held(database: Database) -> None:
     job_id, work = await started(database), Work(database)
-    await work.freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
+    await work.freeze(job_id, 1, [ScanEntry("a.py", 1), ScanEntry("b.py", 1)])
     await work.claim(job_id, 1, "p1", 1)
     assert [i.path for i in await work.claim(job_id, 1, "p1", 5)] == ["b.py"]
     assert await work.repeated(job_id, 1) == 0
@@ -213,7 +213,7 @@ async def test_a_restarted_worker_gets_back_what_its_predecessor_held(database: 
 
 async def test_a_new_attempt_claims_what_the_old_one_held(database: Database) -> None:
     job_id, work = await started(database), Work(database)
-    await work.freeze(job_id, 1, [Entry("a.py", 1)])
+    await work.freeze(job_id, 1, [ScanEntry("a.py", 1)])
     await work.claim(job_id, 1, "p1", 1)
     await Jobs(database).fence(job_id, 2, failed=False, message="")
     await Jobs(database).claim(job_id, 2, "p2")
@@ -223,8 +223,8 @@ async def test_a_new_attempt_claims_what_the_old_one_held(database: Database) ->
 
 async def test_a_frozen_list_is_not_replaced(database: Database) -> None:
     job_id, work = await started(database), Work(database)
-    assert await work.freeze(job_id, 1, [Entry("a.py", 1), Entry("b.bin", 1, "binary")])
-    assert not await work.freeze(job_id, 1, [Entry("other.py", 1)])
+    assert await work.freeze(job_id, 1, [ScanEntry("a.py", 1), ScanEntry("b.bin", 1, "binary")])
+    assert not await work.freeze(job_id, 1, [ScanEntry("other.py", 1)])
     row = await Jobs(database).get(job_id)
     assert (row.files_total, row.files_skipped) == (2, 1)
     assert await work.skipped(job_id, 5) == [("b.bin", "binary")]
@@ -232,10 +232,10 @@ async def test_a_frozen_list_is_not_replaced(database: Database) -> None:
 
 async def test_committing_a_batch_twice_counts_it_once(database: Database) -> None:
     job_id = await started(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 1), ScanEntry("b.py", 1)])
     items = await Work(database).claim(job_id, 1, "p1", 2)
     writer = await writer_for(database, job_id, 1)
-    batch = packed([indexed(items[0].seq, "a.py"), Skipped(items[1].seq, "binary")])
+    batch = packed([indexed(items[0].seq, "a.py"), SkippedFile(items[1].seq, "binary")])
     await Chunks(database).commit_batch(writer, batch)
     await Chunks(database).commit_batch(writer, batch)
     row = await Jobs(database).get(job_id)
@@ -245,7 +245,7 @@ async def test_committing_a_batch_twice_counts_it_once(database: Database) -> No
 
 async def test_a_job_with_files_left_is_never_completed(database: Database) -> None:
     job_id = await started(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 1)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 1)])
     writer = await writer_for(database, job_id, 1)
     with pytest.raises(IllegalTransition, match="1 files left"):
         await Chunks(database).complete(writer, "Complete")
@@ -255,12 +255,12 @@ async def test_a_second_job_sweeps_what_vanished_and_keeps_what_is_unchanged(dat
     await run_job(database, custom_resource(name="one"), ["a.py", "gone.py"])
     second = custom_resource(name="two")
     job_id = await started(database, second)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 1)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 1)])
     item = (await Work(database).claim(job_id, 1, "p1", 1))[0]
     writer = await writer_for(database, job_id, 1)
-    known = (await Chunks(database).known(writer.index_id, ["a.py"]))["a.py"]
+    known = (await Chunks(database).stored_files(writer.index_id, ["a.py"]))["a.py"]
     assert known.fingerprint == "test:1" and known.chunks == 2
-    await Chunks(database).commit_batch(writer, packed([Unchanged(item.seq, known.file_id, known.chunks)]))
+    await Chunks(database).commit_batch(writer, packed([UnchangedFile(item.seq, known.file_id, known.chunks)]))
     (gone,) = await Sweep(database).unseen(writer)
     assert (gone.path, gone.chunks, gone.skip_reason) == ("gone.py", 2, None)
     assert await Sweep(database).remove(writer, [gone]) == 1
@@ -283,7 +283,7 @@ async def test_a_suspended_job_keeps_its_progress_and_refuses_its_old_pod(databa
 
 async def test_repeated_work_is_counted_by_file(database: Database) -> None:
     job_id = await started(database)
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 1), Entry("b.py", 1)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 1), ScanEntry("b.py", 1)])
     await Work(database).claim(job_id, 1, "p1", 1)
     await Work(database).release(job_id, 1, "p1")
     items = await Work(database).claim(job_id, 1, "p1", 2)
@@ -315,7 +315,7 @@ async def test_migrating_again_changes_nothing(database: Database) -> None:
 async def run_job(database: Database, job: IndexingJob, paths: list[str]) -> UUID:
     """Run a whole job over files with two chunks each."""
     job_id = await started(database, job)
-    await Work(database).freeze(job_id, 1, [Entry(path, 1) for path in paths])
+    await Work(database).freeze(job_id, 1, [ScanEntry(path, 1) for path in paths])
     items = await Work(database).claim(job_id, 1, "p1", len(paths))
     writer = await writer_for(database, job_id, 1)
     await Chunks(database).commit_batch(writer, packed([indexed(i.seq, i.path) for i in items]))
@@ -328,9 +328,9 @@ async def writer_for(database: Database, job_id: UUID, attempt: int) -> Writer:
     return Writer(job_id, attempt, index_id, "static/test", "test:1")
 
 
-def indexed(seq: int, path: str) -> Indexed:
+def indexed(seq: int, path: str) -> IndexedFile:
     chunks = [Chunk(n, n, f"f{n}", f"def f{n}(): pass") for n in (1, 2)]
-    return Indexed(seq, path, "python", bytes(20), chunks, np.eye(2, 256, dtype=np.float32))
+    return IndexedFile(seq, path, "python", bytes(20), chunks, np.eye(2, 256, dtype=np.float32))
 
 
 async def count(database: Database, table: str) -> int:

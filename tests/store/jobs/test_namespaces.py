@@ -60,7 +60,7 @@ async def test_a_program_of_one_namespace_neither_finds_nor_ends_the_jobs_of_ano
     for asked in (mine.get(theirs), mine.cancel(theirs)):
         with pytest.raises(JobNotFound):
             await asked
-    assert await mine.many([theirs]) == {} and await mine.unfinished() == []
+    assert await mine.get_many([theirs]) == {} and await mine.unfinished() == []
     assert (await Jobs(database, ["a", "b"]).get(theirs)).state is JobState.RUNNING
 
 
@@ -87,9 +87,9 @@ async def test_an_index_can_be_removed_while_another_namespace_indexes_the_same_
     await Jobs(database).release_slot(writer.job_id)
     busy = await writer_for(database, await admitted(database, "b"), 1)
     (index,) = await Removal(database, ["a"]).overview()
-    await Removal(database).take_out(index.id)
+    await Removal(database).detach(index.id)
     with pytest.raises(IndexInUse, match="namespace b"):
-        await Removal(database).take_out(busy.index_id)
+        await Removal(database).detach(busy.index_id)
     assert [row.id for row in await Indexes(database).list()] == [busy.index_id]
 
 

@@ -29,7 +29,7 @@ async def test_of_twenty_admissions_at_once_three_are_granted(database: Database
     )
     await other.close()
     assert sum(answers) == 3
-    rows = (await Jobs(database).many(job_ids)).values()
+    rows = (await Jobs(database).get_many(job_ids)).values()
     assert {(row.slot, row.attempt) for row in rows} == {(True, 1), (False, 0)}
 
 

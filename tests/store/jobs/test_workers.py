@@ -10,7 +10,7 @@ import pytest
 from codebase_index.api.job import ExitCode, JobState
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.errors import FenceLost
-from codebase_index.store.jobs.workers import Helpers
+from codebase_index.store.jobs.workers import Workers
 from tests.store.harness import Bench, make_tree
 
 FILES = 700
@@ -95,4 +95,4 @@ async def test_nobody_joins_an_attempt_that_is_over(bench: Bench) -> None:
     job = await bench.job("tree")
     await bench.run(job)
     with pytest.raises(FenceLost):
-        await Helpers(bench.database).join(job_id(job), 1, "late")
+        await Workers(bench.database).register(job_id(job), 1, "late")

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.query.hybrid_search import Filters, Search
 from codebase_index.symbols import Kind, Symbol
 from tests.store.jobs.test_jobs import custom_resource, started, writer_for
@@ -30,11 +30,11 @@ async def index(database: Database) -> int:
         "docs/it's.md": (None, "O'Reilly \\ backslash", {"o'reilly": 1, "back\\slash": 1}),
     }
     job_id = await started(database, custom_resource())
-    await Work(database).freeze(job_id, 1, [Entry(path, 1) for path in files])
+    await Work(database).freeze(job_id, 1, [ScanEntry(path, 1) for path in files])
     items = await Work(database).claim(job_id, 1, "p1", 9)
     writer = await writer_for(database, job_id, 1)
     results = [
-        Indexed(i.seq, i.path, files[i.path][0], bytes(20),
+        IndexedFile(i.seq, i.path, files[i.path][0], bytes(20),
                 [Chunk(1, 9, "s", files[i.path][1], None, DEFINES.get(i.path, []))], unit(i.seq))
         for i in items
     ]  # fmt: skip

@@ -43,9 +43,9 @@ async def many(database: Database) -> Database:
 ASKED: list[tuple[str, str, list[object]]] = [
     ("indexes", "list", [["default"]]),
     ("jobs", "get", [JOB, ["default"]]),
-    ("jobs", "many", [[JOB], ["default"]]),
+    ("jobs", "get_many", [[JOB], ["default"]]),
     ("jobs", "unfinished", [["default"]]),
-    ("jobs", "watched", ["default", [JOB]]),
+    ("jobs", "list_active", ["default", [JOB]]),
     ("jobs", "page", [None, None, None, ["default"], 20, 0]),
     ("removal", "users", ["default", "t7"]),
     ("removal", "overview", [None]),

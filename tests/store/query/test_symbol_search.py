@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.symbols import Kind, Symbol
 from tests.store.jobs.test_jobs import custom_resource, started, writer_for
 from tests.support.terms import packed
@@ -15,9 +15,9 @@ from tests.support.terms import packed
 
 async def write(database: Database, chunk: Chunk) -> None:
     job_id = await started(database, custom_resource())
-    await Work(database).freeze(job_id, 1, [Entry("a.py", 1)])
+    await Work(database).freeze(job_id, 1, [ScanEntry("a.py", 1)])
     await Work(database).claim(job_id, 1, "p1", 1)
-    file = Indexed(0, "a.py", "python", bytes(20), [chunk], np.eye(1, 256, dtype=np.float32))
+    file = IndexedFile(0, "a.py", "python", bytes(20), [chunk], np.eye(1, 256, dtype=np.float32))
     await Chunks(database).commit_batch(await writer_for(database, job_id, 1), packed([file]))
 
 

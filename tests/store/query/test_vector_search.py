@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.batch import Chunk, Indexed
+from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.segments import Segments
-from codebase_index.store.ingest.work import Entry, Work
+from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.query import vector_search as module
 from codebase_index.store.query.hybrid_search import SQL, Filters, Search
 from tests.store.jobs.test_jobs import custom_resource, started, writer_for
@@ -33,7 +33,7 @@ EVERYWHERE = Filters()
 
 async def running(database: Database, name: str, target: str = "/work/shop", files: int = FILES) -> Writer:
     job_id = await started(database, custom_resource(target, name))
-    await Work(database).freeze(job_id, 1, [Entry(f"src/f{n:03}", 3) for n in range(files)])
+    await Work(database).freeze(job_id, 1, [ScanEntry(f"src/f{n:03}", 3) for n in range(files)])
     await Work(database).claim(job_id, 1, "p1", files)
     return await writer_for(database, job_id, 1)
 
@@ -41,7 +41,8 @@ async def running(database: Database, name: str, target: str = "/work/shop", fil
 async def commit(database: Database, writer: Writer, files: range) -> None:
     chunks = [Chunk(n + 1, n + 1, None, f"text {n}") for n in range(CHUNKS)]
     results = [
-        Indexed(n, f"src/f{n:03}", "python" if n % 2 else "go", bytes(20), chunks, vectors_of(n)) for n in files
+        IndexedFile(n, f"src/f{n:03}", "python" if n % 2 else "go", bytes(20), chunks, vectors_of(n))
+        for n in files
     ]
     await Chunks(database).commit_batch(writer, packed(results, encode([{}] * (CHUNKS * len(files)))))
 

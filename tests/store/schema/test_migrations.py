@@ -79,7 +79,7 @@ async def test_a_database_of_the_last_release_keeps_all_its_data(
     await program.migrate()
 
     assert {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables} == before
-    for job_id, row in (await Jobs(program).many(list(jobs))).items():
+    for job_id, row in (await Jobs(program).get_many(list(jobs))).items():
         if row.files_total is None and row.state is JobState.BLOCKED:
             continue  # it has opened no index yet: see below
         assert {name: getattr(row, name) for name in JobRow.model_fields if name in jobs[job_id]} == {
@@ -114,7 +114,9 @@ async def test_what_the_last_release_indexed_is_found_after_the_upgrade(
         assert best.path == f"package_2/{word}.py"
         assert best.vector_score is not None and best.vector_score > 0
     assert ("/repos/leaving", None) not in indexes
-    assert {(row.source, row.leaving) for row in await Removal(program).overview()} >= {("/repos/leaving", True)}
+    assert {(row.source, row.removal_started) for row in await Removal(program).overview()} >= {
+        ("/repos/leaving", True)
+    }
 
 
 async def test_each_index_goes_to_the_namespace_of_its_jobs(

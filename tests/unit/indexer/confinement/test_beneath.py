@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.store.ingest.batch import Indexed, Item, Skipped
+from codebase_index.store.ingest.batch import IndexedFile, SkippedFile, WorkItem
 from codebase_indexer.confinement import beneath
 from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree, is_path_traversal
 from codebase_indexer.content.skipping import Skip
@@ -161,18 +161,18 @@ def test_the_worker_reads_nothing_outside_whatever_its_list_says(root: Path) -> 
     os.mkfifo(root / "repo" / "pipe")
     (root / "repo" / "link").symlink_to("../other")
     paths = ["../other/secret.py", str(root.parent / "outside" / "secret.py"), "link/secret.py", "pipe", "a.py"]
-    items = [Item(seq, path, 1) for seq, path in enumerate(paths)]
+    items = [WorkItem(seq, path, 1) for seq, path in enumerate(paths)]
     results = Processor("1:test", None).process(root / "repo", items, {}, root).results
-    reasons = [result.reason for result in results if isinstance(result, Skipped)]
+    reasons = [result.reason for result in results if isinstance(result, SkippedFile)]
     assert reasons == [Skip.PATH_TRAVERSAL, Skip.PATH_TRAVERSAL, Skip.SYMLINK, Skip.NOT_REGULAR]
-    assert isinstance(results[-1], Indexed)
+    assert isinstance(results[-1], IndexedFile)
 
 
 @pytest.mark.usefixtures("opener")
 def test_a_folder_that_is_gone_costs_its_files_not_the_worker(root: Path) -> None:
-    items = [Item(seq, "a.py", 1) for seq in range(3)]
+    items = [WorkItem(seq, "a.py", 1) for seq in range(3)]
     results = Processor("1:test", None).process(root / "gone", items, {}, root / "gone").results
-    assert [result.reason for result in results if isinstance(result, Skipped)] == [Skip.VANISHED] * 3
+    assert [result.reason for result in results if isinstance(result, SkippedFile)] == [Skip.VANISHED] * 3
 
 
 @pytest.fixture

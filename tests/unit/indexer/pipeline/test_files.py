@@ -15,7 +15,15 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.lexical.postings import decode, find
 from codebase_index.lexical.stemming import stem
 from codebase_index.lexical.words import terms
-from codebase_index.store.ingest.batch import FileResult, Indexed, Item, KnownFile, Skipped, Unchanged, pack
+from codebase_index.store.ingest.batch import (
+    FileResult,
+    IndexedFile,
+    SkippedFile,
+    StoredFile,
+    UnchangedFile,
+    WorkItem,
+    pack,
+)
 from codebase_indexer.chunking import texts
 from codebase_indexer.chunking.languages import detect
 from codebase_indexer.content.secret_files import SecretPolicy
@@ -102,9 +110,9 @@ def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path:
 def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
     lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
     (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
-    processed = Processor(FINGERPRINT, None).process(tmp_path, [Item(0, "a.py", 0)], {})
+    processed = Processor(FINGERPRINT, None).process(tmp_path, [WorkItem(0, "a.py", 0)], {})
     (result,), (terms,) = processed.results, processed.parts
-    assert isinstance(result, Indexed)
+    assert isinstance(result, IndexedFile)
     later = result.chunks[1]
     assert (later.symbol, later.kind, later.signature) == ("first", "function", "def first(a, unusual):")
     assert "unusual" not in later.text
@@ -118,8 +126,8 @@ def test_a_name_alone_is_judged_by_its_last_part() -> None:
     assert by_name("web/Yarn.lock") == Skip.LOCK_FILE
 
 
-def process(folder: Path, *paths: str, known: dict[str, KnownFile] | None = None) -> list[FileResult]:
-    items = [Item(seq, path, 0) for seq, path in enumerate(paths)]
+def process(folder: Path, *paths: str, known: dict[str, StoredFile] | None = None) -> list[FileResult]:
+    items = [WorkItem(seq, path, 0) for seq, path in enumerate(paths)]
     return list(Processor(FINGERPRINT, None).process(folder, items, known or {}).results)
 
 
@@ -133,11 +141,11 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("def load_settings():\n    return 1\n")
     (tmp_path / "notes.md").write_text("# Title\n")
     embedder = StaticEmbedder.load()
-    items = [Item(7, "app.py", 0), Item(8, "notes.md", 0)]
+    items = [WorkItem(7, "app.py", 0), WorkItem(8, "notes.md", 0)]
     processed = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
     code, notes = processed.results
-    assert isinstance(code, Indexed)
-    assert isinstance(notes, Indexed)
+    assert isinstance(code, IndexedFile)
+    assert isinstance(notes, IndexedFile)
     (chunk,) = code.chunks
     assert (code.seq, code.language, chunk.start_line, chunk.end_line) == (7, "python", 1, 2)
     assert chunk.symbol == "load_settings"
@@ -167,9 +175,9 @@ def test_an_unchanged_file_is_not_chunked_again(
     fingerprint: str, content: bytes, unchanged: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "a.py").write_bytes(b"x = 1\n")
-    known = {"a.py": KnownFile(99, files.blob_id(content), fingerprint, 1)}
+    known = {"a.py": StoredFile(99, files.blob_id(content), fingerprint, 1)}
     (result,) = process(tmp_path, "a.py", known=known)
-    assert result == Unchanged(0, 99, 1) if unchanged else isinstance(result, Indexed)
+    assert result == UnchangedFile(0, 99, 1) if unchanged else isinstance(result, IndexedFile)
 
 
 def test_files_that_changed_since_the_scan_are_skipped_with_a_reason(tmp_path: Path) -> None:
@@ -179,7 +187,7 @@ def test_files_that_changed_since_the_scan_are_skipped_with_a_reason(tmp_path: P
     (tmp_path / "grown").write_bytes(b"x\n" * MAX_FILE_BYTES)
     (tmp_path / "binary").write_bytes(b"\0")
     results = process(tmp_path, "gone", "link", "pipe", "folder", "grown", "binary", "binary/below")
-    assert [r.reason for r in results if isinstance(r, Skipped)] == [
+    assert [r.reason for r in results if isinstance(r, SkippedFile)] == [
         Skip.VANISHED, Skip.SYMLINK, Skip.NOT_REGULAR, Skip.NOT_REGULAR, Skip.TOO_LARGE, Skip.BINARY,
         Skip.VANISHED,
     ]  # fmt: skip
@@ -204,11 +212,11 @@ def test_text_of_another_encoding_is_indexed_as_it_was_meant(
     data = mark + text.encode(encoding)
     (tmp_path / "a.py").write_bytes(data)
     (result,) = process(tmp_path, "a.py")
-    assert isinstance(result, Indexed)
+    assert isinstance(result, IndexedFile)
     # Lines and symbols are those of the same file in UTF-8; blob and size are those of the disk.
     (tmp_path / "b.py").write_text(text)
     (plain,) = process(tmp_path, "b.py")
-    assert isinstance(plain, Indexed)
+    assert isinstance(plain, IndexedFile)
     assert result.chunks == plain.chunks
     assert "".join(chunk.text for chunk in result.chunks) == text
     assert (result.encoding, result.blob, result.size) == (told, files.blob_id(data), len(data))
@@ -218,14 +226,14 @@ def test_text_that_nobody_can_read_is_skipped_not_shown_distorted(tmp_path: Path
     (tmp_path / "dos.py").write_bytes("# Größe über café\nx = 1\n".encode("cp437"))
     (tmp_path / "mixed.py").write_bytes("# größe 距離\n".encode() * 9 + "# naïve\n".encode("latin-1"))
     assert process(tmp_path, "dos.py", "mixed.py") == [
-        Skipped(0, Skip.UNDECODABLE), Skipped(1, Skip.UNDECODABLE),
+        SkippedFile(0, Skip.UNDECODABLE), SkippedFile(1, Skip.UNDECODABLE),
     ]  # fmt: skip
 
 
 def test_a_nul_far_into_a_text_becomes_a_replacement(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_bytes(b"\n" * 9000 + b"end\0 = 2\n")
     (result,) = process(tmp_path, "a.py")
-    assert isinstance(result, Indexed)
+    assert isinstance(result, IndexedFile)
     assert result.chunks[-1].text.strip() == "end\ufffd = 2"
 
 
@@ -262,9 +270,9 @@ def test_nothing_that_is_made_of_a_file_holds_its_secrets(tmp_path: Path) -> Non
     cell = {"cell_type": "code", "source": [f"{found['openai-api-key'][0]}\n"], "outputs": []}
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
     embedder = StaticEmbedder.load()
-    items = [Item(n, path, 0) for n, path in enumerate(["a.py", "a.md", "a.ipynb"])]
+    items = [WorkItem(n, path, 0) for n, path in enumerate(["a.py", "a.md", "a.ipynb"])]
     batch = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
-    results = [r for r in batch.results if isinstance(r, Indexed)]
+    results = [r for r in batch.results if isinstance(r, IndexedFile)]
     assert [r.redacted for r in results] == [len(found) + 2, 2, 1]
     made = pickle.dumps(batch) + pickle.dumps(pack(batch))
     words = {word for part in batch.parts for word in part.vocabulary.split("\n")}
@@ -289,5 +297,5 @@ def test_an_error_in_one_file_leaves_the_others(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(files, "chunk", failing)
     first, second = process(tmp_path, "a.py", "b.py")
-    assert first == Skipped(0, Skip.CRASHED)
-    assert isinstance(second, Indexed)
+    assert first == SkippedFile(0, Skip.CRASHED)
+    assert isinstance(second, IndexedFile)

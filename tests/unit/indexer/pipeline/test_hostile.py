@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codebase_index.store.ingest.batch import FileResult, Indexed, Item, Packed, Skipped
+from codebase_index.store.ingest.batch import FileResult, IndexedFile, PackedFile, SkippedFile, WorkItem
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
 from codebase_indexer.pipeline.pool import Pool
@@ -13,7 +13,7 @@ from codebase_indexer.pipeline.worker_protocol import Batch
 from codebase_indexer.source.scan import scan
 from tests.fixtures import hostile
 
-Results = dict[str, FileResult | Packed | Skip]
+Results = dict[str, FileResult | PackedFile | Skip]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def results(corpus: Path) -> Results:
     """What became of each entry. The product's own time limits hold; no process dies of these files."""
     entries = list(scan(corpus, boundary=corpus))
     found: Results = {e.path: Skip(e.skip_reason) for e in entries if e.skip_reason}
-    items = [Item(seq, e.path, e.size) for seq, e in enumerate(entries)]
+    items = [WorkItem(seq, e.path, e.size) for seq, e in enumerate(entries)]
     items = [i for i in items if i.path not in found and i.path not in hostile.DEFEAT_THE_PARSER]
     pool = Pool(1, "1:test", None)
 
@@ -46,15 +46,15 @@ def results(corpus: Path) -> Results:
 
 
 def test_every_file_is_indexed_or_skipped_with_a_reason(
-    corpus: Path, results: dict[str, FileResult | Packed | Skip]
+    corpus: Path, results: dict[str, FileResult | PackedFile | Skip]
 ) -> None:
     # A pipe is nothing that git would list.
     there = {p.relative_to(corpus).as_posix() for p in corpus.rglob("*") if p.is_symlink() or p.is_file()}
     assert results.keys() == there - hostile.DEFEAT_THE_PARSER.keys()
-    indexed = [result for result in results.values() if isinstance(result, Indexed)]
+    indexed = [result for result in results.values() if isinstance(result, IndexedFile)]
     assert len(indexed) > 200
     assert all(result.chunks for result in indexed)
-    assert {result.reason for result in results.values() if isinstance(result, Skipped)} <= set(Skip)
+    assert {result.reason for result in results.values() if isinstance(result, SkippedFile)} <= set(Skip)
 
 
 def test_no_file_is_fatal(results: Results) -> None:
@@ -76,7 +76,7 @@ def test_no_file_is_fatal(results: Results) -> None:
 )
 def test_what_is_no_text_is_named(path: str, reason: Skip, results: Results) -> None:
     result = results[path]
-    assert (result.reason if isinstance(result, Skipped) else result) == reason
+    assert (result.reason if isinstance(result, SkippedFile) else result) == reason
 
 
 @pytest.mark.parametrize("path", hostile.DEFEAT_THE_PARSER)
@@ -85,9 +85,9 @@ async def test_a_file_that_defeats_the_parser_ends_its_worker_and_is_skipped(
 ) -> None:
     pool = Pool(1, "1:test", None)
     try:
-        await pool.process(Batch(corpus, [Item(0, "text/crlf.py", 1)], {}))
+        await pool.process(Batch(corpus, [WorkItem(0, "text/crlf.py", 1)], {}))
         monkeypatch.setattr(pool_module, "FILE_SECONDS", 2.0)
-        (result,) = (await pool.process(Batch(corpus, [Item(1, path, 1)], {}))).results
+        (result,) = (await pool.process(Batch(corpus, [WorkItem(1, path, 1)], {}))).results
     finally:
         pool.close()
-    assert result == Skipped(1, Skip.CRASHED)
+    assert result == SkippedFile(1, Skip.CRASHED)

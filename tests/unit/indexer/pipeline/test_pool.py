@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codebase_index.store.ingest.batch import Indexed, Item, Packed, PackedBatch, Skipped
+from codebase_index.store.ingest.batch import IndexedFile, PackedBatch, PackedFile, SkippedFile, WorkItem
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
 from codebase_indexer.pipeline.pool import Pool, PoolBroken
@@ -29,7 +29,7 @@ async def pool() -> AsyncIterator[Pool]:
 def batch(folder: Path, count: int) -> Batch:
     for number in range(count):
         (folder / f"f{number}.py").write_text(f"value_{number} = {number}\n" * 50)
-    return Batch(folder, [Item(number, f"f{number}.py", 10) for number in range(count)], {})
+    return Batch(folder, [WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
 
 
 def children() -> list[psutil.Process]:
@@ -41,7 +41,7 @@ def children() -> list[psutil.Process]:
 async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
     results = (await pool.process(batch(tmp_path, 5))).results
     assert [r.seq for r in results] == [0, 1, 2, 3, 4]
-    assert all(isinstance(r, Packed) and len(r.rows.vectors) == r.count * 2 * 256 for r in results)
+    assert all(isinstance(r, PackedFile) and len(r.rows.vectors) == r.count * 2 * 256 for r in results)
 
 
 async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_p
     (child,) = children()
     child.kill()
     child.wait(30)
-    assert all(isinstance(r, Packed) for r in (await pool.process(batch(tmp_path, 3))).results)
+    assert all(isinstance(r, PackedFile) for r in (await pool.process(batch(tmp_path, 3))).results)
 
 
 async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
@@ -68,7 +68,7 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
         found = await pool.process(batch(tmp_path, 1))
     finally:
         pool.close()
-    assert found.results == [Skipped(0, Skip.STALLED)]
+    assert found.results == [SkippedFile(0, Skip.STALLED)]
 
 
 async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_pat
     running = asyncio.create_task(pool.process(batch(tmp_path, 3)))
     await asyncio.sleep(0.2)
     os.kill(child.pid, signal.SIGKILL)
-    assert all(isinstance(r, Packed) for r in (await running).results)
+    assert all(isinstance(r, PackedFile) for r in (await running).results)
 
 
 async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeyp
     async with asyncio.timeout(60):
         await asyncio.to_thread(child.wait)
     monkeypatch.undo()
-    assert all(isinstance(r, Packed) for r in (await running).results)
+    assert all(isinstance(r, PackedFile) for r in (await running).results)
 
 
 @pytest.mark.parametrize("model", [None, ("static", None)], ids=["no model here", "a model"])
@@ -119,8 +119,8 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
         found = await pool.process(batch(tmp_path, 8))
     finally:
         pool.close()
-    skipped = [r.seq for r in found.results if r == Skipped(r.seq, Skip.CRASHED)]
-    indexed = [r for r in found.results if isinstance(r, Packed if model else Indexed)]
+    skipped = [r.seq for r in found.results if r == SkippedFile(r.seq, Skip.CRASHED)]
+    indexed = [r for r in found.results if isinstance(r, PackedFile if model else IndexedFile)]
     assert ([r.seq for r in found.results], skipped, len(indexed)) == (list(range(8)), [1], 7)
     # All that is indexed can be searched, by words and, where vectors are made here, by these.
     assert sum(part.chunks for part in found.parts) == sum(file.count for file in indexed) == 7

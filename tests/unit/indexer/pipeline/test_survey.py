@@ -16,8 +16,8 @@ import pytest
 
 from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_index.store.ingest.chunks import Writer
-from codebase_index.store.ingest.reuse import Reuse, Unproven
-from codebase_index.store.ingest.sweep import Unseen
+from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
+from codebase_index.store.ingest.sweep import UnseenFile
 from codebase_indexer.confinement import beneath
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
@@ -53,7 +53,7 @@ class Store:
     def __init__(self) -> None:
         self.noted: list[tuple[str | None, str | None]] = []
         self.lists: list[set[str]] = []
-        self.unseen: list[Unseen] = []
+        self.unseen: list[UnseenFile] = []
         self.lost: dict[str, str] = {}
 
     async def set_commit(self, job_id: Any, attempt: int, commit: str | None, mark: str | None = None) -> None:
@@ -109,7 +109,7 @@ def commit(folder: Path, name: str) -> str:
 async def test_who_commits_again_and_again_is_indexed_without_a_claim(repo: Path, tmp_path: Path) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    store.unseen = [UnseenFile(1, "gone.py", 3, None)]
     for number in range(MAX_HEAD_MOVES):
         head = commit(repo, f"{number}.py")
         assert await survey.relist_if_changed()
@@ -125,7 +125,7 @@ async def test_who_commits_again_and_again_is_indexed_without_a_claim(repo: Path
 async def test_few_commits_end_in_the_index_of_the_last_with_the_sweep(repo: Path, tmp_path: Path) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    store.unseen = [UnseenFile(1, "gone.py", 3, None)]
     head = commit(repo, "c.py")
     assert await survey.relist_if_changed()
     assert not await survey.relist_if_changed()
@@ -140,7 +140,7 @@ async def test_a_lock_that_stays_ends_a_job_without_the_sweep(
     monkeypatch.setattr(module, "GIT_WAIT_SECONDS", 0.0)
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    store.unseen = [Unseen(1, "gone.py", 3, None)]
+    store.unseen = [UnseenFile(1, "gone.py", 3, None)]
     (repo / ".git" / "index.lock").touch()
     rounds = 0
     while await survey.relist_if_changed():
@@ -274,7 +274,7 @@ async def test_a_file_that_stays_unreadable_costs_no_second_list(
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
     store.lost = {"b.py": Skip.UNREADABLE}
-    store.unseen = [Unseen(1, "b.py", 3, Skip.UNREADABLE)] if indexed_before else []
+    store.unseen = [UnseenFile(1, "b.py", 3, Skip.UNREADABLE)] if indexed_before else []
     assert not await survey.relist_if_changed()
     assert store.lists == []
     assert await survey.find_deleted() == ([], len(store.unseen))
@@ -297,7 +297,7 @@ async def test_only_an_unlisted_file_that_is_present_is_worth_relisting(
     survey = await listed(survey_of(tmp_path, store))
     presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT}[path]
     monkeypatch.setattr(module, "probe", lambda *_: {path: presence})
-    store.unseen = [Unseen(1, path, 3, None)]
+    store.unseen = [UnseenFile(1, path, 3, None)]
     assert await survey.relist_if_changed() is relisted
 
 
@@ -319,7 +319,7 @@ async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_pat
     async def freeze(job_id: Any, attempt: int, entries: Any, reuse: Reuse) -> bool:
         assert reuse.gone is not None
         if not reuse.gone:
-            raise Unproven(["a.py", "gone.py"])
+            raise UnverifiedMoves(["a.py", "gone.py"])
         answers.append(dict(reuse.gone))
         return True
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.api.job import JobState, Phase
-from codebase_index.store.ingest.batch import Item
+from codebase_index.store.ingest.batch import WorkItem
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.pipeline.pipeline import MAX_BATCH_FILES, Flight, by_bytes, plan_flight
 from codebase_indexer.progress import messages
@@ -116,7 +116,7 @@ def test_a_large_repository_keeps_every_process_busy() -> None:
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=60))
 def test_groups_hold_every_file_in_order_within_the_limit(sizes: list[int]) -> None:
-    items = [Item(i, f"f{i}", size) for i, size in enumerate(sizes)]
+    items = [WorkItem(i, f"f{i}", size) for i, size in enumerate(sizes)]
     groups = list(by_bytes(items, 1_000_000))
     assert [item for group in groups for item in group] == items
     assert all(len(g) == 1 or sum(item.size for item in g) <= 1_000_000 for g in groups)

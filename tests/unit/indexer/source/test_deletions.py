@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from codebase_index.store.ingest.sweep import Unseen
-from codebase_index.store.ingest.work import Entry
+from codebase_index.store.ingest.sweep import UnseenFile
+from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.source.deletions import Presence, ScanResult, find_deleted, is_mass_deletion, probe
 
@@ -34,12 +34,12 @@ from codebase_indexer.source.deletions import Presence, ScanResult, find_deleted
 def test_only_what_is_proven_deleted_is_removed(
     reason: str | None, presence: Presence, scan_result: ScanResult | None, is_deleted: bool
 ) -> None:
-    file = Unseen(1, "a.py", 3, reason)
+    file = UnseenFile(1, "a.py", 3, reason)
     assert list(find_deleted([file], {"a.py": presence}, scan_result)) == ([file] if is_deleted else [])
 
 
 def test_what_lies_in_a_folder_that_the_second_listing_could_not_open_is_not_gone() -> None:
-    file = Unseen(1, "src/deep/a.py", 3, None)
+    file = UnseenFile(1, "src/deep/a.py", 3, None)
     for dark in ("src", "src/deep"):
         assert not list(find_deleted([file], {file.path: Presence.PRESENT}, {dark: Skip.UNREADABLE, "b.py": None}))
 
@@ -62,9 +62,9 @@ def test_files_of_an_absent_folder_are_unknown(tmp_path: Path) -> None:
     )
 
 
-def _entries(found: int, missing: int = 0) -> list[Entry]:
-    listed = [Entry(f"{n}.py", 1) for n in range(found)]
-    return listed + [Entry(f"missing_{n}.py", 0, Skip.VANISHED) for n in range(missing)]
+def _entries(found: int, missing: int = 0) -> list[ScanEntry]:
+    listed = [ScanEntry(f"{n}.py", 1) for n in range(found)]
+    return listed + [ScanEntry(f"missing_{n}.py", 0, Skip.VANISHED) for n in range(missing)]
 
 
 @pytest.mark.parametrize(

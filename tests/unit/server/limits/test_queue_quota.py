@@ -125,7 +125,7 @@ async def test_who_started_a_job_is_known_by_a_digest(
     await service(cluster, database, tmp_path, None, None).start(request_for("shop", "2001:db8::/64"))
     (job,) = cluster.jobs.values()
     assert job.metadata.labels[LABEL_CALLER] == caller_label("2001:db8::/64")
-    assert (await Jobs(database).waiting(caller_label("2001:db8::/64"))).own == 1
+    assert (await Jobs(database).queue_length(caller_label("2001:db8::/64"))).own == 1
 
 
 async def test_a_queue_without_bounds_takes_all(database: Database, tmp_path: Path, request_for: Starter) -> None:
