@@ -107,7 +107,7 @@ class Chunks:
             await _count(connection, writer, counted)
 
     async def analyze(self) -> None:
-        """Refresh the planner's statistics. Bounded: it samples, and skips tables that another process has locked."""
+        """Refresh the planner's statistics. Bounded: it samples, and skips locked tables."""
         async with self._db.connection() as connection:
             for table in ("chunks", "embeddings", "files", "postings"):
                 await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)

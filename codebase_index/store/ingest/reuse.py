@@ -70,7 +70,7 @@ class ReusedFiles:
 
 
 async def reuse_files(connection: asyncpg.Connection, job_id: UUID, reuse: Reuse) -> ReusedFiles:
-    """Take unchanged and renamed files off the scan and mark them as seen. Raises Unproven."""
+    """Remove unchanged and renamed files from the scan and mark them as seen. Raises UnverifiedMoves."""
     scope = (job_id, reuse.index_id, reuse.fingerprint)
     unchanged = await connection.fetchrow(SQL["reuse_unchanged"], *scope, timeout=BULK_SECONDS)
     former = [

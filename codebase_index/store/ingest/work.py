@@ -37,10 +37,10 @@ class Work:
     async def freeze(
         self, job_id: UUID, attempt: int, entries: Sequence[ScanEntry], reuse: Reuse | None = None
     ) -> bool:
-        """Store the scan's result. False: an earlier attempt did already, and its list stands.
+        """Freeze the scan's result as the work list. False: an earlier attempt has frozen one, which stands.
 
-        With `reuse`, files that the index holds as they are count as indexed at once and are not listed.
-        Raises FenceLost, and Unproven when somebody has to look at the disk first.
+        With `reuse`, unchanged files of the index count as indexed at once and are not listed.
+        Raises FenceLost, and UnverifiedMoves when the disk has to be checked first.
         """
         skipped = sum(entry.skip_reason is not None for entry in entries)
         async with self._db.transaction() as connection:

@@ -29,7 +29,7 @@ class Workers:
         await self._fenced("heartbeat", job_id, attempt, pod)
 
     async def release_stale(self, job_id: UUID, attempt: int) -> int:
-        """Give back what helpers hold that were silent for longer than SILENCE; return how many files."""
+        """Release the claims of workers without a heartbeat for HEARTBEAT_TIMEOUT; return the number of files."""
         async with self._db.connection() as connection:
             status: str = await connection.execute(SQL["release_stale"], job_id, attempt, HEARTBEAT_TIMEOUT)
         return int(status.split()[-1])
