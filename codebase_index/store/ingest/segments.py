@@ -238,7 +238,7 @@ class _CopiedChunks:
 
 
 def plan(sizes: Sequence[SegmentSize]) -> list[list[int]]:
-    """Return the segments to merge, by group: full tiers of one model, and single ones with many deleted chunks."""
+    """Return the segments to merge, grouped: full tiers of one model, and single ones with many deleted chunks."""
     tiers: dict[tuple[str, int], list[SegmentSize]] = defaultdict(list)
     for size in sorted(sizes, key=lambda s: (s.live, s.id)):
         tiers[size.model, max(0, int(log(max(size.live, 1) / FEW_CHUNKS, FANOUT)))].append(size)
