@@ -303,7 +303,7 @@ async def test_a_database_without_schema_is_unavailable_and_says_who_makes_it(po
 async def test_an_old_pgvector_is_named_with_what_to_do(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codebase_index.store.migrate.LEAST_PGVECTOR", (99, 1))
+    monkeypatch.setattr("codebase_index.store.migrate.MIN_PGVECTOR", (99, 1))
     with pytest.raises(StoreUnavailable, match=r"needs 99\.1 or later.*ALTER EXTENSION vector UPDATE"):
         await database.migrate()
 
