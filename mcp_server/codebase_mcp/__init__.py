@@ -1,1 +1,1 @@
-"""The MCP server: five tools with which an agent has repositories indexed, and searches them."""
+"""The MCP server: tools with which an agent has repositories indexed, and searches them."""

@@ -1,1 +1,1 @@
-"""The five tools: descriptions, schemas, checked arguments, error texts."""
+"""The tools: descriptions, schemas, checked arguments, error texts."""

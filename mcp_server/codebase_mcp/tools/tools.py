@@ -1,4 +1,4 @@
-"""The five tools. Their docstrings are the descriptions that models read, their signatures the schemas."""
+"""The tools. Their docstrings are the descriptions that models read, their signatures the schemas."""
 
 from typing import Annotated, Literal
 

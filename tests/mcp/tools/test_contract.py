@@ -11,6 +11,8 @@ from mcp import Client
 from mcp.server import MCPServer
 from mcp_types import Tool
 
+from tests.support.packages import CHECKOUT
+
 SNAPSHOT = Path(__file__).with_name("tools.json")
 TOOLS = [
     "search_code",
@@ -40,8 +42,14 @@ async def test_the_schemas_are_those_that_were_reviewed(tools: dict[str, Tool]) 
     assert shown == json.loads(SNAPSHOT.read_text())
 
 
-async def test_there_are_five_tools_in_a_fixed_order(tools: dict[str, Tool]) -> None:
+async def test_the_tools_have_a_fixed_order(tools: dict[str, Tool]) -> None:
     assert list(tools) == TOOLS
+
+
+@pytest.mark.parametrize("path", ["README.md", "charts/codebase-mcp/files/smoke_test.py"])
+async def test_the_readme_and_the_smoke_test_name_every_tool(path: str, tools: dict[str, Tool]) -> None:
+    text = (CHECKOUT / path).read_text()
+    assert [name for name in tools if f"`{name}`" not in text and f'"{name}"' not in text] == []
 
 
 async def test_every_argument_is_bounded(tools: dict[str, Tool]) -> None:
@@ -68,7 +76,7 @@ def _is_bounded(schema: dict[str, Any], root: dict[str, Any]) -> bool:
 
 
 async def test_every_tool_refuses_unknown_arguments(tools: dict[str, Tool]) -> None:
-    assert [tool.input_schema["additionalProperties"] for tool in tools.values()] == [False] * 5
+    assert [tool.input_schema["additionalProperties"] for tool in tools.values()] == [False] * len(tools)
 
 
 async def test_every_tool_says_when_to_use_it_and_what_it_may_do(tools: dict[str, Tool]) -> None:
