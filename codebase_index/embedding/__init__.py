@@ -2,33 +2,33 @@
 
 from codebase_index.embedding.factory import by_name, create
 from codebase_index.embedding.protocol import (
-    Embedded,
+    CacheableEmbedder,
     Embedder,
     EmbeddingError,
     EmbeddingRefused,
+    EmbeddingResult,
     EmbeddingUnavailable,
     ServiceAway,
     ServiceBusy,
     ServiceMisconfigured,
-    SlowEmbedder,
     Traits,
     Vectors,
-    is_slow,
+    is_cacheable,
 )
 
 __all__ = [
-    "Embedded",
+    "CacheableEmbedder",
     "Embedder",
     "EmbeddingError",
     "EmbeddingRefused",
+    "EmbeddingResult",
     "EmbeddingUnavailable",
     "ServiceAway",
     "ServiceBusy",
     "ServiceMisconfigured",
-    "SlowEmbedder",
     "Traits",
     "Vectors",
     "by_name",
     "create",
-    "is_slow",
+    "is_cacheable",
 ]

@@ -1,7 +1,7 @@
-"""From what a job asks for (provider and model) to the embedder that does it.
+"""Makes the embedder of a provider and model.
 
-A provider is imported when it is asked for: what it computes with takes time to import, and a pod takes its
-job before it needs an embedder, so a lost job is in new hands sooner.
+Providers are imported lazily: their libraries take time to import, and a pod claims its job before it needs an
+embedder, so that a lost job is taken over sooner.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from codebase_index.embedding.protocol import Embedder, EmbeddingRefused
 from codebase_index.embedding.shipped import static_name
 
-MOST_REQUESTS = 64
+MAX_REQUESTS = 64
 
 
 def create(provider: str = "static", model: str | None = None, env: Mapping[str, str] = os.environ) -> Embedder:
@@ -68,10 +68,10 @@ def _concurrency(env: Mapping[str, str]) -> int:
     from codebase_index.embedding.remote.embedder import CONCURRENCY
 
     value = env.get("EMBEDDING_CONCURRENCY") or str(CONCURRENCY)
-    if not value.isdecimal() or not 1 <= int(value) <= MOST_REQUESTS:
+    if not value.isdecimal() or not 1 <= int(value) <= MAX_REQUESTS:
         raise EmbeddingRefused(
             f"EMBEDDING_CONCURRENCY is {value!r}; set it to the requests that a pod may have open at once, "
-            f"1 to {MOST_REQUESTS}"
+            f"1 to {MAX_REQUESTS}"
         )
     return int(value)
 

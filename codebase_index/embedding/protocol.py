@@ -1,4 +1,4 @@
-"""What every embedder promises, and the errors that they raise."""
+"""The protocol of embedders, and the errors that they raise."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ class EmbeddingError(Exception):
 
 
 class EmbeddingUnavailable(EmbeddingError):
-    """A service gives no vectors now: it is away, busy or broken. Trying again later may help."""
+    """A service returns no vectors now: it is unreachable, busy or failing. A later retry may succeed."""
 
 
 class ServiceAway(EmbeddingUnavailable):
-    """It cannot be reached, does not answer in time, or fails (HTTP 5xx): whoever asks next meets the same."""
+    """It cannot be reached, does not answer in time, or fails (HTTP 5xx): the next request will fail, too."""
 
 
 class ServiceBusy(EmbeddingUnavailable):
-    """It has more requests than it takes (HTTP 429). `retry_seconds` is what it asks for, 0 if it does not say."""
+    """It limits the rate of requests (HTTP 429). `retry_seconds` is its Retry-After, 0 without one."""
 
     def __init__(self, message: str, retry_seconds: float) -> None:
         super().__init__(message)
@@ -33,29 +33,26 @@ class ServiceBusy(EmbeddingUnavailable):
 
 
 class EmbeddingRefused(EmbeddingError):
-    """Trying again will not help: no such provider or model, a wrong key, a model that was exchanged."""
+    """A retry will not help: no such provider or model, a wrong key, a model that was exchanged."""
 
 
 class ServiceMisconfigured(EmbeddingRefused):
-    """Every request is refused (HTTP 401, 403, or 404 for the model) until a person has mended the settings."""
+    """Every request is refused (HTTP 401, 403, or 404 for the model) until a person has corrected the settings."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """How a model wants its texts.
-
-    Vectors need no such line: whatever a model or service gives is scaled to unit length.
-    """
+    """The input that a model expects. Its output needs no traits: all vectors are scaled to unit length."""
 
     batch_texts: int
-    """Texts that one call takes at best."""
+    """The best number of texts for a call."""
 
     max_tokens: int | None = None
-    """Tokens of a text that the model reads, the rest is cut; None: no limit, or an unknown one."""
+    """Tokens after which the model truncates a text; None: no limit, or an unknown one."""
 
     document_prefix: str = ""
     query_prefix: str = ""
-    """What the model was trained to see in front of a document and of a query. The embedder adds it."""
+    """The prefixes of documents and queries that the model was trained with. The embedder adds them."""
 
 
 class Embedder(Protocol):
@@ -77,7 +74,7 @@ class Embedder(Protocol):
 
     @property
     def traits(self) -> Traits:
-        """How the model wants its texts."""
+        """The input that the model expects."""
         ...
 
     def check(self) -> None:
@@ -100,27 +97,27 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """Unit vectors, float32 of shape (n, dimension), and how many of their texts the model read only in part."""
+class EmbeddingResult:
+    """Unit vectors, float32 of shape (n, dimension), and the number of truncated texts."""
 
     vectors: Vectors
     truncated: int
 
 
-class SlowEmbedder(Embedder, Protocol):
-    """An embedder so slow that its vectors are kept and used again. Safe for several threads at once."""
+class CacheableEmbedder(Embedder, Protocol):
+    """An embedder so slow that its vectors are cached. Thread-safe."""
 
     concurrency: int
-    """Calls that are useful at once."""
+    """The useful number of concurrent calls."""
 
-    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
-        """As embed_documents, and tells how many texts were cut at the model's limit.
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> EmbeddingResult:
+        """Embed documents, and count the texts that were truncated at the model's limit.
 
-        A service has so many seconds for all of it; after that it is EmbeddingUnavailable.
+        Raises EmbeddingUnavailable after this many seconds, EmbeddingRefused.
         """
         ...
 
 
-def is_slow(embedder: Embedder) -> TypeGuard[SlowEmbedder]:
-    """Whether its vectors are worth keeping. Asks no service."""
+def is_cacheable(embedder: Embedder) -> TypeGuard[CacheableEmbedder]:
+    """Return whether its vectors are worth caching. Sends no request."""
     return hasattr(embedder, "concurrency")

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from codebase_index.embedding.bert import Bert, Matrix, read_safetensors
 from codebase_index.embedding.models import traits_of
 from codebase_index.embedding.normalization import to_unit_length
-from codebase_index.embedding.protocol import Embedded, EmbeddingRefused, Vectors
+from codebase_index.embedding.protocol import EmbeddingRefused, EmbeddingResult, Vectors
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
@@ -43,7 +43,7 @@ class SentenceTransformersEmbedder:
     def check(self) -> None:
         """Return at once: what it needs lies in this process."""
 
-    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> EmbeddingResult:
         """Return one unit vector a text, and how many texts were cut. No service is waited for."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         truncated = 0
@@ -52,7 +52,7 @@ class SentenceTransformersEmbedder:
             ids, cut = self._tokens(batch)
             truncated += cut
             vectors[start : start + len(batch)] = [self._pooled(states) for states in self._bert(ids)]
-        return Embedded(to_unit_length(vectors), truncated)
+        return EmbeddingResult(to_unit_length(vectors), truncated)
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text, float32 of shape (len(texts), dimension)."""

@@ -18,7 +18,7 @@ from codebase_index import logs, trusted_ca
 from codebase_index.api.job import ErrorType, ExitCode
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import SourceNotFound, SourceRefused, SourceUnreadable
-from codebase_index.embedding import EmbeddingRefused, factory, is_slow
+from codebase_index.embedding import EmbeddingRefused, factory, is_cacheable
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.errors import AnotherJobRuns, FenceLost, InsufficientStorage, StoreError
@@ -205,7 +205,7 @@ class Attempt:
     async def _slow(self, spec: IndexingJobSpec, writer: Writer) -> SlowEmbedding:
         """Wait until the model can embed, and its vectors are known to fit into the index."""
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
-        assert is_slow(embedder)
+        assert is_cacheable(embedder)
         leads = self.settings.leads
         slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.reporter, reports=leads)
         await slow.ready(

@@ -1,4 +1,4 @@
-"""What embedders behind an HTTP service have in common: batches that fit, cut texts, checks and unit length."""
+"""The base of embedders behind an HTTP service: batch sizes, truncation, validation and unit length."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,22 +9,22 @@ import numpy as np
 from codebase_index.embedding.models import traits_of
 from codebase_index.embedding.normalization import to_unit_length
 from codebase_index.embedding.protocol import (
-    Embedded,
+    EmbeddingResult,
     EmbeddingUnavailable,
     ServiceAway,
     Traits,
     Vectors,
 )
-from codebase_index.embedding.remote.http import JsonService, Patience, TooLarge
+from codebase_index.embedding.remote.http import JsonService, RetryBudget, TooLarge
 
-DOCUMENTS = Patience(attempts=3, seconds=120)
+DOCUMENTS = RetryBudget(attempts=3, seconds=120)
 """A second or two with the backoff, which a hiccup takes; a job says of a longer outage that it is blocked.
 A service on a laptop may have to load its model first."""
 
-CHECK = Patience(attempts=1, seconds=DOCUMENTS.seconds)
-DIMENSION = Patience(attempts=2, seconds=DOCUMENTS.seconds)
+CHECK = RetryBudget(attempts=1, seconds=DOCUMENTS.seconds)
+DIMENSION = RetryBudget(attempts=2, seconds=DOCUMENTS.seconds)
 
-QUERY = Patience(attempts=2, seconds=10)
+QUERY = RetryBudget(attempts=2, seconds=10)
 QUERY_SECONDS = 2.5
 """For a query as a whole, with all that it takes: somebody is waiting, and a thread that waits for a service that
 hangs is missing for others. Below what the server waits, so that it is told why there is no vector."""
@@ -34,9 +34,9 @@ CONCURRENCY = 4
 
 
 class RemoteEmbedder(ABC):
-    """An Embedder whose vectors come from a service; subclasses know its request and its answer.
+    """An Embedder whose vectors come from a service; subclasses implement its requests and answers.
 
-    Safe for several threads at once: they share connections, and what one learns of the service holds for all.
+    Thread-safe: threads share connections, and the limits of the service that one of them finds.
     """
 
     def __init__(self, provider: str, model: str, service: JsonService, concurrency: int = CONCURRENCY) -> None:
@@ -50,7 +50,7 @@ class RemoteEmbedder(ABC):
         self._dimension: int | None = None  # of its first vector
 
     @abstractmethod
-    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
+    def _fetch(self, texts: Sequence[str], budget: RetryBudget) -> list[list[float]]:
         """Return one vector a text, in order, of any length.
 
         Raises TooLarge when the service does not take so many texts, or one of them is too long for the model and
@@ -58,8 +58,8 @@ class RemoteEmbedder(ABC):
         """
 
     @abstractmethod
-    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
-        """Return the vector of a text that is too long, from as much of it as the model reads."""
+    def _fetch_truncated(self, text: str, budget: RetryBudget) -> list[float]:
+        """Return the vector of a text that is too long, truncated to the model's limit."""
 
     @property
     def dimension(self) -> int:
@@ -71,15 +71,15 @@ class RemoteEmbedder(ABC):
 
     def check(self) -> None:
         """Embed a word: the service is there, has the model, and its vectors are as long as they were."""
-        self._checked([self.traits.query_prefix + "health"], CHECK)
+        self._validated([self.traits.query_prefix + "health"], CHECK)
 
-    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> Embedded:
-        """Return one unit vector a text, and how many texts were cut, within so many seconds.
+    def embed(self, texts: Sequence[str], seconds: float = math.inf) -> EmbeddingResult:
+        """Return one unit vector a text, and the number of truncated texts, within this many seconds.
 
         Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        patience = DOCUMENTS.within(seconds)
-        vectors = np.empty((len(texts), self._length(patience)), dtype=np.float32)
+        budget = DOCUMENTS.within(seconds)
+        vectors = np.empty((len(texts), self._length(budget)), dtype=np.float32)
         prepared = [self.traits.document_prefix + text for text in texts]
         # By length: texts too long for the model come together, and a service that counts tokens in order notices
         # the first of them at once.
@@ -95,17 +95,17 @@ class RemoteEmbedder(ABC):
                 continue
             batch = [prepared[i] for i in numbers]
             try:
-                vectors[numbers] = self._checked(batch, patience)
+                vectors[numbers] = self._validated(batch, budget)
             except TooLarge as error:
                 if len(batch) == 1:
-                    vectors[numbers] = self._cut(batch[0], patience)
+                    vectors[numbers] = self._embed_truncated(batch[0], budget)
                     truncated += 1
                     continue
                 half = len(batch) // 2
                 if not error.text:
                     self._batch_texts = min(self._batch_texts, half)
                 waiting += [numbers[half:], numbers[:half]]
-        return Embedded(to_unit_length(vectors), truncated)
+        return EmbeddingResult(to_unit_length(vectors), truncated)
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text, float32 of shape (len(texts), dimension). Raises as `embed` does."""
@@ -116,11 +116,11 @@ class RemoteEmbedder(ABC):
 
         Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        asked, patience = self.traits.query_prefix + text, QUERY.within(QUERY_SECONDS)
+        asked, budget = self.traits.query_prefix + text, QUERY.within(QUERY_SECONDS)
         try:
-            vectors = self._checked([asked], patience)
+            vectors = self._validated([asked], budget)
         except TooLarge:
-            vectors = self._cut_in_time(asked, patience)
+            vectors = self._truncate_in_time(asked, budget)
         vector: Vectors = to_unit_length(vectors)[0]
         return vector
 
@@ -128,25 +128,25 @@ class RemoteEmbedder(ABC):
         """Close the connections to the service."""
         self._service.close()
 
-    def _cut(self, text: str, patience: Patience) -> Vectors:
-        vector = self._asked(lambda: [self._fetch_cut(_sendable(text), patience)], 1)
+    def _embed_truncated(self, text: str, budget: RetryBudget) -> Vectors:
+        vector = self._request(lambda: [self._fetch_truncated(_sendable(text), budget)], 1)
         return self._of_known_length(vector)
 
-    def _cut_in_time(self, text: str, patience: Patience) -> Vectors:
+    def _truncate_in_time(self, text: str, budget: RetryBudget) -> Vectors:
         """Cut a query. A service that has just called it too long is not away: this query is slow."""
         try:
-            return self._cut(text, patience)
+            return self._embed_truncated(text, budget)
         except ServiceAway as error:
             raise EmbeddingUnavailable(
                 f"the query is too long for the model, and cutting it failed: {error}"
             ) from error
 
-    def _checked(self, texts: Sequence[str], patience: Patience) -> Vectors:
-        return self._of_known_length(self._vectors(texts, patience))
+    def _validated(self, texts: Sequence[str], budget: RetryBudget) -> Vectors:
+        return self._of_known_length(self._vectors(texts, budget))
 
-    def _length(self, patience: Patience) -> int:
+    def _length(self, budget: RetryBudget) -> int:
         if self._dimension is None:
-            self._checked([self.traits.query_prefix + "dimension"], patience)
+            self._validated([self.traits.query_prefix + "dimension"], budget)
             assert self._dimension is not None
         return self._dimension
 
@@ -161,10 +161,10 @@ class RemoteEmbedder(ABC):
             )
         return vectors
 
-    def _vectors(self, texts: Sequence[str], patience: Patience) -> Vectors:
-        return self._asked(lambda: self._fetch([_sendable(text) for text in texts], patience), len(texts))
+    def _vectors(self, texts: Sequence[str], budget: RetryBudget) -> Vectors:
+        return self._request(lambda: self._fetch([_sendable(text) for text in texts], budget), len(texts))
 
-    def _asked(self, question: Callable[[], list[list[float]]], count: int) -> Vectors:
+    def _request(self, question: Callable[[], list[list[float]]], count: int) -> Vectors:
         try:
             with np.errstate(over="ignore"):  # told below
                 vectors = np.array(question(), dtype=np.float32)

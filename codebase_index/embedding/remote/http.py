@@ -1,4 +1,4 @@
-"""JSON over HTTP with patience: what every embedding service on the network needs."""
+"""JSON over HTTP with retries, for the embedding services."""
 
 import math
 import random
@@ -23,8 +23,8 @@ from codebase_index.embedding.protocol import (
 CONNECT_SECONDS = 5.0
 
 FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 30.0
-"""Also bounds what a service may ask for with Retry-After: the job's heartbeat says 'blocked' meanwhile."""
+MAX_DELAY_SECONDS = 30.0
+"""Also the upper bound of a service's Retry-After; the job is 'blocked' meanwhile."""
 
 _TOO_BUSY = (408, 425, 429)
 
@@ -46,28 +46,28 @@ _TOO_MANY = (
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How often a service is asked, how many seconds each answer may take, and until when there is time at all.
+class RetryBudget:
+    """The attempts of a request, the timeout of each in seconds, and the deadline of all.
 
-    `until` is a time of the monotonic clock, so that requests which belong together can share it.
+    The deadline `until` is a time of the monotonic clock, so that several requests can share it.
     """
 
     attempts: int
     seconds: float
     until: float = math.inf
 
-    def within(self, seconds: float) -> "Patience":
-        """Return this patience with its end so many seconds from now."""
+    def within(self, seconds: float) -> "RetryBudget":
+        """Return this budget with its deadline this many seconds from now."""
         return replace(self, until=time.monotonic() + seconds)
 
     @property
-    def left(self) -> float:
-        """Seconds until the end, none of them below 0."""
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, at least 0."""
         return max(0.0, self.until - time.monotonic())
 
 
 class TooLarge(Exception):
-    """A request is larger than the service takes; smaller ones may pass. `text`: because of one long text."""
+    """A request exceeds the service's limit; smaller ones may succeed. `text`: because of one long text."""
 
     def __init__(self, reason: str, *, text: bool) -> None:
         super().__init__(reason)
@@ -75,7 +75,7 @@ class TooLarge(Exception):
 
 
 class JsonService:
-    """One HTTP service that answers JSON; temporary failures are tried again. Safe for several threads at once."""
+    """An HTTP service that answers JSON; temporary failures are retried. Thread-safe."""
 
     def __init__(
         self,
@@ -111,21 +111,21 @@ class JsonService:
         """Close the connections."""
         self._client.close()
 
-    def post(self, path: str, body: dict[str, Any], patience: Patience) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], budget: RetryBudget) -> dict[str, Any]:
         """Post the body and return the JSON object of the answer.
 
-        Tries up to `patience.attempts` times when the service is away, busy (408, 425, 429) or broken
+        Tries up to `budget.attempts` times when the service is away, busy (408, 425, 429) or broken
         (5xx), with exponential backoff and full jitter, but not earlier than its
         Retry-After, and as long as there is time. Raises EmbeddingUnavailable after that, of the kind that fits:
         ServiceAway or ServiceBusy; at once TooLarge, and EmbeddingRefused for an answer that will be the same next
         time.
         """
-        for attempt in range(1, patience.attempts + 1):
-            if not patience.left:
+        for attempt in range(1, budget.attempts + 1):
+            if not budget.seconds_left:
                 raise self.unavailable("answered, and there is no time left to ask it further")
             response: httpx.Response | None = None
             try:
-                response = self._exchange(path, body, patience)
+                response = self._exchange(path, body, budget)
             except httpx.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
             else:
@@ -135,20 +135,20 @@ class JsonService:
                 if (final := self._final(response, reason)) is not None:
                     raise final
             delay = self._delay(attempt, response)
-            if attempt == patience.attempts or delay >= patience.left:
+            if attempt == budget.attempts or delay >= budget.seconds_left:
                 break
             self._sleep(delay)
         raise self._given_up(response, f"did not answer in {attempt} attempts ({reason})")
 
-    def _exchange(self, path: str, body: dict[str, Any], patience: Patience) -> httpx.Response:
+    def _exchange(self, path: str, body: dict[str, Any], budget: RetryBudget) -> httpx.Response:
         """Post the body; return the answer, read to its end. Raises httpx.HTTPError."""
-        seconds = min(patience.seconds, patience.left)
+        seconds = min(budget.seconds, budget.seconds_left)
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         with self._client.stream("POST", path, json=body, timeout=timeout) as response:
             content = bytearray()
             for part in response.iter_bytes():  # httpx bounds the wait for each part, not for all of them
                 content += part
-                if not patience.left:
+                if not budget.seconds_left:
                     raise httpx.ReadTimeout("the answer did not arrive as a whole in time")
             plain = {name: value for name, value in response.headers.items() if name != "content-encoding"}
             return httpx.Response(response.status_code, headers=plain, content=bytes(content))
@@ -158,7 +158,7 @@ class JsonService:
         if response is None or response.status_code >= 500:
             return ServiceAway(self._told(what))
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            asked = min(max(_retry_after(response), 0.0), LONGEST_DELAY_SECONDS)
+            asked = min(max(_retry_after(response), 0.0), MAX_DELAY_SECONDS)
             return ServiceBusy(self._told(f"has too many requests ({what})"), asked)
         return self.unavailable(what)
 
@@ -205,7 +205,7 @@ class JsonService:
         """Seconds to wait: full jitter (Brooker, "Exponential Backoff And Jitter", AWS, 2015)."""
         backoff = FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1) * self._jitter()
         asked = _retry_after(response) if response is not None else 0.0
-        return min(max(backoff, asked), LONGEST_DELAY_SECONDS)
+        return min(max(backoff, asked), MAX_DELAY_SECONDS)
 
     def _excerpt(self, response: httpx.Response) -> str:
         """Return the beginning of an error body on one line, without the key, which some services repeat."""

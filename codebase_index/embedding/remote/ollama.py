@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from codebase_index.embedding.remote.embedder import CONCURRENCY, RemoteEmbedder
-from codebase_index.embedding.remote.http import JsonService, Patience
+from codebase_index.embedding.remote.http import JsonService, RetryBudget
 
 DEFAULT_URL = "http://localhost:11434"
 DEFAULT_MODEL = "nomic-embed-text"
@@ -20,13 +20,13 @@ class OllamaEmbedder(RemoteEmbedder):
         advice = f"check that OLLAMA_URL is right and that `ollama pull {model}` was run there"
         super().__init__("ollama", model, JsonService("Ollama", url, advice), concurrency)
 
-    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
-        return self._embed(texts, patience, truncate=False)  # by itself it would cut them and not say so
+    def _fetch(self, texts: Sequence[str], budget: RetryBudget) -> list[list[float]]:
+        return self._embed(texts, budget, truncate=False)  # by itself it would cut them and not say so
 
-    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
-        return self._embed([text], patience, truncate=True)[0]
+    def _fetch_truncated(self, text: str, budget: RetryBudget) -> list[float]:
+        return self._embed([text], budget, truncate=True)[0]
 
-    def _embed(self, texts: Sequence[str], patience: Patience, *, truncate: bool) -> list[list[float]]:
+    def _embed(self, texts: Sequence[str], budget: RetryBudget, *, truncate: bool) -> list[list[float]]:
         body = {"model": self._model, "input": list(texts), "truncate": truncate}
-        vectors: list[list[float]] = self._service.post("api/embed", body, patience)["embeddings"]
+        vectors: list[list[float]] = self._service.post("api/embed", body, budget)["embeddings"]
         return vectors

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from codebase_index.embedding.protocol import EmbeddingRefused
 from codebase_index.embedding.remote.embedder import CONCURRENCY, RemoteEmbedder
-from codebase_index.embedding.remote.http import JsonService, Patience, TooLarge
+from codebase_index.embedding.remote.http import JsonService, RetryBudget, TooLarge
 
 DEFAULT_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "text-embedding-3-small"
@@ -38,18 +38,18 @@ class OpenAIEmbedder(RemoteEmbedder):
         service = JsonService("the OpenAI-compatible service", url, advice, key=api_key)
         super().__init__("openai", model, service, concurrency)
 
-    def _fetch(self, texts: Sequence[str], patience: Patience) -> list[list[float]]:
+    def _fetch(self, texts: Sequence[str], budget: RetryBudget) -> list[list[float]]:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
-        items = self._service.post("embeddings", body, patience)["data"]
+        items = self._service.post("embeddings", body, budget)["data"]
         return [item["embedding"] for item in sorted(items, key=lambda item: int(item["index"]))]
 
-    def _fetch_cut(self, text: str, patience: Patience) -> list[float]:
+    def _fetch_truncated(self, text: str, budget: RetryBudget) -> list[float]:
         """Send less of the text until the service takes it: the API has no word for cutting."""
         reason = "it is too long"
         while len(text) >= _FEWEST_CHARACTERS:
             text = text[: int(len(text) * _share(reason))]
             try:
-                return self._fetch([text], patience)[0]
+                return self._fetch([text], budget)[0]
             except TooLarge as error:
                 reason = str(error)
         raise self._service.refused(f"takes not even a short text ({reason})")

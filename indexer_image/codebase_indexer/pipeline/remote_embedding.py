@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index.embedding import EmbeddingRefused, EmbeddingUnavailable, SlowEmbedder, Vectors
+from codebase_index.embedding import CacheableEmbedder, EmbeddingRefused, EmbeddingUnavailable, Vectors
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, pack
 from codebase_index.store.ingest.chunks import Writer
@@ -45,7 +45,7 @@ class SlowEmbedding:
     Owned by the event loop; threads get the embedder alone, which is safe for several at once.
     """
 
-    embedder: SlowEmbedder
+    embedder: CacheableEmbedder
     cache: VectorCache
     jobs: Jobs
     writer: Writer

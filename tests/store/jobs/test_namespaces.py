@@ -11,7 +11,7 @@ import pytest
 
 from codebase_index.api.job import ExitCode, JobState
 from codebase_index.api.resource import IndexingJob
-from codebase_index.embedding import Embedded, SlowEmbedder, Traits
+from codebase_index.embedding import CacheableEmbedder, EmbeddingResult, Traits
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
@@ -130,8 +130,8 @@ class Service:
     def __init__(self, axis: int) -> None:
         self._axis = axis
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
-        return Embedded(np.repeat(np.eye(4, dtype=np.float32)[[self._axis]], len(texts), axis=0), 0)
+    def embed(self, texts: Sequence[str]) -> EmbeddingResult:
+        return EmbeddingResult(np.repeat(np.eye(4, dtype=np.float32)[[self._axis]], len(texts), axis=0), 0)
 
 
 async def test_kept_vectors_are_those_of_the_namespaces_own_service(database: Database) -> None:
@@ -139,8 +139,8 @@ async def test_kept_vectors_are_those_of_the_namespaces_own_service(database: Da
         for axis, namespace in enumerate("ab"):
             writer = Writer(uuid4(), 1, 1, Service.name, "v1", namespace)
             slow = SlowEmbedding(
-                cast(SlowEmbedder, Service(axis)), VectorCache(database), Jobs(database), writer, cast(Any, None),
-                reports=False,
+                cast(CacheableEmbedder, Service(axis)), VectorCache(database), Jobs(database), writer,
+                cast(Any, None), reports=False,
             )  # fmt: skip
             vectors, counts = await slow._vectors(["one text", "and another"])
             assert np.argmax(vectors, axis=1).tolist() == [axis, axis]

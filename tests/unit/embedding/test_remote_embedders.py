@@ -29,7 +29,7 @@ from codebase_index.embedding import (
 from codebase_index.embedding.models import BATCH_TEXTS, traits_of
 from codebase_index.embedding.remote import embedder as embedder_module
 from codebase_index.embedding.remote import http
-from codebase_index.embedding.remote.http import LONGEST_DELAY_SECONDS, JsonService, Patience
+from codebase_index.embedding.remote.http import MAX_DELAY_SECONDS, JsonService, RetryBudget
 from codebase_index.embedding.remote.ollama import OllamaEmbedder
 from codebase_index.embedding.remote.openai import OpenAIEmbedder
 
@@ -240,7 +240,7 @@ def test_a_refused_query_says_nothing_of_the_service(
     assert not isinstance(caught.value, ServiceAway | ServiceBusy | ServiceMisconfigured)
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [("7", 7.0), ("86400", LONGEST_DELAY_SECONDS), (None, 0.0)])
+@pytest.mark.parametrize(("asked", "seconds"), [("7", 7.0), ("86400", MAX_DELAY_SECONDS), (None, 0.0)])
 @pytest.mark.usefixtures("impatient")
 def test_a_service_with_too_many_requests_says_when_to_come_back(
     openai: OpenAIEmbedder, service: Service, asked: str | None, seconds: float
@@ -275,7 +275,7 @@ def test_a_query_that_is_cut_again_and_again_has_one_deadline_and_says_nothing_o
 def test_a_service_that_drips_its_answer_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """httpx waits for each part anew: a byte now and then would hold a thread for as long as it pleases."""
     monkeypatch.setattr(embedder_module, "QUERY_SECONDS", 0.3)
-    monkeypatch.setattr(embedder_module, "QUERY", Patience(attempts=1, seconds=10))
+    monkeypatch.setattr(embedder_module, "QUERY", RetryBudget(attempts=1, seconds=10))
 
     class Drip(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -351,13 +351,13 @@ def delays(service: Service, attempts: int, jitter: float = 1.0) -> list[float]:
     slept: list[float] = []
     client = JsonService("S", service.url, "wait", sleep=slept.append, jitter=lambda: jitter)
     with closing(client), pytest.raises(EmbeddingUnavailable):
-        client.post("x", {"input": []}, Patience(attempts, seconds=5))
+        client.post("x", {"input": []}, RetryBudget(attempts, seconds=5))
     return slept
 
 
 def test_delays_double_up_to_a_bound(service: Service) -> None:
     service.script = [(500, {}, b"")] * 9
-    assert delays(service, 9) == [0.5, 1, 2, 4, 8, 16, LONGEST_DELAY_SECONDS, LONGEST_DELAY_SECONDS]
+    assert delays(service, 9) == [0.5, 1, 2, 4, 8, 16, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS]
 
 
 def test_jitter_spreads_the_delays(service: Service) -> None:
@@ -372,7 +372,7 @@ def test_retry_after_is_respected_in_both_forms_and_bounded(service: Service) ->
     seconds, until, bounded, unreadable = delays(service, 5, jitter=0.0)
     assert seconds == 7
     assert 15 < until <= 20
-    assert bounded == LONGEST_DELAY_SECONDS
+    assert bounded == MAX_DELAY_SECONDS
     assert unreadable == 0
 
 

@@ -11,15 +11,15 @@ from typing import Final, TypeVar
 import numpy as np
 
 from codebase_index.embedding import (
+    CacheableEmbedder,
     Embedder,
     EmbeddingError,
     EmbeddingUnavailable,
     ServiceAway,
     ServiceBusy,
     ServiceMisconfigured,
-    SlowEmbedder,
     Vectors,
-    is_slow,
+    is_cacheable,
 )
 from codebase_index.vectors.centroid import SNIPPETS
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
@@ -96,7 +96,7 @@ class QueryModel:
     @property
     def answers_at_once(self) -> bool:
         """Whether nobody has to be waited for."""
-        return self._is_left_alone or (self._embedder.is_made and not is_slow(self._embedder.value))
+        return self._is_left_alone or (self._embedder.is_made and not is_cacheable(self._embedder.value))
 
     async def ask(self, query: str, several: bool, caller: str) -> QueryVector | Missing:
         """Return the query's vector, with what it takes to compare it where it is one of several; or why not."""
@@ -147,7 +147,7 @@ class QueryModel:
 
     async def _embed(self, query: str, several: bool, caller: str) -> QueryVector:
         embedder = self._embedder.value
-        if not is_slow(embedder):
+        if not is_cacheable(embedder):
             vector = embedder.embed_query(query)
             unrelated = await self._unrelated.make() if several else None
         else:
@@ -159,7 +159,7 @@ class QueryModel:
         return QueryVector(vector, float(similarities.mean()), float(similarities.std()) or 1.0)
 
     async def _embed_slowly(
-        self, embedder: SlowEmbedder, query: str, several: bool, caller: str
+        self, embedder: CacheableEmbedder, query: str, several: bool, caller: str
     ) -> tuple[Vectors, Vectors | None]:
         """Wait for a turn, then at most PATIENCE_SECONDS. A turn is a thread, and ends when that is free."""
         permit = Permit(self._semaphore, caller)
@@ -186,7 +186,7 @@ class QueryModel:
 
     async def _embed_unrelated(self) -> Vectors:
         embedder = self._embedder.value
-        if not is_slow(embedder):
+        if not is_cacheable(embedder):
             return embedder.embed_documents(SNIPPETS)
         return (await self._in_thread(lambda: embedder.embed(SNIPPETS, SNIPPETS_SECONDS))).vectors
 

@@ -22,7 +22,7 @@ from codebase_index import trusted_ca
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding.protocol import EmbeddingError
-from codebase_index.embedding.remote.http import JsonService, Patience
+from codebase_index.embedding.remote.http import JsonService, RetryBudget
 from codebase_indexer.source import remote
 from codebase_indexer.source.checkout import CloneFailed, open_source
 
@@ -238,7 +238,7 @@ def test_git_and_the_search_for_redirects_go_through_the_proxy(
 def test_embedding_services_are_reached_through_the_proxy_too(host: Host, proxy: list[str]) -> None:
     service = JsonService("the service", host.url(""), "look at it")
     with pytest.raises(EmbeddingError):
-        service.post("v1/embeddings", {"input": "x"}, Patience(1, 10.0))
+        service.post("v1/embeddings", {"input": "x"}, RetryBudget(1, 10.0))
     service.close()
     assert proxy == [f"localhost:{host.port}"] and host.seen == ["POST /v1/embeddings"]
 

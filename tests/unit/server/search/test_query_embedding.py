@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from codebase_index.embedding import Embedded as Documents
 from codebase_index.embedding import (
     EmbeddingError,
     EmbeddingRefused,
@@ -23,6 +22,7 @@ from codebase_index.embedding import (
     Vectors,
     factory,
 )
+from codebase_index.embedding import EmbeddingResult as Documents
 from codebase_index.embedding.normalization import to_unit_length
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_mcp.search.query_vectors import query_embedding, query_model
