@@ -18,10 +18,10 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import Api
 from codebase_operator.cluster.cache import ClusterCache
-from codebase_operator.cluster.lease import Leader, identity_of
+from codebase_operator.cluster.lease import LeaderElector, identity_of
 from codebase_operator.cluster.pods import COMPONENT
 from codebase_operator.metrics import Metrics
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import Settings
 
 LIVENESS = "http://0.0.0.0:8080/healthz"
@@ -44,8 +44,8 @@ class Operator:
     api: Api
     database: Database
     cache: ClusterCache
-    loop: Loop
-    leader: Leader | None
+    loop: ReconcileLoop
+    leader: LeaderElector | None
     tasks: list[asyncio.Task[None]]
     stop_metrics: Callable[[], None]
 
@@ -56,15 +56,17 @@ class Operator:
         database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
         cache = ClusterCache(api)
         leader = (
-            Leader(api, settings.lease, identity_of(settings.release, settings.pod)) if settings.lease else None
+            LeaderElector(api, settings.lease, identity_of(settings.release, settings.pod))
+            if settings.lease
+            else None
         )
-        leads = leader.leads if leader else lambda: True
-        metrics = Metrics(leads, leader.unready if leader else lambda: None)
+        is_leader = leader.is_leader if leader else lambda: True
+        metrics = Metrics(is_leader, leader.unready_reason if leader else lambda: None)
         jobs = Jobs(database, [settings.namespace])
-        actuator = Actuator(api, jobs, cache, settings.template, metrics.carried_out, settings.site)
-        loop = Loop(
+        actuator = Actuator(api, jobs, cache, settings.template, metrics.record_step, settings.site)
+        loop = ReconcileLoop(
             cache, database, actuator, settings.namespace, settings.limit,
-            worker_limit=settings.worker_limit, leads=leads, metrics=metrics, site=settings.site,
+            worker_limit=settings.worker_limit, is_leader=is_leader, metrics=metrics, site=settings.site,
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]

@@ -25,7 +25,7 @@ ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 
 
 @dataclass(frozen=True)
-class Levels:
+class Gauges:
     """What is true now, in numbers."""
 
     active: Mapping[JobState, int]
@@ -41,12 +41,12 @@ class Levels:
     """Whether it answers. Without it, the states are those of the jobs' mirrors."""
 
 
-def levels_of(s: Snapshot) -> Levels:
+def gauges_of(s: Snapshot) -> Gauges:
     """Count a snapshot. Pure."""
     views = job_views(s)
     active = [view for view in views if not view.final]
     ages = [s.now - view.job.created for view in active]
-    return Levels(
+    return Gauges(
         active=Tally(_state(view) for view in active),
         oldest_seconds=max(0.0, max(ages, default=timedelta()).total_seconds()),
         queued=schedule(views, s).waiting_for_slot,
@@ -76,13 +76,13 @@ class _Handler(WSGIRequestHandler):
 class Metrics:
     """The operator's metrics, in a registry of their own, and beside them whether it is of use.
 
-    `unready` says why it is not, or None.
+    `unready_reason` says why it is not, or None.
     """
 
     def __init__(
-        self, leads: Callable[[], bool] = lambda: True, unready: Callable[[], str | None] = lambda: None
+        self, is_leader: Callable[[], bool] = lambda: True, unready_reason: Callable[[], str | None] = lambda: None
     ) -> None:
-        self._unready = unready
+        self._unready_reason = unready_reason
         self.registry = prometheus.CollectorRegistry()
         gauge, counter = self._gauge, self._counter
         self._active = gauge("jobs_active", "Unfinished jobs", "state")
@@ -100,26 +100,26 @@ class Metrics:
             "codebase_operator_cycle_seconds", "Duration of one pass: list, read, plan, apply",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), registry=self.registry,
         )  # fmt: skip
-        gauge("leader", "Whether this operator applies plans").set_function(lambda: float(leads()))
+        gauge("leader", "Whether this operator applies plans").set_function(lambda: float(is_leader()))
         gauge("ready", "Whether it leads or stands by; 0: another release runs the namespace's jobs").set_function(
-            lambda: float(unready() is None)
+            lambda: float(unready_reason() is None)
         )
         for counted in ("true", "false"):  # so that the first retry is an increase
             self._retries.labels(counted)
         prometheus.ProcessCollector(registry=self.registry)
 
-    def show(self, levels: Levels) -> None:
+    def set_gauges(self, gauges: Gauges) -> None:
         """Take over the levels of the latest snapshot."""
         for state in ACTIVE:
-            self._active.labels(state.value).set(levels.active.get(state, 0))
-        self._oldest.set(levels.oldest_seconds)
-        self._stuck.set(levels.stuck)
-        self._queued.set(levels.queued)
-        self._slots.set(levels.slots)
-        self._limit.set(levels.limit)
-        self._database.set(levels.database)
+            self._active.labels(state.value).set(gauges.active.get(state, 0))
+        self._oldest.set(gauges.oldest_seconds)
+        self._stuck.set(gauges.stuck)
+        self._queued.set(gauges.queued)
+        self._slots.set(gauges.slots)
+        self._limit.set(gauges.limit)
+        self._database.set(gauges.database)
 
-    def carried_out(self, action: do.Action, error: Exception | None) -> None:
+    def record_step(self, action: do.Action, error: Exception | None) -> None:
         """Count a step that was tried; `error` is why it failed."""
         conflict = isinstance(error, ApiError) and error.status == 409
         outcome = "done" if error is None else "conflict" if conflict else "failed"
@@ -154,7 +154,7 @@ class Metrics:
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             if environ["PATH_INFO"] != "/readyz":
                 return metrics(environ, start_response)
-            reason = self._unready()
+            reason = self._unready_reason()
             status = "503 Service Unavailable" if reason else "200 OK"
             start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
             return [f"{reason or 'ok'}\n".encode()]

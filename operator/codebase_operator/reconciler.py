@@ -26,8 +26,8 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.cluster.cache import ClusterCache
-from codebase_operator.metrics import Metrics, levels_of
-from codebase_operator.model.site_policy import Site
+from codebase_operator.metrics import Metrics, gauges_of
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Snapshot
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning.lifecycle import RETENTION
@@ -35,32 +35,32 @@ from codebase_operator.planning.planner import plan
 
 log = logging.getLogger(__name__)
 
-TICK: Final = 1.0
-"""Seconds between cycles when nothing happens: a heartbeat that stops is no event."""
+RESYNC_INTERVAL: Final = 1.0
+"""Seconds between cycles without events: a missing heartbeat is no event."""
 
-PAUSE: Final = 0.1
-"""Seconds between cycles at least: a burst of events is one cycle."""
+MIN_CYCLE_INTERVAL: Final = 0.1
+"""Minimum seconds between cycles: a burst of events is one cycle."""
 
-ALIVE_INTERVAL: Final = 5.0
-"""Seconds between two signs of life of a migration, far below cache.STUCK_LOOP_SECONDS."""
+LIVENESS_INTERVAL: Final = 5.0
+"""Seconds between liveness updates during a migration, far below cache.STUCK_LOOP_SECONDS."""
 
 POSITIONS_INTERVAL: Final = 3.0
 """Seconds between writes of a long queue's positions."""
 
 SWEEP_INTERVAL: Final = 60.0
-"""Seconds between looks at what deleted resources left in the database."""
+"""Seconds between searches for rows of deleted resources."""
 
-SWEEP_ROWS: Final = 100
-"""Rows that one look removes at most: each takes two calls to the API, and the loop has other work."""
+MAX_SWEEP_ROWS: Final = 100
+"""Rows removed per sweep: each takes two API calls, and the loop has other work."""
 
 
-class Loop:
-    """Owns the database's side of a snapshot, and the pace."""
+class ReconcileLoop:
+    """Takes snapshots, applies plans, and sets the pace."""
 
     def __init__(
         self, cache: ClusterCache, database: Database, actuator: Actuator, namespace: str, limit: int, *,
-        worker_limit: int = 0, leads: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
-        site: Site | None = None,
+        worker_limit: int = 0, is_leader: Callable[[], bool] = lambda: True, metrics: Metrics | None = None,
+        site: SitePolicy | None = None,
     ) -> None:  # fmt: skip
         self._cache = cache
         self._database = database
@@ -69,15 +69,15 @@ class Loop:
         self._namespace = namespace
         self._limit = limit
         self._worker_limit = worker_limit
-        self._site = site or Site()
-        self._leads = leads
-        self._metrics = metrics or Metrics(leads)
+        self._site = site or SitePolicy()
+        self._is_leader = is_leader
+        self._metrics = metrics or Metrics(is_leader)
         self._wake = asyncio.Event()
         self._migrated = False
         self._next_sweep = 0.0
         self._next_positions = 0.0
-        self._answers: bool | None = None
-        self._since = datetime.now(UTC)
+        self._database_up: bool | None = None
+        self._database_since = datetime.now(UTC)
         self._uptime = Uptime()
 
     def wake(self) -> None:
@@ -102,24 +102,24 @@ class Loop:
                 log.exception("cycle failed")
                 self._metrics.cycle_errors.inc()
                 self._cache.record_cycle(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(MIN_CYCLE_INTERVAL)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK)
+                await asyncio.wait_for(self._wake.wait(), RESYNC_INTERVAL)
 
     async def cycle(self) -> int:
         """Do one pass, up to where the lease is lost; return how many steps it carried out."""
         try:
             await self._cache.refresh()
         except ApiError:
-            self._uptime = self._uptime.missed()
+            self._uptime = self._uptime.record_outage()
             raise
         snapshot = await self.snapshot()
         try:
-            self._metrics.show(levels_of(snapshot))
+            self._metrics.set_gauges(gauges_of(snapshot))
         except Exception:  # what counts jobs must not keep them from being run
-            log.exception("levels not shown")
-        steps = plan(snapshot) if self._leads() else []
-        return await self._actuator.apply(takewhile(lambda _: self._leads(), steps), snapshot.now)
+            log.exception("gauges not updated")
+        steps = plan(snapshot) if self._is_leader() else []
+        return await self._actuator.apply(takewhile(lambda _: self._is_leader(), steps), snapshot.now)
 
     def _positions_due(self) -> bool:
         """Whether it is time to write the positions of a long queue again."""
@@ -132,7 +132,7 @@ class Loop:
         """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
         if time.monotonic() < self._next_sweep:
             return {}
-        rows = await self._jobs.orphans(self._namespace, existing, RETENTION, SWEEP_ROWS)
+        rows = await self._jobs.orphans(self._namespace, existing, RETENTION, MAX_SWEEP_ROWS)
         self._next_sweep = time.monotonic() + SWEEP_INTERVAL
         return rows
 
@@ -140,7 +140,7 @@ class Loop:
         """Migrate; a migration that takes minutes, or waits for another program's, is no stuck loop."""
         migration = asyncio.create_task(self._database.migrate(self._namespace))
         try:
-            while not (await asyncio.wait({migration}, timeout=ALIVE_INTERVAL))[0]:
+            while not (await asyncio.wait({migration}, timeout=LIVENESS_INTERVAL))[0]:
                 self._cache.mark_alive()
             return migration.result()
         finally:
@@ -152,7 +152,7 @@ class Loop:
         rows, now = None, datetime.now(UTC)
         database_error: StoreError | None
         try:
-            if not self._migrated and self._leads():  # one that may have to stay out changes nothing
+            if not self._migrated and self._is_leader():  # one that may have to stay out changes nothing
                 applied = await self._migrate()
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
@@ -169,13 +169,13 @@ class Loop:
         refused = (
             str(database_error) if isinstance(database_error, StoreMisconfigured | StatementRefused) else None
         )
-        if (rows is not None) != self._answers:
-            self._answers, self._since = rows is not None, now
-        self._uptime = self._uptime.answered(now) if rows is not None else self._uptime.missed()
+        if (rows is not None) != self._database_up:
+            self._database_up, self._database_since = rows is not None, now
+        self._uptime = self._uptime.record_answer(now) if rows is not None else self._uptime.record_outage()
         return Snapshot(
             now=now, namespace=self._namespace, limit=self._limit, jobs=jobs, pods=pods, rows=rows,
-            database_since=self._since, worker_limit=self._worker_limit, rejections=dict(self._cache.rejections),
-            site=self._site, uptime=self._uptime,
+            database_since=self._database_since, worker_limit=self._worker_limit,
+            rejections=dict(self._cache.rejections), site=self._site, uptime=self._uptime,
             positions_due=self._positions_due(), database_misconfigured=refused,
             failures=dict(self._cache.failures),
         )  # fmt: skip

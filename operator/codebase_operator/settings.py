@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from codebase_index.store.address import Address, NoAddress, address_from_env
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 
 
 class PodTemplate(BaseModel):
@@ -66,7 +66,7 @@ class Settings:
     metrics_port: int | None = None
     worker_limit: int = 3
     """How many worker pods jobs with spec.parallelism may have at once, all together."""
-    site: Site = field(default_factory=Site)
+    site: SitePolicy = field(default_factory=SitePolicy)
     """What jobs are allowed."""
     release: str = ""
     """The release that it is part of: operators of one stand by for each other, those of another stay out."""
@@ -76,7 +76,7 @@ class Settings:
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
         That is CODEBASE_LEASE_NAME with CODEBASE_POD and CODEBASE_RELEASE, CODEBASE_METRICS_PORT,
-        CODEBASE_MAX_HELPER_PODS, and what Site.from_env reads. Raises SettingsInvalid.
+        CODEBASE_MAX_HELPER_PODS, and what SitePolicy.from_env reads. Raises SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
@@ -98,7 +98,7 @@ class Settings:
             raise SettingsInvalid(str(error)) from error
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
         try:
-            site = Site.from_env(env)
+            site = SitePolicy.from_env(env)
         except ValueError as error:
             raise SettingsInvalid(str(error)) from error
         return cls(

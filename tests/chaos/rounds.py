@@ -31,7 +31,7 @@ FILES = 400
 """Of some 32 kB: three jobs take some 10 s on two cores, and 1 % of the files are four."""
 
 WINDOW = (0.2, 0.5)
-"""Share of the files after which a fault strikes; a job is beyond 60 % before the slowest fault is done."""
+"""Share of the files after which a fault is injected; a job is beyond 60 % before the slowest fault is done."""
 
 END_SECONDS = 240.0
 """A job that is not over so long after its start hangs."""
@@ -61,8 +61,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Strike:
-    """When a fault was done, from when recovery counts, and what the fault itself found to be wrong."""
+class Injection:
+    """When a fault was injected, from when recovery counts, and what the fault itself found to be wrong."""
 
     began: datetime
     moment: datetime
@@ -112,23 +112,23 @@ async def run_round(bench: Bench, fault: Fault) -> list[Outcome]:
     job_ids = await start(bench)
     async with Client.watching(bench.cluster, job_ids) as client:
         if fault.hits_all:
-            strikes = [await _strike(bench, fault, job_ids)] * len(job_ids)
+            injections = [await _inject(bench, fault, job_ids)] * len(job_ids)
         else:
-            strikes = await _all(*(_strike(bench, fault, [job_id]) for job_id in job_ids))
+            injections = await _all(*(_inject(bench, fault, [job_id]) for job_id in job_ids))
         await asyncio.gather(*(over(bench, job_id) for job_id in job_ids))
         if fault.kills_server:  # small jobs may be over before it is back
-            await client.until_answered(strikes[0].moment, fault.limit_seconds)
+            await client.until_answered(injections[0].moment, fault.limit_seconds)
     expected = [
         Expected(job_id, bench.truth, may_be_suspended=fault.suspends, repeated_limit=fault.repeated_limit)
         for job_id in job_ids
     ]
     broken = await check(bench.cluster, bench.facts, bench.pods, expected, since)
     broken += [f"job {job_id}: {problem}" for job_id in job_ids for problem in client.wrong(job_id)]
-    lives = await changes(bench.facts, job_ids)
+    histories = await changes(bench.facts, job_ids)
     outcomes = []
-    for job_id, strike in zip(job_ids, strikes, strict=True):
-        recovery = _recovery(fault, lives[job_id], client, job_id, strike)
-        outcomes.append(await _outcome(bench, fault, job_id, strike, recovery, about(broken, job_id)))
+    for job_id, injection in zip(job_ids, injections, strict=True):
+        recovery = _recovery(fault, histories[job_id], client, job_id, injection)
+        outcomes.append(await _outcome(bench, fault, job_id, injection, recovery, about(broken, job_id)))
     await fault.settle(bench.cluster)
     return outcomes
 
@@ -192,13 +192,13 @@ async def over(bench: Bench, job_id: UUID) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _all(*strikes: Awaitable[Strike]) -> list[Strike]:
-    """Wait for all of them, also when one was too late: none may strike into the next round."""
-    done = await asyncio.gather(*strikes, return_exceptions=True)
+async def _all(*injections: Awaitable[Injection]) -> list[Injection]:
+    """Wait for all of them, also when one was too late: none may hit the next round."""
+    done = await asyncio.gather(*injections, return_exceptions=True)
     for end in done:
         if isinstance(end, BaseException):
             raise end
-    return [end for end in done if isinstance(end, Strike)]
+    return [end for end in done if isinstance(end, Injection)]
 
 
 async def over_all(bench: Bench) -> None:
@@ -210,15 +210,15 @@ async def _jobs(bench: Bench, folders: Sequence[Path]) -> Sequence[Any]:
     return await bench.facts.fetch("SELECT * FROM jobs WHERE source = ANY ($1::text[])", [*map(str, folders)])
 
 
-async def _strike(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Strike:
-    """Do the fault when every one of the jobs is far enough."""
+async def _inject(bench: Bench, fault: Fault, job_ids: Sequence[UUID]) -> Injection:
+    """Inject the fault when every one of the jobs is far enough."""
     share = bench.rng.uniform(*WINDOW)
     victims = await asyncio.gather(*(victim_at(bench, job_id, share) for job_id in job_ids))
     began = datetime.now(UTC)
     try:
-        return Strike(began, await fault.inject(bench.cluster, victims))
+        return Injection(began, await fault.inject(bench.cluster, victims))
     except (AssertionError, TimeoutError) as error:  # what the fault itself found broken
-        return Strike(began, datetime.now(UTC), str(error) or type(error).__name__)
+        return Injection(began, datetime.now(UTC), str(error) or type(error).__name__)
 
 
 @dataclass(frozen=True)
@@ -229,21 +229,23 @@ class Recovery:
     working: datetime | None
 
 
-def _recovery(fault: Fault, life: Sequence[Change], client: Client, job_id: UUID, strike: Strike) -> Recovery:
-    working = advanced_after(life, strike.moment)
+def _recovery(
+    fault: Fault, history: Sequence[Change], client: Client, job_id: UUID, injection: Injection
+) -> Recovery:
+    working = advanced_after(history, injection.moment)
     if fault.kills_worker:
-        return Recovery(claimed_after(life, strike.began), working)
+        return Recovery(claimed_after(history, injection.began), working)
     if fault.kills_server:
-        return Recovery(client.answered_after(job_id, strike.moment), working)
+        return Recovery(client.answered_after(job_id, injection.moment), working)
     return Recovery(working, working)
 
 
 async def _outcome(
-    bench: Bench, fault: Fault, job_id: UUID, strike: Strike, recovery: Recovery, broken: Sequence[str]
+    bench: Bench, fault: Fault, job_id: UUID, injection: Injection, recovery: Recovery, broken: Sequence[str]
 ) -> Outcome:
     job = await row(bench.facts, job_id)
-    recovered = _seconds(strike.moment, recovery.recovered)
-    problems = [*broken, *([strike.problem] if strike.problem else [])]
+    recovered = _seconds(injection.moment, recovery.recovered)
+    problems = [*broken, *([injection.problem] if injection.problem else [])]
     if recovered is None:
         problems.append("did not recover")
     elif recovered > fault.limit_seconds:
@@ -251,7 +253,8 @@ async def _outcome(
     ended = job["completed_at"] or job["cancelled_at"] or datetime.now(UTC)
     return Outcome(
         fault=fault.name, job_id=str(job_id), recovered=recovered,
-        working=_seconds(strike.moment, recovery.working), outage=(strike.moment - strike.began).total_seconds(),
+        working=_seconds(injection.moment, recovery.working),
+        outage=(injection.moment - injection.began).total_seconds(),
         repeated=job["files_repeated"] / (job["files_total"] or 1), attempts=job["attempt"],
         failures=job["failures"], took=(ended - job["created_at"]).total_seconds(), problems=tuple(problems),
     )  # fmt: skip

@@ -53,7 +53,7 @@ class Started:
     folder: Path
     cancelled: bool = False
     suspended: bool = False
-    strikes: int = 0  # faults while it ran, each of which may repeat 1 % of its files, or one file
+    faults: int = 0  # faults while it ran, each of which may repeat 1 % of its files, or one file
 
 
 @dataclass
@@ -137,12 +137,12 @@ class Soak:
                 job.cancelled = await self._ask({"cancel": True}, job)
             elif lot < CANCELLED_SHARE + SUSPENDED_SHARE:
                 job.suspended = True
-                job.strikes += 1  # what was in flight is started again
+                job.faults += 1  # what was in flight is started again
                 await self._ask({"suspend": True}, job)
                 await asyncio.sleep(rng.uniform(2, 8))
                 await self._ask({"suspend": False}, job)  # again at the end, where the API server is away now
 
-    async def strike(self) -> None:
+    async def inject_faults(self) -> None:
         """Do a random fault every few seconds, also while an earlier one lasts; of shared things one at a time."""
         rng = self.bench.rng
         possible = [fault for fault in FAULTS if fault.nodes <= self.bench.cluster.nodes and not fault.suspends]
@@ -217,7 +217,7 @@ class Soak:
     async def _inject(self, fault: Fault, victims: Sequence[Victim]) -> None:
         self.result.faults[fault.name] += 1
         for victim in victims:
-            self.jobs[victim.job_id].strikes += 5 if fault.repeated_limit > 0.01 else 1
+            self.jobs[victim.job_id].faults += 5 if fault.repeated_limit > 0.01 else 1
         if fault.nodes > 1:
             chosen = [victim for victim in victims if victim.pod.node == f"node{LOST_NODE}"]
         else:
@@ -236,13 +236,13 @@ async def run(bench: Bench, seconds: float) -> Result:
     """Run for so long, let the last jobs end, and check everything over all of it."""
     began, since = time.monotonic(), datetime.now(UTC)
     soak = Soak(bench, await asyncio.to_thread(_truths), time.monotonic() + seconds)
-    strikes = asyncio.create_task(soak.lasting(soak.strike))
+    faults = asyncio.create_task(soak.lasting(soak.inject_faults))
     others = [asyncio.create_task(soak.lasting(work)) for work in (soak.feed, soak.meddle, soak.report)]
     # Until the last fault is over, or bugs of the harness end one of them.
-    await asyncio.wait([strikes, *others], return_when=asyncio.FIRST_COMPLETED)
-    for task in (strikes, *others):
+    await asyncio.wait([faults, *others], return_when=asyncio.FIRST_COMPLETED)
+    for task in (faults, *others):
         task.cancel()
-    ends = await asyncio.gather(strikes, *others, return_exceptions=True)
+    ends = await asyncio.gather(faults, *others, return_exceptions=True)
     await machine_faults.undo_all(bench.cluster)
     for end in ends:
         if isinstance(end, Exception):
@@ -296,5 +296,5 @@ async def _expected(soak: Soak, job: Started) -> Expected:
     fine = state is JobState.FAILED or (state is JobState.CANCELLED and job.cancelled)
     wanted = state if fine else JobState.COMPLETED
     files = found["files_total"] or 1
-    limit = max(1, job.strikes) * max(0.01, 1 / files) + 1e-9
+    limit = max(1, job.faults) * max(0.01, 1 / files) + 1e-9
     return Expected(job.job_id, None, wanted, job.suspended, limit)

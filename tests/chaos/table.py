@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from hack.deployment.commands import CHECKOUT
+from tests.chaos.faults.cancellations import Cancellation
 from tests.chaos.faults.faults import Fault
-from tests.chaos.faults.source_faults import Loss
-from tests.chaos.faults.stops import Stop
+from tests.chaos.faults.source_faults import SourceFault
 from tests.chaos.rounds import Outcome
 
 RESULTS = CHECKOUT / "bench" / "results"
-_KINDS = {Fault: "recovery", Stop: "cancel", Loss: "source"}
+_KINDS = {Fault: "recovery", Cancellation: "cancel", SourceFault: "source"}
 _COLUMNS = ("p50", "p95", "max")
 
 
 def row_of(
-    fault: Fault | Stop | Loss, outcomes: Sequence[Outcome], problems: Sequence[str] = ()
+    fault: Fault | Cancellation | SourceFault, outcomes: Sequence[Outcome], problems: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Summarise the runs of a fault. Times in seconds. `problems` are those that have no run."""
     recovered = sorted(o.recovered for o in outcomes if o.recovered is not None)

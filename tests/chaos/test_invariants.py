@@ -36,8 +36,8 @@ NEXT = replace(CHANGE, n=2, at=NOW + timedelta(seconds=1), files_indexed=6, chun
 
 
 def test_a_life_without_faults_breaks_nothing() -> None:
-    life = [CHANGE, NEXT, replace(NEXT, n=3, state=JobState.COMPLETED)]
-    assert not [*monotone(life), *legal(life, may_be_suspended=False), *fenced(life)]
+    history = [CHANGE, NEXT, replace(NEXT, n=3, state=JobState.COMPLETED)]
+    assert not [*monotone(history), *legal(history, may_be_suspended=False), *fenced(history)]
 
 
 @pytest.mark.parametrize("counter", ["attempt", "percent", "files_indexed", "files_skipped", "chunks_created"])
@@ -52,18 +52,18 @@ def test_an_illegal_transition_is_seen() -> None:
 
 
 def test_only_a_suspended_job_may_go_back_to_the_queue() -> None:
-    life = [CHANGE, replace(NEXT, state=JobState.PENDING)]
-    assert list(legal(life, may_be_suspended=False)) and not list(legal(life, may_be_suspended=True))
+    history = [CHANGE, replace(NEXT, state=JobState.PENDING)]
+    assert list(legal(history, may_be_suspended=False)) and not list(legal(history, may_be_suspended=True))
 
 
 def test_a_write_of_a_replaced_attempt_is_seen() -> None:
-    life = [replace(CHANGE, attempt=2, pod="job-a2"), replace(NEXT, attempt=2, pod="job-a2")]
-    assert list(fenced(life)) == ["job-a1 wrote while attempt 2 was that of job-a2"]
+    history = [replace(CHANGE, attempt=2, pod="job-a2"), replace(NEXT, attempt=2, pod="job-a2")]
+    assert list(fenced(history)) == ["job-a1 wrote while attempt 2 was that of job-a2"]
 
 
 def test_a_write_after_the_end_is_seen() -> None:
-    life = [replace(CHANGE, state=JobState.CANCELLED), replace(NEXT, state=JobState.CANCELLED)]
-    assert list(fenced(life)) == ["job-a1 wrote while the job was cancelled"]
+    history = [replace(CHANGE, state=JobState.CANCELLED), replace(NEXT, state=JobState.CANCELLED)]
+    assert list(fenced(history)) == ["job-a1 wrote while the job was cancelled"]
 
 
 def test_a_fourth_job_with_a_pod_is_seen_at_its_instant() -> None:
@@ -74,10 +74,10 @@ def test_a_fourth_job_with_a_pod_is_seen_at_its_instant() -> None:
 
 
 def test_recovery_is_the_first_claim_or_finished_file_after_the_moment() -> None:
-    life = [CHANGE, NEXT, replace(NEXT, n=3, claimed_at=NOW + timedelta(seconds=3))]
-    assert claimed_after(life, NOW) == NOW + timedelta(seconds=3)
-    assert advanced_after(life, NOW) == NEXT.at
-    assert advanced_after(life, NEXT.at) is None
+    history = [CHANGE, NEXT, replace(NEXT, n=3, claimed_at=NOW + timedelta(seconds=3))]
+    assert claimed_after(history, NOW) == NOW + timedelta(seconds=3)
+    assert advanced_after(history, NOW) == NEXT.at
+    assert advanced_after(history, NEXT.at) is None
 
 
 # --- on a real database ------------------------------------------------------------------------------
@@ -140,9 +140,9 @@ TRUTH = {"a.py": truth._digest(FILE)}
 async def test_what_the_store_writes_is_the_truth_and_breaks_nothing(facts: Facts, job_id: UUID) -> None:
     assert await truth.stored(facts, job_id) == TRUTH
     assert await stored_wrong(facts) == []
-    life = (await changes(facts, [job_id]))[job_id]
-    assert [*monotone(life), *legal(life, may_be_suspended=False), *fenced(life)] == []
-    assert [change.state for change in life][-1] is JobState.COMPLETED
+    history = (await changes(facts, [job_id]))[job_id]
+    assert [*monotone(history), *legal(history, may_be_suspended=False), *fenced(history)] == []
+    assert [change.state for change in history][-1] is JobState.COMPLETED
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from tests.chaos.faults.catalog import chosen
 from tests.chaos.faults.mounts import empty_share, hanging_share, place_in_pod
 from tests.chaos.faults.source_faults import (
-    LOSSES,
     MAIN,
     OTHER,
-    Strike,
+    SOURCE_FAULTS,
+    SourceInjector,
     _git,
     _truths,
     checked_out,
@@ -50,9 +50,9 @@ def names(folder: Path) -> list[str]:
 
 
 def test_every_row_of_the_source_is_in_the_matrix() -> None:
-    assert {loss.name for loss in LOSSES} <= {row.name for row in chosen(None, nodes=1)}
-    assert len(LOSSES) == 15
-    assert {loss.share for loss in LOSSES} == {0.1, 0.5, 0.95}
+    assert {source_fault.name for source_fault in SOURCE_FAULTS} <= {row.name for row in chosen(None, nodes=1)}
+    assert len(SOURCE_FAULTS) == 15
+    assert {source_fault.share for source_fault in SOURCE_FAULTS} == {0.1, 0.5, 0.95}
 
 
 def test_the_branches_differ_in_files_that_changed_came_and_went(folder: Path) -> None:
@@ -63,12 +63,12 @@ def test_the_branches_differ_in_files_that_changed_came_and_went(folder: Path) -
     assert truth.compute(folder) == before  # the first branch is checked out again
 
 
-@pytest.mark.parametrize("strike", [renamed_away, checked_out])
+@pytest.mark.parametrize("inject", [renamed_away, checked_out])
 async def test_a_repository_is_another_one_during_the_fault_and_the_same_after_it(
-    strike: Strike, folder: Path
+    inject: SourceInjector, folder: Path
 ) -> None:
     before, inode = seen(folder), folder.stat().st_ino
-    async with strike(folder, VICTIM):
+    async with inject(folder, VICTIM):
         assert seen(folder) != before
     assert (seen(folder), folder.stat().st_ino) == (before, inode)
 

@@ -13,10 +13,10 @@ from codebase_operator.metrics import Metrics
 from codebase_operator.model.actions import Action
 from codebase_operator.model.snapshot import Snapshot
 from codebase_operator.planning.planner import plan
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import PodTemplate
 from tests.model.cluster import Cluster
-from tests.model.faults import ApiDoor, DatabaseDoor, Died, Fuse
+from tests.model.faults import Died, FaultInjector, FaultyApi, FaultyDatabase
 
 TEMPLATE = PodTemplate(image="localhost/none:0")
 METRICS = Metrics()
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Controller:
     """One operator process after another: when one dies, the next begins with nothing."""
 
-    def __init__(self, cluster: Cluster, database: DatabaseDoor, api: ApiDoor, limit: int) -> None:
+    def __init__(self, cluster: Cluster, database: FaultyDatabase, api: FaultyApi, limit: int) -> None:
         self._cluster, self._database, self._api, self._limit = cluster, database, api, limit
         self.busy = False
         self.start()
@@ -37,7 +37,7 @@ class Controller:
         self.seen_events = len(self._cluster.changes)
         actuator = Actuator(self._api, Jobs(self._database), self.cache, TEMPLATE)
         self.actuator = actuator
-        self.loop = Loop(self.cache, self._database, actuator, "ns", self._limit, metrics=METRICS)
+        self.loop = ReconcileLoop(self.cache, self._database, actuator, "ns", self._limit, metrics=METRICS)
         self.planned: tuple[list[Action], Snapshot] | None = None
 
     def observe(self, events: int) -> None:
@@ -51,17 +51,17 @@ class Controller:
         """List everything in the next cycle."""
         self.cache._next_list = 0.0
 
-    async def think(self, fuse: Fuse) -> None:
+    async def think(self, injector: FaultInjector) -> None:
         """Look and plan; the plan is carried out later, when other things are true."""
-        await self._guarded(self._think(), fuse)
+        await self._guarded(self._think(), injector)
 
-    async def act(self, fuse: Fuse) -> None:
+    async def act(self, injector: FaultInjector) -> None:
         """Carry out the plan that was made."""
-        await self._guarded(self._act(), fuse)
+        await self._guarded(self._act(), injector)
 
-    async def cycle(self, fuse: Fuse) -> int:
+    async def cycle(self, injector: FaultInjector) -> int:
         """Look, plan and carry out. Return how many steps succeeded."""
-        return await self._guarded(self._cycle(), fuse) or 0
+        return await self._guarded(self._cycle(), injector) or 0
 
     async def _cycle(self) -> int:
         await self._think()
@@ -79,8 +79,8 @@ class Controller:
         (actions, snapshot), self.planned = self.planned, None
         return await self.actuator.apply(actions, snapshot.now)
 
-    async def _guarded(self, work: Coroutine[Any, Any, T], fuse: Fuse) -> T | None:
-        self._database.fuse = self._api.fuse = fuse
+    async def _guarded(self, work: Coroutine[Any, Any, T], injector: FaultInjector) -> T | None:
+        self._database.injector = self._api.injector = injector
         self.busy = True
         try:
             return await work
@@ -90,5 +90,5 @@ class Controller:
             self.start()
             return None
         finally:
-            self._database.fuse = self._api.fuse = Fuse()
+            self._database.injector = self._api.injector = FaultInjector()
             self.busy = False

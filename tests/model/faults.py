@@ -1,6 +1,6 @@
-"""Faults at the doors of a process: each call to the database or to the API passes a fuse, which may strike once.
+"""Fault injection at the boundary of a process: each call to the database or the API may fail, once per injector.
 
-The calls themselves are real; only the network, the process and its death are played.
+The calls themselves are real; only the network, the process and its death are simulated.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Died(BaseException):
     """The process is killed at this call. Not an Exception: nothing in the product may catch it."""
 
 
-class Strike(StrEnum):
+class Fault(StrEnum):
     """What happens at a call."""
 
     REFUSE = "refuse"  # it fails, and had no effect
@@ -36,11 +36,11 @@ class Strike(StrEnum):
 
 
 @dataclass
-class Fuse:
-    """Strikes at the call number `at` (from 1; 0: never) of a process. A call is a statement or a request."""
+class FaultInjector:
+    """Injects a fault at call number `at` (from 1; 0: never) of a process. A call is a statement or a request."""
 
     at: int = 0
-    strike: Strike = Strike.REFUSE
+    fault: Fault = Fault.REFUSE
     status: int = 500
     calls: int = 0
     halted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,12 +51,12 @@ class Fuse:
         self.calls += 1
         if self.calls != self.at:
             return False
-        match self.strike:
-            case Strike.REFUSE:
+        match self.fault:
+            case Fault.REFUSE:
                 raise refusal
-            case Strike.DIE:
+            case Fault.DIE:
                 raise Died
-            case Strike.HALT:
+            case Fault.HALT:
                 self.halted.set()
                 await self.gate.wait()
                 return False
@@ -65,54 +65,54 @@ class Fuse:
 
     def after(self, loss: Exception) -> None:
         """Lose the answer of a call."""
-        raise Died if self.strike is Strike.DIE_AFTER else loss
+        raise Died if self.fault is Fault.DIE_AFTER else loss
 
 
 @dataclass
-class Weather:
-    """What is away for everybody."""
+class Outages:
+    """What is unavailable to every process."""
 
     database: bool = False
     api: bool = False
 
 
-class DatabaseDoor(Database):
-    """A process' way to the real database."""
+class FaultyDatabase(Database):
+    """A process' connection to the real database."""
 
-    def __init__(self, pool: asyncpg.Pool, weather: Weather) -> None:
+    def __init__(self, pool: asyncpg.Pool, outages: Outages) -> None:
         super().__init__(pool, fixed(""))  # the schema is there
-        self._weather = weather
-        self.fuse = Fuse()
+        self._outages = outages
+        self.injector = FaultInjector()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection whose statements pass the fuse. An answer is lost after the commit, not before."""
-        if self._weather.database:
+        """Lend a connection whose statements pass the injector. An answer is lost after the commit, not before."""
+        if self._outages.database:
             raise StoreUnavailable("the database is away")
         statements = None
         async with super().connection() as connection:
-            statements = Statements(connection, self.fuse)
+            statements = Statements(connection, self.injector)
             yield statements
         if statements.lost:
-            self.fuse.after(StoreUnavailable("the answer is lost"))
+            self.injector.after(StoreUnavailable("the answer is lost"))
 
     async def migrate(self, namespace: str = "default") -> list[str]:
         """Do nothing: the schema is there."""
-        if self._weather.database:
+        if self._outages.database:
             raise StoreUnavailable("the database is away")
         return []
 
 
 class Statements:
-    """A connection whose statements pass a fuse."""
+    """A connection whose statements pass a fault injector."""
 
     _COUNTED = frozenset(
         {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table", "copy_to_table"}
     )
 
-    def __init__(self, connection: asyncpg.Connection, fuse: Fuse) -> None:
+    def __init__(self, connection: asyncpg.Connection, injector: FaultInjector) -> None:
         self._connection = connection
-        self._fuse = fuse
+        self._injector = injector
         self.lost = False
 
     def __getattr__(self, name: str) -> Any:
@@ -121,33 +121,33 @@ class Statements:
             return method
 
         async def counted(*arguments: Any, **options: Any) -> Any:
-            self.lost |= await self._fuse.before(StoreUnavailable("the connection broke"))
+            self.lost |= await self._injector.before(StoreUnavailable("the connection broke"))
             return await method(*arguments, **options)
 
         return counted
 
 
-class ApiDoor(Api):
-    """A process' way to the cluster of the model: the real calls up to the wire, then JSON by hand."""
+class FaultyApi(Api):
+    """A process' connection to the model's cluster: the real calls up to the wire, then JSON by hand."""
 
-    def __init__(self, cluster: Cluster, weather: Weather) -> None:
+    def __init__(self, cluster: Cluster, outages: Outages) -> None:
         super().__init__(None, "ns")
         self._cluster = cluster
-        self._weather = weather
-        self.fuse = Fuse()
+        self._outages = outages
+        self.injector = FaultInjector()
 
     async def _call(
         self, method: str, path: str, *, query: list[tuple[str, str]] | None = None,
         body: dict[str, Any] | None = None, content_type: str = "application/json",
     ) -> dict[str, Any]:  # fmt: skip
-        if self._weather.api:
+        if self._outages.api:
             raise ApiError(0, "connection refused")
-        lost = await self.fuse.before(ApiError(self.fuse.status, "injected"))
+        lost = await self.injector.before(ApiError(self.injector.status, "injected"))
         try:
             answer = self._cluster.answer(method, path, json.loads(json.dumps(body or {})), dict(query or ()))
         except Refused as error:
             raise ApiError(error.status, str(error)) from error
         if lost:
-            self.fuse.after(ApiError(0, "the answer is lost"))
+            self.injector.after(ApiError(0, "the answer is lost"))
         result: dict[str, Any] = json.loads(json.dumps(answer))
         return result

@@ -10,7 +10,7 @@ import asyncpg
 
 from codebase_index.store.database import Database
 from tests.conftest import with_database
-from tests.model.faults import Fuse
+from tests.model.faults import FaultInjector
 
 T = TypeVar("T")
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -62,7 +62,7 @@ class Bench:
         self.loop = asyncio.new_event_loop()
         self.now = START
         self._uri = uri
-        self._halted: list[tuple[asyncio.Task[Any], Fuse]] = []
+        self._halted: list[tuple[asyncio.Task[Any], FaultInjector]] = []
         self.loop.run_until_complete(self._open())
 
     async def _open(self) -> None:
@@ -91,21 +91,21 @@ class Bench:
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, work: Coroutine[Any, Any, T], fuse: Fuse | None = None) -> T | None:
-        """Carry out one step of one process. None: it stands still at its fuse, until `wake`."""
+    def run(self, work: Coroutine[Any, Any, T], injector: FaultInjector | None = None) -> T | None:
+        """Carry out one step of one process. None: it is halted by its injector, until `wake`."""
         self.advance(0.001)  # no two things happen at one instant
-        return self.loop.run_until_complete(self._run(work, fuse))
+        return self.loop.run_until_complete(self._run(work, injector))
 
-    async def _run(self, work: Coroutine[Any, Any, T], fuse: Fuse | None) -> T | None:
+    async def _run(self, work: Coroutine[Any, Any, T], injector: FaultInjector | None) -> T | None:
         task = asyncio.ensure_future(work)
-        halt = asyncio.ensure_future(fuse.halted.wait()) if fuse else None
+        halt = asyncio.ensure_future(injector.halted.wait()) if injector else None
         try:
             while not task.done():
                 waited = {task, halt} if halt else {task}
                 patience = 0.05 if self._halted else None
                 await asyncio.wait(waited, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-                if fuse and fuse.halted.is_set() and not task.done():
-                    self._halted.append((task, fuse))
+                if injector and injector.halted.is_set() and not task.done():
+                    self._halted.append((task, injector))
                     return None
                 if not task.done() and await self._lock_awaited():
                     await self._wake()  # it waits for a transaction that stands still
@@ -132,8 +132,8 @@ class Bench:
 
     async def _wake(self) -> None:
         halted, self._halted = self._halted, []
-        for task, fuse in halted:
-            fuse.gate.set()
+        for task, injector in halted:
+            injector.gate.set()
             await task
 
     # --- the clock and the examples ----------------------------------------------------------------

@@ -20,7 +20,7 @@ from codebase_operator.planning.planner import plan
 from tests.model import content
 from tests.model.cluster import Cluster, crash_loop, ended, running, terminating, termination
 from tests.model.controller import Controller
-from tests.model.faults import ApiDoor, DatabaseDoor, Died, Fuse, Strike, Weather
+from tests.model.faults import Died, Fault, FaultInjector, FaultyApi, FaultyDatabase, Outages
 from tests.model.harness import Bench
 from tests.model.oracle import Oracle, hold
 from tests.model.worker import Worker
@@ -29,13 +29,13 @@ T = TypeVar("T")
 WHICH = st.integers(0, 5)
 CHOICE = st.integers(0, 5)
 STATUSES = [409, 410, 429, 500]
-FUSES = st.tuples(st.integers(0, 9), st.sampled_from(list(Strike)), st.sampled_from(STATUSES))
-"""Where and how a fault strikes: number of the call, kind, status of the API's refusal."""
+FUSES = st.tuples(st.integers(0, 9), st.sampled_from(list(Fault)), st.sampled_from(STATUSES))
+"""Where and how a fault is injected: number of the call, kind, status of the API's error."""
 
-Drawn = tuple[int, Strike, int]
+Drawn = tuple[int, Fault, int]
 
 
-class Life(RuleBasedStateMachine):
+class JobLifecycle(RuleBasedStateMachine):
     """The state machine. `bench` is set by the tests."""
 
     bench: Bench
@@ -48,11 +48,12 @@ class Life(RuleBasedStateMachine):
         bench = self.bench
         bench.wipe()
         self.ok = False
-        self.weather, self.skew, self.created = Weather(), timedelta(seconds=skew), 0
+        self.outages, self.skew, self.created = Outages(), timedelta(seconds=skew), 0
         self.cluster = Cluster(clock=lambda: bench.now)
         self.pool = bench.database.pool
         self.operators = [
-            Controller(self.cluster, self.door(), ApiDoor(self.cluster, self.weather), limit) for _ in range(2)
+            Controller(self.cluster, self.database(), FaultyApi(self.cluster, self.outages), limit)
+            for _ in range(2)
         ]
         self.workers: list[Worker] = []
         self.oracle = Oracle(bench.oracle, bench.database, self.cluster, limit)
@@ -62,8 +63,8 @@ class Life(RuleBasedStateMachine):
             self.all_goes_well(0, 3)
         self.ok = True
 
-    def door(self) -> DatabaseDoor:
-        return DatabaseDoor(self.pool, self.weather)
+    def database(self) -> FaultyDatabase:
+        return FaultyDatabase(self.pool, self.outages)
 
     # --- users -------------------------------------------------------------------------------------
 
@@ -81,8 +82,8 @@ class Life(RuleBasedStateMachine):
             **more.get(limits or "", {}),
         )  # fmt: skip
         self.oracle.entries[UUID(body["metadata"]["uid"])] = content.listing(repo, self.created)
-        if mcp and not self.weather.database:
-            self.bench.run(Jobs(self.door()).create(IndexingJob.parse(body)))
+        if mcp and not self.outages.database:
+            self.bench.run(Jobs(self.database()).create(IndexingJob.parse(body)))
 
     @rule(which=WHICH, change=st.sampled_from(["cancel", "suspend", "suspend", "resume", "resume"]))
     def change(self, which: int, change: str) -> None:
@@ -98,13 +99,13 @@ class Life(RuleBasedStateMachine):
             return
         uid = UUID(self.cluster.jobs[name]["metadata"]["uid"])
         self.cluster.change_job(name, cancel=True)
-        self.bench.run(self._cancel(uid, fuse := Fuse(*drawn)), fuse)
+        self.bench.run(self._cancel(uid, injector := FaultInjector(*drawn)), injector)
 
-    async def _cancel(self, uid: UUID, fuse: Fuse) -> None:
-        door = self.door()
-        door.fuse = fuse
+    async def _cancel(self, uid: UUID, injector: FaultInjector) -> None:
+        database = self.database()
+        database.injector = injector
         try:
-            row = await Jobs(door).cancel(uid)
+            row = await Jobs(database).cancel(uid)
         except (StoreUnavailable, IllegalTransition, JobNotFound, Died):
             return
         hold("a cancel that is answered is true", row.state in FINAL, row)
@@ -123,7 +124,7 @@ class Life(RuleBasedStateMachine):
         if relist:
             operator.relist()
         if not operator.busy:
-            self.bench.run(operator.cycle(fuse := Fuse(*drawn)), fuse)
+            self.bench.run(operator.cycle(injector := FaultInjector(*drawn)), injector)
 
     operate_more = operate
 
@@ -132,13 +133,13 @@ class Life(RuleBasedStateMachine):
         operator = self.operators[which]
         operator.observe(hears)
         if not operator.busy:
-            self.bench.run(operator.think(Fuse()))
+            self.bench.run(operator.think(FaultInjector()))
 
     @rule(which=st.integers(0, 1), drawn=FUSES)
     def act(self, which: int, drawn: Drawn) -> None:
         operator = self.operators[which]
         if not operator.busy:
-            self.bench.run(operator.act(fuse := Fuse(*drawn)), fuse)
+            self.bench.run(operator.act(injector := FaultInjector(*drawn)), injector)
 
     @rule(which=st.integers(0, 1))
     def operator_restarts(self, which: int) -> None:
@@ -161,7 +162,13 @@ class Life(RuleBasedStateMachine):
             )
             self.workers.append(
                 Worker(
-                    job_id, int(labels[LABEL_ATTEMPT]), name, uid, self.door(), self.oracle.entries[job_id], force
+                    job_id,
+                    int(labels[LABEL_ATTEMPT]),
+                    name,
+                    uid,
+                    self.database(),
+                    self.oracle.entries[job_id],
+                    force,
                 )
             )
             self.cluster.set_status(name, **running(self.bench.now + self.skew))
@@ -230,10 +237,10 @@ class Life(RuleBasedStateMachine):
     def work(self, which: int, steps: list[int], drawn: Drawn) -> None:
         """A worker goes on, also one that lost its fence and does not know."""
         worker = self.pick([w for w in self.workers if w.able], which)
-        fuse = Fuse(*drawn)
+        injector = FaultInjector(*drawn)
         for choice in steps if worker else ():
             if worker and worker.able:
-                self.step(worker, choice, fuse)
+                self.step(worker, choice, injector)
 
     # Hypothesis takes every rule equally often; most of what matters happens here.
     work_more = work_still_more = work
@@ -241,30 +248,30 @@ class Life(RuleBasedStateMachine):
     @rule(which=WHICH, drawn=FUSES)
     def beat(self, which: int, drawn: Drawn) -> None:
         if worker := self.pick([w for w in self.workers if w.able], which):
-            self.guard(worker, worker.beat(fuse := Fuse(*drawn)), fuse)
+            self.guard(worker, worker.beat(injector := FaultInjector(*drawn)), injector)
 
     @rule(which=WHICH, drawn=FUSES)
     def service_is_away(self, which: int, drawn: Drawn) -> None:
         if worker := self.pick([w for w in self.workers if w.able], which):
-            self.guard(worker, worker.wait_for_service(fuse := Fuse(*drawn)), fuse)
+            self.guard(worker, worker.wait_for_service(injector := FaultInjector(*drawn)), injector)
 
     @rule(which=WHICH, drawn=FUSES)
     def worker_gives_up(self, which: int, drawn: Drawn) -> None:
         if worker := self.pick([w for w in self.workers if w.able], which):
-            self.guard(worker, worker.give_up(fuse := Fuse(*drawn)), fuse)
+            self.guard(worker, worker.give_up(injector := FaultInjector(*drawn)), injector)
 
     # --- everything else ---------------------------------------------------------------------------
 
     @rule(database=st.booleans(), api=st.booleans())
-    def weather_changes(self, database: bool, api: bool) -> None:
-        self.weather.database, self.weather.api = database, api
+    def outages_change(self, database: bool, api: bool) -> None:
+        self.outages.database, self.outages.api = database, api
 
     @rule(seconds=st.sampled_from([1, 6, 20, 130]))
     def time_passes(self, seconds: int) -> None:
         """Those who are well show it."""
         self.bench.advance(seconds)
         for worker in [w for w in self.workers if w.able]:
-            self.guard(worker, worker.beat(Fuse()), None)
+            self.guard(worker, worker.beat(FaultInjector()), None)
 
     @rule()
     def the_halted_go_on(self) -> None:
@@ -277,12 +284,12 @@ class Life(RuleBasedStateMachine):
         operator.observe(1000)
         operator.relist()
         if not operator.busy:
-            self.bench.run(operator.cycle(Fuse()))
+            self.bench.run(operator.cycle(FaultInjector()))
         self.kubelets_do_their_work()
         for worker in [w for w in self.workers if w.able]:
             for choice in range(steps):
                 if worker.able:
-                    self.step(worker, choice, Fuse())
+                    self.step(worker, choice, FaultInjector())
 
     @invariant()
     def holds(self) -> None:
@@ -297,7 +304,7 @@ class Life(RuleBasedStateMachine):
         if not getattr(self, "ok", False):
             return  # it failed already
         self.bench.wake()
-        self.weather.database = self.weather.api = False
+        self.outages.database = self.outages.api = False
         self.the_hung_go_on()
         for name in list(self.cluster.jobs):
             self.cluster.change_job(name, suspend=False)
@@ -327,7 +334,7 @@ class Life(RuleBasedStateMachine):
         operator = self.operators[0]
         operator.observe(1000)
         operator.relist()
-        self.bench.run(operator.think(Fuse()))
+        self.bench.run(operator.think(FaultInjector()))
         return operator.planned is not None and not operator.planned[0]
 
     async def everything_is_over(self) -> None:
@@ -348,12 +355,12 @@ class Life(RuleBasedStateMachine):
     def pick(found: Sequence[T], which: int) -> T | None:
         return found[which % len(found)] if found else None
 
-    def step(self, worker: Worker, choice: int, fuse: Fuse) -> None:
-        self.guard(worker, worker.step(choice, fuse), fuse)
+    def step(self, worker: Worker, choice: int, injector: FaultInjector) -> None:
+        self.guard(worker, worker.step(choice, injector), injector)
 
-    def guard(self, worker: Worker, step: Coroutine[Any, Any, None], fuse: Fuse | None) -> None:
+    def guard(self, worker: Worker, step: Coroutine[Any, Any, None], injector: FaultInjector | None) -> None:
         try:
-            self.bench.run(step, fuse)
+            self.bench.run(step, injector)
         except Died:
             worker.restart()
         self.report_ends()

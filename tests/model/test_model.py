@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.harness import Bench
-from tests.model.job_lifecycle import Life
+from tests.model.job_lifecycle import JobLifecycle
 
 EXAMPLES = int(os.environ.get("CODEBASE_MODEL_EXAMPLES") or 0)
 FIND_ONLY = "CODEBASE_MODEL_FIND_ONLY" in os.environ
@@ -19,10 +19,10 @@ FIND_ONLY = "CODEBASE_MODEL_FIND_ONLY" in os.environ
 
 def test_nothing_is_lost_in_any_order_of_faults(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)  # thousands of refusals that are meant
-    Life.bench = bench
+    JobLifecycle.bench = bench
     phases = [Phase.generate] if FIND_ONLY else [Phase.generate, Phase.shrink]
     run_state_machine_as_test(
-        Life,
+        JobLifecycle,
         settings=settings(
             max_examples=EXAMPLES or 100, derandomize=not EXAMPLES, database=None, stateful_step_count=30,
             deadline=None, phases=phases, print_blob=False,

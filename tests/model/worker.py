@@ -19,7 +19,7 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
 from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter
 from tests.model import content
-from tests.model.faults import DatabaseDoor, Fuse
+from tests.model.faults import FaultInjector, FaultyDatabase
 
 
 class Stage(Enum):
@@ -44,7 +44,7 @@ class Worker:
     attempt: int
     pod: str
     pod_uid: str
-    door: DatabaseDoor
+    database: FaultyDatabase
     entries: list[ScanEntry]
     force: bool
     stage: Stage = Stage.CLAIM
@@ -57,9 +57,13 @@ class Worker:
     batches: list[PackedBatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.jobs, self.work = Jobs(self.door), Work(self.door)
-        self.chunks, self.indexes, self.segments = Chunks(self.door), Indexes(self.door), Segments(self.door)
-        self.sweep = Sweep(self.door)
+        self.jobs, self.work = Jobs(self.database), Work(self.database)
+        self.chunks, self.indexes, self.segments = (
+            Chunks(self.database),
+            Indexes(self.database),
+            Segments(self.database),
+        )
+        self.sweep = Sweep(self.database)
         self._restart()
 
     def _restart(self) -> None:
@@ -80,27 +84,27 @@ class Worker:
         """The supervisor starts the worker again: nothing is left of what it held."""
         self._restart()
 
-    async def step(self, choice: int, fuse: Fuse) -> None:
+    async def step(self, choice: int, injector: FaultInjector) -> None:
         """Do the next thing; `choice` says which where there are several."""
-        await self._guarded(self._step(choice), fuse)
+        await self._guarded(self._step(choice), injector)
 
-    async def beat(self, fuse: Fuse) -> None:
+    async def beat(self, injector: FaultInjector) -> None:
         """Show life."""
         if self.stage is not Stage.CLAIM:
-            await self._guarded(self.heartbeat.send(), fuse)
+            await self._guarded(self.heartbeat.send(), injector)
 
-    async def give_up(self, fuse: Fuse) -> None:
+    async def give_up(self, injector: FaultInjector) -> None:
         """End the job with a typed error."""
-        await self._guarded(self._fail(), fuse)
+        await self._guarded(self._fail(), injector)
 
-    async def wait_for_service(self, fuse: Fuse) -> None:
+    async def wait_for_service(self, injector: FaultInjector) -> None:
         """The embedding service is away: say so. The next step finds it back."""
         if self.stage is Stage.INDEX:
             self.waits = True
-            await self._guarded(self.jobs.block(self.job_id, self.attempt, "Waiting for the service"), fuse)
+            await self._guarded(self.jobs.block(self.job_id, self.attempt, "Waiting for the service"), injector)
 
-    async def _guarded(self, act: Any, fuse: Fuse) -> None:
-        self.door.fuse, self.busy = fuse, True
+    async def _guarded(self, act: Any, injector: FaultInjector) -> None:
+        self.database.injector, self.busy = injector, True
         try:
             await act
         except (StoreUnavailable, AnotherJobRuns):
@@ -108,7 +112,7 @@ class Worker:
         except FenceLost:
             self.code = ExitCode.FENCED
         finally:
-            self.door.fuse, self.busy = Fuse(), False
+            self.database.injector, self.busy = FaultInjector(), False
 
     async def _step(self, choice: int) -> None:
         if self.waits:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from codebase_index.api.job import JobState, pod_name
 from codebase_index.api.resource import Condition, IndexingJobSpec, IndexingJobStatus
 from codebase_index.store.jobs.rows import JobRow
-from codebase_operator.model.snapshot import Ending, Job, Pod, Snapshot
+from codebase_operator.model.snapshot import Job, Pod, Snapshot, Termination
 from codebase_operator.model.uptime import Uptime
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -96,13 +96,13 @@ def crashed(job_: Job, attempt: int = 1, *, reason: str = "Error", code: int = 1
     """A pod that keeps crashing."""
     return pod(
         job_, attempt, running_since=None, waiting=("CrashLoopBackOff", "back-off 10s"),
-        ending=Ending(code, reason, ago(since)), memory_limit="2Gi",
+        termination=Termination(code, reason, ago(since)), memory_limit="2Gi",
     )  # fmt: skip
 
 
 def ended(job_: Job, attempt: int = 1, *, since: float) -> Pod:
     """A pod whose container has ended so many seconds ago and is not started again yet."""
-    return pod(job_, attempt, running_since=None, down=True, ending=Ending(137, "Error", ago(since)))
+    return pod(job_, attempt, running_since=None, down=True, termination=Termination(137, "Error", ago(since)))
 
 
 def snapshot(
@@ -113,7 +113,7 @@ def snapshot(
     A pending row of a job that is marked as admitted has a slot.
     """
     without = {j.id for j in more.pop("without_row", ())}
-    marked = {j.id for j in jobs if j.marked_admitted and j.spec and not j.spec.suspend}
+    marked = {j.id for j in jobs if j.status_admitted and j.spec and not j.spec.suspend}
     given = {
         r.id: r.model_copy(update={"slot": r.slot or (r.state is JobState.PENDING and r.id in marked)})
         for r in rows or []

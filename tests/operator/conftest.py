@@ -13,7 +13,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.api import Api
 from codebase_operator.cluster.cache import ClusterCache
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from tests.operator.fake_api import FakeApi
 from tests.operator.harness import TEMPLATE, Bench
 from tests.operator.wiring.environment import KUBECONFIG, Cluster, Operator
@@ -58,5 +58,5 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
         api = Api(client.ApiClient(configuration), "ns")
         cache, jobs = ClusterCache(api), Jobs(database)
         actuator = Actuator(api, jobs, cache, TEMPLATE)
-        yield Bench(server, jobs, Loop(cache, database, actuator, "ns", 3), cache, actuator)
+        yield Bench(server, jobs, ReconcileLoop(cache, database, actuator, "ns", 3), cache, actuator)
         await api.close()

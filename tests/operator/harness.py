@@ -9,7 +9,7 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.model.snapshot import Job
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import PodTemplate
 from tests.operator.fake_api import FakeApi
 
@@ -22,7 +22,7 @@ class Bench:
 
     server: FakeApi
     jobs: Jobs
-    loop: Loop
+    loop: ReconcileLoop
     cache: ClusterCache
     actuator: Actuator
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from codebase_index.api.job import FINAL, JobState, pod_name
 from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.model import actions as do
-from codebase_operator.model.snapshot import Ending, Job, Pod, Rejection, Snapshot
+from codebase_operator.model.snapshot import Job, Pod, Rejection, Snapshot, Termination
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning.planner import plan
 from tests.operator.builders import NOW, row
@@ -41,7 +41,7 @@ class Simulation:
     """How many more calls the operator makes before it crashes; None for no crash."""
 
     def snapshot(self) -> Snapshot:
-        self.uptime = self.uptime.missed() if self.away else self.uptime.answered(self.now)
+        self.uptime = self.uptime.record_outage() if self.away else self.uptime.record_answer(self.now)
         return Snapshot(
             now=self.now, namespace="ns", limit=self.limit, jobs=tuple(self.jobs.values()),
             pods=tuple(self.pods.values()), rows=None if self.away else dict(self.rows),
@@ -96,9 +96,9 @@ class Simulation:
                 self._end(job.id, "failed", error_type=error.value, error_message=message)
             case do.Cancel(job):
                 self._cancel(job.id)
-            case do.CancelVanished(job_id, _):
+            case do.CancelOrphan(job_id, _):
                 self._cancel(job_id)
-            case do.RemoveVanished(job_id, _):
+            case do.RemoveOrphan(job_id, _):
                 self._delete_row(job_id)
             case do.Suspend(job, attempt):
                 self._suspend(job.id, attempt)
@@ -225,7 +225,10 @@ class Simulation:
 
     def crash(self, pod: Pod) -> None:
         self.pods[pod.name] = replace(
-            pod, running_since=None, waiting=("CrashLoopBackOff", ""), ending=Ending(1, "Error", self.now)
+            pod,
+            running_since=None,
+            waiting=("CrashLoopBackOff", ""),
+            termination=Termination(1, "Error", self.now),
         )
 
     def advance(self, seconds: float) -> None:

@@ -16,13 +16,13 @@ from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator import reconciler as loop_module
 from codebase_operator.cluster import cache as cache_module
-from codebase_operator.cluster.actuator import MAX_UNANSWERED
+from codebase_operator.cluster.actuator import MAX_UNANSWERED_STEPS
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import snapshot
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import JobView, Snapshot
 from codebase_operator.planning import lifecycle, planner
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.reporting import conditions
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -41,7 +41,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def counted(bench: Bench) -> Metrics:
     metrics = Metrics()
-    bench.actuator._tried = metrics.carried_out
+    bench.actuator._on_step = metrics.record_step
     return metrics
 
 
@@ -137,14 +137,14 @@ async def test_a_job_that_cannot_be_judged_keeps_no_other_from_being_admitted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is decided about all jobs together asks each of them, too."""
-    violation_of = Site.violation_of
+    violation_of = SitePolicy.violation_of
 
-    def broken(site: Site, spec: IndexingJobSpec) -> Any:
+    def broken(site: SitePolicy, spec: IndexingJobSpec) -> Any:
         if str(spec.source) == "/repos/b":
             raise ValueError("no quantity")
         return violation_of(site, spec)
 
-    monkeypatch.setattr(Site, "violation_of", broken)
+    monkeypatch.setattr(SitePolicy, "violation_of", broken)
     for name in ("a", "b", "c"):
         bench.server.create_job(name)
     await bench.cycle(3)
@@ -186,7 +186,10 @@ async def test_services_that_do_not_answer_end_the_pass_after_a_few_steps(bench:
     bench.server.faults = [Fault("PATCH .*/status", 0, times=100)]
     asked = len(bench.server.requests)
     await bench.cycle()
-    assert len([line for line in bench.server.requests[asked:] if line.startswith("PATCH")]) <= 2 * MAX_UNANSWERED
+    assert (
+        len([line for line in bench.server.requests[asked:] if line.startswith("PATCH")])
+        <= 2 * MAX_UNANSWERED_STEPS
+    )
     bench.server.faults = []
     await bench.cycle(3)
     assert all(bench.status(f"job-{number}") for number in range(20))
@@ -201,7 +204,7 @@ async def test_a_cycle_that_fails_is_told_and_is_no_reason_to_restart(
 
     monkeypatch.setattr(bench.cache, "refresh", refresh)
     monkeypatch.setattr(cache_module, "STUCK_LOOP_SECONDS", 0.5)
-    monkeypatch.setattr(loop_module, "TICK", 0.05)
+    monkeypatch.setattr(loop_module, "RESYNC_INTERVAL", 0.05)
     running = asyncio.create_task(bench.loop.run())
     await asyncio.sleep(1.5)
     assert not wants_restart(bench)
@@ -250,7 +253,7 @@ async def test_the_jobs_say_what_has_to_be_mended_and_go_on_when_it_is(
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
     jobs = Jobs(own)
     bench.actuator._jobs = jobs
-    bench.loop = Loop(bench.cache, own, bench.actuator, "ns", 3)
+    bench.loop = ReconcileLoop(bench.cache, own, bench.actuator, "ns", 3)
     try:
         bench.server.create_job("before")
         await bench.cycle(3)
@@ -283,7 +286,7 @@ async def test_a_right_that_only_a_step_needs_is_told_on_its_job(
 ) -> None:
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
     bench.actuator._jobs = Jobs(own)
-    bench.loop = Loop(bench.cache, own, bench.actuator, "ns", 3)
+    bench.loop = ReconcileLoop(bench.cache, own, bench.actuator, "ns", 3)
     try:
         await sql(database, f"REVOKE INSERT ON jobs FROM {role}")
         bench.server.create_job("a")

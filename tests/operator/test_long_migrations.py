@@ -10,7 +10,7 @@ from codebase_operator import reconciler
 
 
 async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciler, "ALIVE_INTERVAL", 0.01)
+    monkeypatch.setattr(reconciler, "LIVENESS_INTERVAL", 0.01)
     signs, ended = list[None](), asyncio.Event()
 
     def mark_alive() -> None:
@@ -27,5 +27,5 @@ async def test_a_long_migration_gives_signs_of_life_to_its_end(monkeypatch: pyte
         _namespace="code",
         _cache=SimpleNamespace(mark_alive=mark_alive),
     )
-    migrated = asyncio.wait_for(reconciler.Loop._migrate(cast(Any, parts)), 30)
+    migrated = asyncio.wait_for(reconciler.ReconcileLoop._migrate(cast(Any, parts)), 30)
     assert await migrated == ["code"]

@@ -10,9 +10,9 @@ from codebase_index.api.job import JobState
 from codebase_index.api.resource import IndexingJobStatus
 from codebase_index.store import errors
 from codebase_operator.cluster.api import ApiError
-from codebase_operator.metrics import Levels, Metrics, levels_of
+from codebase_operator.metrics import Gauges, Metrics, gauges_of
 from codebase_operator.model import actions as do
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Job, Rejection
 from tests.operator.builders import admitted, ago, finished, job, pod, row, snapshot
 
@@ -21,35 +21,35 @@ WEEK = timedelta(days=7).total_seconds()
 
 
 def test_an_empty_namespace() -> None:
-    nothing = Levels(active={}, oldest_seconds=0, queued=0, slots=0, limit=3, stuck=0, database=True)
-    assert levels_of(snapshot()) == nothing
+    nothing = Gauges(active={}, oldest_seconds=0, queued=0, slots=0, limit=3, stuck=0, database=True)
+    assert gauges_of(snapshot()) == nothing
 
 
 def test_jobs_are_counted_by_the_state_of_their_rows() -> None:
     rows = [
         row(A, "running", 1, slot=True), row(B, "blocked", 1, slot=True), row(C), row(D, "completed", 1),
     ]  # fmt: skip
-    levels = levels_of(snapshot(A, B, C, D, rows=rows))
-    assert dict(levels.active) == {JobState.RUNNING: 1, JobState.BLOCKED: 1, JobState.PENDING: 1}
-    assert levels.oldest_seconds == 400
-    assert (levels.queued, levels.slots) == (1, 2)
+    gauges = gauges_of(snapshot(A, B, C, D, rows=rows))
+    assert dict(gauges.active) == {JobState.RUNNING: 1, JobState.BLOCKED: 1, JobState.PENDING: 1}
+    assert gauges.oldest_seconds == 400
+    assert (gauges.queued, gauges.slots) == (1, 2)
 
 
 def test_a_finished_job_is_not_active_however_old() -> None:
-    levels = levels_of(snapshot(finished(job("old", age=9 * WEEK)), D))
-    assert levels.oldest_seconds == 100
-    assert levels.stuck == 0
+    gauges = gauges_of(snapshot(finished(job("old", age=9 * WEEK)), D))
+    assert gauges.oldest_seconds == 100
+    assert gauges.stuck == 0
 
 
 @pytest.mark.parametrize(("age", "stuck"), [(WEEK, 0), (WEEK + 1, 1)])
 def test_a_job_is_stuck_when_it_is_older_than_seven_days(age: float, stuck: int) -> None:
-    assert levels_of(snapshot(job("old", age=age), D)).stuck == stuck
+    assert gauges_of(snapshot(job("old", age=age), D)).stuck == stuck
 
 
 def test_a_slot_counts_until_the_last_pod_is_gone() -> None:
     ended = row(A, "cancelled", 2, slot=True)
-    assert levels_of(snapshot(A, rows=[ended], pods=[pod(A)])).slots == 1
-    assert levels_of(snapshot(A, rows=[row(A, "cancelled", 2)])).slots == 0
+    assert gauges_of(snapshot(A, rows=[ended], pods=[pod(A)])).slots == 1
+    assert gauges_of(snapshot(A, rows=[row(A, "cancelled", 2)])).slots == 0
 
 
 REFUSED = Rejection("SecretRefused", "label it", ago(1), ago(60))
@@ -57,17 +57,17 @@ REFUSED = Rejection("SecretRefused", "label it", ago(1), ago(60))
 
 def test_a_job_that_waits_for_its_secret_or_its_repository_waits_for_no_slot() -> None:
     """Or the alert of a queue in which nothing starts would ring for what a person has to do."""
-    assert levels_of(snapshot(C, rejections={C.id: REFUSED})).queued == 0
+    assert gauges_of(snapshot(C, rejections={C.id: REFUSED})).queued == 0
     begun, twin = job("begun", repo="r", suspend=True), job("twin", repo="r")
-    levels = levels_of(snapshot(begun, twin, rows=[row(begun, files_total=7)]))
-    assert (levels.queued, levels.slots, levels.active[JobState.PENDING]) == (0, 0, 2)
+    gauges = gauges_of(snapshot(begun, twin, rows=[row(begun, files_total=7)]))
+    assert (gauges.queued, gauges.slots, gauges.active[JobState.PENDING]) == (0, 0, 2)
 
 
 def test_those_that_the_queue_has_no_room_for_wait_for_a_slot_too() -> None:
     jobs = [job(f"j{n}") for n in range(5)]
-    levels = levels_of(snapshot(A, *jobs, limit=1, rows=[row(A, "running", 1, slot=True)], without_row=jobs,
-                                site=Site(max_waiting=2)))  # fmt: skip
-    assert levels.queued == 5
+    gauges = gauges_of(snapshot(A, *jobs, limit=1, rows=[row(A, "running", 1, slot=True)], without_row=jobs,
+                                site=SitePolicy(max_waiting=2)))  # fmt: skip
+    assert gauges.queued == 5
 
 
 def test_the_docs_name_every_metric() -> None:
@@ -88,16 +88,16 @@ def test_the_docs_name_every_state_of_a_database() -> None:
 
 
 def test_a_suspended_job_waits_for_no_slot() -> None:
-    levels = levels_of(snapshot(job("paused", suspend=True)))
-    assert (levels.queued, levels.active[JobState.PENDING]) == (0, 1)
+    gauges = gauges_of(snapshot(job("paused", suspend=True)))
+    assert (gauges.queued, gauges.active[JobState.PENDING]) == (0, 1)
 
 
 def test_without_the_database_the_mirrors_are_counted() -> None:
     running = job("r", status=IndexingJobStatus(phase="Running"))
     blocked = job("b", status=IndexingJobStatus(phase="Blocked"))
-    levels = levels_of(snapshot(running, blocked, admitted(A), D, finished(B), pods=[pod(running)], away=True))
-    assert dict(levels.active) == {JobState.RUNNING: 1, JobState.BLOCKED: 1, JobState.PENDING: 2}
-    assert (levels.database, levels.slots) == (False, 1)
+    gauges = gauges_of(snapshot(running, blocked, admitted(A), D, finished(B), pods=[pod(running)], away=True))
+    assert dict(gauges.active) == {JobState.RUNNING: 1, JobState.BLOCKED: 1, JobState.PENDING: 2}
+    assert (gauges.database, gauges.slots) == (False, 1)
 
 
 # --- counts and the page ---------------------------------------------------------------------------
@@ -114,21 +114,21 @@ def ends(job_: Job, phase: str, reason: str) -> do.WriteStatus:
 def test_retries_are_counted_apart() -> None:
     metrics = Metrics()
     assert value(metrics, "retries_total", counted="true") == 0
-    metrics.carried_out(do.Retry(A, 2, True, "why"), None)
-    metrics.carried_out(do.Retry(A, 3, False, "why"), None)
-    metrics.carried_out(do.Retry(B, 2, False, "why"), ApiError(500, "fenced, but the pod was not created"))
-    metrics.carried_out(do.Retry(C, 2, False, "why"), OSError("not fenced"))
+    metrics.record_step(do.Retry(A, 2, True, "why"), None)
+    metrics.record_step(do.Retry(A, 3, False, "why"), None)
+    metrics.record_step(do.Retry(B, 2, False, "why"), ApiError(500, "fenced, but the pod was not created"))
+    metrics.record_step(do.Retry(C, 2, False, "why"), OSError("not fenced"))
     assert value(metrics, "retries_total", counted="true") == 1
     assert value(metrics, "retries_total", counted="false") == 2
 
 
 def test_the_end_of_a_job_is_counted_once_when_it_is_told() -> None:
     metrics = Metrics()
-    metrics.carried_out(ends(A, "Failed", "OOMKilled"), ApiError(409, "the object has been modified"))
-    metrics.carried_out(ends(A, "Failed", "OOMKilled"), None)
-    metrics.carried_out(ends(finished(A, "Failed"), "Failed", "OOMKilled"), None)
-    metrics.carried_out(ends(B, "Completed", "Completed"), None)
-    metrics.carried_out(do.WriteStatus(C, IndexingJobStatus(phase="Running", reason="Indexing")), None)
+    metrics.record_step(ends(A, "Failed", "OOMKilled"), ApiError(409, "the object has been modified"))
+    metrics.record_step(ends(A, "Failed", "OOMKilled"), None)
+    metrics.record_step(ends(finished(A, "Failed"), "Failed", "OOMKilled"), None)
+    metrics.record_step(ends(B, "Completed", "Completed"), None)
+    metrics.record_step(do.WriteStatus(C, IndexingJobStatus(phase="Running", reason="Indexing")), None)
     assert value(metrics, "jobs_ended_total", state="failed", error_type="OOMKilled") == 1
     assert value(metrics, "jobs_ended_total", state="completed", error_type="") == 1
     assert value(metrics, "jobs_ended_total", state="running", error_type="") is None
@@ -137,7 +137,7 @@ def test_the_end_of_a_job_is_counted_once_when_it_is_told() -> None:
 def test_steps_are_counted_by_how_they_went() -> None:
     metrics = Metrics()
     for error in (None, None, ApiError(409, "conflict"), ApiError(500, "etcd")):
-        metrics.carried_out(do.StartPod(A, 1), error)
+        metrics.record_step(do.StartPod(A, 1), error)
     outcomes = {
         o: value(metrics, "steps_total", step="StartPod", outcome=o) for o in ("done", "conflict", "failed")
     }
@@ -146,15 +146,15 @@ def test_steps_are_counted_by_how_they_went() -> None:
 
 def test_a_state_that_nobody_is_in_any_more_falls_to_zero() -> None:
     metrics = Metrics()
-    metrics.show(levels_of(snapshot(A, rows=[row(A, "running", 1, slot=True)])))
-    metrics.show(levels_of(snapshot(A, rows=[row(A, "completed", 1)])))
+    metrics.set_gauges(gauges_of(snapshot(A, rows=[row(A, "running", 1, slot=True)])))
+    metrics.set_gauges(gauges_of(snapshot(A, rows=[row(A, "completed", 1)])))
     assert value(metrics, "jobs_active", state="running") == 0
 
 
 def test_the_page_is_served_and_stopped(unused_tcp_port: int) -> None:
     leading = [False]
     metrics = Metrics(lambda: leading[0], lambda: None if leading[0] else "release other runs the jobs")
-    metrics.show(levels_of(snapshot(A, B, away=True)))
+    metrics.set_gauges(gauges_of(snapshot(A, B, away=True)))
     stop = metrics.serve(unused_tcp_port)
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
     try:

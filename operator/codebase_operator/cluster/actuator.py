@@ -19,10 +19,10 @@ from codebase_index.store.errors import (
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.api import Api, ApiError
 from codebase_operator.cluster.cache import ClusterCache
-from codebase_operator.cluster.credentials import own_secrets, problem_with, secret_of
+from codebase_operator.cluster.credentials import release_secrets, secret_of, secret_problem
 from codebase_operator.cluster.pods import indexer_pod
 from codebase_operator.model import actions as do
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import SECRET_REFUSED, Job, Rejection, StepFailure, finished
 from codebase_operator.reporting import conditions as c
 from codebase_operator.reporting.messages import MAX_EVENT_BYTES, single_line
@@ -30,11 +30,11 @@ from codebase_operator.settings import PodTemplate
 
 log = logging.getLogger(__name__)
 
-MAX_UNANSWERED: Final = 3
+MAX_UNANSWERED_STEPS: Final = 3
 """Steps of a pass that may wait for a service in vain: hundreds would keep cancels waiting for minutes."""
 
 
-class NoSlot(StoreError):
+class SlotDenied(StoreError):
     """The planner saw a free slot where the database sees none."""
 
 
@@ -43,16 +43,16 @@ class Actuator:
 
     def __init__(
         self, api: Api, jobs: Jobs, cache: ClusterCache, template: PodTemplate,
-        tried: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: Site | None = None,
+        on_step: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: SitePolicy | None = None,
     ) -> None:  # fmt: skip
-        """`tried` is told of each step, and why it failed."""
+        """`on_step` is told of each step, and why it failed."""
         self._api = api
         self._jobs = jobs
         self._cache = cache
         self._template = template
-        self._tried = tried
-        self._site = site or Site()
-        self._own_secrets = own_secrets(template)
+        self._on_step = on_step
+        self._site = site or SitePolicy()
+        self._release_secrets = release_secrets(template)
         self._now = datetime.now(UTC)
 
     async def apply(self, plan: Iterable[do.Action], now: datetime) -> int:
@@ -72,16 +72,16 @@ class Actuator:
             try:
                 await self._carry_out(action)
                 done += 1
-                self._tried(action, None)
+                self._on_step(action, None)
             except Exception as error:
-                self._tried(action, error)
+                self._on_step(action, error)
                 _report(action, error)
                 if job_id is not None:
                     stopped.add(job_id)
                     if not _is_race(error):
                         failures.setdefault(job_id, self._failure(job_id, action, error))
                 unanswered += _is_outage(error)
-                if unanswered == MAX_UNANSWERED:
+                if unanswered == MAX_UNANSWERED_STEPS:
                     log.warning("the rest of the plan is left to the next pass", extra={"error": str(error)})
                     break
             self._cache.mark_alive()
@@ -90,7 +90,7 @@ class Actuator:
 
     def _failure(self, job_id: UUID, action: do.Action, error: Exception) -> StepFailure:
         before = self._cache.failures.get(job_id)
-        message = single_line(_what(error), 1000)
+        message = single_line(_error_text(error), 1000)
         return StepFailure(type(action).__name__, message, before.since if before else self._now)
 
     async def _carry_out(self, action: do.Action) -> None:
@@ -121,10 +121,10 @@ class Actuator:
                 await self._jobs.set_queue(action.positions)
             case do.WriteStatus():
                 await self._write_status(action.job, action.status)
-            case do.CancelVanished():
-                await self._cancel_vanished(action)
-            case do.RemoveVanished():
-                await self._remove_vanished(action)
+            case do.CancelOrphan():
+                await self._cancel_orphan(action)
+            case do.RemoveOrphan():
+                await self._remove_orphan(action)
             case do.DeleteJob():
                 await self._delete_job(action.job)
             case do.Emit():
@@ -137,7 +137,7 @@ class Actuator:
         if await self._secret_refused(action.job):
             return
         if not await self._jobs.admit(action.job.id, action.attempt, action.limit):
-            raise NoSlot("the database grants no slot: another operator was first, or the job is not pending")
+            raise SlotDenied("the database grants no slot: another operator was first, or the job is not pending")
         await self._create_pod(action.job, action.attempt)
 
     async def _release_slot(self, job_id: UUID) -> None:
@@ -161,7 +161,7 @@ class Actuator:
     async def _check_secret(self, job: Job) -> None:
         if not await self._secret_refused(job):
             self._cache.clear_rejection(job.id)
-            log.info("Secret given", extra=_about(job, secret=secret_of(job)))
+            log.info("Secret given", extra=_job_fields(job, secret=secret_of(job)))
 
     async def _secret_refused(self, job: Job) -> bool:
         """Look whether the job may have the Secret that it names, and remember why not."""
@@ -169,7 +169,7 @@ class Actuator:
         if name is None:
             return False
         try:
-            problem = problem_with(job, await self._secret(name), self._own_secrets)
+            problem = secret_problem(job, await self._secret(name), self._release_secrets)
         except ApiError as error:
             if error.status != 403:
                 raise
@@ -181,11 +181,11 @@ class Actuator:
             before = self._cache.rejections.get(job.id)
             self._record_rejection(job, SECRET_REFUSED, problem)
             if before is None or before.message != self._cache.rejections[job.id].message:
-                log.info("Secret refused", extra=_about(job, secret=name, why=problem))
+                log.info("Secret refused", extra=_job_fields(job, secret=name, why=problem))
         return problem is not None
 
     async def _secret(self, name: str) -> dict[str, Any] | None:
-        if name in self._own_secrets:
+        if name in self._release_secrets:
             return None  # refused whatever it says
         try:
             return await self._api.secret_metadata(name)
@@ -207,7 +207,7 @@ class Actuator:
             raise
         self._cache.clear_rejection(job.id)
         self._cache.put_pod(body)
-        log.info("pod created", extra=_about(job, attempt=attempt))
+        log.info("pod created", extra=_job_fields(job, attempt=attempt))
 
     async def _start_worker(self, action: do.StartWorker) -> None:
         """Create a worker pod of an attempt. The job can do without: a rejected one is tried again later."""
@@ -226,7 +226,7 @@ class Actuator:
             raise
         self._cache.clear_rejection(job.id)
         self._cache.put_pod(body)
-        log.info("worker created", extra=_about(job, attempt=attempt, worker_index=action.worker_index))
+        log.info("worker created", extra=_job_fields(job, attempt=attempt, worker_index=action.worker_index))
 
     async def _adopt(self, job: Job, name: str) -> None:
         """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""
@@ -270,17 +270,17 @@ class Actuator:
             # Not claimed yet: raising the token is enough to keep its pod from starting.
             await self._jobs.fence(action.job.id, action.attempt, failed=False, message=SUSPENDED)
 
-    async def _cancel_vanished(self, action: do.CancelVanished) -> None:
-        if await self._gone(action.name, action.job_id):
+    async def _cancel_orphan(self, action: do.CancelOrphan) -> None:
+        if await self._is_deleted(action.name, action.job_id):
             await self._cancel(action.job_id)
             log.info("custom resource is gone: cancelled", extra={"job": action.name, "job_id": action.job_id})
 
-    async def _remove_vanished(self, action: do.RemoveVanished) -> None:
-        if await self._gone(action.name, action.job_id):
-            await self._forget(action.job_id)
+    async def _remove_orphan(self, action: do.RemoveOrphan) -> None:
+        if await self._is_deleted(action.name, action.job_id):
+            await self._delete_records(action.job_id)
             log.info("row removed", extra={"job": action.name, "job_id": action.job_id, "why": "long gone"})
 
-    async def _gone(self, name: str, job_id: UUID) -> bool:
+    async def _is_deleted(self, name: str, job_id: UUID) -> bool:
         """Ask the API whether a resource is gone: one that is just being created may not be known here yet."""
         try:
             body = await self._api.read_job(name)
@@ -301,10 +301,10 @@ class Actuator:
             if error.status not in (404, 409):
                 raise
         self._cache.jobs.remove(str(job.id))
-        await self._forget(job.id)
-        log.info("job removed", extra=_about(job, why="its time after the end is over"))
+        await self._delete_records(job.id)
+        log.info("job removed", extra=_job_fields(job, why="its time after the end is over"))
 
-    async def _forget(self, job_id: UUID) -> None:
+    async def _delete_records(self, job_id: UUID) -> None:
         """Remove a job's events and its row with the work list. A row that is left here goes after `RETENTION`."""
         try:
             await self._api.delete_events(str(job_id))
@@ -325,7 +325,9 @@ class Actuator:
             if error.status == 409:
                 return  # told before a restart
             # An event is a courtesy: its loss must not keep the job from moving on.
-            log.warning("event not recorded", extra=_about(action.job, reason=action.reason, error=str(error)))
+            log.warning(
+                "event not recorded", extra=_job_fields(action.job, reason=action.reason, error=str(error))
+            )
         level = logging.WARNING if action.warning else logging.INFO
         story = {"event": action.reason, "why": action.message, **action.facts}
         log.log(level, "job %s", action.reason.lower(), extra=story)
@@ -354,13 +356,13 @@ def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _about(job: Job, **more: object) -> dict[str, object]:
+def _job_fields(job: Job, **more: object) -> dict[str, object]:
     return {"job": job.name, "job_id": job.id, **more}
 
 
 def _is_race(error: Exception) -> bool:
     """Whether somebody else was first, which is the planned answer to it."""
-    return isinstance(error, NoSlot) or (isinstance(error, ApiError) and error.status == 409)
+    return isinstance(error, SlotDenied) or (isinstance(error, ApiError) and error.status == 409)
 
 
 def _is_outage(error: Exception) -> bool:
@@ -373,7 +375,7 @@ def _is_expected(error: Exception) -> bool:
     return isinstance(error, ApiError | StoreError) and not isinstance(error, StatementRefused)
 
 
-def _what(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ApiError | StoreError):
         return str(error)
     return (

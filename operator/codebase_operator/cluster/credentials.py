@@ -22,7 +22,7 @@ def secret_of(job: Job) -> str | None:
     return git.secret_ref.name if git and git.secret_ref else None
 
 
-def own_secrets(template: PodTemplate) -> frozenset[str]:
+def release_secrets(template: PodTemplate) -> frozenset[str]:
     """Return the names of the Secrets that the release itself gives to indexers."""
     names = {secret.get("name") for secret in template.image_pull_secrets}
     for variable in template.env:
@@ -34,7 +34,7 @@ def own_secrets(template: PodTemplate) -> frozenset[str]:
     return frozenset(name for name in names if name)
 
 
-def problem_with(job: Job, metadata: Mapping[str, Any] | None, own: frozenset[str]) -> str | None:
+def secret_problem(job: Job, metadata: Mapping[str, Any] | None, own: frozenset[str]) -> str | None:
     """Say why a job may not have the Secret that it names, and what to do, or None: it may.
 
     `metadata` is the Secret's; None: there is no such Secret.

@@ -24,7 +24,7 @@ from codebase_index.api.job import (
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_operator.cluster.credentials import secret_of
 from codebase_operator.model.quantities import mebibytes, number
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Job
 from codebase_operator.settings import PodTemplate
 
@@ -33,7 +33,7 @@ CONTAINER: Final = "indexer"
 USER: Final = 10001
 WORK_DIR: Final = "/work"
 
-GRACE_SECONDS: Final = 3
+TERMINATION_GRACE_SECONDS: Final = 3
 """From SIGTERM to SIGKILL. A cancelled job's pod has to be gone within 5 s, and a quota counts it until then."""
 
 PROCESS_BYTES: Final = 300_000_000
@@ -46,14 +46,14 @@ _LOST_NODE_SECONDS: Final = 5
 
 def indexer_pod(
     job: Job, attempt: int, template: PodTemplate, avoid_node: str | None = None, worker_index: int = 0,
-    site: Site | None = None,
+    site: SitePolicy | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the manifest of an attempt's leader pod (`worker_index` 0) or of one of its workers.
 
     `avoid_node` is avoided by preference.
     """
     spec = _spec(job)
-    resources = resources_of(spec, template, site or Site())
+    resources = resources_of(spec, template, site or SitePolicy())
     worker = {label: str(worker_index) for label in (LABEL_WORKER_INDEX, LABEL_HELPER) if worker_index}
     return {
         "apiVersion": "v1",
@@ -102,7 +102,7 @@ def _pod_spec(
     }  # fmt: skip
     return {
         "restartPolicy": "OnFailure",
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
         "serviceAccountName": template.service_account_name,
         # The indexer reads untrusted code: it gets no credentials for the API, and no list of services.
         "automountServiceAccountToken": False,
@@ -170,7 +170,7 @@ def process_count(resources: dict[str, dict[str, str]]) -> int:
     return max(1, wanted)
 
 
-def resources_of(spec: IndexingJobSpec, template: PodTemplate, site: Site) -> dict[str, dict[str, str]]:
+def resources_of(spec: IndexingJobSpec, template: PodTemplate, site: SitePolicy) -> dict[str, dict[str, str]]:
     """Return the template's resources; a limit that the job asks for becomes request and limit.
 
     Where it asks for processors alone, memory follows them, up to the site's maximum.

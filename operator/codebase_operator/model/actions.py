@@ -121,7 +121,7 @@ class WriteStatus:
 
 
 @dataclass(frozen=True)
-class CancelVanished:
+class CancelOrphan:
     """Cancel a row whose custom resource is gone, after asking the API for it by name."""
 
     job_id: UUID
@@ -129,7 +129,7 @@ class CancelVanished:
 
 
 @dataclass(frozen=True)
-class RemoveVanished:
+class RemoveOrphan:
     """Remove the row of a job that is over and whose resource is gone, after asking the API for it by name."""
 
     job_id: UUID
@@ -166,7 +166,7 @@ class PlanFailed:
 
 Action = (
     EnsureRow | Admit | CheckSecret | ReleaseSlot | StartPod | StartWorker | Retry | DeletePod | Fail | Cancel
-    | Suspend | SetQueue | WriteStatus | CancelVanished | RemoveVanished | DeleteJob | Emit | PlanFailed
+    | Suspend | SetQueue | WriteStatus | CancelOrphan | RemoveOrphan | DeleteJob | Emit | PlanFailed
 )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def job_of(action: Action) -> UUID | None:
     match action:
         case SetQueue():
             return None
-        case DeletePod() | CancelVanished() | RemoveVanished() | ReleaseSlot() | PlanFailed():
+        case DeletePod() | CancelOrphan() | RemoveOrphan() | ReleaseSlot() | PlanFailed():
             return action.job_id
         case _:
             return action.job.id

@@ -23,7 +23,7 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Site:
+class SitePolicy:
     """The limits. A deadline or maximum of None: there is none."""
 
     start_deadline: timedelta | None = timedelta(minutes=10)
@@ -37,22 +37,20 @@ class Site:
     """How many jobs may wait for a slot. Those beyond keep their turn outside the queue, at no cost."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Site":
+    def from_env(cls, env: Mapping[str, str]) -> "SitePolicy":
         """Read CODEBASE_START_DEADLINE_SECONDS, _BLOCKED_DEADLINE_SECONDS, _MAX_WAITING_JOBS (0: none), _MAX_CPU,
         _MAX_MEMORY, and _EMBEDDING_PROVIDERS (comma-separated).
 
         Raises ValueError, which names the variable.
         """
-        providers = frozenset(_words(env.get("CODEBASE_EMBEDDING_PROVIDERS") or ",".join(PROVIDERS)))
+        providers = frozenset(_split(env.get("CODEBASE_EMBEDDING_PROVIDERS") or ",".join(PROVIDERS)))
         if unknown := providers - frozenset(PROVIDERS):
-            raise ValueError(
-                f"CODEBASE_EMBEDDING_PROVIDERS holds {min(unknown)!r}; there are {_listed(PROVIDERS)}"
-            )
+            raise ValueError(f"CODEBASE_EMBEDDING_PROVIDERS holds {min(unknown)!r}; there are {_join(PROVIDERS)}")
         return cls(
             _deadline(env, "CODEBASE_START_DEADLINE_SECONDS", cls.start_deadline),
             _deadline(env, "CODEBASE_BLOCKED_DEADLINE_SECONDS", cls.blocked_deadline),
             _quantity(env, "CODEBASE_MAX_CPU"), _quantity(env, "CODEBASE_MAX_MEMORY"), providers,
-            _whole(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"),
+            _integer(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"),
         )  # fmt: skip
 
     def violation_of(self, spec: IndexingJobSpec) -> Violation | None:
@@ -61,7 +59,7 @@ class Site:
         if provider not in self.providers:
             return Violation(
                 ErrorType.EMBEDDING_REFUSED,
-                f"spec.embedding.provider {provider} is not allowed here: choose {_listed(self.providers)}, or "
+                f"spec.embedding.provider {provider} is not allowed here: choose {_join(self.providers)}, or "
                 "have it added to embedding.providers in the chart",
             )
         for what, wanted, most in (
@@ -81,22 +79,22 @@ class Site:
         return number(self.max_memory) if self.max_memory else None
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _listed(providers: Mapping[str, object] | frozenset[str] | tuple[str, ...]) -> str:
+def _join(providers: Mapping[str, object] | frozenset[str] | tuple[str, ...]) -> str:
     return ", ".join(name for name in PROVIDERS if name in providers)
 
 
 def _deadline(env: Mapping[str, str], name: str, default: timedelta | None) -> timedelta | None:
     if not env.get(name):
         return default
-    seconds = _whole(env, name, None, "number of seconds")
+    seconds = _integer(env, name, None, "number of seconds")
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _whole(env: Mapping[str, str], name: str, default: int | None, what: str) -> int | None:
+def _integer(env: Mapping[str, str], name: str, default: int | None, what: str) -> int | None:
     text = env.get(name)
     if not text:
         return default

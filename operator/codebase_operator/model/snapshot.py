@@ -29,7 +29,7 @@ from codebase_index.api.resource import (
     problem_of,
 )
 from codebase_index.store.jobs.rows import JobRow
-from codebase_operator.model.site_policy import Site, Violation
+from codebase_operator.model.site_policy import SitePolicy, Violation
 from codebase_operator.model.uptime import Uptime
 
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
@@ -90,7 +90,7 @@ class Job:
         return self.status.phase in FINAL_PHASES
 
     @property
-    def marked_admitted(self) -> bool:
+    def status_admitted(self) -> bool:
         """Whether the mirror says that the job has a slot."""
         admitted = self.condition("Admitted")
         return admitted is not None and admitted.status == "True"
@@ -108,7 +108,7 @@ def _status(body: Mapping[str, Any]) -> IndexingJobStatus:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Termination:
     """How a container's last run ended."""
 
     exit_code: int
@@ -142,7 +142,7 @@ class Pod:
     down: bool = False
     """Whether its container has ended and is not started again yet."""
     restarts: int = 0
-    ending: Ending | None = None
+    termination: Termination | None = None
     memory_limit: str | None = None
 
     @classmethod
@@ -168,15 +168,15 @@ class Pod:
             finished=finished(body),
             failure=(status.get("reason") or "") if phase == "Failed" else "",
             failure_message=(status.get("message") or "").strip() if phase == "Failed" else "",
-            deleted_at=_time(meta.get("deletionTimestamp")),
+            deleted_at=_parse_time(meta.get("deletionTimestamp")),
             node=spec.get("nodeName"),
-            unschedulable=_message_of(status, "PodScheduled", "False"),
-            disrupted=_message_of(status, "DisruptionTarget", "True"),
+            unschedulable=_condition_message(status, "PodScheduled", "False"),
+            disrupted=_condition_message(status, "DisruptionTarget", "True"),
             waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
-            running_since=_time(running.get("startedAt")) if running else None,
+            running_since=_parse_time(running.get("startedAt")) if running else None,
             down="terminated" in state,
             restarts=container.get("restartCount", 0),
-            ending=_ending(state.get("terminated") or previous.get("terminated")),
+            termination=_parse_termination(state.get("terminated") or previous.get("terminated")),
             memory_limit=limits.get("memory"),
         )  # fmt: skip
 
@@ -186,21 +186,23 @@ def finished(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _time(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _message_of(status: Mapping[str, Any], kind: str, value: str) -> str | None:
+def _condition_message(status: Mapping[str, Any], kind: str, value: str) -> str | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == kind and condition.get("status") == value:
             return f"{condition.get('reason', kind)}: {condition.get('message', '')}".rstrip(": ")
     return None
 
 
-def _ending(terminated: Mapping[str, Any] | None) -> Ending | None:
+def _parse_termination(terminated: Mapping[str, Any] | None) -> Termination | None:
     if not terminated:
         return None
-    return Ending(terminated.get("exitCode", 0), terminated.get("reason", ""), _time(terminated.get("finishedAt")))
+    return Termination(
+        terminated.get("exitCode", 0), terminated.get("reason", ""), _parse_time(terminated.get("finishedAt"))
+    )
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ class Snapshot:
     """Since when the database answers (or does not): heartbeats from before prove nothing."""
     worker_limit: int = 0
     """How many worker pods may run at once, of all jobs together."""
-    site: Site = field(default_factory=Site)
+    site: SitePolicy = field(default_factory=SitePolicy)
     uptime: Uptime = field(default_factory=Uptime)
     """When the database and the API server answered, as far as this operator knows: what deadlines count."""
     rejections: Mapping[UUID, Rejection] = field(default_factory=dict)
@@ -262,7 +264,7 @@ class JobView:
     row: JobRow | None
     pods: tuple[Pod, ...]
     rejection: Rejection | None = None
-    site: Site = field(default_factory=Site)
+    site: SitePolicy = field(default_factory=SitePolicy)
     failure: StepFailure | None = None
 
     @property

@@ -18,35 +18,35 @@ class Uptime:
 
     since: datetime | None = None
     """When both answered first; None: not yet."""
-    last: datetime | None = None
+    last_answer: datetime | None = None
     """When both answered last."""
     outages: tuple[tuple[datetime, datetime], ...] = ()
     """From the last answer before to the first one after, oldest first."""
-    away: bool = False
-    """Whether one of them has failed to answer since `last`."""
+    in_outage: bool = False
+    """Whether one of them has failed to answer since `last_answer`."""
 
-    def missed(self) -> "Uptime":
+    def record_outage(self) -> "Uptime":
         """Return what is known after a pass in which one of them did not answer."""
-        return replace(self, away=True)
+        return replace(self, in_outage=True)
 
-    def answered(self, now: datetime) -> "Uptime":
+    def record_answer(self, now: datetime) -> "Uptime":
         """Return what is known after a pass in which both answered."""
-        if self.since is None or self.last is None:
+        if self.since is None or self.last_answer is None:
             return Uptime(now, now)
-        if not self.away:
-            return replace(self, last=now)
-        return Uptime(self.since, now, _at_most((*self.outages, (self.last, now))))
+        if not self.in_outage:
+            return replace(self, last_answer=now)
+        return Uptime(self.since, now, _merge_oldest((*self.outages, (self.last_answer, now))))
 
-    def counted(self, since: datetime | None, now: datetime) -> timedelta:
+    def answered_time(self, since: datetime | None, now: datetime) -> timedelta:
         """Return for how long both have answered between two times; None: since this operator began to look."""
         if self.since is None:
             return timedelta(0)
         begin = max(since or self.since, self.since)
-        away = (max(timedelta(0), min(end, now) - max(start, begin)) for start, end in self.outages)
-        return max(timedelta(0), now - begin - sum(away, timedelta(0)))
+        in_outage = (max(timedelta(0), min(end, now) - max(start, begin)) for start, end in self.outages)
+        return max(timedelta(0), now - begin - sum(in_outage, timedelta(0)))
 
 
-def _at_most(outages: tuple[tuple[datetime, datetime], ...]) -> tuple[tuple[datetime, datetime], ...]:
+def _merge_oldest(outages: tuple[tuple[datetime, datetime], ...]) -> tuple[tuple[datetime, datetime], ...]:
     if len(outages) <= MAX_OUTAGES:
         return outages
     (start, _), (_, end), *others = outages

@@ -11,7 +11,7 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.model.snapshot import Pod
 from codebase_operator.reporting import conditions as c
 
-HEARTBEAT_LIMIT: Final = timedelta(seconds=4)
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=4)
 """Heartbeats come every second. 4 s without one, a cycle of the loop, and a pod's start fit into the 10 s in
 which a job has to resume after the loss of its node."""
 
@@ -21,7 +21,7 @@ START_GRACE: Final = timedelta(seconds=15)
 DATABASE_GRACE: Final = timedelta(seconds=8)
 """Indexers reconnect within a second or two of the database's return; only silence after that is a sign."""
 
-CLAIM_LIMIT: Final = timedelta(minutes=2)
+CLAIM_TIMEOUT: Final = timedelta(minutes=2)
 """A container that runs this long without claiming its job will not do so any more."""
 
 
@@ -30,7 +30,7 @@ RESTART_GRACE: Final = timedelta(seconds=3)
 more, too long for a job that goes on within 10 s."""
 
 
-class Health(Enum):
+class PodHealth(Enum):
     """The four things that a pod can mean."""
 
     STARTING = auto()  # not at work yet; the reason may need a person (no such image, no room)
@@ -43,7 +43,7 @@ class Health(Enum):
 class Diagnosis:
     """A pod's health, with a reason for the conditions and a message for people."""
 
-    health: Health
+    health: PodHealth
     reason: str
     message: str
     since: datetime | None = None
@@ -53,14 +53,16 @@ class Diagnosis:
     """Whether another attempt may end otherwise. When not, backoffLimit does not matter."""
 
 
-_NODE_ENDED_IT = frozenset({"Evicted", "NodeShutdown", "Terminated", "NodeLost", "Preempting", "NodeAffinity"})
-_OVER_ITS_LIMIT = re.compile(
+_NODE_EVICTION_REASONS = frozenset(
+    {"Evicted", "NodeShutdown", "Terminated", "NodeLost", "Preempting", "NodeAffinity"}
+)
+_STORAGE_LIMIT_EXCEEDED = re.compile(
     r"EmptyDir volume .* exceeds the limit|exceeded its local ephemeral storage limit"
     r"|ephemeral local storage usage exceeds the total limit"
 )
 _LARGEST_CONSUMER = re.compile(r"has larger consumption of (ephemeral-storage|memory)")
 _VOLUME_ADVICE = {"work": "raise indexer.workSizeLimit", "tmp": "raise indexer.tmpSizeLimit"}
-_IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
 def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
@@ -70,32 +72,32 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     while the database was away, nobody could send one.
     """
     if pod.deleted_at is not None:
-        return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
-    if own := of_its_own_making(pod, worked=row.files_indexed + row.files_skipped > row.done_at_claim):
+        return Diagnosis(PodHealth.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
+    if own := self_inflicted_eviction(pod, worked=row.files_indexed + row.files_skipped > row.done_at_claim):
         return own
-    if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_ENDED_IT):
-        return Diagnosis(Health.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
+    if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_EVICTION_REASONS):
+        return Diagnosis(PodHealth.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
     crash_loop = pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff"
-    if pod.finished or crash_loop or _stays_down(pod, row, now, database_since):
+    if pod.finished or crash_loop or _restart_overdue(pod, row, now, database_since):
         return _ended(pod, now)
     if pod.running_since is not None:
         return _running(pod, row, now, database_since)
     return _starting(pod)
 
 
-def of_its_own_making(pod: Pod, worked: bool) -> Diagnosis | None:
+def self_inflicted_eviction(pod: Pod, worked: bool) -> Diagnosis | None:
     """Judge an eviction for what the pod itself took of its node; None for what others did.
 
     The texts are those of the kubelet's eviction manager (pkg/kubelet/eviction/helpers.go): the reason of all is
     Evicted. One that `worked` before its node was short of memory is a victim of its neighbours.
     """
     said = (pod.failure_message or pod.disrupted or "").rstrip(". ")
-    if _OVER_ITS_LIMIT.search(said):  # the next one would do the same
+    if _STORAGE_LIMIT_EXCEEDED.search(said):  # the next one would do the same
         volume = re.search(r'EmptyDir volume "(\w+)"', said)
         advice = _VOLUME_ADVICE.get(volume[1] if volume else "", "raise ephemeral-storage in indexer.resources")
         message = f"pod {pod.name} was evicted for what it wrote: {said}; {advice} of the chart"
         error = ErrorType.OUT_OF_EPHEMERAL_STORAGE
-        return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error, retry=False)
+        return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, error=error, retry=False)
     # It took more than it had asked for, of a node that had no more. Another node may have the room.
     most = _LARGEST_CONSUMER.search(said)
     if most is None or (most[1] == "memory" and worked):
@@ -105,16 +107,16 @@ def of_its_own_making(pod: Pod, worked: bool) -> Diagnosis | None:
         f"raise the request for {most[1]} in indexer.resources of the chart, so that only nodes with room take it"
     )
     message = f"pod {pod.name} was evicted from node {pod.node}: {said}; {advice}"
-    return Diagnosis(Health.BROKEN, c.RESTARTING, message, error=error)
+    return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, error=error)
 
 
-def _stays_down(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:
+def _restart_overdue(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:
     """Whether the kubelet puts the next start of the container off: it says so 10 s later only.
 
     Not counted from before `database_since`: when all of the cluster was down, so was the kubelet. And when that
     comes back, it tells seconds later than the heartbeat that the container runs again.
     """
-    ended = pod.ending.at if pod.down and pod.ending else None
+    ended = pod.termination.at if pod.down and pod.termination else None
     if ended is None:
         return False
     alive = row.heartbeat_at if row.pod == pod.name and row.heartbeat_at else ended
@@ -122,20 +124,20 @@ def _stays_down(pod: Pod, row: JobRow, now: datetime, database_since: datetime) 
 
 
 def _ended(pod: Pod, now: datetime) -> Diagnosis:
-    ending = pod.ending
+    termination = pod.termination
     # Told by the node's clock. One that is ahead must not put the retry off, so then there is no pause.
-    since = ending.at if ending and ending.at and ending.at <= now else None
-    if ending and ending.reason == "OOMKilled":
+    since = termination.at if termination and termination.at and termination.at <= now else None
+    if termination and termination.reason == "OOMKilled":
         limit = f"its limit of {pod.memory_limit}" if pod.memory_limit else "its limit"
         message = (
             f"pod {pod.name} needed more memory than {limit} and was killed; raise spec.resources.memory of the "
             "job (or indexer.resources.limits.memory in the chart) if that is too little"
         )
-        return Diagnosis(Health.BROKEN, c.RESTARTING, message, since, ErrorType.OUT_OF_MEMORY)
-    how = f"exit code {ending.exit_code}" if ending else pod.failure or "no exit code"
+        return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, since, ErrorType.OUT_OF_MEMORY)
+    how = f"exit code {termination.exit_code}" if termination else pod.failure or "no exit code"
     end = "ended before the job was finished" if pod.finished else "keeps crashing"
     message = f"pod {pod.name} {end} ({how}); its log says why: kubectl logs {pod.name}"
-    return Diagnosis(Health.BROKEN, c.RESTARTING, message, since)
+    return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, since)
 
 
 def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
@@ -143,29 +145,29 @@ def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     # The start is told by the node's clock: a clock that is ahead must not put a deadline off for ever.
     started = min(pod.running_since, now)
     if row.pod != pod.name:
-        if now - max(started, database_since) > CLAIM_LIMIT:
+        if now - max(started, database_since) > CLAIM_TIMEOUT:
             message = f"pod {pod.name} runs but does not take the job; its log says why: kubectl logs {pod.name}"
-            return Diagnosis(Health.BROKEN, c.RESTARTING, message, started + CLAIM_LIMIT)
-        return Diagnosis(Health.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
+            return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, started + CLAIM_TIMEOUT)
+        return Diagnosis(PodHealth.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
     heartbeat = row.heartbeat_at or started
     # Counted from the heartbeat, by the database's clock alone: the node's says only which of the two applies.
-    limit = START_GRACE if started > heartbeat else HEARTBEAT_LIMIT
+    limit = START_GRACE if started > heartbeat else HEARTBEAT_TIMEOUT
     due = max(heartbeat + limit, database_since + DATABASE_GRACE)
     if now > due:
         silent = int((now - heartbeat).total_seconds())
         message = f"no sign of life from pod {pod.name} on node {pod.node} for {silent} s: lost or hanging"
-        return Diagnosis(Health.BROKEN, c.RESTARTING, message, due, node_suspect=True)
-    return Diagnosis(Health.WORKING, c.INDEXING, f"attempt {pod.attempt} in pod {pod.name} on node {pod.node}")
+        return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, due, node_suspect=True)
+    return Diagnosis(PodHealth.WORKING, c.INDEXING, f"attempt {pod.attempt} in pod {pod.name} on node {pod.node}")
 
 
 def _starting(pod: Pod) -> Diagnosis:
     if pod.unschedulable is not None:
-        return Diagnosis(Health.STARTING, c.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable}")
+        return Diagnosis(PodHealth.STARTING, c.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable}")
     if pod.waiting is None or pod.waiting[0] in ("", "ContainerCreating", "PodInitializing"):
-        return Diagnosis(Health.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
+        return Diagnosis(PodHealth.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
     reason, message = pod.waiting
     said = f"pod {pod.name}: {reason}: {message}"
-    if reason in _IMAGE_TROUBLE:
+    if reason in _IMAGE_PULL_REASONS:
         advice = "; check indexer.image in the chart, and that the nodes can pull it"
-        return Diagnosis(Health.STARTING, c.IMAGE_PULL_FAILED, said + advice)
-    return Diagnosis(Health.STARTING, c.CONTAINER_CONFIG_ERROR, f"{said}; kubectl describe pod {pod.name}")
+        return Diagnosis(PodHealth.STARTING, c.IMAGE_PULL_FAILED, said + advice)
+    return Diagnosis(PodHealth.STARTING, c.CONTAINER_CONFIG_ERROR, f"{said}; kubectl describe pod {pod.name}")

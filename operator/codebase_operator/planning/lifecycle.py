@@ -18,10 +18,10 @@ from codebase_operator.model.actions import (
     Suspend,
 )
 from codebase_operator.model.snapshot import JobView, Pod, Snapshot
-from codebase_operator.planning.deadlines import overdue, secret_overdue
-from codebase_operator.planning.diagnosis import Diagnosis, Health, diagnose
+from codebase_operator.planning.deadlines import exceeded_deadline, exceeded_secret_deadline
+from codebase_operator.planning.diagnosis import Diagnosis, PodHealth, diagnose
 
-MAX_DELAY: Final = 30
+MAX_RETRY_DELAY: Final = 30
 """Seconds between the last counted retries; the first ones come after 1, 2, 4, ..."""
 
 EXIT_GRACE: Final = timedelta(seconds=10)
@@ -37,7 +37,7 @@ MAX_DISRUPTIONS: Final = 30
 """In a row, without a file done: a minute or two of a pod that is deleted at once, hours of one that is evicted
 from node to node. Drains and upgrades of a cluster stay far below."""
 
-REFUSED_AGAIN: Final = timedelta(seconds=5)
+REJECTION_RETRY_INTERVAL: Final = timedelta(seconds=5)
 """Pause before a pod that the API server refused is offered again."""
 
 
@@ -45,7 +45,7 @@ def steps_for(view: JobView, s: Snapshot) -> Iterator[Action]:
     """Yield what a job needs, in order. The database answers."""
     job, row = view.job, view.row
     if view.settled:
-        yield from _when_over(view, s)
+        yield from _finalize(view, s)
         return
     if job.spec is None:
         if row is not None and not view.final:
@@ -62,12 +62,12 @@ def steps_for(view: JobView, s: Snapshot) -> Iterator[Action]:
         yield from _delete(view.unfinished, view, "the job was cancelled")
     elif view.violation and row is not None:
         yield from _fail(view, view.violation.error, view.violation.message)
-    elif row is not None and view.secret_refused and (end := secret_overdue(view, s)):
+    elif row is not None and view.secret_refused and (end := exceeded_secret_deadline(view, s)):
         yield from _fail(view, end.error, end.message)
     elif view.suspended:
         yield from _suspend(view)
     elif view.admitted and row is not None:
-        yield from _attend(view, s)
+        yield from _supervise(view, s)
 
 
 def diagnosis_of(view: JobView, s: Snapshot) -> Diagnosis | None:
@@ -77,29 +77,29 @@ def diagnosis_of(view: JobView, s: Snapshot) -> Diagnosis | None:
     return diagnose(view.pod, view.row, s.now, s.database_since)
 
 
-def _attend(view: JobView, s: Snapshot) -> Iterator[Action]:
+def _supervise(view: JobView, s: Snapshot) -> Iterator[Action]:
     row = view.row
     assert row is not None
-    if end := overdue(view, diagnosis_of(view, s), s):
+    if end := exceeded_deadline(view, diagnosis_of(view, s), s):
         yield from _fail(view, end.error, end.message)
         return
     replaced = [p for p in view.unfinished if p is not view.pod and p not in view.workers]
     yield from _delete(replaced, view, "its attempt was replaced")
     diagnosis = diagnosis_of(view, s)
     if diagnosis is None:
-        yield from _without_pod(view, s)
-    elif diagnosis.health is Health.DISRUPTED:
+        yield from _start_missing_pod(view, s)
+    elif diagnosis.health is PodHealth.DISRUPTED:
         yield from _disrupted(view, diagnosis.message)
-    elif diagnosis.health is Health.BROKEN:
+    elif diagnosis.health is PodHealth.BROKEN:
         yield from _broken(view, diagnosis, s.now)
 
 
-def _without_pod(view: JobView, s: Snapshot) -> Iterator[Action]:
+def _start_missing_pod(view: JobView, s: Snapshot) -> Iterator[Action]:
     job, row = view.job, view.row
     assert row is not None
     if row.attempt > 0 and row.pod is not None:
         yield from _disrupted(view, f"pod {row.pod} is gone")
-    elif view.rejection is None or s.now - view.rejection.at >= REFUSED_AGAIN:
+    elif view.rejection is None or s.now - view.rejection.at >= REJECTION_RETRY_INTERVAL:
         yield StartPod(job, max(row.attempt, 1))
 
 
@@ -140,7 +140,7 @@ def _broken(view: JobView, diagnosis: Diagnosis, now: datetime) -> Iterator[Acti
 
 def retry_delay(failures: int) -> timedelta:
     """Return the pause before the next counted retry, when this many were counted: 1, 2, 4, ... 30 s."""
-    return timedelta(seconds=min(2 ** min(failures, 10), MAX_DELAY))
+    return timedelta(seconds=min(2 ** min(failures, 10), MAX_RETRY_DELAY))
 
 
 def _fail(view: JobView, error: ErrorType, message: str) -> Iterator[Action]:
@@ -163,7 +163,7 @@ def _clean_up(view: JobView, s: Snapshot) -> Iterator[Action]:
         yield from _delete(view.unfinished, view, "the job is over")
 
 
-def _when_over(view: JobView, s: Snapshot) -> Iterator[Action]:
+def _finalize(view: JobView, s: Snapshot) -> Iterator[Action]:
     yield from _clean_up(view, s)
     status, spec = view.job.status, view.job.spec
     ended = status.completed_at or status.cancelled_at
@@ -179,7 +179,7 @@ def _delete(pods: tuple[Pod, ...] | list[Pod], view: JobView, reason: str) -> It
             yield DeletePod(view.job.id, pod, reason)
 
 
-def remove_by_force(s: Snapshot) -> Iterator[Action]:
+def force_deletions(s: Snapshot) -> Iterator[Action]:
     """Yield the deletion of pods that outlived their grace period: their node does not answer."""
     for pod in s.pods:
         if pod.deleted_at is not None and not pod.finished and s.now - pod.deleted_at > TERMINATION_GRACE:

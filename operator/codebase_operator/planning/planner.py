@@ -14,15 +14,15 @@ from codebase_index.api.job import FINAL, SUSPENDED, JobState
 from codebase_operator.model.actions import (
     Action,
     Admit,
-    CancelVanished,
+    CancelOrphan,
     DeletePod,
     PlanFailed,
-    RemoveVanished,
+    RemoveOrphan,
     SetQueue,
     WriteStatus,
 )
 from codebase_operator.model.snapshot import JobView, Snapshot, job_views
-from codebase_operator.planning.lifecycle import RETENTION, diagnosis_of, remove_by_force, steps_for
+from codebase_operator.planning.lifecycle import RETENTION, diagnosis_of, force_deletions, steps_for
 from codebase_operator.planning.scheduler import Queue, schedule, secrets_to_check, slots_to_release
 from codebase_operator.planning.workers import worker_steps
 from codebase_operator.reporting import conditions as c
@@ -49,7 +49,7 @@ def plan(s: Snapshot) -> list[Action]:
     views = job_views(s)
     if s.rows is None:
         return list(_without_database(views, s))
-    actions: list[Action] = [*_orphaned_rows(s), *remove_by_force(s), *slots_to_release(views, s)]
+    actions: list[Action] = [*_orphaned_rows(s), *force_deletions(s), *slots_to_release(views, s)]
     changing = set()
     planned = {view.job.id: _isolated(view, steps_for, view, s) for view in views}
     # A job that cannot be planned takes no part in decisions about all jobs together.
@@ -95,9 +95,9 @@ def _orphaned_rows(s: Snapshot) -> Iterator[Action]:
             continue
         ended = row.completed_at or row.cancelled_at
         if row.state not in FINAL:
-            yield CancelVanished(row.id, row.cr_name)
+            yield CancelOrphan(row.id, row.cr_name)
         elif ended and s.now >= ended + RETENTION and not row.slot:
-            yield RemoveVanished(row.id, row.cr_name)
+            yield RemoveOrphan(row.id, row.cr_name)
 
 
 def _admit(view: JobView, limit: int) -> Admit:
@@ -192,7 +192,7 @@ def _without_database(views: list[JobView], s: Snapshot) -> Iterator[Action]:
                     yield DeletePod(view.job.id, pod, "the job was cancelled")
         if s.now - s.database_since < OUTAGE_GRACE or view.job.spec is None or view.settled:
             continue
-        status_input = StatusInput(view, s.now, view.job.marked_admitted, outage=_outage(s))
+        status_input = StatusInput(view, s.now, view.job.status_admitted, outage=_outage(s))
         yield from _isolated(view, _write_status, status_input)
 
 

@@ -12,8 +12,8 @@ from uuid import UUID
 from codebase_index.api.job import JobState, Phase
 from codebase_operator.model.actions import Action, DeletePod, StartWorker
 from codebase_operator.model.snapshot import JobView, Snapshot
-from codebase_operator.planning.diagnosis import of_its_own_making
-from codebase_operator.planning.lifecycle import REFUSED_AGAIN
+from codebase_operator.planning.diagnosis import self_inflicted_eviction
+from codebase_operator.planning.lifecycle import REJECTION_RETRY_INTERVAL
 
 MIN_FILES_PER_POD: Final = 100
 """Each pod has a file in flight at least, and all together must have less than 1 % of them."""
@@ -47,7 +47,7 @@ def _is_running(view: JobView, s: Snapshot) -> bool:
         return False
     if view.cancelled or view.suspended or view.pod.finished or view.pod.deleted_at is not None:
         return False
-    return view.rejection is None or s.now - view.rejection.at >= REFUSED_AGAIN
+    return view.rejection is None or s.now - view.rejection.at >= REJECTION_RETRY_INTERVAL
 
 
 def _missing_indices(view: JobView) -> Iterator[int]:
@@ -58,7 +58,7 @@ def _missing_indices(view: JobView) -> Iterator[int]:
 def _failed_workers(view: JobView) -> Iterator[DeletePod]:
     """Yield the deletion of failed (for example evicted) workers, which frees their names for the next ones."""
     for pod in view.workers:
-        own = of_its_own_making(pod, worked=False)  # the next one would do the same: it is left where it is
+        own = self_inflicted_eviction(pod, worked=False)  # the next one would do the same: it is left where it is
         if pod.failure and pod.finished and pod.deleted_at is None and not view.final and own is None:
             yield DeletePod(view.job.id, pod, f"worker failed: {pod.failure}")
 

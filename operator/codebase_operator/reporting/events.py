@@ -28,7 +28,7 @@ def events_of(s: StatusInput, new: IndexingJobStatus) -> list[Emit]:
         tell("Queued", s.position.message if s.position else full, "")
     if old.phase in ("Blocked", "Suspended") and new.phase in ("Pending", "Running"):
         tell("Resumed", f"no longer {old.phase.lower()}; {new.message}", _ended(s, old.phase))
-    if s.admitted and not s.job.marked_admitted and not final:
+    if s.admitted and not s.job.status_admitted and not final:
         tell("Admitted", "the job got a slot", new.attempt)
     if new.started_at and not old.started_at:
         where = f" on node {new.node_name}" if new.node_name else ""

@@ -1,18 +1,18 @@
 """Every row of the matrix, in order."""
 
 from tests.chaos.faults import machine_faults, pod_faults, process_faults, service_faults, suspend_faults
+from tests.chaos.faults.cancellations import CANCELLATIONS, Cancellation, run_cancellations
 from tests.chaos.faults.faults import Fault
-from tests.chaos.faults.source_faults import LOSSES, Loss, run_losses
-from tests.chaos.faults.stops import STOPS, Stop, run_stops
+from tests.chaos.faults.source_faults import SOURCE_FAULTS, SourceFault, run_source_faults
 from tests.chaos.rounds import Bench, Outcome, TooLate, over_all, run_round
 
-Row = Fault | Stop | Loss
+Row = Fault | Cancellation | SourceFault
 
 FAULTS: tuple[Fault, ...] = (
     *process_faults.FAULTS, *pod_faults.FAULTS, *service_faults.FAULTS, *suspend_faults.FAULTS,
     *machine_faults.FAULTS,
 )  # fmt: skip
-ROWS: tuple[Row, ...] = (*FAULTS, *STOPS, *machine_faults.STOPS, *LOSSES)
+ROWS: tuple[Row, ...] = (*FAULTS, *CANCELLATIONS, *machine_faults.CANCELLATIONS, *SOURCE_FAULTS)
 
 
 def chosen(names: str | None, nodes: int) -> list[Row]:
@@ -44,9 +44,9 @@ async def run(bench: Bench, row: Row) -> list[Outcome]:
 
 async def _once(bench: Bench, row: Row) -> list[Outcome]:
     match row:
-        case Stop():
-            return await run_stops(bench, row)
-        case Loss():
-            return await run_losses(bench, row)
+        case Cancellation():
+            return await run_cancellations(bench, row)
+        case SourceFault():
+            return await run_source_faults(bench, row)
         case Fault():
             return await run_round(bench, row)

@@ -10,9 +10,9 @@ from typing import Any
 
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import kubectl
+from tests.chaos.faults.cancellations import Cancellation, by_mcp
 from tests.chaos.faults.faults import Fault
 from tests.chaos.faults.service_faults import renew
-from tests.chaos.faults.stops import Stop, by_mcp
 from tests.chaos.harness import machines
 from tests.chaos.harness.cluster import JOBS, PODS, Cluster, Victim
 from tests.chaos.harness.machines import CRITICAL, LOST_NODE, NODES, until
@@ -310,7 +310,7 @@ async def undo_all(cluster: Cluster) -> None:
     await no_preemptors(cluster)
 
 
-STOPS = (Stop("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
+CANCELLATIONS = (Cancellation("cancel-api-away", "cancel while the API server hangs", by_mcp, True, api_away),)
 
 FAULTS = (
     Fault(

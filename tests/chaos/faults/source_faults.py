@@ -31,20 +31,20 @@ HANG_SECONDS = 20.0
 """Longer than the time that the indexer gives a file."""
 
 MOMENTS = (10, 50, 95)
-"""Per cent of the files after which a fault strikes."""
+"""Per cent of the files after which a fault is injected."""
 
-Strike = Callable[[Path, Victim], AbstractAsyncContextManager[None]]
+SourceInjector = Callable[[Path, Victim], AbstractAsyncContextManager[None]]
 """Does the fault to a repository that a job reads, and undoes it when the block ends, after the job's end."""
 
 
 @dataclass(frozen=True)
-class Loss:
+class SourceFault:
     """A row of the matrix: what is done to a repository, and what has to become of the jobs that read it."""
 
     name: str
     title: str
-    strike: Strike
-    share: float  # of the files that are done when it strikes
+    inject: SourceInjector
+    share: float  # of the files that are done when it is injected
     error: ErrorType | None  # None: the job completes
     becomes: str | None = None  # the branch that is there afterwards; None: the index is that of before
     counted_from: str = field(default="the fault", init=False)
@@ -108,18 +108,18 @@ def _environment(pid: int) -> bytes:
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
-async def run_losses(bench: Bench, kind: Loss) -> list[Outcome]:
+async def run_source_faults(bench: Bench, kind: SourceFault) -> list[Outcome]:
     """Run one round of a row, and put the repositories back."""
     folders = await asyncio.to_thread(prepare)
     truths = await asyncio.to_thread(_truths, folders[0])
     problems = await _indexed(bench, folders, truths[MAIN])
     since = datetime.now(UTC)
     job_ids = await start(bench, folders, anew=False)
-    struck = await asyncio.gather(
-        *(_hit(bench, kind, job_id, folder) for job_id, folder in zip(job_ids, folders, strict=True)),
-        return_exceptions=True,  # none may strike into the next round
+    injected = await asyncio.gather(
+        *(_inject(bench, kind, job_id, folder) for job_id, folder in zip(job_ids, folders, strict=True)),
+        return_exceptions=True,  # none may hit the next round
     )
-    moments = [_moment(one) for one in struck]
+    moments = [_moment(one) for one in injected]
     for job_id in job_ids:
         await _require_noticed(bench, kind, job_id, truths[MAIN])
     state = JobState.FAILED if kind.error else JobState.COMPLETED
@@ -141,25 +141,25 @@ async def _indexed(bench: Bench, folders: Sequence[Path], expected: Digests) -> 
     return await check(bench.cluster, bench.facts, bench.pods, jobs, since)
 
 
-async def _hit(bench: Bench, kind: Loss, job_id: UUID, folder: Path) -> datetime:
-    """Strike one job when it is so far, and wait for its end."""
+async def _inject(bench: Bench, kind: SourceFault, job_id: UUID, folder: Path) -> datetime:
+    """Inject the fault into one job at its moment, and wait for its end."""
     victim = await victim_at(bench, job_id, kind.share)
     began = datetime.now(UTC)
     try:
-        async with kind.strike(folder, victim):
+        async with kind.inject(folder, victim):
             await over(bench, job_id)
     except LookupError as error:  # its worker has ended
         raise TooLate(f"job {job_id} was over before the fault: {error}") from error
     return began
 
 
-def _moment(struck: datetime | BaseException) -> datetime:
-    if isinstance(struck, BaseException):
-        raise struck
-    return struck
+def _moment(injected: datetime | BaseException) -> datetime:
+    if isinstance(injected, BaseException):
+        raise injected
+    return injected
 
 
-async def _require_noticed(bench: Bench, kind: Loss, job_id: UUID, before: Digests) -> None:
+async def _require_noticed(bench: Bench, kind: SourceFault, job_id: UUID, before: Digests) -> None:
     """Raise TooLate when a job ended as if nothing had been: the fault struck after its last look.
 
     An index that differs is no such end: that is for the checker.
@@ -172,7 +172,9 @@ async def _require_noticed(bench: Bench, kind: Loss, job_id: UUID, before: Diges
         raise TooLate(f"job {job_id} had seen all before the fault")
 
 
-async def _outcome(bench: Bench, kind: Loss, job_id: UUID, began: datetime, broken: Sequence[str]) -> Outcome:
+async def _outcome(
+    bench: Bench, kind: SourceFault, job_id: UUID, began: datetime, broken: Sequence[str]
+) -> Outcome:
     job = await row(bench.facts, job_id)
     ended = job["completed_at"] or datetime.now(UTC)
     took = (ended - began).total_seconds()
@@ -249,7 +251,7 @@ def _git(folder: Path, *arguments: str) -> None:
 
 # --- rows --------------------------------------------------------------------------------------------
 
-_KINDS: Sequence[tuple[str, str, Strike, ErrorType | None, str | None]] = (
+_KINDS: Sequence[tuple[str, str, SourceInjector, ErrorType | None, str | None]] = (
     (
         "source-renamed",
         "repository renamed away, an empty folder there",
@@ -263,8 +265,8 @@ _KINDS: Sequence[tuple[str, str, Strike, ErrorType | None, str | None]] = (
     ("source-slow", f"disk hangs for {HANG_SECONDS:.0f} s", slow_disk, None, None),
 )
 
-LOSSES = tuple(
-    Loss(f"{name}-{percent}", f"{title}, at {percent} %", strike, percent / 100, error, becomes)
-    for name, title, strike, error, becomes in _KINDS
+SOURCE_FAULTS = tuple(
+    SourceFault(f"{name}-{percent}", f"{title}, at {percent} %", inject, percent / 100, error, becomes)
+    for name, title, inject, error, becomes in _KINDS
     for percent in MOMENTS
 )

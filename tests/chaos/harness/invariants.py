@@ -74,9 +74,9 @@ async def check(
 ) -> list[str]:
     """Check everything about these jobs, all of which are over, and about the cluster since `since`."""
     broken = await _released(cluster, facts, [job.job_id for job in jobs])
-    lives = await changes(facts, [job.job_id for job in jobs])
+    histories = await changes(facts, [job.job_id for job in jobs])
     for job in jobs:
-        broken += [f"job {job.job_id}: {problem}" for problem in await _job(facts, job, lives[job.job_id])]
+        broken += [f"job {job.job_id}: {problem}" for problem in await _job(facts, job, histories[job.job_id])]
     broken += await stored_wrong(facts)
     broken += never_over(pods.since(since), limit)
     return broken
@@ -87,16 +87,16 @@ def about(broken: Sequence[str], job_id: UUID) -> tuple[str, ...]:
     return tuple(p for p in broken if not p.startswith("job ") or p.startswith(f"job {job_id}"))
 
 
-def monotone(life: Sequence[Change]) -> Iterator[str]:
+def monotone(history: Sequence[Change]) -> Iterator[str]:
     """Counters, percentage and token never fall."""
-    for before, after in itertools.pairwise(life):
+    for before, after in itertools.pairwise(history):
         if any(now < then for then, now in zip(before.counters, after.counters, strict=True)):
             yield f"progress fell from {before.counters} to {after.counters} at {after.at:%H:%M:%S.%f}"
 
 
-def legal(life: Sequence[Change], *, may_be_suspended: bool) -> Iterator[str]:
+def legal(history: Sequence[Change], *, may_be_suspended: bool) -> Iterator[str]:
     """Every step is in the table; back to the queue only when somebody suspended the job."""
-    for before, after in itertools.pairwise(life):
+    for before, after in itertools.pairwise(history):
         if before.state is after.state:
             continue
         if after.state not in TRANSITIONS[before.state]:
@@ -105,9 +105,9 @@ def legal(life: Sequence[Change], *, may_be_suspended: bool) -> Iterator[str]:
             yield "went back to the queue, though nobody suspended it"
 
 
-def fenced(life: Sequence[Change]) -> Iterator[str]:
+def fenced(history: Sequence[Change]) -> Iterator[str]:
     """Only the pod of the current attempt ever writes: two attempts never both do."""
-    for before, after in itertools.pairwise(life):
+    for before, after in itertools.pairwise(history):
         counted = (after.files_indexed, after.chunks_created) != (before.files_indexed, before.chunks_created)
         if not counted or not after.writer.startswith("indexer"):
             continue
@@ -128,9 +128,9 @@ def never_over(instants: Iterator[Instant], limit: int) -> list[str]:
     ]
 
 
-async def _job(facts: Facts, job: Expected, life: Sequence[Change]) -> list[str]:
+async def _job(facts: Facts, job: Expected, history: Sequence[Change]) -> list[str]:
     row = (await facts.fetch("SELECT * FROM jobs WHERE id = $1", job.job_id))[0]
-    broken = [*monotone(life), *legal(life, may_be_suspended=job.may_be_suspended), *fenced(life)]
+    broken = [*monotone(history), *legal(history, may_be_suspended=job.may_be_suspended), *fenced(history)]
     if row["state"] != job.state:
         broken.append(f"is {row['state']} ({row['error_type']}: {row['error_message'] or row['message']})")
         return broken

@@ -57,24 +57,24 @@ async def witness(facts: Facts) -> AsyncIterator[None]:
 
 async def changes(facts: Facts, job_ids: Sequence[UUID]) -> dict[UUID, list[Change]]:
     """Return the life of each job so far."""
-    lives: dict[UUID, list[Change]] = {job_id: [] for job_id in job_ids}
+    histories: dict[UUID, list[Change]] = {job_id: [] for job_id in job_ids}
     columns = ", ".join(Change.__dataclass_fields__)
     query = f"SELECT {columns} FROM chaos.changes WHERE job_id = ANY ($1::uuid[]) ORDER BY n"
     for row in await facts.fetch(query, list(job_ids)):
-        lives[row["job_id"]].append(Change(**{**row, "state": JobState(row["state"])}))
-    return lives
+        histories[row["job_id"]].append(Change(**{**row, "state": JobState(row["state"])}))
+    return histories
 
 
-def claimed_after(life: Sequence[Change], moment: datetime) -> datetime | None:
+def claimed_after(history: Sequence[Change], moment: datetime) -> datetime | None:
     """Return when a worker first took the job after the moment."""
-    claims = (change.claimed_at for change in life)
+    claims = (change.claimed_at for change in history)
     return next((claim for claim in claims if claim is not None and claim > moment), None)
 
 
-def advanced_after(life: Sequence[Change], moment: datetime) -> datetime | None:
+def advanced_after(history: Sequence[Change], moment: datetime) -> datetime | None:
     """Return when the first file was finished after the moment, or the job completed."""
     done = 0
-    for change in life:
+    for change in history:
         if change.at > moment and (change.done > done or change.state is JobState.COMPLETED):
             return change.at
         done = change.done

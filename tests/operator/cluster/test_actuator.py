@@ -15,7 +15,7 @@ from codebase_operator.metrics import Metrics
 from codebase_operator.model import actions as do
 from codebase_operator.model.snapshot import Job
 from codebase_operator.planning import lifecycle, planner
-from codebase_operator.reconciler import Loop
+from codebase_operator.reconciler import ReconcileLoop
 from tests.operator.builders import NOW, job
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -106,7 +106,7 @@ async def test_a_refused_pod_is_the_reason_that_is_shown(
     assert (shown["phase"], shown["reason"], shown["message"]) == ("Pending", reason, message)
     assert (await bench.row("a")).message == f"Starting: {message}"
     assert len(bench.sent("POST", "/pods")) == 1  # not offered again at once
-    monkeypatch.setattr(lifecycle, "REFUSED_AGAIN", timedelta(0))
+    monkeypatch.setattr(lifecycle, "REJECTION_RETRY_INTERVAL", timedelta(0))
     await bench.settle()
     assert set(bench.server.pods) == {"a-a1"}
     assert bench.status("a")["reason"] == "PodStarting"
@@ -222,8 +222,8 @@ async def test_each_transition_is_one_log_line_with_the_counts(
 
 async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: Database) -> None:
     metrics = Metrics()
-    bench.actuator._tried = metrics.carried_out
-    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, metrics=metrics)
+    bench.actuator._on_step = metrics.record_step
+    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3, metrics=metrics)
     bench.server.create_job("a")
     bench.server.create_job("b")
     await bench.settle()
@@ -250,7 +250,9 @@ async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: 
 
 async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Bench, database: Database) -> None:
     metrics = Metrics()
-    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, leads=lambda: False, metrics=metrics)
+    bench.loop = ReconcileLoop(
+        bench.cache, database, bench.actuator, "ns", 3, is_leader=lambda: False, metrics=metrics
+    )
     bench.server.create_job("a")
     await bench.cycle(3)
     assert {line.split()[0] for line in bench.server.requests} == {"GET"}
@@ -265,15 +267,15 @@ async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Be
     await bench.cycle()
     asked: list[None] = []
 
-    def leads() -> bool:
+    def is_leader() -> bool:
         asked.append(None)
         return len(asked) <= 3  # for the schema, for the plan, and for its first step
 
     bench.server.requests.clear()
-    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3, leads=leads)
+    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3, is_leader=is_leader)
     assert await bench.loop.cycle() == 1  # of several: the places in the queue, then events and mirrors
     assert bench.server.requests == []
-    bench.loop = Loop(bench.cache, database, bench.actuator, "ns", 3)
+    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3)
     assert await bench.loop.cycle() > 1
     assert bench.server.requests != []
 

@@ -270,7 +270,7 @@ def test_a_pod_is_read() -> None:
     assert parsed.deleted_at == NOW
     assert parsed.disrupted == "EvictionByEvictionAPI: m"
     assert parsed.waiting == ("CrashLoopBackOff", "back-off")
-    assert parsed.ending and (parsed.ending.exit_code, parsed.ending.reason) == (137, "OOMKilled")
+    assert parsed.termination and (parsed.termination.exit_code, parsed.termination.reason) == (137, "OOMKilled")
 
 
 def test_a_container_that_ended_is_down_until_it_is_started_again() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codebase_index.api.job import ANNOTATION_GIT_HOSTS, GROUP, LABEL_GIT_CREDENTIALS, ErrorType, JobState
-from codebase_operator.cluster.credentials import own_secrets, problem_with
+from codebase_operator.cluster.credentials import release_secrets, secret_problem
 from codebase_operator.model.actions import Action, Admit, CheckSecret, Fail, SetQueue, WriteStatus
 from codebase_operator.model.snapshot import Job, Rejection
 from codebase_operator.model.uptime import Uptime
@@ -41,7 +41,7 @@ def labelled(hosts: str = "git.example.org", label: str = "true") -> dict[str, A
     ],
 )
 def test_a_secret_that_is_marked_for_the_host_is_given(url: str, hosts: str) -> None:
-    assert problem_with(of_git(url=url), labelled(hosts), OWN) is None
+    assert secret_problem(of_git(url=url), labelled(hosts), OWN) is None
 
 
 REFUSED = {
@@ -68,12 +68,12 @@ REFUSED = {
 @pytest.mark.parametrize("which", REFUSED)
 def test_any_other_secret_is_refused_with_the_command_that_allows_it(which: str) -> None:
     name, url, metadata, said = REFUSED[which]
-    problem = problem_with(of_git(name, url), metadata, OWN)
+    problem = secret_problem(of_git(name, url), metadata, OWN)
     assert problem is not None and said in problem
 
 
 def test_a_job_without_a_secret_needs_none() -> None:
-    assert problem_with(job("a"), None, OWN) is None
+    assert secret_problem(job("a"), None, OWN) is None
 
 
 def test_the_releases_own_are_those_that_its_pods_are_given() -> None:
@@ -96,7 +96,7 @@ def test_the_releases_own_are_those_that_its_pods_are_given() -> None:
             ],
         }
     )
-    assert own_secrets(template) == {"registry", "openai", "postgres", "ca"}
+    assert release_secrets(template) == {"registry", "openai", "postgres", "ca"}
 
 
 # --- the planner -----------------------------------------------------------------------------------

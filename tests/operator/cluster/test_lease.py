@@ -9,53 +9,62 @@ import pytest
 
 from codebase_operator.cluster import lease as lease_module
 from codebase_operator.cluster.api import ApiError
-from codebase_operator.cluster.lease import DEADLINE, DURATION, Leader, Observed, Record, Step, decide, identity_of
+from codebase_operator.cluster.lease import (
+    LEASE_DURATION,
+    RENEW_DEADLINE,
+    LeaderElector,
+    LeaseRecord,
+    LeaseStep,
+    Observation,
+    identity_of,
+    next_step,
+)
 from tests.operator.builders import NOW
 
 MINE, OTHER = "operator-1", "operator-2"
 
 
-def seen(holder: str, since: float = 100.0, duration: float = DURATION) -> Observed:
-    return Observed(Record(holder, duration, "a", "r", 3), since)
+def seen(holder: str, since: float = 100.0, duration: float = LEASE_DURATION) -> Observation:
+    return Observation(LeaseRecord(holder, duration, "a", "r", 3), since)
 
 
 @pytest.mark.parametrize(
     ("claim", "observed", "now", "step"),
     [
-        ("a released lease is taken at once", seen(""), 100, Step.TAKE),
-        ("my own is renewed", seen(MINE), 101, Step.RENEW),
-        ("my own is renewed, however old: nobody took it", seen(MINE), 999, Step.RENEW),
-        ("my own, by a restarted container, at its first look", seen(MINE), 100, Step.RENEW),
-        ("another's is waited for at the first look, whatever its times say", seen(OTHER), 100, Step.WAIT),
-        ("another's is waited for just before its end", seen(OTHER), 105.9, Step.WAIT),
-        ("another's is taken when it was unchanged for its duration", seen(OTHER), 106, Step.TAKE),
-        ("the duration is the holder's own", seen(OTHER, duration=15), 110, Step.WAIT),
+        ("a released lease is taken at once", seen(""), 100, LeaseStep.ACQUIRE),
+        ("my own is renewed", seen(MINE), 101, LeaseStep.RENEW),
+        ("my own is renewed, however old: nobody took it", seen(MINE), 999, LeaseStep.RENEW),
+        ("my own, by a restarted container, at its first look", seen(MINE), 100, LeaseStep.RENEW),
+        ("another's is waited for at the first look, whatever its times say", seen(OTHER), 100, LeaseStep.WAIT),
+        ("another's is waited for just before its end", seen(OTHER), 105.9, LeaseStep.WAIT),
+        ("another's is taken when it was unchanged for its duration", seen(OTHER), 106, LeaseStep.ACQUIRE),
+        ("the duration is the holder's own", seen(OTHER, duration=15), 110, LeaseStep.WAIT),
     ],
 )
-def test_decisions(claim: str, observed: Observed, now: float, step: Step) -> None:
-    assert decide(MINE, observed, now) is step, claim
+def test_decisions(claim: str, observed: Observation, now: float, step: LeaseStep) -> None:
+    assert next_step(MINE, observed, now) is step, claim
 
 
 def test_a_record_is_old_only_when_nothing_in_it_changes() -> None:
     first = seen(OTHER)
-    assert first.then(Record(OTHER, DURATION, "a", "r", 3), 104) is first
-    assert first.then(Record(OTHER, DURATION, "a", "later", 3), 104).since == 104
+    assert first.next_observation(LeaseRecord(OTHER, LEASE_DURATION, "a", "r", 3), 104) is first
+    assert first.next_observation(LeaseRecord(OTHER, LEASE_DURATION, "a", "later", 3), 104).since == 104
 
 
 def test_a_takeover_is_a_transition_and_a_renewal_is_none() -> None:
-    taken = Record(OTHER, 9, "a", "r", 3).held_by(MINE, NOW)
-    assert (taken.holder, taken.duration, taken.transitions) == (MINE, DURATION, 4)
+    taken = LeaseRecord(OTHER, 9, "a", "r", 3).renewed_by(MINE, NOW)
+    assert (taken.holder, taken.duration, taken.transitions) == (MINE, LEASE_DURATION, 4)
     assert taken.acquired == taken.renewed == "2026-05-01T12:00:00.000000Z"
-    renewed = taken.held_by(MINE, NOW.replace(hour=13))
+    renewed = taken.renewed_by(MINE, NOW.replace(hour=13))
     assert (renewed.acquired, renewed.transitions) == (taken.acquired, 4)
     assert renewed.renewed == "2026-05-01T13:00:00.000000Z"
 
 
 def test_a_record_survives_the_wire() -> None:
-    record = Record(MINE, DURATION, "a", "r", 3)
-    assert Record.of({"spec": record.spec()}) == record
-    assert Record.of({}) == Record()
-    assert Record().spec()["holderIdentity"] is None  # an empty name would be refused
+    record = LeaseRecord(MINE, LEASE_DURATION, "a", "r", 3)
+    assert LeaseRecord.of({"spec": record.spec()}) == record
+    assert LeaseRecord.of({}) == LeaseRecord()
+    assert LeaseRecord().spec()["holderIdentity"] is None  # an empty name would be refused
 
 
 # --- two operators ---------------------------------------------------------------------------------
@@ -112,113 +121,113 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def test_the_first_leads_and_the_second_waits(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", MINE), Leader(api, "l", OTHER)
-    assert not first.leads()
-    await first.round()
-    await second.round()
-    assert (first.leads(), second.leads()) == (True, False)
+    first, second = LeaderElector(api, "l", MINE), LeaderElector(api, "l", OTHER)
+    assert not first.is_leader()
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
+    assert (first.is_leader(), second.is_leader()) == (True, False)
 
 
 async def test_of_two_that_take_at_once_one_succeeds(clock: Clock) -> None:
     class Interrupted(OneLease):
         """Between the read and the write of one operator, another one does both."""
 
-        other: Leader | None = None
+        other: LeaderElector | None = None
 
         async def read_lease(self, name: str) -> dict[str, Any]:
             body, other = await super().read_lease(name), self.other
             if other:
                 self.other = None
-                await other.round()
+                await other.try_acquire_or_renew()
             return body
 
     api = Interrupted()
-    await Leader(api, "l", "gone").round()
-    first, second = Leader(api, "l", MINE), Leader(api, "l", OTHER)
-    await first.round()
-    await second.round()
-    clock.now += DURATION
+    await LeaderElector(api, "l", "gone").try_acquire_or_renew()
+    first, second = LeaderElector(api, "l", MINE), LeaderElector(api, "l", OTHER)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
+    clock.now += LEASE_DURATION
     api.other = second
-    await first.round()
-    assert (first.leads(), second.leads()) == (False, True)
+    await first.try_acquire_or_renew()
+    assert (first.is_leader(), second.is_leader()) == (False, True)
     assert api.writes == ["gone", OTHER]
 
 
 async def test_the_next_one_leads_only_after_the_first_has_stopped(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", MINE), Leader(api, "l", OTHER)
-    await first.round()
+    first, second = LeaderElector(api, "l", MINE), LeaderElector(api, "l", OTHER)
+    await first.try_acquire_or_renew()
     led: list[tuple[bool, bool]] = []
     for _ in range(80):  # the first one's API is cut from here on
-        await second.round()
-        led.append((first.leads(), second.leads()))
+        await second.try_acquire_or_renew()
+        led.append((first.is_leader(), second.is_leader()))
         clock.now += 0.1
     assert (True, True) not in led
     assert led[0] == (True, False)
     assert led[-1] == (False, True)
-    assert led.index((False, True)) <= (DURATION + 0.1) * 10
+    assert led.index((False, True)) <= (LEASE_DURATION + 0.1) * 10
 
 
 async def test_who_cannot_renew_stops_and_goes_on_when_the_api_is_back(clock: Clock) -> None:
     api = OneLease()
-    leader = Leader(api, "l", MINE)
-    await leader.round()
+    leader = LeaderElector(api, "l", MINE)
+    await leader.try_acquire_or_renew()
     api.error = ApiError(0, "no answer")
-    clock.now += DEADLINE - 0.1
-    await leader.round()
-    assert leader.leads()
+    clock.now += RENEW_DEADLINE - 0.1
+    await leader.try_acquire_or_renew()
+    assert leader.is_leader()
     clock.now += 0.2
-    await leader.round()
-    assert not leader.leads()
+    await leader.try_acquire_or_renew()
+    assert not leader.is_leader()
     api.error = None
     clock.now += 60
-    await leader.round()
-    assert leader.leads()
+    await leader.try_acquire_or_renew()
+    assert leader.is_leader()
 
 
 async def test_a_restarted_container_of_the_same_pod_goes_on_at_once(clock: Clock) -> None:
     api = OneLease()
-    await Leader(api, "l", MINE).round()
-    again = Leader(api, "l", MINE)
-    await again.round()
-    assert again.leads()
+    await LeaderElector(api, "l", MINE).try_acquire_or_renew()
+    again = LeaderElector(api, "l", MINE)
+    await again.try_acquire_or_renew()
+    assert again.is_leader()
 
 
 async def test_a_released_lease_hands_over_at_once(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", MINE), Leader(api, "l", OTHER)
-    await first.round()
-    await second.round()
+    first, second = LeaderElector(api, "l", MINE), LeaderElector(api, "l", OTHER)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
     await first.release()
-    assert not first.leads()
-    await second.round()
-    assert second.leads()
+    assert not first.is_leader()
+    await second.try_acquire_or_renew()
+    assert second.is_leader()
 
 
 async def test_who_does_not_lead_releases_nothing(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", MINE), Leader(api, "l", OTHER)
-    await first.round()
-    await second.round()
+    first, second = LeaderElector(api, "l", MINE), LeaderElector(api, "l", OTHER)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
     await second.release()
     assert api.writes == [MINE]
 
 
 async def test_a_clock_that_is_wrong_does_not_matter(clock: Clock) -> None:
     api = OneLease()
-    await api.create_lease("l", Record(OTHER, DURATION, None, "1999-01-01T00:00:00.000000Z", 0).spec())
-    leader = Leader(api, "l", MINE)
+    await api.create_lease("l", LeaseRecord(OTHER, LEASE_DURATION, None, "1999-01-01T00:00:00.000000Z", 0).spec())
+    leader = LeaderElector(api, "l", MINE)
     for renewal in ("1999-01-01T00:00:02.000000Z", "1999-01-01T00:00:04.000000Z", "1999-01-01T00:00:06.000000Z"):
-        await leader.round()
-        assert not leader.leads()
+        await leader.try_acquire_or_renew()
+        assert not leader.is_leader()
         assert api.body
         await api.replace_lease({**api.body, "spec": {**api.body["spec"], "renewTime": renewal}})
         clock.now += 4
-    await leader.round()
-    assert not leader.leads()
-    clock.now += DURATION
-    await leader.round()
-    assert leader.leads()
+    await leader.try_acquire_or_renew()
+    assert not leader.is_leader()
+    clock.now += LEASE_DURATION
+    await leader.try_acquire_or_renew()
+    assert leader.is_leader()
 
 
 # --- several releases --------------------------------------------------------------------------------
@@ -230,72 +239,75 @@ async def test_the_operator_of_another_release_stays_out_and_says_so(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
-    await first.round()
+    first, second = LeaderElector(api, "l", FIRST), LeaderElector(api, "l", SECOND)
+    await first.try_acquire_or_renew()
     caplog.clear()
     with suppress(TimeoutError):
         await asyncio.wait_for(second.run(lambda: None), 0.2)
     assert "the one of release first runs the jobs of this namespace" in caplog.text
-    assert first.unready() is None and not second.leads()
+    assert first.unready_reason() is None and not second.is_leader()
 
 
 async def test_one_of_the_same_release_stands_by(clock: Clock) -> None:
     api = OneLease()
-    first, standby = Leader(api, "l", FIRST), Leader(api, "l", identity_of("first", "first-operator-z"))
-    assert "not read yet" in (standby.unready() or "")
-    await first.round()
-    await standby.round()
-    assert standby.unready() is None and not standby.leads()
+    first, standby = (
+        LeaderElector(api, "l", FIRST),
+        LeaderElector(api, "l", identity_of("first", "first-operator-z")),
+    )
+    assert "not read yet" in (standby.unready_reason() or "")
+    await first.try_acquire_or_renew()
+    await standby.try_acquire_or_renew()
+    assert standby.unready_reason() is None and not standby.is_leader()
 
 
 @pytest.mark.parametrize("ending", ["given back", "lost"])
 async def test_a_pause_of_one_release_is_no_invitation_to_another(clock: Clock, ending: str) -> None:
     """A rollout gives the lease back for seconds; a lost node leaves it for minutes."""
     api = OneLease()
-    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
-    await first.round()
-    await second.round()
+    first, second = LeaderElector(api, "l", FIRST), LeaderElector(api, "l", SECOND)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
     if ending == "given back":
         await first.release()
-    await second.round()
+    await second.try_acquire_or_renew()
     clock.now += 300
-    await second.round()
-    assert not second.leads() and second.rival() == "first"
-    heir = Leader(api, "l", identity_of("first", "first-operator-z"))
-    await heir.round()
-    clock.now += lease_module.DURATION
-    await heir.round()
-    assert heir.leads() and heir.unready() is None
+    await second.try_acquire_or_renew()
+    assert not second.is_leader() and second.rival() == "first"
+    heir = LeaderElector(api, "l", identity_of("first", "first-operator-z"))
+    await heir.try_acquire_or_renew()
+    clock.now += lease_module.LEASE_DURATION
+    await heir.try_acquire_or_renew()
+    assert heir.is_leader() and heir.unready_reason() is None
 
 
 async def test_a_release_that_is_gone_for_good_is_followed_by_another(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
-    await first.round()
-    await second.round()
+    first, second = LeaderElector(api, "l", FIRST), LeaderElector(api, "l", SECOND)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
     await first.release()
-    await second.round()
-    clock.now += lease_module.RIVAL_PATIENCE
-    await second.round()
-    assert second.leads() and second.unready() is None
+    await second.try_acquire_or_renew()
+    clock.now += lease_module.RIVAL_TAKEOVER_DELAY
+    await second.try_acquire_or_renew()
+    assert second.is_leader() and second.unready_reason() is None
 
 
 async def test_a_lease_that_goes_with_its_release_is_free_at_once(clock: Clock) -> None:
     api = OneLease()
-    first, second = Leader(api, "l", FIRST), Leader(api, "l", SECOND)
-    await first.round()
-    await second.round()
+    first, second = LeaderElector(api, "l", FIRST), LeaderElector(api, "l", SECOND)
+    await first.try_acquire_or_renew()
+    await second.try_acquire_or_renew()
     api.body = None
-    await second.round()
-    assert second.leads()
+    await second.try_acquire_or_renew()
+    assert second.is_leader()
 
 
 async def test_the_operator_of_the_release_before_whose_lease_names_no_release_is_no_rival(clock: Clock) -> None:
     api = OneLease()
-    before, after = Leader(api, "l", "codebase-mcp-operator-x"), Leader(api, "l", FIRST)
-    await before.round()
-    await after.round()
-    assert after.unready() is None
+    before, after = LeaderElector(api, "l", "codebase-mcp-operator-x"), LeaderElector(api, "l", FIRST)
+    await before.try_acquire_or_renew()
+    await after.try_acquire_or_renew()
+    assert after.unready_reason() is None
     await before.release()
-    await after.round()
-    assert after.leads()
+    await after.try_acquire_or_renew()
+    assert after.is_leader()

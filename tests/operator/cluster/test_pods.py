@@ -13,7 +13,7 @@ import pytest
 
 from codebase_index.api.job import MAX_PROCESSES, NAME_MAX, job_name, pod_name, target_of
 from codebase_operator.cluster.pods import indexer_pod, process_count
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
 from tests.operator.builders import job
 
@@ -157,20 +157,20 @@ def test_an_unusable_template_is_named(tmp_path: Path, template: str, said: str)
 @pytest.mark.parametrize(
     ("asked", "site", "limits", "processes"),
     [
-        pytest.param({"cpu": "8"}, Site(), {"cpu": "8", "memory": "2528Mi"}, 8, id="memory follows processors"),
-        pytest.param({"cpu": "2"}, Site(), {"cpu": "2", "memory": "2Gi"}, 2, id="the template's memory is enough"),
-        pytest.param({"cpu": "8"}, Site(max_memory="1Gi"), {"cpu": "8", "memory": "2Gi"}, 6,
+        pytest.param({"cpu": "8"}, SitePolicy(), {"cpu": "8", "memory": "2528Mi"}, 8, id="memory follows CPU"),
+        pytest.param({"cpu": "2"}, SitePolicy(), {"cpu": "2", "memory": "2Gi"}, 2, id="the template is enough"),
+        pytest.param({"cpu": "8"}, SitePolicy(max_memory="1Gi"), {"cpu": "8", "memory": "2Gi"}, 6,
                      id="a maximum below the template's memory"),
-        pytest.param({"cpu": "16"}, Site(max_memory="3Gi"), {"cpu": "16", "memory": "3072Mi"}, 9,
+        pytest.param({"cpu": "16"}, SitePolicy(max_memory="3Gi"), {"cpu": "16", "memory": "3072Mi"}, 9,
                      id="processes are what the largest memory holds"),
-        pytest.param({"cpu": "8", "memory": "1Gi"}, Site(), {"cpu": "8", "memory": "1Gi"}, 2,
+        pytest.param({"cpu": "8", "memory": "1Gi"}, SitePolicy(), {"cpu": "8", "memory": "1Gi"}, 2,
                      id="memory that was asked for is kept, and bounds the processes"),
-        pytest.param({"memory": "8Gi"}, Site(), {"cpu": "1500m", "memory": "8Gi"}, 2, id="memory alone"),
-        pytest.param({"cpu": "999"}, Site(), {"cpu": "999", "memory": "18549Mi"}, MAX_PROCESSES, id="never more"),
+        pytest.param({"memory": "8Gi"}, SitePolicy(), {"cpu": "1500m", "memory": "8Gi"}, 2, id="memory alone"),
+        pytest.param({"cpu": "999"}, SitePolicy(), {"cpu": "999", "memory": "18549Mi"}, MAX_PROCESSES, id="cap"),
     ],
 )  # fmt: skip
 def test_processes_and_memory_fit_each_other(
-    asked: dict[str, str], site: Site, limits: dict[str, str], processes: int
+    asked: dict[str, str], site: SitePolicy, limits: dict[str, str], processes: int
 ) -> None:
     (container,) = indexer_pod(job("a", resources=asked), 1, TEMPLATE, site=site)["spec"]["containers"]
     assert container["resources"]["limits"] == limits

@@ -9,7 +9,7 @@ import pytest
 from codebase_index.api.job import ErrorType, JobState
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.model.actions import Admit, Fail, Retry
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Pod, Rejection, StepFailure
 from codebase_operator.model.uptime import Uptime
 from codebase_operator.planning.lifecycle import MAX_DISRUPTIONS
@@ -131,8 +131,8 @@ def test_a_row_of_an_older_operator_that_noted_no_start_is_not_forgotten() -> No
 
 def test_the_deadline_can_be_set_and_switched_off() -> None:
     stuck = [waiting("ImagePullBackOff", "")]
-    assert failure(since=61, pods=stuck, site=Site(start_deadline=timedelta(seconds=60))) is not None
-    assert failure(since=9 * START, pods=stuck, site=Site(start_deadline=None)) is None
+    assert failure(since=61, pods=stuck, site=SitePolicy(start_deadline=timedelta(seconds=60))) is not None
+    assert failure(since=9 * START, pods=stuck, site=SitePolicy(start_deadline=None)) is None
 
 
 def blocked(seconds: float) -> Any:
@@ -264,7 +264,7 @@ def test_a_crash_loop_of_pods_that_never_claim_is_bounded_twice() -> None:
 
 def test_a_violation_is_refused_before_a_slot_is_taken() -> None:
     greedy = job("a", age=900, resources={"memory": "64Gi"})
-    actions = plan(snapshot(greedy, B, limit=1, site=Site(max_memory="32Gi")))
+    actions = plan(snapshot(greedy, B, limit=1, site=SitePolicy(max_memory="32Gi")))
     (end,) = [x for x in actions if isinstance(x, Fail)]
     assert end.error is ErrorType.RESOURCES_REFUSED and "64Gi is more than the 32Gi" in end.message
     assert [x.job.name for x in actions if isinstance(x, Admit)] == ["b"]
@@ -273,7 +273,7 @@ def test_a_violation_is_refused_before_a_slot_is_taken() -> None:
 def test_a_job_that_works_already_goes_on_under_new_limits() -> None:
     greedy = job("a", resources={"memory": "64Gi"})
     given = row(greedy, "running", 1)
-    s = snapshot(admitted(greedy), rows=[given], pods=[pod(greedy)], site=Site(max_memory="1Gi"))
+    s = snapshot(admitted(greedy), rows=[given], pods=[pod(greedy)], site=SitePolicy(max_memory="1Gi"))
     assert [x for x in plan(s) if isinstance(x, Fail)] == []
 
 
@@ -292,5 +292,5 @@ async def test_the_time_in_which_the_api_server_was_away_is_not_counted(bench: B
     await bench.cycle()
     after = await bench.loop.snapshot()
     ((start, end),) = after.uptime.outages
-    assert before.since == after.uptime.since and before.last == start and end > start
-    assert after.uptime.counted(None, after.now) == after.now - before.since - (end - start)
+    assert before.since == after.uptime.since and before.last_answer == start and end > start
+    assert after.uptime.answered_time(None, after.now) == after.now - before.since - (end - start)

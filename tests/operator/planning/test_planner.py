@@ -10,14 +10,14 @@ from codebase_index.api.job import ErrorType
 from codebase_operator.model.actions import (
     Admit,
     Cancel,
-    CancelVanished,
+    CancelOrphan,
     DeleteJob,
     DeletePod,
     Emit,
     EnsureRow,
     Fail,
     ReleaseSlot,
-    RemoveVanished,
+    RemoveOrphan,
     Retry,
     SetQueue,
     StartPod,
@@ -42,7 +42,7 @@ def _short(action: Any) -> str:
     match action:
         case DeletePod():
             return f"{name} {action.pod.name}" + (" by force" if action.force else "")
-        case CancelVanished() | RemoveVanished() | ReleaseSlot():
+        case CancelOrphan() | RemoveOrphan() | ReleaseSlot():
             return f"{name} {action.name}"
         case Retry():
             return f"{name} {action.job.name} {action.attempt}" + (" counted" if action.counted else "")
@@ -239,7 +239,7 @@ VERBS = [
          ["Cancel a", "DeletePod a-a1"]),
     Case("makes no row for a job that is about to be deleted",
          snapshot(job("a", deleting=True), without_row=[A]), []),
-    Case("cancels the row of a job that was deleted", snapshot(rows=[running(A)]), ["CancelVanished a"]),
+    Case("cancels the row of a job that was deleted", snapshot(rows=[running(A)]), ["CancelOrphan a"]),
     Case("leaves the final row of a deleted job alone", snapshot(rows=[row(A, "completed", 1)]), []),
     Case("suspends a running job",
          snapshot(admitted(job("a", suspend=True)), rows=[running(A)], pods=[pod(A)]),
@@ -389,6 +389,4 @@ def test_every_action_names_its_job() -> None:
     s = snapshot(A, B, without_row=[A], rows=[running(B)], pods=[crashed(B)])
     assert {job_of(action) for action in plan(s) if not isinstance(action, SetQueue)} == {A.id, B.id}
     assert any(isinstance(action, EnsureRow) for action in plan(s))
-    assert not any(
-        isinstance(action, (Cancel, CancelVanished, DeleteJob, Suspend, StartPod)) for action in plan(s)
-    )
+    assert not any(isinstance(action, (Cancel, CancelOrphan, DeleteJob, Suspend, StartPod)) for action in plan(s))

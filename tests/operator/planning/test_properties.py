@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from codebase_index.api.job import FINAL, JobState
 from codebase_index.api.resource import IndexingJobSpec
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import FINAL_PHASES, STUCK_AFTER, Job, Pod
 from codebase_operator.planning.lifecycle import MAX_DISRUPTIONS, RETENTION
 from codebase_operator.reporting.conditions import DEGRADED, STUCK
@@ -180,7 +180,7 @@ class Life(RuleBasedStateMachine):
     def no_slot_is_held_for_ever_without_work(self) -> None:
         if self.simulation.away:
             return
-        site, uptime, now = Site(), self.simulation.uptime, self.simulation.now
+        site, uptime, now = SitePolicy(), self.simulation.uptime, self.simulation.now
         assert site.start_deadline and site.blocked_deadline
         for row in self.simulation.rows.values():
             job_ = self.simulation.jobs.get(row.id)
@@ -188,10 +188,10 @@ class Life(RuleBasedStateMachine):
                 continue  # its slot goes with its pods, within seconds: no_slot_is_leaked
             if row.state is JobState.BLOCKED:
                 assert row.blocked_since
-                assert uptime.counted(row.blocked_since, now) <= site.blocked_deadline, row
+                assert uptime.answered_time(row.blocked_since, now) <= site.blocked_deadline, row
             elif row.pod is None:
                 assert row.starting_since
-                assert uptime.counted(row.starting_since, now) <= site.start_deadline, row
+                assert uptime.answered_time(row.starting_since, now) <= site.start_deadline, row
             assert row.disruptions <= MAX_DISRUPTIONS + 1
 
     @invariant()

@@ -11,7 +11,7 @@ from codebase_index.api.job import FINAL, JobState
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
-from codebase_operator.model.actions import RemoveVanished, WriteStatus
+from codebase_operator.model.actions import RemoveOrphan, WriteStatus
 from codebase_operator.model.snapshot import Job, JobView
 from codebase_operator.planning.lifecycle import RETENTION
 from codebase_operator.planning.planner import plan
@@ -38,11 +38,11 @@ def ended(j: Job, seconds: float, state: str = "completed", **fields: Any) -> An
 
 RULES = [
     Case("removes the final row of a deleted job a week after its end",
-         snapshot(rows=[ended(A, WEEK)]), ["RemoveVanished a"]),
+         snapshot(rows=[ended(A, WEEK)]), ["RemoveOrphan a"]),
     Case("keeps it until then", snapshot(rows=[ended(A, WEEK - 1)]), []),
     Case("removes the row of a job that was cancelled because its resource was deleted",
-         snapshot(rows=[ended(A, WEEK, "cancelled")]), ["RemoveVanished a"]),
-    Case("removes the row of a failed one", snapshot(rows=[ended(A, WEEK, "failed")]), ["RemoveVanished a"]),
+         snapshot(rows=[ended(A, WEEK, "cancelled")]), ["RemoveOrphan a"]),
+    Case("removes the row of a failed one", snapshot(rows=[ended(A, WEEK, "failed")]), ["RemoveOrphan a"]),
     Case("leaves the rows of other namespaces alone",
          snapshot(rows=[elsewhere(ended(A, 9 * WEEK)), elsewhere(row(B, "pending"))]), []),
     Case("frees the slot before it removes the row",
@@ -356,7 +356,7 @@ async def test_the_row_of_a_resource_that_is_there_is_kept_although_nobody_knew_
     job_id = await over(bench, "a", ttlSecondsAfterFinished=30_000_000)
     await age(bench, job_id, RETENTION)
     known = (await bench.jobs.get(job_id)).cr_name
-    await bench.actuator.apply([RemoveVanished(job_id, known)], NOW)
+    await bench.actuator.apply([RemoveOrphan(job_id, known)], NOW)
     assert await bench.jobs.get_many([job_id])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codebase_operator.model import actions as do
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Snapshot
 from codebase_operator.planning.planner import MAX_PROMPT_POSITIONS, plan
 from codebase_operator.reporting import conditions as c
@@ -17,7 +17,7 @@ from tests.operator.simulation import Simulation
 
 @pytest.fixture
 def bounded(bench: Bench) -> Bench:
-    bench.loop._site = Site(max_waiting=2)
+    bench.loop._site = SitePolicy(max_waiting=2)
     return bench
 
 

@@ -7,7 +7,7 @@ import pytest
 from codebase_index.api.job import ErrorType
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_operator.model.quantities import mebibytes, number
-from codebase_operator.model.site_policy import PROVIDERS, Site
+from codebase_operator.model.site_policy import PROVIDERS, SitePolicy
 
 
 def spec(**more: object) -> IndexingJobSpec:
@@ -15,8 +15,8 @@ def spec(**more: object) -> IndexingJobSpec:
 
 
 def test_nothing_set_is_the_defaults() -> None:
-    assert Site.from_env({}) == Site()
-    assert Site().providers == {"static", "sentence-transformers", "ollama", "openai"} == set(PROVIDERS)
+    assert SitePolicy.from_env({}) == SitePolicy()
+    assert SitePolicy().providers == {"static", "sentence-transformers", "ollama", "openai"} == set(PROVIDERS)
 
 
 def test_everything_can_be_set() -> None:
@@ -24,7 +24,7 @@ def test_everything_can_be_set() -> None:
         "CODEBASE_START_DEADLINE_SECONDS": "60", "CODEBASE_BLOCKED_DEADLINE_SECONDS": "0", "CODEBASE_MAX_CPU": "8",
         "CODEBASE_MAX_MEMORY": "16Gi", "CODEBASE_EMBEDDING_PROVIDERS": "static, ollama",
     }  # fmt: skip
-    assert Site.from_env(env) == Site(
+    assert SitePolicy.from_env(env) == SitePolicy(
         timedelta(minutes=1), None, max_cpu="8", max_memory="16Gi", providers=frozenset({"static", "ollama"})
     )
 
@@ -39,7 +39,7 @@ def test_everything_can_be_set() -> None:
 )
 def test_what_makes_no_sense_is_named(env: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Site.from_env(env)
+        SitePolicy.from_env(env)
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,18 @@ def test_what_makes_no_sense_is_named(env: dict[str, str], said: str) -> None:
 def test_more_than_allowed_is_refused_with_the_setting(
     asked: dict[str, object], error: ErrorType, said: str
 ) -> None:
-    site = Site(max_cpu="8", max_memory="16Gi", providers=frozenset({"static", "ollama"}))
+    site = SitePolicy(max_cpu="8", max_memory="16Gi", providers=frozenset({"static", "ollama"}))
     violation = site.violation_of(spec(**asked))
     assert violation is not None and violation.error is error and said in violation.message
 
 
 def test_the_maximum_itself_is_allowed() -> None:
-    site = Site(max_cpu="8", max_memory="16Gi")
+    site = SitePolicy(max_cpu="8", max_memory="16Gi")
     assert site.violation_of(spec(resources={"cpu": "8000m", "memory": "16384Mi"})) is None
 
 
 def test_without_maxima_anything_goes() -> None:
-    assert Site().violation_of(spec(resources={"cpu": "999", "memory": "9999Gi"})) is None
+    assert SitePolicy().violation_of(spec(resources={"cpu": "999", "memory": "9999Gi"})) is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def seen(passes: list[tuple[int, bool]]) -> tuple[Uptime, list[tuple[int, bool]]
     for gap, well in passes:
         at += gap
         times.append((at, well))
-        uptime = uptime.answered(NOW + timedelta(seconds=at)) if well else uptime.missed()
+        uptime = uptime.record_answer(NOW + timedelta(seconds=at)) if well else uptime.record_outage()
     return uptime, times
 
 
@@ -49,9 +49,9 @@ def test_it_counts_exactly_the_time_without_outages(passes: list[tuple[int, bool
     uptime, times = seen([*passes, (1, True)])  # deadlines are looked at in passes that got answers
     now = times[-1][0]
     begin = min(since, now)
-    counted = uptime.counted(NOW + timedelta(seconds=begin), NOW + timedelta(seconds=now))
+    counted = uptime.answered_time(NOW + timedelta(seconds=begin), NOW + timedelta(seconds=now))
     assert counted == timedelta(seconds=brute(times, begin, now))
-    later = uptime.counted(NOW + timedelta(seconds=begin), NOW + timedelta(seconds=now + more))
+    later = uptime.answered_time(NOW + timedelta(seconds=begin), NOW + timedelta(seconds=now + more))
     assert later == counted + timedelta(seconds=more)
 
 
@@ -63,15 +63,15 @@ def test_what_is_forgotten_of_many_outages_is_never_counted(passes: list[tuple[i
         bounded, _ = seen([*passes, (1, True)])
     now = NOW + timedelta(seconds=times[-1][0])
     assert len(bounded.outages) <= 2
-    assert timedelta(0) <= bounded.counted(None, now) <= exact.counted(None, now)
+    assert timedelta(0) <= bounded.answered_time(None, now) <= exact.answered_time(None, now)
 
 
 def test_nothing_counts_before_the_first_answer() -> None:
-    assert Uptime().missed().counted(NOW - timedelta(days=1), NOW) == timedelta(0)
+    assert Uptime().record_outage().answered_time(NOW - timedelta(days=1), NOW) == timedelta(0)
 
 
 def test_a_clock_that_goes_back_takes_nothing_away() -> None:
     """A standby whose clock is behind took over."""
-    uptime = Uptime().answered(NOW).missed().answered(NOW - timedelta(seconds=50))
-    assert uptime.counted(NOW - timedelta(seconds=90), NOW - timedelta(seconds=50)) == timedelta(0)
-    assert uptime.counted(None, NOW + timedelta(seconds=5)) == timedelta(seconds=5)
+    uptime = Uptime().record_answer(NOW).record_outage().record_answer(NOW - timedelta(seconds=50))
+    assert uptime.answered_time(NOW - timedelta(seconds=90), NOW - timedelta(seconds=50)) == timedelta(0)
+    assert uptime.answered_time(None, NOW + timedelta(seconds=5)) == timedelta(seconds=5)

@@ -13,7 +13,7 @@ from codebase_index.api.job import ErrorType
 from codebase_index.untrusted_text import line
 from codebase_operator.cluster.actuator import event_manifest
 from codebase_operator.model import actions as do
-from codebase_operator.model.snapshot import Ending, Job, Rejection, Snapshot, StepFailure
+from codebase_operator.model.snapshot import Job, Rejection, Snapshot, StepFailure, Termination
 from codebase_operator.planning.planner import plan
 from codebase_operator.reporting.messages import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES, single_line
 from tests.operator.builders import NOW, admitted, ago, job, pod, row, snapshot
@@ -51,7 +51,9 @@ SITUATIONS: dict[str, Snapshot] = {
     ),
     "a step that fails": snapshot(A, failures={A.id: StepFailure("Admit", EVIL, ago(60))}),
     "a spec that cannot be read": snapshot(job("a", problem=f"spec.x {EVIL}")),
-    "an out-of-memory end": with_pod(finished=True, ending=Ending(137, "OOMKilled", ago(1)), memory_limit=EVIL),
+    "an out-of-memory end": with_pod(
+        finished=True, termination=Termination(137, "OOMKilled", ago(1)), memory_limit=EVIL
+    ),
 }  # fmt: skip
 
 

@@ -204,7 +204,7 @@ class Operator:
         lines = (await self._get(self.metrics))[1].splitlines()
         return [line for line in lines if line.startswith(f"codebase_operator_{name}")]
 
-    async def leads(self) -> bool:
+    async def is_leader(self) -> bool:
         return await self.samples("leader") == ["codebase_operator_leader 1.0"]
 
     @staticmethod

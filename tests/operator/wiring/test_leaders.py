@@ -51,7 +51,7 @@ async def test_of_two_operators_with_a_lease_one_leads_and_the_other_takes_over(
         return found.spec.holder_identity
 
     async def leader() -> Operator | None:
-        leading = [operator for operator in both if await operator.leads()]
+        leading = [operator for operator in both if await operator.is_leader()]
         assert len(leading) <= 1
         return leading[0] if leading else None
 
@@ -64,7 +64,7 @@ async def test_of_two_operators_with_a_lease_one_leads_and_the_other_takes_over(
         await eventually(f"{name} has a pod", has_pod)
 
     async def takes_over(operator: Operator) -> bool:
-        return await operator.leads() and await holder() == operator.name
+        return await operator.is_leader() and await holder() == operator.name
 
     for operator in both:
         operator.start()
@@ -90,7 +90,7 @@ async def test_of_two_operators_with_a_lease_one_leads_and_the_other_takes_over(
 
         first.start()
         await eventually("the first one is back, and watches", lambda: says_ok(first))
-        assert not await first.leads()
+        assert not await first.is_leader()
         began = time.monotonic()
         assert second.stop(signal.SIGTERM) == 0
         await eventually("it leads again", lambda: takes_over(first))

@@ -37,7 +37,7 @@ async def test_an_outage_of_the_api_server_is_noticed_and_survived(
 
         async def noticed() -> bool:
             assert await operator.probe() == 200  # a restart would not bring the API server back
-            return "lists in a row failed" in await operator.says() and not await operator.leads()
+            return "lists in a row failed" in await operator.says() and not await operator.is_leader()
 
         await eventually("it says so, and does nothing without its lease", noticed)
         await door.open()

@@ -22,7 +22,7 @@ import yaml
 from codebase_mcp.settings import Settings as ServerSettings
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
 from codebase_operator.cluster.pods import indexer_pod
-from codebase_operator.model.site_policy import Site
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.settings import PodTemplate
 from codebase_operator.settings import Settings as OperatorSettings
 from hack.local_cluster.build import tool
@@ -573,8 +573,8 @@ def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: P
         "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_POD_TEMPLATE": str(template),
     }  # fmt: skip
     settings = OperatorSettings.from_env({**environment(container), **from_the_cluster})
-    others = Site(None, timedelta(days=1), None, "64Gi", frozenset({"static", "openai"}))
-    assert settings.site == (others if case == "everything" else Site(max_cpu="16", max_memory="32Gi"))
+    others = SitePolicy(None, timedelta(days=1), None, "64Gi", frozenset({"static", "openai"}))
+    assert settings.site == (others if case == "everything" else SitePolicy(max_cpu="16", max_memory="32Gi"))
     assert settings.lease == named(objects, "Lease", settings.lease or "")["metadata"]["name"]
     assert settings.metrics_port == NUMBERS["metrics"]
     assert {"name": "metrics", "containerPort": settings.metrics_port} in container["ports"]

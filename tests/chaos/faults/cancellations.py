@@ -29,33 +29,33 @@ QUIET_SECONDS = 2.0
 """How long a cancelled job is watched for writes: two heartbeats, some fifty batches."""
 
 Cancel = Callable[[Bench, Victim], Awaitable[None]]
-Trouble = Callable[[Cluster, Sequence[Victim]], AbstractAsyncContextManager[None]]
+Disturbance = Callable[[Cluster, Sequence[Victim]], AbstractAsyncContextManager[None]]
 """Lasts while the block runs, and ends with it."""
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A row of the matrix: a way to cancel, and the trouble in which it is done."""
+class Cancellation:
+    """A row of the matrix: a way to cancel, and the disturbance during it."""
 
     name: str
     title: str
     cancel: Cancel
     answers: bool  # whether the answer says that the fence is in the database
-    trouble: Trouble
+    disturbance: Disturbance
     counted_from: str = "the answer"
     nodes: int = 1
     limit_seconds: float = 5.0
     repeated_limit: float = 0.01
 
 
-async def run_stops(bench: Bench, kind: Stop) -> list[Outcome]:
+async def run_cancellations(bench: Bench, kind: Cancellation) -> list[Outcome]:
     """Run one round: cancel three jobs in their midst, and check what is left of each."""
     since = datetime.now(UTC)
     job_ids = await start(bench)
     share = bench.rng.uniform(*WINDOW)
     victims = await asyncio.gather(*(victim_at(bench, job_id, share) for job_id in job_ids))
-    async with kind.trouble(bench.cluster, victims):
-        outcomes = await asyncio.gather(*(_stop(bench, kind, victim) for victim in victims))
+    async with kind.disturbance(bench.cluster, victims):
+        outcomes = await asyncio.gather(*(_cancel(bench, kind, victim) for victim in victims))
     expected = [Expected(job_id, None, JobState.CANCELLED) for job_id in job_ids]
     broken = await check(bench.cluster, bench.facts, bench.pods, expected, since)
     return [
@@ -64,7 +64,7 @@ async def run_stops(bench: Bench, kind: Stop) -> list[Outcome]:
     ]
 
 
-async def _stop(bench: Bench, kind: Stop, victim: Victim) -> Outcome:
+async def _cancel(bench: Bench, kind: Cancellation, victim: Victim) -> Outcome:
     problems = []
     asked = time.monotonic()
     await kind.cancel(bench, victim)
@@ -182,10 +182,10 @@ async def worker_hangs(_: Cluster, victims: Sequence[Victim]) -> AsyncIterator[N
     yield
 
 
-STOPS = (
-    Stop("cancel-mcp", "cancel through MCP", by_mcp, True, no_trouble),
-    Stop("cancel-patch", "cancel by kubectl patch", by_patch, False, no_trouble, "kubectl's end"),
-    Stop("cancel-delete", "cancel by kubectl delete", by_delete, False, no_trouble, "kubectl's end"),
-    Stop("cancel-operator-down", "cancel while the operator is down", by_mcp, True, operator_down),
-    Stop("cancel-worker-hangs", "cancel while the worker hangs", by_mcp, True, worker_hangs),
+CANCELLATIONS = (
+    Cancellation("cancel-mcp", "cancel through MCP", by_mcp, True, no_trouble),
+    Cancellation("cancel-patch", "cancel by kubectl patch", by_patch, False, no_trouble, "kubectl's end"),
+    Cancellation("cancel-delete", "cancel by kubectl delete", by_delete, False, no_trouble, "kubectl's end"),
+    Cancellation("cancel-operator-down", "cancel while the operator is down", by_mcp, True, operator_down),
+    Cancellation("cancel-worker-hangs", "cancel while the worker hangs", by_mcp, True, worker_hangs),
 )
