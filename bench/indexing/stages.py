@@ -15,7 +15,7 @@ from codebase_index.store.ingest.batch import Chunk, IndexedFile, ProcessedBatch
 from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking import chunker, texts
 from codebase_indexer.chunking.languages import detect
-from codebase_indexer.pipeline import files
+from codebase_indexer.source.blob import blob_id
 from codebase_indexer.source.scan import scan
 
 SAMPLE_BYTES = 10_000_000
@@ -44,7 +44,7 @@ def stages(folder: Path) -> dict[str, float]:
         for entry in entries[start : start + BATCH_FILES]:
             with timed("read and hash"):
                 data = (folder / entry.path).read_bytes()
-                blob = files.blob_id(data)
+                blob = blob_id(data)
             with timed("parse and chunk"):
                 pieces = chunker.chunk(data, detect(entry.path, data[:256]).grammar)
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]

@@ -96,13 +96,18 @@ def _row(step: str, reached: Figures) -> dict[str, Any]:
 
 def leave_one_out(cases: Sequence[Case]) -> float:
     """Return the mean of what each repository reaches with the constants that the others would choose."""
-    settings = [DEFAULT, *(replace(DEFAULT, **{f: value}) for f, values in TUNED.items() for value in values)]
+    settings = [DEFAULT, *(_with(f, value) for f, values in TUNED.items() for value in values)]
     reached = [figures(cases, weights).by_repository for weights in settings]
     values = []
     for left_out in reached[0]:
         chosen = max(reached, key=lambda of: statistics.mean(v for name, v in of.items() if name != left_out))
         values.append(chosen[left_out])
     return statistics.mean(values)
+
+
+def _with(weight: str, value: float) -> Weights:
+    changed: dict[str, Any] = {weight: value}
+    return replace(DEFAULT, **changed)
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

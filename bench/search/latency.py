@@ -181,7 +181,7 @@ async def measure(database: Database, rounds: int) -> dict[str, Any]:
     kinds: dict[str, list[Callable[[], Awaitable[Any]]]] = {}
     for kind, queries in asked.items():
         for name, within in filters.items():
-            kinds[kind + name] = [lambda q=q, w=within: ask(q, w) for q in queries[: 30 if not name else 6]]
+            kinds[kind + name] = [partial(ask, q, within) for q in queries[: 30 if not name else 6]]
     took = await timed(database, kinds, rounds)
     vectors = [embedder.embed_query(query) for query in [*asked["symbol"][:8], *QUESTIONS]]
     return {

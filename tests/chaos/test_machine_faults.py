@@ -69,7 +69,7 @@ def test_only_a_cluster_that_can_lose_a_node_needs_a_placement() -> None:
 
 
 async def test_waiting_outlives_an_api_server_that_is_away() -> None:
-    answers = [httpx.ConnectError("refused"), False, True]
+    answers: list[Exception | bool] = [httpx.ConnectError("refused"), False, True]
 
     async def holds() -> bool:
         answer = answers.pop(0)

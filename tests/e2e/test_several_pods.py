@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def contents(repository: str) -> str:
             JOIN embeddings e ON e.chunk_id = c.id WHERE i.source = '{repository}') AS rows""")
 
 
-def run(repository: str, **spec: object) -> str:
+def run(repository: str, **spec: Any) -> str:
     """Index a repository, all of it; return the job's id when a pod is at work on its files."""
     name = f"wide-{uuid.uuid4().hex[:8]}"
     job_id = apply_job(name, repository, forceReindex=True, **spec)

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
+from kubernetes.aio.client import ApiClient
 
 from codebase_index.store.address import fixed
 from codebase_index.store.database import Database
@@ -131,7 +132,7 @@ class FaultyApi(Api):
     """A process' connection to the model's cluster: the real calls up to the wire, then JSON by hand."""
 
     def __init__(self, cluster: Cluster, outages: Outages) -> None:
-        super().__init__(None, "ns")
+        super().__init__(cast(ApiClient, None), "ns")
         self._cluster = cluster
         self._outages = outages
         self.injector = FaultInjector()
@@ -139,6 +140,7 @@ class FaultyApi(Api):
     async def _call(
         self, method: str, path: str, *, query: list[tuple[str, str]] | None = None,
         body: dict[str, Any] | None = None, content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> dict[str, Any]:  # fmt: skip
         if self._outages.api:
             raise ApiError(0, "connection refused")

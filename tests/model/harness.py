@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import asyncpg
 
@@ -144,8 +144,8 @@ class Bench:
 
         class Clock(datetime):
             @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:
-                return bench.now
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return cls.combine(bench.now.date(), bench.now.timetz())
 
         return Clock
 

@@ -267,7 +267,7 @@ def holds(worker: Worker, row: Mapping[str, Any]) -> bool:
 
 def may_claim(worker: Worker, row: Mapping[str, Any]) -> bool:
     """Whether a worker may take its job."""
-    return worker.attempt == row["attempt"] and row["state"] == "pending"
+    return bool(worker.attempt == row["attempt"] and row["state"] == "pending")
 
 
 def _indexable(entries: list[ScanEntry]) -> set[str]:

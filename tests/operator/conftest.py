@@ -24,12 +24,14 @@ from tests.support.crd import install_crd
 async def cluster(database: Database) -> AsyncIterator[Cluster]:
     assert KUBECONFIG.exists(), f"no cluster: {KUBECONFIG} is missing; run `make up`"
     configuration = client.Configuration()
-    await config.load_kube_config(str(KUBECONFIG), client_configuration=configuration)
+    await config.load_kube_config(  # type: ignore[no-untyped-call]
+        str(KUBECONFIG), client_configuration=configuration
+    )
     async with client.ApiClient(configuration) as api:
         await install_crd(api)
         core = client.CoreV1Api(api)
         namespace = f"wiring-{uuid4().hex[:8]}"
-        await core.create_namespace({"metadata": {"name": namespace}})
+        await core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
         try:
             yield Cluster(api, namespace, Jobs(database))
         finally:

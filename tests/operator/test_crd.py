@@ -30,7 +30,7 @@ def schemas(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 
 def root_schema() -> dict[str, Any]:
-    return crd.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return dict(crd.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
 
 
 def ours() -> list[tuple[str, dict[str, Any]]]:

@@ -59,10 +59,8 @@ class Site:
         """Put an address into the file, as the kubelet does when a Secret was changed."""
         self.file.write_text(f"postgresql://{self.role}:{password}@/{name or self.name}?host={self.socket}\n")
 
-    async def open(self, **options: float) -> Database:
-        return await Database.open(
-            address_from_env({"CODEBASE_DATABASE_URL_FILE": str(self.file)}), name="test", **options
-        )  # type: ignore[arg-type]
+    async def open(self) -> Database:
+        return await Database.open(address_from_env({"CODEBASE_DATABASE_URL_FILE": str(self.file)}), name="test")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ async def install_crd(api: client.ApiClient) -> None:
     async with asyncio.timeout(60):
         while True:
             found = await extensions.read_custom_resource_definition(body["metadata"]["name"])
-            if any(c.type == "Established" and c.status == "True" for c in found.status.conditions or []):
+            conditions = (found.status and found.status.conditions) or []
+            if any(c.type == "Established" and c.status == "True" for c in conditions):
                 return
             await asyncio.sleep(0.2)

@@ -258,7 +258,9 @@ async def _room_without_indexers(cluster: Cluster, node: str) -> int:
 
 def _is_indexer(pod: dict[str, Any]) -> bool:
     labels = pod["metadata"].get("labels", {})
-    return pod["metadata"]["namespace"] == NAMESPACE and labels.get("app.kubernetes.io/component") == "indexer"
+    return bool(
+        pod["metadata"]["namespace"] == NAMESPACE and labels.get("app.kubernetes.io/component") == "indexer"
+    )
 
 
 def _requested(pod: dict[str, Any]) -> int:

@@ -41,7 +41,7 @@ def compute(folder: Path) -> Digests:
     items = [
         WorkItem(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)
     ]
-    digests = {}
+    digests: Digests = {}
     for begin in range(0, len(items), _AT_ONCE):
         results = processor.process(folder, items[begin : begin + _AT_ONCE], {}).results
         digests |= {file.path: _digest(file) for file in results if isinstance(file, IndexedFile)}

@@ -91,7 +91,7 @@ class Reader:
             return {"results": [], "next_cursor": None}
         assert not result.is_error and result.structured_content is not None, result.content
         self.answers += 1
-        return result.structured_content
+        return dict(result.structured_content)
 
     async def look(self, turn: int) -> None:
         """One round of questions about a file and about the repository."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 from mcp import Client
@@ -44,7 +44,7 @@ async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
     tools = MCPServer(name="x", tools=[CheckedTool.of(whoami, title="Who am I", annotations=annotations)])
     app = build_app(tools, HealthChecks(cast(Jobs, None), cast(Cluster, None)), settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, proxy_headers=False))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn sets no event
         await asyncio.sleep(0.01)
@@ -57,7 +57,7 @@ async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
 
 async def asked(url: str, era: str, headers: dict[str, str]) -> str:
     async with (
-        httpx.AsyncClient(headers=headers) as http,
+        httpx2.AsyncClient(headers=headers) as http,
         Client(streamable_http_client(url, http_client=http), mode=era) as client,
     ):
         result = await client.call_tool("whoami", {})
@@ -81,14 +81,14 @@ async def test_a_client_that_is_no_proxy_cannot_be_another(era: str) -> None:
 async def test_behind_a_proxy_each_client_has_its_own_share_of_what_is_answered_at_once() -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
 
-    async def status(http: httpx.AsyncClient, client: str) -> httpx.Response:
+    async def status(http: httpx2.AsyncClient, client: str) -> httpx2.Response:
         headers = {"Accept": "application/json, text/event-stream", "X-Forwarded-For": client}
         return await http.post("/mcp", json=call, headers=headers)
 
     bounds = {"CODEBASE_MAX_CONNECTIONS_OF_CLIENT": "3", "CODEBASE_MAX_CONNECTIONS": "40"}
     async with (
         listening("127.0.0.0/8", **bounds) as url,
-        httpx.AsyncClient(base_url=url.removesuffix("/mcp")) as http,
+        httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http,
     ):
         greedy = [status(http, "198.51.100.1") for _ in range(20)]
         others = [status(http, f"198.51.100.{number}") for number in range(2, 8)]

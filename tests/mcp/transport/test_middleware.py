@@ -152,6 +152,7 @@ def made_up(cursor: str) -> Iterator[str]:
         base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     )
     index, path, line = place
+    other: Any
     for other in (0, 2, None, "1", True if version != 1 else [1]):
         yield packed(other, request, state, offset, place)
     for other in ("", "another", None, 7, request.upper() + "x"):

@@ -27,7 +27,9 @@ KUBECONFIG = Path(os.environ.get("KUBECONFIG") or ROOT / ".cluster" / "kubeconfi
 async def api() -> AsyncIterator[client.ApiClient]:
     assert KUBECONFIG.exists(), f"no cluster: {KUBECONFIG} is missing; run `make up`"
     configuration = client.Configuration()
-    await config.load_kube_config(str(KUBECONFIG), client_configuration=configuration)
+    await config.load_kube_config(  # type: ignore[no-untyped-call]
+        str(KUBECONFIG), client_configuration=configuration
+    )
     async with client.ApiClient(configuration) as api:
         yield api
 
@@ -37,7 +39,7 @@ async def cluster(api: client.ApiClient) -> AsyncIterator[KubernetesCluster]:
     """The real API, in a namespace of this test's own, in which no operator works."""
     await install_crd(api)
     core, namespace = client.CoreV1Api(api), f"mcp-{uuid4().hex[:8]}"
-    await core.create_namespace({"metadata": {"name": namespace}})
+    await core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
     try:
         yield KubernetesCluster(api, namespace)
     finally:

@@ -134,7 +134,7 @@ def looks(actions: list[Action]) -> list[str]:
 @pytest.mark.parametrize("limit", [1, 2], ids=["where all slots are taken", "where one is free"])
 def test_its_secret_is_looked_at_again_every_ten_seconds(limit: int) -> None:
     busy = job("b", age=200)
-    taken = {"rows": [row(busy, "running", 1)], "pods": [pod(busy)], "limit": limit}
+    taken: dict[str, Any] = {"rows": [row(busy, "running", 1)], "pods": [pod(busy)], "limit": limit}
     assert looks(plan(snapshot(of_git(), busy, rejections=rejection(60, 9), **taken))) == []
     actions = plan(snapshot(of_git(), busy, rejections=rejection(60, 10), **taken))
     assert looks(actions) == ["a"] and [x for x in actions if isinstance(x, Admit)] == []
@@ -154,8 +154,8 @@ def test_one_that_is_suspended_says_so() -> None:
 
 
 def test_one_that_is_suspended_or_cancelled_is_not_looked_at() -> None:
-    for spec in ({"suspend": True}, {"cancel": True}):
-        assert looks(plan(snapshot(of_git(**spec), rejections=rejection(60, 20)))) == []
+    for given in (of_git(suspend=True), of_git(cancel=True)):
+        assert looks(plan(snapshot(given, rejections=rejection(60, 20)))) == []
 
 
 def test_it_fails_when_nobody_has_labelled_the_secret_in_time() -> None:

@@ -292,5 +292,6 @@ async def test_the_time_in_which_the_api_server_was_away_is_not_counted(bench: B
     await bench.cycle()
     after = await bench.loop.snapshot()
     ((start, end),) = after.uptime.outages
+    assert before.since is not None
     assert before.since == after.uptime.since and before.last_answer == start and end > start
     assert after.uptime.answered_time(None, after.now) == after.now - before.since - (end - start)

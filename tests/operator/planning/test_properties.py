@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -302,7 +303,7 @@ class Life(RuleBasedStateMachine):
             key=lambda p: p.name,
         )
 
-    def holding(self) -> set[object]:
+    def holding(self) -> set[UUID]:
         pods = {p.job_id for p in self.simulation.pods.values() if not p.finished}
         return pods | {row.id for row in self.simulation.rows.values() if row.slot}
 

@@ -41,7 +41,7 @@ class Cluster:
     def __post_init__(self) -> None:
         self.core = client.CoreV1Api(self.api)
         self.custom = client.CustomObjectsApi(self.api)
-        self.where = {"group": GROUP, "version": VERSION, "namespace": self.namespace, "plural": PLURAL}
+        self.where = (GROUP, VERSION, self.namespace, PLURAL)
 
     async def create(self, name: str, /, **spec: Any) -> UUID:
         body = {
@@ -50,28 +50,27 @@ class Cluster:
             "metadata": {"name": name},
             "spec": {"source": {"path": f"/repos/{name}"}, **spec},
         }
-        made = await self.custom.create_namespaced_custom_object(**self.where, body=body)
+        made: Any = await self.custom.create_namespaced_custom_object(*self.where, body)
         return UUID(made["metadata"]["uid"])
 
     async def patch(self, name: str, **spec: Any) -> None:
         await self.custom.patch_namespaced_custom_object(
-            **self.where, name=name, body={"spec": spec}, _content_type="application/merge-patch+json"
+            *self.where, name, {"spec": spec}, _content_type="application/merge-patch+json"
         )
 
     async def delete(self, name: str) -> None:
-        await self.custom.delete_namespaced_custom_object(**self.where, name=name)
+        await self.custom.delete_namespaced_custom_object(*self.where, name)
 
     async def read(self, name: str) -> dict[str, Any]:
-        body: dict[str, Any] = await self.custom.get_namespaced_custom_object(**self.where, name=name)
-        return body
+        body: Any = await self.custom.get_namespaced_custom_object(*self.where, name)
+        return dict(body)
 
     async def status(self, name: str) -> dict[str, Any]:
         return dict((await self.read(name)).get("status") or {})
 
     async def pods(self) -> set[str]:
         """Names of the pods that nobody is deleting."""
-        found = await self.core.list_namespaced_pod(self.namespace)
-        return {p.metadata.name for p in found.items if p.metadata.deletion_timestamp is None}
+        return {pod.metadata.name for pod in await self.all_pods() if pod.metadata.deletion_timestamp is None}
 
     async def all_pods(self) -> list[Any]:
         return list((await self.core.list_namespaced_pod(self.namespace)).items)
@@ -80,7 +79,7 @@ class Cluster:
         found = await self.core.list_namespaced_event(
             self.namespace, field_selector=f"involvedObject.name={name},involvedObject.kind=IndexingJob"
         )
-        return [event.reason for event in found.items]
+        return [event.reason or "" for event in found.items]
 
     async def row(self, job_id: UUID) -> JobRow:
         return await self.jobs.get(job_id)

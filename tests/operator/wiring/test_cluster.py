@@ -55,7 +55,9 @@ async def play_to_the_end(cluster: Cluster, job_id: UUID, pod: str) -> None:
 
 
 async def remove_pod(cluster: Cluster, name: str) -> None:
-    await cluster.core.delete_namespaced_pod(name, cluster.namespace, body={"gracePeriodSeconds": 0})
+    await cluster.core.delete_namespaced_pod(
+        name, cluster.namespace, body=client.V1DeleteOptions(grace_period_seconds=0)
+    )
 
 
 async def test_a_pod_is_owned_restricted_and_without_a_token(cluster: Cluster, operator: Operator) -> None:
@@ -174,7 +176,9 @@ async def test_suspend_and_resume_under_a_new_token(cluster: Cluster, operator: 
 
 
 async def test_over_quota_the_job_stays_pending_with_the_reason(cluster: Cluster, operator: Operator) -> None:
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    quota = client.V1ResourceQuota(
+        metadata=client.V1ObjectMeta(name="none"), spec=client.V1ResourceQuotaSpec(hard={"pods": "0"})
+    )
     await cluster.core.create_namespaced_resource_quota(cluster.namespace, quota)
     await cluster.create("poor")
 

@@ -48,7 +48,7 @@ async def test_of_two_operators_with_a_lease_one_leads_and_the_other_takes_over(
 
     async def holder() -> str | None:
         found = await leases.read_namespaced_lease("codebase-operator", cluster.namespace)
-        return found.spec.holder_identity
+        return found.spec.holder_identity if found.spec else None
 
     async def leader() -> Operator | None:
         leading = [operator for operator in both if await operator.is_leader()]

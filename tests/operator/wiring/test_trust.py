@@ -2,9 +2,9 @@
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
 from codebase_index.api.job import ANNOTATION_GIT_HOSTS, LABEL_GIT_CREDENTIALS, JobState
 from tests.operator.wiring.environment import Cluster, Operator, eventually
@@ -40,7 +40,9 @@ async def test_jobs_that_cannot_start_hold_no_slot_for_ever(cluster: Cluster, ds
 async def test_a_secret_is_given_only_when_it_is_labelled_for_the_host(
     cluster: Cluster, operator: Operator
 ) -> None:
-    secret: dict[str, Any] = {"metadata": {"name": "token"}, "stringData": {"username": "u", "password": "p"}}
+    secret = client.V1Secret(
+        metadata=client.V1ObjectMeta(name="token"), string_data={"username": "u", "password": "p"}
+    )
     await cluster.core.create_namespaced_secret(cluster.namespace, secret)
     git = {"url": "https://git.example.org/shop.git", "secretRef": {"name": "token"}}
     job_id = await cluster.create("private", source={"git": git})

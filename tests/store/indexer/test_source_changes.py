@@ -38,7 +38,7 @@ IDENTITY = {
 
 
 def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", folder, *arguments]
+    command = ["git", "-C", str(folder), *arguments]
     environment = {**os.environ, **IDENTITY}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 

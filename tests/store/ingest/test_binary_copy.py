@@ -16,7 +16,7 @@ from tests.support.terms import encode
 
 MODEL = "static/mödel"
 INDEX = 2**40 + 7
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 LINE = st.integers(1, 2**31 - 1)
 KIND = st.sampled_from(Kind)
 SYMBOLS = st.lists(st.builds(Symbol, TEXT, TEXT, KIND), max_size=3)

@@ -19,7 +19,8 @@ async def test_they_are_taken_in_blocks_by_several_at_once(database: Database, d
 
     async def take(ids: ChunkIds, pool: Database, counts: list[int]) -> list[int]:
         async with pool.connection() as connection:
-            return ids_of(await ids.take(connection, counts), counts).tolist()
+            taken: list[int] = ids_of(await ids.take(connection, counts), counts).tolist()
+            return taken
 
     batches = [[1, 0, 999], [], [40_000, 30_000], [ID_BLOCK], [ID_BLOCK - 1, 2, 0]]
     taken = await asyncio.gather(

@@ -1,7 +1,7 @@
 """Segments on a real Postgres: what is searched never changes while they are built, merged and cleaned."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -231,11 +231,15 @@ async def test_filters_cost_no_recall(database: Database) -> None:
     writer = await indexed(database)
     await Segments(database).build(writer)
     everything = await scores(database, writer, "every", "größe")
-    for filters, fits in (
+    filtered: list[tuple[Filters, Callable[[str], bool]]] = [
         (Filters(language="go"), lambda path: int(path[5:8]) % 2 == 0),
         (Filters(path_prefix="src/f01"), lambda path: path.startswith("src/f01")),
-        (Filters(path_prefix="src/f01", language="python"), lambda path: path[4:7] == "f01" and int(path[7]) % 2),
-    ):
+        (
+            Filters(path_prefix="src/f01", language="python"),
+            lambda path: path[4:7] == "f01" and int(path[7]) % 2 == 1,
+        ),
+    ]
+    for filters, fits in filtered:
         found = await Search(database).candidates(
             [writer.index_id], vectors={}, terms=["every", "größe"],
             filters=filters, limit=8,

@@ -1,6 +1,8 @@
 """Slots: granted by the database, which alone sees what every operator has done."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -84,16 +86,17 @@ async def test_a_blocked_job_can_be_suspended(database: Database) -> None:
 async def test_a_pod_that_hangs_in_a_transaction_is_cut_off(database: Database, dsn: str, change: str) -> None:
     """Its node may be lost: neither its successor nor a cancel can wait for the end of its transaction."""
     job_id, jobs = await started(database), Jobs(database)
+    changes: dict[str, Callable[[], Awaitable[Any]]] = {
+        "fence": lambda: jobs.fence(job_id, 2, failed=False, message="Restarting"),
+        "cancel": lambda: jobs.cancel(job_id),
+        "suspend": lambda: jobs.suspend(job_id),
+    }
     pod = await Database.open(dsn, name=connection_name("indexer", job_id, "p1"))
     with pytest.raises(StoreUnavailable):
         async with pod.transaction() as connection:
             await connection.execute("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", job_id)
             async with asyncio.timeout(3):  # the server itself would end it after 5 s
-                assert await {
-                    "fence": lambda: jobs.fence(job_id, 2, failed=False, message="Restarting"),
-                    "cancel": lambda: jobs.cancel(job_id),
-                    "suspend": lambda: jobs.suspend(job_id),
-                }[change]()
+                assert await changes[change]()
             await connection.execute("SELECT 1")
     await pod.close()
 

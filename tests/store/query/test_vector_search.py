@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pgvector import HalfVector
 
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.batch import Chunk, IndexedFile
@@ -104,7 +105,7 @@ async def test_removed_chunks_take_nobody_s_place(
     await Segments(database).build(writer)
     async with database.connection() as connection:
         nearest = await connection.fetch(
-            "SELECT chunk_id FROM embeddings ORDER BY embedding <#> $1 LIMIT 400", module.HalfVector(QUERY)
+            "SELECT chunk_id FROM embeddings ORDER BY embedding <#> $1 LIMIT 400", HalfVector(QUERY)
         )
         await connection.execute("DELETE FROM chunks WHERE id = ANY ($1::bigint[])", [r[0] for r in nearest])
     assert len(await found(database, writer)) == 20

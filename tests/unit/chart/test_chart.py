@@ -397,7 +397,7 @@ def test_aggregated_roles_name_the_custom_resource_alone() -> None:
 
 
 def selects(selector: Object, labels: Object) -> bool:
-    return selector["matchLabels"].items() <= labels.items()
+    return set(selector["matchLabels"].items()) <= set(labels.items())
 
 
 @every_case

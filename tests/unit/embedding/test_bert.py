@@ -18,7 +18,7 @@ CONFIG = {
 
 def weights() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (20, 8), "embeddings.position_embeddings.weight": (16, 8),
         "embeddings.token_type_embeddings.weight": (2, 8),
     }  # fmt: skip

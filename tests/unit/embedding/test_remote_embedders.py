@@ -258,7 +258,7 @@ def test_a_query_that_is_cut_again_and_again_has_one_deadline_and_says_nothing_o
 ) -> None:
     monkeypatch.setattr(embedder_module, "QUERY_SECONDS", 0.3)
     clock = [0.0]
-    monkeypatch.setattr(http.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def too_long(path: str, body: dict[str, Any]) -> dict[str, Any]:
         clock[0] += 0.1

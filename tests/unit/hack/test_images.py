@@ -10,6 +10,7 @@ import pytest
 
 from hack.images import base, build, builders, catalog, load, process, settings
 from hack.images.catalog import CHECKOUT, IMAGES, Image
+from hack.local_cluster import kind
 from hack.local_cluster.errors import ClusterError
 from tests.support.packages import PACKAGES
 
@@ -393,7 +394,7 @@ def test_only_what_a_node_lacks_is_loaded(builder: FakeBuilder, monkeypatch: pyt
     nodes = {1: list(built.values()), 2: [ref for name, ref in built.items() if name != "indexer"]}
     loaded: list[str] = []
     monkeypatch.setattr(load, "own_state", lambda: type("State", (), {"recorded_nodes": lambda self: 2})())
-    monkeypatch.setattr(load.kind, "is_ours", lambda _: False)
+    monkeypatch.setattr(kind, "is_ours", lambda _: False)
     monkeypatch.setattr(load, "_images_of", nodes.__getitem__)
     monkeypatch.setattr(load, "_load", lambda archive: loaded.append(archive.read_text()))
     load.run()

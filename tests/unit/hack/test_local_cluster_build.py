@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.local_cluster import build
+from hack.local_cluster import build, paths
 from hack.local_cluster.errors import ClusterError
 
 
@@ -48,11 +48,11 @@ def test_go_versions_are_read_as_numbers(text: str, version: tuple[int, ...]) ->
 
 
 def test_the_repositorys_module_names_the_go_it_needs() -> None:
-    assert build.required_go((build.GO_MODULE / "go.mod").read_text()) >= (1, 24)
+    assert build.required_go((paths.GO_MODULE / "go.mod").read_text()) >= (1, 24)
 
 
 def test_the_module_pins_the_kubernetes_version_that_the_binaries_report() -> None:
-    assert f"k8s.io/kubernetes v{build.KUBERNETES_VERSION}\n" in (build.GO_MODULE / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{build.KUBERNETES_VERSION}\n" in (paths.GO_MODULE / "go.mod").read_text()
 
 
 def fake_go(folder: Path, version: str, *, build_exit: int = 0) -> Path:
@@ -109,4 +109,4 @@ def test_a_failed_build_leaves_nothing_that_looks_complete(only_this_go: Path) -
     fake_go(only_this_go, "go1.99.0", build_exit=1)
     with pytest.raises(ClusterError, match="compiling"):
         build.ensure()
-    assert [path for path in build.cache_root().rglob("*") if path.is_file()] == []
+    assert [path for path in paths.cache_root().rglob("*") if path.is_file()] == []

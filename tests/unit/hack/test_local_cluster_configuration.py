@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import os
+import platform
+import shutil
 import socket
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -85,21 +89,19 @@ def test_numbers_of_nodes_that_can_be_made_are_taken() -> None:
 
 
 def test_a_user_who_is_not_root_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ClusterError, match="sudo"):
         host.require_linux_root()
 
 
 def test_another_system_is_told_to_use_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
     with pytest.raises(ClusterError, match="Docker"):
         host.require_linux_root()
 
 
 def test_a_full_disk_is_reported_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        host.shutil, "disk_usage", lambda _: host.shutil._ntuple_diskusage(10**12, 10**12, 3 * 10**9)
-    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=10**12, free=3 * 10**9))
     with pytest.raises(ClusterError, match=r"3\.0 GB"):
         host.require_disk()
 

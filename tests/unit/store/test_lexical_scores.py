@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.lexical.documents import DocIdMap, IdRanges
-from codebase_index.store.query.lexical_search import Scores
+from codebase_index.store.query.scores import Scores
 
 
 @given(

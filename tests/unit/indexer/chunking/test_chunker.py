@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codebase_indexer.chunking import chunker, grammars
-from codebase_indexer.chunking.chunker import MAX_BYTES, MIN_BYTES, chunk
+from codebase_indexer.chunking.chunker import MIN_BYTES, chunk
 from codebase_indexer.chunking.languages import LANGUAGES
+from codebase_indexer.chunking.outline import MAX_BYTES
 from codebase_indexer.chunking.prose import FORMATS
 from tests.fixtures.snippets import LONG as SOURCES
 from tests.fixtures.snippets import SHORT, SNIPPETS, body

@@ -200,7 +200,7 @@ def swapping(root: Path) -> Iterator[list[int]]:
 
 @pytest.mark.usefixtures("opener")
 def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(root: Path, swapping: list[int]) -> None:
-    met = set()
+    met: set[str] = set()
     with Tree(root / "repo", root) as tree:
         while swapping[0] < 300 or not {"inside", "refused"} <= met:
             try:

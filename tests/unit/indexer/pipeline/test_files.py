@@ -24,12 +24,13 @@ from codebase_index.store.ingest.batch import (
     WorkItem,
     pack,
 )
-from codebase_indexer.chunking import texts
+from codebase_indexer.chunking import chunker, texts
 from codebase_indexer.chunking.languages import detect
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 from codebase_indexer.pipeline import files
 from codebase_indexer.pipeline.files import Processor
+from codebase_indexer.source.blob import blob_id
 from tests.fixtures import secrets
 
 FINGERPRINT = "1:test"
@@ -134,7 +135,7 @@ def process(folder: Path, *paths: str, known: dict[str, StoredFile] | None = Non
 def test_the_blob_id_is_gits_own(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"some\ncontent\n")
     out = subprocess.run(["git", "hash-object", tmp_path / "a"], capture_output=True, text=True, check=True).stdout
-    assert files.blob_id(b"some\ncontent\n").hex() == out.strip()
+    assert blob_id(b"some\ncontent\n").hex() == out.strip()
 
 
 def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_an_unchanged_file_is_not_chunked_again(
     fingerprint: str, content: bytes, unchanged: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "a.py").write_bytes(b"x = 1\n")
-    known = {"a.py": StoredFile(99, files.blob_id(content), fingerprint, 1)}
+    known = {"a.py": StoredFile(99, blob_id(content), fingerprint, 1)}
     (result,) = process(tmp_path, "a.py", known=known)
     assert result == UnchangedFile(0, 99, 1) if unchanged else isinstance(result, IndexedFile)
 
@@ -219,7 +220,7 @@ def test_text_of_another_encoding_is_indexed_as_it_was_meant(
     assert isinstance(plain, IndexedFile)
     assert result.chunks == plain.chunks
     assert "".join(chunk.text for chunk in result.chunks) == text
-    assert (result.encoding, result.blob, result.size) == (told, files.blob_id(data), len(data))
+    assert (result.encoding, result.blob, result.size) == (told, blob_id(data), len(data))
 
 
 def test_text_that_nobody_can_read_is_skipped_not_shown_distorted(tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def test_nothing_that_is_made_of_a_file_holds_its_secrets(tmp_path: Path) -> Non
 def test_an_error_in_one_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.py").write_text("x = 2\n")
-    real = files.chunk
+    real = chunker.chunk
 
     def failing(data: bytes, grammar: str | None) -> object:
         if b"1" in data:

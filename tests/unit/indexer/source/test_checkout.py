@@ -22,7 +22,7 @@ ENV = {
 
 
 def run(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", folder, *arguments]
+    command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, env=ENV, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -218,7 +218,10 @@ def test_credentials_reach_git_through_files_alone(tmp_path: Path, monkeypatch: 
     variables = remote.credentials(tmp_path)
     assert "s3cret" not in str(variables)
     ask = variables["GIT_ASKPASS"]
-    say = lambda prompt: subprocess.run([ask, prompt], capture_output=True, text=True, check=True).stdout  # noqa: E731
+
+    def say(prompt: str) -> str:
+        return subprocess.run([ask, prompt], capture_output=True, text=True, check=True).stdout
+
     assert say("Username for 'https://git.example.org': ") == "bot"
     assert say("Password for 'https://bot@git.example.org': ") == "s3cret"
     key = tmp_path / "ssh-privatekey"

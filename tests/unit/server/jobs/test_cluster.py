@@ -1,7 +1,7 @@
 """Finding jobs on an API server that knows no selectable fields of custom resources, as those before 1.31."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -36,9 +36,8 @@ async def cluster(api: FakeApi) -> AsyncIterator[KubernetesCluster]:
 @pytest.fixture
 def service(cluster: KubernetesCluster, database: Database, tmp_path: Path) -> JobService:
     (tmp_path / "shop").mkdir()
-    return JobService(
-        SourcePolicy((Root(tmp_path, tmp_path),), frozenset()), cluster, Jobs(database), Work(database)
-    )
+    policy = SourcePolicy((Root(PurePosixPath(tmp_path), tmp_path),), frozenset())
+    return JobService(policy, cluster, Jobs(database), Work(database))
 
 
 async def test_a_repository_that_is_being_indexed_is_joined(service: JobService, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ The database is real, or away. The real API is in tests/mcp/transport/test_start
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -104,21 +104,21 @@ def repository(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def service_on(cluster: MemoryCluster, tmp_path: Path) -> Any:
+def service_on(cluster: MemoryCluster, tmp_path: Path) -> Callable[[Database], JobService]:
     def service_on(database: Database) -> JobService:
-        policy = SourcePolicy((Root(tmp_path, tmp_path),), frozenset({"git.example.org"}))
+        policy = SourcePolicy((Root(PurePosixPath(tmp_path), tmp_path),), frozenset({"git.example.org"}))
         return JobService(policy, cluster, Jobs(database), Work(database))
 
     return service_on
 
 
 @pytest.fixture
-def service(service_on: Any, database: Database) -> JobService:
+def service(service_on: Callable[[Database], JobService], database: Database) -> JobService:
     return service_on(database)
 
 
 @pytest.fixture
-async def without_database(service_on: Any) -> AsyncIterator[JobService]:
+async def without_database(service_on: Callable[[Database], JobService]) -> AsyncIterator[JobService]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -108,7 +108,7 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_left_behind(events: lis
             client = None if which % 7 == 0 else f"client-{which % 4}"
             admission, evicted = table.admit(number, client)
             assert evicted not in working
-            open_now -= {evicted}  # type: ignore[arg-type]
+            open_now -= {evicted}
             open_now.add(number)
             refused |= {number} if admission is not Admission.SERVE else set()
         elif what == "remove_overdue":

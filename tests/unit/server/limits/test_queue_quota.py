@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 import pytest
@@ -34,7 +34,7 @@ def request_for(tmp_path: Path) -> Starter:
 def service(
     cluster: MemoryCluster, database: Database, tmp_path: Path, total: int | None, per_caller: int | None
 ) -> JobService:
-    policy = SourcePolicy((Root(tmp_path, tmp_path),), frozenset())
+    policy = SourcePolicy((Root(PurePosixPath(tmp_path), tmp_path),), frozenset())
     return JobService(policy, cluster, Jobs(database), Work(database), QueueLimits(total, per_caller))
 
 

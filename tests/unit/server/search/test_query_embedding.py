@@ -391,7 +391,8 @@ async def test_similarities_of_two_models_are_told_against_what_is_unrelated() -
 
     class Narrow(Remote):
         def embed_query(self, text: str) -> Vectors:
-            return self.embed_documents([text])[0]
+            vector: Vectors = self.embed_documents([text])[0]
+            return vector
 
         def embed_documents(self, texts: Sequence[str]) -> Vectors:
             rows = static.embed_documents(texts)
@@ -416,4 +417,5 @@ async def test_similarities_of_two_models_are_told_against_what_is_unrelated() -
 @pytest.mark.parametrize("size", [1e-30, 1e-15, 1.0, 1e19, 3e38])
 def test_vectors_of_any_finite_size_become_unit_vectors(size: float) -> None:
     rows = np.array([[3, 4, 0], [0, 0, -1], [0, 0, 0]], np.float32) * np.float32(size / 4)
-    np.testing.assert_allclose(to_unit_length(rows), [[0.6, 0.8, 0], [0, 0, -1], [0, 0, 1]], atol=1e-6)
+    expected = np.array([[0.6, 0.8, 0], [0, 0, -1], [0, 0, 1]], np.float32)
+    np.testing.assert_allclose(to_unit_length(rows), expected, atol=1e-6)
