@@ -52,7 +52,7 @@ class Kind(StrEnum):
 
 MINOR = frozenset([Kind.CONSTANT, Kind.KEY])
 """Noted outside of functions and classes only, and no chunk is named after them: in the header of a chunk a
-constant's name misleads more than it helps (nDCG@10 0.830 instead of 0.831)."""
+constant's name misleads more than it helps."""
 
 
 class Symbol(NamedTuple):

@@ -12,7 +12,7 @@ def stem(term: str) -> str:
     """Remove the inflection of an English word, and the consonant that it doubled; other terms stay as they are.
 
     Inflections only: in code, derivation (`-er`, `-tion`, `-able`) makes another word, as a reader is not a
-    reading. It raises nDCG@10 on the development set from 0.836 to 0.842.
+    reading.
 
     >>> [stem(term) for term in ("caching", "caches", "cache", "mapped", "map", "utf8")]
     ['cach', 'cach', 'cach', 'map', 'map', 'utf8']

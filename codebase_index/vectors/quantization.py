@@ -28,7 +28,7 @@ _PLANES: Final = 4
 
 MIN_CANDIDATES: Final = 10_000
 CANDIDATE_DIVISOR: Final = 50
-"""The first step leaves about this many candidates, or one in CANDIDATE_DIVISOR. It loses 3 % of the nearest."""
+"""The first step leaves about this many candidates, or one in CANDIDATE_DIVISOR. Fewer would lose near ones."""
 
 _SAMPLE: Final = 8_192
 """Similarities that are sorted to estimate the threshold of the first step."""

@@ -1,8 +1,8 @@
 """Frequent, short garbage collections instead of Python's rare full ones.
 
-A full collection scans every object: with the cached index that took 100 to 400 ms about every 150 searches, and
-stopped all answers meanwhile. Here the survivors of a collection are frozen, so that the next one scans only new
-objects. Reference counts free everything that is in no cycle, as ever.
+A full collection scans every object: with the cached index that takes hundreds of milliseconds, in which no
+search is answered. Here the survivors of a collection are frozen, so that the next one scans only new objects.
+Reference counts free everything that is in no cycle, as ever.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 INTERVAL_SECONDS: Final = 10.0
-"""A scan of what a busy server allocates in this time takes some 40 ms."""
+"""Short enough that a scan of what a busy server allocates meanwhile delays no search noticeably."""
 
 COLLECTIONS_PER_FULL_SCAN: Final = 360
 """A full scan once an hour frees the cycles that were in use when they were frozen."""

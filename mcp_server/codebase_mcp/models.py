@@ -236,7 +236,7 @@ class SearchResult(Answer):
 
     @model_serializer(mode="wrap")
     def _without_what_the_mode_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out optional fields that are null: in ten results they would cost a tenth of the answer."""
+        """Leave out optional fields that are null: they would cost a reader tokens."""
         optional = ("repository", "context_before", "context_after", "kind", "is_definition", "matching_lines")
         values: dict[str, Any] = serialize(self)
         return {name: value for name, value in values.items() if value is not None or name not in optional}

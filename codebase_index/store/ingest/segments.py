@@ -128,7 +128,7 @@ class Segments:
         sizes = []
         async with self._db.connection() as connection:
             rows = await connection.fetch(SQL["list_segments"], index_id)
-            # Counting takes a third of a second for 400,000 chunks, and mostly there is nothing to find.
+            # Counting reads every chunk of a large index, and mostly there is nothing to find.
             dead = await connection.fetchval(SQL["deleted_chunks"], index_id)
             for row in rows:
                 live = row["chunks"]

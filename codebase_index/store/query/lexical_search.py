@@ -88,8 +88,8 @@ async def matches(
         of_stem[stem(term)].add(term)
     stems = list(of_stem)[:MAX_TERMS]
     posting_lists = await cache.postings(connection, parts.segments, stems)
-    # On the loop, a millisecond or two: a thread would wait for the interpreter after each step of numpy, which
-    # costs ten clients at once a sixth of what the server can do.
+    # On the loop, since it is short: a thread would wait for the interpreter after each step of numpy, and slow
+    # down all other searches.
     postings_of_terms = [TermPostings(posting_lists[stem], *_pending(parts, stem)) for stem in stems]
     scores = Scores(parts.doc_ids, _score(parts, allowed, postings_of_terms))
     return Matches(scores, parts, [frozenset(of_stem[stem]) for stem in stems], postings_of_terms)

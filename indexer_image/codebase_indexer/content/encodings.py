@@ -1,9 +1,9 @@
 """Which encoding a file is written in, and its text as UTF-8. Pure.
 
 In this order: a byte-order mark, UTF-8, what the file itself declares, a detector. The detector is Firefox's
-(chardetng), made for text that is short and mostly ASCII: of sources in which only comments are not ASCII it told
-99.6 % right, chardet 95 % and charset-normalizer 72 %. It always answers, so what it says has to look like text:
-what does not is not decoded at all, since distorted text would be found and believed.
+(chardetng), made for text that is short and mostly ASCII, such as sources in which only comments are not ASCII. It
+always answers, so what it says has to look like text: what does not is not decoded at all, since distorted text
+would be found and believed.
 """
 
 import codecs

@@ -115,8 +115,8 @@ _TOKENS: dict[str, str] = {
 
 _COUNT = re.compile(r"\{(\d+)(?:,\d*)?\}")
 _COUNTED = 3
-"""How far the coarse expression counts. Of 20 MB of code it finds 0.1 % worth a second look, and with 8 no less;
-it costs a tenth to a third less than the exact one, the more the colder the cache is."""
+"""How far the coarse expression counts. Higher counts find no fewer texts that are worth a second
+look; the exact expression costs more, most of all while the processor's caches are cold."""
 
 
 def _coarse(form: str) -> str:

@@ -46,7 +46,7 @@ MAX_BATCH_BYTES = 1_000_000
 
 SPARE_LANES = 1
 """Beside a lane for each process: while all of these parse, one commits. More only make each batch smaller, since
-they share what may be in flight: three for each process cost a sixth more CPU time."""
+they share what may be in flight, and small batches cost more CPU time."""
 
 RECHECK_SECONDS = 1.0
 """How often a pod that has no files left asks whether the other pods' are done."""

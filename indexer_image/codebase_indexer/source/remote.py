@@ -74,7 +74,7 @@ def redirected(url: str) -> str | None:
 
     GitLab answers addresses without `.git` so, and hosts answer so for repositories that were renamed.
     """
-    # Not above: httpx takes a fifth of all imports of a job, and few jobs meet a redirect.
+    # Not above: httpx is slow to import, and few jobs meet a redirect.
     import httpx
 
     start = at = GitUrl.parse(url)

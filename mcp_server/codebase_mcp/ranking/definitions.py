@@ -31,8 +31,8 @@ _NAME_KEYWORDS: Final = frozenset(
 )
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
 _MAX_CACHED_CHUNKS: Final = 50_000
-"""Chunks whose names are cached, some 20 MB. Of the candidates for queries about one repository three in four are
-cached; finding their names is a sixth of what a search costs the server."""
+"""Chunks whose names are cached, some 20 MB. Queries about one repository share most of their
+candidates, and finding the names is a large part of a search's CPU time."""
 
 _RECEIVER_WORDS: Final = 4
 """Most words of what stands between `func` and the name in Go: `(m *Mux)`."""

@@ -1,8 +1,7 @@
 """The features of the ranking: each scores one candidate, in points or as a factor. Pure.
 
 Terms are weighed by inverse document frequency: in a repository of a web framework `request` tells less than
-`cookie`. The frequency among the candidates is as good as that in the whole index (the same nDCG@10 to 0.0001 over
-16 repositories), and needs no query.
+`cookie`. The frequency among the candidates ranks as well as that in the whole index, and needs no query.
 """
 
 import math

@@ -112,7 +112,7 @@ def _fused(query: Query, found: Sequence[Candidate], weights: Weights) -> list[f
     """Fuse the arms to scores from 0 to 1: a convex combination of each arm's scores scaled to its own range.
 
     Reciprocal rank fusion (Cormack, Clarke, Büttcher, SIGIR 2009) discards the distances between scores; the
-    combination was better by 0.01 nDCG@10 here, as it was in Bruch, Gai, Ingber, ACM TOIS 42(1), 2023.
+    combination ranks better here, as it does in Bruch, Gai, Ingber, ACM TOIS 42(1), 2023.
     """
     share = weights.lexical_share_for_name if query.is_single_name else weights.lexical_share
     lexical = _scaled(found, lambda c: c.lexical_score)
