@@ -1,4 +1,4 @@
-"""The bench that runs real workers."""
+"""Fixtures that run real workers on a real Postgres."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -9,14 +9,14 @@ import pytest
 
 from codebase_index.store.database import Database
 from tests.conftest import with_database
-from tests.store.harness import Bench
+from tests.store.harness import WorkerHarness
 
 
 @pytest.fixture
-def bench(database: Database, dsn: str, tmp_path: Path) -> Bench:
+def harness(database: Database, dsn: str, tmp_path: Path) -> WorkerHarness:
     root = tmp_path / "roots"
     root.mkdir()
-    return Bench(database, dsn, root)
+    return WorkerHarness(database, dsn, root)
 
 
 @pytest.fixture

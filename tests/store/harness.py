@@ -26,7 +26,7 @@ SUPERVISOR = "codebase_indexer.supervisor"
 
 
 @dataclass
-class Bench:
+class WorkerHarness:
     """Jobs for folders under one root, and workers that run them as the operator's pods would."""
 
     database: Database

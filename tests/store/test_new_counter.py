@@ -12,16 +12,16 @@ from codebase_index.api.crd import document
 from codebase_index.api.resource import Progress
 from codebase_index.store.database import Database
 from codebase_mcp.models import Job
-from tests.store.harness import Bench, track
+from tests.store.harness import WorkerHarness, track
 
 async def main(dsn, root):
     database = await Database.open(dsn, name="copy")
     await database.migrate()
-    bench = Bench(database, dsn, Path(root))
-    (bench.root / "app").mkdir(parents=True)
-    (bench.root / "app" / "main.py").write_text("limit = 3\\n")
-    track(bench.root / "app")
-    _, row = await bench.run(await bench.job("app"))
+    harness = WorkerHarness(database, dsn, Path(root))
+    (harness.root / "app").mkdir(parents=True)
+    (harness.root / "app" / "main.py").write_text("limit = 3\\n")
+    track(harness.root / "app")
+    _, row = await harness.run(await harness.job("app"))
     await database.close()
     mirror = Progress(**row.counts()).model_dump(by_alias=True)
     return [row.message, row.counts(), Job.of_row(row).model_dump(mode="json"), mirror,

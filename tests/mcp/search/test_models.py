@@ -21,7 +21,7 @@ from codebase_mcp.models import SearchAnswer
 from codebase_mcp.search.query_vectors import query_model
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService
-from tests.store.harness import Bench
+from tests.store.harness import WorkerHarness
 from tests.support.embedding_service import MODEL, NAME, EmbeddingService, embedding_service
 
 OTHER = {"provider": "ollama", "model": MODEL}
@@ -47,9 +47,9 @@ FILES = 48
 
 
 @pytest.fixture
-def bench(database: Database, dsn: str, tmp_path: Path) -> Bench:
+def bench(database: Database, dsn: str, tmp_path: Path) -> WorkerHarness:
     (tmp_path / "roots").mkdir()
-    return Bench(database, dsn, tmp_path / "roots")
+    return WorkerHarness(database, dsn, tmp_path / "roots")
 
 
 def write(folder: Path, files: int) -> None:
@@ -72,7 +72,9 @@ def service() -> Iterator[EmbeddingService]:
 
 
 @pytest.fixture
-async def search(database: Database, service: EmbeddingService, bench: Bench) -> AsyncIterator[SearchService]:
+async def search(
+    database: Database, service: EmbeddingService, bench: WorkerHarness
+) -> AsyncIterator[SearchService]:
     bench.env = {"OLLAMA_URL": service.url}
     search = SearchService.over(database, lambda name: factory.by_name(name, bench.env))
     yield search
@@ -95,7 +97,7 @@ async def models(database: Database) -> set[str]:
 
 
 async def begun(
-    bench: Bench, service: EmbeddingService, files: int
+    bench: WorkerHarness, service: EmbeddingService, files: int
 ) -> tuple[IndexingJob, asyncio.subprocess.Process]:
     """A job by the other model that stands still when it has done about so many files."""
     service.answer_with(200)
@@ -110,7 +112,7 @@ ALL = (list(TOPICS), {None})
 
 
 async def test_an_index_is_found_by_meaning_at_every_moment_of_a_change_of_its_model(
-    bench: Bench, search: SearchService, service: EmbeddingService, database: Database
+    bench: WorkerHarness, search: SearchService, service: EmbeddingService, database: Database
 ) -> None:
     write(bench.root / "shop", FILES)
     code, _ = await bench.run(await bench.job("shop"))
@@ -156,7 +158,7 @@ async def test_an_index_is_found_by_meaning_at_every_moment_of_a_change_of_its_m
 
 
 @pytest.fixture
-async def two(bench: Bench, service: EmbeddingService) -> tuple[str, str]:
+async def two(bench: WorkerHarness, service: EmbeddingService) -> tuple[str, str]:
     """Two repositories with the same files: one by the static model, one by the service's."""
     bench.env = {"OLLAMA_URL": service.url}
     specs: dict[str, dict[str, Any]] = {"shop": {}, "other": {"embedding": OTHER}}
@@ -223,7 +225,7 @@ async def test_vectors_of_another_length_are_not_compared_and_the_answer_says_so
 
 
 async def test_a_job_refuses_to_mix_vectors_of_two_lengths(
-    bench: Bench, service: EmbeddingService, two: tuple[str, str]
+    bench: WorkerHarness, service: EmbeddingService, two: tuple[str, str]
 ) -> None:
     service.dimension = 256
     _, row = await bench.run(await bench.job("other", embedding=OTHER, forceReindex=True))

@@ -8,33 +8,33 @@ import pytest
 from codebase_index.api.job import ExitCode, target_of
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.catalog.indexes import Indexes
-from tests.store.harness import Bench, track
+from tests.store.harness import WorkerHarness, track
 
 
 @pytest.fixture
-def shop(bench: Bench) -> Bench:
+def shop(harness: WorkerHarness) -> WorkerHarness:
     for name in ("src/a.py", "src/b.py", "docs/c.py", "tests/d.py"):
-        path = bench.root / "shop" / name
+        path = harness.root / "shop" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"def {path.stem}_value():\n    return 1\n")
-    track(bench.root / "shop")
-    return bench
+    track(harness.root / "shop")
+    return harness
 
 
-async def run(bench: Bench, **spec: Any) -> IndexingJob:
-    job = await bench.job("shop", **spec)
-    assert (await bench.run(job))[0] == ExitCode.DONE
+async def run(harness: WorkerHarness, **spec: Any) -> IndexingJob:
+    job = await harness.job("shop", **spec)
+    assert (await harness.run(job))[0] == ExitCode.DONE
     return job
 
 
-async def paths(bench: Bench, job: IndexingJob) -> set[str]:
-    rows = await bench.fetch(
+async def paths(harness: WorkerHarness, job: IndexingJob) -> set[str]:
+    rows = await harness.fetch(
         "SELECT path FROM files JOIN indexes i ON i.id = index_id WHERE i.target = $1", job.spec.target
     )
     return {row["path"] for row in rows}
 
 
-async def test_a_job_with_filters_leaves_what_the_others_indexed(shop: Bench) -> None:
+async def test_a_job_with_filters_leaves_what_the_others_indexed(shop: WorkerHarness) -> None:
     whole = await run(shop)
     part = await run(shop, include=["src/"])
     rest = await run(shop, exclude=["src/"])
@@ -47,14 +47,14 @@ async def test_a_job_with_filters_leaves_what_the_others_indexed(shop: Bench) ->
     }  # fmt: skip
 
 
-async def test_the_same_filters_in_another_order_fill_the_same_index(shop: Bench) -> None:
+async def test_the_same_filters_in_another_order_fill_the_same_index(shop: WorkerHarness) -> None:
     first = await run(shop, include=["src/", "docs/"])
     second = await run(shop, include=["docs/", "src/", "src/"])
     assert first.spec.target == second.spec.target
     assert (await shop.row(second)).files_unchanged == 3
 
 
-async def test_a_waiting_job_of_the_release_before_takes_the_target_of_today(shop: Bench) -> None:
+async def test_a_waiting_job_of_the_release_before_takes_the_target_of_today(shop: WorkerHarness) -> None:
     await run(shop)
     job = await shop.job("shop", include=["src/"])
     shared = target_of("/repos/shop", None)
@@ -64,7 +64,7 @@ async def test_a_waiting_job_of_the_release_before_takes_the_target_of_today(sho
     assert await paths(shop, job) == {"src/a.py", "src/b.py"}
 
 
-async def test_one_that_has_its_list_goes_on_in_the_shared_index_and_removes_nothing(shop: Bench) -> None:
+async def test_one_that_has_its_list_goes_on_in_the_shared_index_and_removes_nothing(shop: WorkerHarness) -> None:
     whole = await run(shop)
     job = await shop.job("shop", include=["src/"])
     job_id, shared = UUID(job.metadata.uid), target_of("/repos/shop", None)

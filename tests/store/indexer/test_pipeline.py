@@ -20,15 +20,15 @@ import pytest
 from codebase_index.api.job import ErrorType, ExitCode, JobState
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.source.scan import scan
-from tests.store.harness import CHECKOUT, SUPERVISOR, Bench, make_tree, track
+from tests.store.harness import CHECKOUT, SUPERVISOR, WorkerHarness, make_tree, track
 from tests.support.packages import PACKAGES
 from tests.unit.indexer.source.test_disk_space import Repository
 
 
 @pytest.fixture
-def own_code(bench: Bench) -> Path:
+def own_code(harness: WorkerHarness) -> Path:
     """The programs of this project, as a plain folder that nobody changes meanwhile."""
-    folder = bench.root / "own"
+    folder = harness.root / "own"
     skipped = shutil.ignore_patterns("__pycache__", "*.npy")
     for name in PACKAGES:
         shutil.copytree(CHECKOUT / name, folder / name, ignore=skipped)
@@ -37,14 +37,14 @@ def own_code(bench: Bench) -> Path:
     return folder
 
 
-async def test_every_file_is_indexed_or_skipped_with_a_reason(bench: Bench, own_code: Path) -> None:
-    job = await bench.job("own")
-    code, row = await bench.run(job)
+async def test_every_file_is_indexed_or_skipped_with_a_reason(harness: WorkerHarness, own_code: Path) -> None:
+    job = await harness.job("own")
+    code, row = await harness.run(job)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     listed = {e.path for e in scan(own_code, boundary=own_code)}
-    indexed = {r["path"] for r in await bench.fetch("SELECT path FROM files")}
+    indexed = {r["path"] for r in await harness.fetch("SELECT path FROM files")}
     skipped = {
-        r["path"]: r["skip_reason"] for r in await bench.fetch("SELECT * FROM work WHERE state = 'skipped'")
+        r["path"]: r["skip_reason"] for r in await harness.fetch("SELECT * FROM work WHERE state = 'skipped'")
     }
     assert indexed | skipped.keys() == listed
     assert not indexed & skipped.keys()
@@ -56,10 +56,10 @@ async def test_every_file_is_indexed_or_skipped_with_a_reason(bench: Bench, own_
     assert row.files_repeated == 0
 
 
-async def test_the_chunks_of_a_file_are_the_file(bench: Bench, own_code: Path) -> None:
-    job = await bench.job("own")
-    _, row = await bench.run(job)
-    chunks = await bench.fetch("SELECT path, text FROM chunks c JOIN files f ON f.id = c.file_id ORDER BY c.id")
+async def test_the_chunks_of_a_file_are_the_file(harness: WorkerHarness, own_code: Path) -> None:
+    job = await harness.job("own")
+    _, row = await harness.run(job)
+    chunks = await harness.fetch("SELECT path, text FROM chunks c JOIN files f ON f.id = c.file_id ORDER BY c.id")
     assert len(chunks) == row.chunks_created
     texts: dict[str, str] = {}
     for chunk in chunks:
@@ -67,7 +67,7 @@ async def test_the_chunks_of_a_file_are_the_file(bench: Bench, own_code: Path) -
     for path, text in texts.items():
         assert text.strip() == (own_code / path).read_text().strip()
     # Each has a vector, of unit length.
-    (odd,) = await bench.fetch(
+    (odd,) = await harness.fetch(
         "SELECT count(*) FILTER (WHERE e.embedding IS NULL) AS missing,"
         " max(abs(1 - l2_norm(e.embedding))) AS worst FROM chunks c LEFT JOIN embeddings e ON e.chunk_id = c.id"
     )
@@ -75,8 +75,10 @@ async def test_the_chunks_of_a_file_are_the_file(bench: Bench, own_code: Path) -
     assert odd["worst"] < 0.01
 
 
-async def test_the_messages_name_every_phase_and_progress_never_falls(bench: Bench, own_code: Path) -> None:
-    async with bench.database.connection() as connection:
+async def test_the_messages_name_every_phase_and_progress_never_falls(
+    harness: WorkerHarness, own_code: Path
+) -> None:
+    async with harness.database.connection() as connection:
         await connection.execute(
             "CREATE TABLE seen (id serial, phase text, percent real, message text);"
             "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -84,8 +86,8 @@ async def test_the_messages_name_every_phase_and_progress_never_falls(bench: Ben
             " RETURN NULL; END $$;"
             "CREATE TRIGGER note AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note()"
         )
-    await bench.run(await bench.job("own"))
-    seen = await bench.fetch("SELECT * FROM seen ORDER BY id")
+    await harness.run(await harness.job("own"))
+    seen = await harness.fetch("SELECT * FROM seen ORDER BY id")
     said = " ".join(row["message"].lower() for row in seen)
     assert all(word in said for word in ("scanning", "chunking", "embedding", "writing", "complete"))
     percents = [row["percent"] for row in seen]
@@ -94,18 +96,18 @@ async def test_the_messages_name_every_phase_and_progress_never_falls(bench: Ben
     assert phases == ["scanning", "embedding", "writing", "complete"]
 
 
-async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_indexing_again_writes_only_what_changed(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     make_tree(folder, 40)
-    first = await bench.job("tree")
-    await bench.run(first)
-    before = {r["path"]: r["id"] for r in await bench.fetch("SELECT path, min(c.id) AS id FROM chunks c"
+    first = await harness.job("tree")
+    await harness.run(first)
+    before = {r["path"]: r["id"] for r in await harness.fetch("SELECT path, min(c.id) AS id FROM chunks c"
               " JOIN files f ON f.id = c.file_id GROUP BY path")}  # fmt: skip
     (folder / "package_0" / "module_0.py").write_text("changed = True\n")
     (folder / "package_1" / "module_1.py").unlink()
     (folder / "new.py").write_text("new = True\n")
-    code, row = await bench.run(await bench.job("tree"))
-    after = {r["path"]: r["id"] for r in await bench.fetch("SELECT path, min(c.id) AS id FROM chunks c"
+    code, row = await harness.run(await harness.job("tree"))
+    after = {r["path"]: r["id"] for r in await harness.fetch("SELECT path, min(c.id) AS id FROM chunks c"
              " JOIN files f ON f.id = c.file_id GROUP BY path")}  # fmt: skip
     assert (code, row.files_indexed) == (ExitCode.DONE, 40)
     assert "1 deleted files removed" in row.message
@@ -114,52 +116,52 @@ async def test_indexing_again_writes_only_what_changed(bench: Bench) -> None:
     assert kept == after.keys() - {"new.py", "package_0/module_0.py"}
 
 
-async def test_what_git_knows_to_be_unmodified_is_not_read_again(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_what_git_knows_to_be_unmodified_is_not_read_again(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     make_tree(folder, 30)
     track(folder)
-    await bench.run(await bench.job("tree"))
-    before = await bench.fetch("SELECT id, chunks FROM files ORDER BY id")
+    await harness.run(await harness.job("tree"))
+    before = await harness.fetch("SELECT id, chunks FROM files ORDER BY id")
     (folder / "package_2" / "module_2.py").rename(folder / "moved.py")
     track(folder)
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert (row.files_total, row.files_indexed, row.files_unchanged) == (30, 30, 30)
     assert row.chunks_created == sum(r["chunks"] for r in before)
     assert "(30 unchanged)" in row.message
-    assert await bench.fetch("SELECT id, chunks FROM files ORDER BY id") == before
+    assert await harness.fetch("SELECT id, chunks FROM files ORDER BY id") == before
 
 
-async def test_force_reindex_does_all_again(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 10)
-    await bench.run(await bench.job("tree"))
-    (before,) = await bench.fetch("SELECT max(id) AS last, count(*) AS count FROM chunks")
-    await bench.run(await bench.job("tree", forceReindex=True))
-    (after,) = await bench.fetch("SELECT min(id) AS first, count(*) AS count FROM chunks")
+async def test_force_reindex_does_all_again(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 10)
+    await harness.run(await harness.job("tree"))
+    (before,) = await harness.fetch("SELECT max(id) AS last, count(*) AS count FROM chunks")
+    await harness.run(await harness.job("tree", forceReindex=True))
+    (after,) = await harness.fetch("SELECT min(id) AS first, count(*) AS count FROM chunks")
     assert after["first"] > before["last"]
     assert after["count"] == before["count"]
 
 
-async def test_a_worker_killed_again_and_again_repeats_next_to_nothing(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 500)
-    clean = await bench.job("tree", ref=None)
-    await bench.run(clean)
-    expected = await bench.index_of(clean)
-    async with bench.database.connection() as connection:
+async def test_a_worker_killed_again_and_again_repeats_next_to_nothing(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 500)
+    clean = await harness.job("tree", ref=None)
+    await harness.run(clean)
+    expected = await harness.index_of(clean)
+    async with harness.database.connection() as connection:
         await connection.execute("DELETE FROM indexes")
-    job = await bench.job("tree")
-    supervisor = await bench.start(job, program=SUPERVISOR)
+    job = await harness.job("tree")
+    supervisor = await harness.start(job, program=SUPERVISOR)
     kills = 3
     for kill in range(kills):
         # Each time after some more files are done, at any moment between two commits.
-        await bench.until(job, lambda row, least=kill * 120 + 50: row.files_indexed >= least)  # type: ignore[misc]
+        await harness.until(job, lambda row, least=kill * 120 + 50: row.files_indexed >= least)  # type: ignore[misc]
         await asyncio.sleep(random.uniform(0, 0.05))
         os.kill(_child_of(supervisor.pid), signal.SIGKILL)
     assert await asyncio.wait_for(supervisor.wait(), 120) == 0
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed) == (JobState.COMPLETED, 500)
     assert row.files_repeated < 0.01 * 500 + kills
-    assert await bench.index_of(job) == expected
+    assert await harness.index_of(job) == expected
     assert row.chunks_created == len(expected)
 
 
@@ -167,31 +169,31 @@ def _child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-async def test_cancel_stops_the_worker_and_nothing_is_written_after_it(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 500)
-    job = await bench.job("tree")
-    process = await bench.start(job)
-    await bench.until(job, lambda row: row.files_indexed > 20)
-    cancelled = await bench.jobs.cancel(UUID(job.metadata.uid))
-    (then,) = await bench.fetch("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM chunks)")
+async def test_cancel_stops_the_worker_and_nothing_is_written_after_it(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 500)
+    job = await harness.job("tree")
+    process = await harness.start(job)
+    await harness.until(job, lambda row: row.files_indexed > 20)
+    cancelled = await harness.jobs.cancel(UUID(job.metadata.uid))
+    (then,) = await harness.fetch("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM chunks)")
     assert await asyncio.wait_for(process.wait(), 30) == ExitCode.FENCED
-    (now,) = await bench.fetch("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM chunks)")
+    (now,) = await harness.fetch("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM chunks)")
     assert tuple(now) == tuple(then)
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed) == (JobState.CANCELLED, cancelled.files_indexed)
 
 
-async def test_sigterm_gives_back_what_was_in_flight(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 500)
-    job = await bench.job("tree")
-    process = await bench.start(job)
-    await bench.until(job, lambda row: row.files_indexed > 20)
+async def test_sigterm_gives_back_what_was_in_flight(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 500)
+    job = await harness.job("tree")
+    process = await harness.start(job)
+    await harness.until(job, lambda row: row.files_indexed > 20)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 30) == ExitCode.STOPPED
-    held = await bench.fetch("SELECT seq FROM work WHERE state = 'todo' AND claimed_by IS NOT NULL")
+    held = await harness.fetch("SELECT seq FROM work WHERE state = 'todo' AND claimed_by IS NOT NULL")
     assert held == []
-    (bench.root / "tree" / "late.py").write_text("late = True\n")
-    code, row = await bench.run(job, attempt=2)
+    (harness.root / "tree" / "late.py").write_text("late = True\n")
+    code, row = await harness.run(job, attempt=2)
     # The frozen list stands: what came later is the next job's.
     assert (code, row.state, row.files_total, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, 500, 500)
 
@@ -228,31 +230,31 @@ class Cable:
         writer.close()
 
 
-async def lay_cable(bench: Bench, folder: Path) -> Cable:
+async def lay_cable(harness: WorkerHarness, folder: Path) -> Cable:
     """Let the workers reach the database through a cable, which this test's own queries do not use."""
-    host = bench.dsn.partition("host=")[2].partition("&")[0]
+    host = harness.dsn.partition("host=")[2].partition("&")[0]
     cable = Cable(f"{host}/.s.PGSQL.5432", folder)
-    bench.dsn = bench.dsn.replace(host, str(folder))
+    harness.dsn = harness.dsn.replace(host, str(folder))
     await cable.plug()
     return cable
 
 
-async def test_nothing_is_lost_while_the_database_is_away(bench: Bench, tmp_path: Path) -> None:
-    make_tree(bench.root / "tree", 400)
-    cable = await lay_cable(bench, tmp_path)
-    job = await bench.job("tree")
-    process = await bench.start(job)
+async def test_nothing_is_lost_while_the_database_is_away(harness: WorkerHarness, tmp_path: Path) -> None:
+    make_tree(harness.root / "tree", 400)
+    cable = await lay_cable(harness, tmp_path)
+    job = await harness.job("tree")
+    process = await harness.start(job)
     for least in (50, 250):
-        await bench.until(job, lambda row, least=least: row.files_indexed >= least)  # type: ignore[misc]
+        await harness.until(job, lambda row, least=least: row.files_indexed >= least)  # type: ignore[misc]
         await cable.cut()
         await asyncio.sleep(0.7)
         assert process.returncode is None
         await cable.plug()
     assert await asyncio.wait_for(process.wait(), 120) == ExitCode.DONE
     await cable.cut()
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed) == (JobState.COMPLETED, 400)
-    (count,) = await bench.fetch("SELECT count(*) AS chunks, count(DISTINCT file_id) AS files FROM chunks")
+    (count,) = await harness.fetch("SELECT count(*) AS chunks, count(DISTINCT file_id) AS files FROM chunks")
     assert (count["chunks"], count["files"]) == (row.chunks_created, 400)
 
 
@@ -287,21 +289,23 @@ def ollama() -> Iterator[str]:
     server.server_close()
 
 
-async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(bench: Bench, ollama: str) -> None:
-    make_tree(bench.root / "tree", 5)
-    bench.env = {"OLLAMA_URL": ollama}
-    job = await bench.job("tree", embedding={"provider": "ollama", "model": "all-minilm"})
-    process = await bench.start(job)
-    blocked = await bench.until(job, lambda row: row.state is JobState.BLOCKED)
+async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(
+    harness: WorkerHarness, ollama: str
+) -> None:
+    make_tree(harness.root / "tree", 5)
+    harness.env = {"OLLAMA_URL": ollama}
+    job = await harness.job("tree", embedding={"provider": "ollama", "model": "all-minilm"})
+    process = await harness.start(job)
+    blocked = await harness.until(job, lambda row: row.state is JobState.BLOCKED)
     assert re.match(r"Waiting for the embedding service since \d\d:\d\d:\d\d UTC: ", blocked.message)
     assert blocked.blocked_since is not None
     await asyncio.sleep(1.5)  # the heartbeat keeps the reason
-    assert (await bench.row(job)).message == blocked.message
+    assert (await harness.row(job)).message == blocked.message
     _Ollama.up = True
     assert await asyncio.wait_for(process.wait(), 60) == ExitCode.DONE
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed, row.blocked_since) == (JobState.COMPLETED, 5, None)
-    (model,) = await bench.fetch("SELECT DISTINCT model, vector_dims(embedding) AS dims FROM embeddings")
+    (model,) = await harness.fetch("SELECT DISTINCT model, vector_dims(embedding) AS dims FROM embeddings")
     assert tuple(model) == ("ollama/all-minilm", 3)
 
 
@@ -309,13 +313,13 @@ async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(bench
     "embedding", [None, {"provider": "ollama", "model": "all-minilm"}], ids=["static", "remote"]
 )
 async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
-    embedding: dict[str, str] | None, bench: Bench, ollama: str, tmp_path: Path
+    embedding: dict[str, str] | None, harness: WorkerHarness, ollama: str, tmp_path: Path
 ) -> None:
     _Ollama.up = True
-    make_tree(bench.root / "tree", 700)
+    make_tree(harness.root / "tree", 700)
     killers = {f"package_{number}/killer.py" for number in range(0, 15, 5)}
     for path in killers:
-        (bench.root / "tree" / path).write_text("# END THE PROCESS\n")
+        (harness.root / "tree" / path).write_text("# END THE PROCESS\n")
     # Python runs this at the start of every process: the parser now has a fault that a real one may have. Batches
     # of one file would hide what becomes of the others.
     (tmp_path / "fault").mkdir()
@@ -327,14 +331,14 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
         "files.chunk = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
         "main.plan_flight = lambda *_: pipeline.Flight(lanes=3, batch_files=32)\n"
     )
-    bench.env = {"PYTHONPATH": str(tmp_path / "fault"), "OLLAMA_URL": ollama}
-    job = await bench.job("tree", **({"embedding": embedding} if embedding else {}))
-    code, row = await bench.run(job)
+    harness.env = {"PYTHONPATH": str(tmp_path / "fault"), "OLLAMA_URL": ollama}
+    job = await harness.job("tree", **({"embedding": embedding} if embedding else {}))
+    code, row = await harness.run(job)
     assert (code, row.state, row.files_indexed, row.files_skipped) == (ExitCode.DONE, JobState.COMPLETED, 700, 3)
-    skipped = await bench.fetch("SELECT path, skip_reason FROM work WHERE state = 'skipped'")
+    skipped = await harness.fetch("SELECT path, skip_reason FROM work WHERE state = 'skipped'")
     assert {tuple(row) for row in skipped} == {(path, Skip.CRASHED) for path in killers}
-    assert len(await bench.index_of(job)) == row.chunks_created
-    (packed,) = await bench.fetch("SELECT sum(chunks) AS chunks FROM segments")
+    assert len(await harness.index_of(job)) == row.chunks_created
+    (packed,) = await harness.fetch("SELECT sum(chunks) AS chunks FROM segments")
     assert packed["chunks"] == row.chunks_created
     assert row.attempt == 1 and row.files_repeated == 0
 
@@ -362,35 +366,37 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
     ],
 )
 async def test_what_can_not_be_indexed_fails_with_a_reason(
-    folder: str, spec: dict[str, Any], error: ErrorType, message: str, bench: Bench
+    folder: str, spec: dict[str, Any], error: ErrorType, message: str, harness: WorkerHarness
 ) -> None:
-    make_tree(bench.root / "tree", 1)
-    (bench.root / "empty").mkdir()
-    (bench.root / "useless").mkdir()
-    (bench.root / "useless" / "a.png").write_bytes(b"\x89PNG\0")
-    (bench.root / "useless" / "b.py").write_bytes(b"")
-    (bench.root / "file").write_text("x")
-    code, row = await bench.run(await bench.job(folder, **spec))
+    make_tree(harness.root / "tree", 1)
+    (harness.root / "empty").mkdir()
+    (harness.root / "useless").mkdir()
+    (harness.root / "useless" / "a.png").write_bytes(b"\x89PNG\0")
+    (harness.root / "useless" / "b.py").write_bytes(b"")
+    (harness.root / "file").write_text("x")
+    code, row = await harness.run(await harness.job(folder, **spec))
     assert (code, row.state, row.error_type) == (ExitCode.FAILED, JobState.FAILED, error.value)
     assert message in (row.error_message or "")
 
 
-async def test_a_folder_that_may_not_be_read_is_an_error_of_its_own(bench: Bench, tmp_path: Path) -> None:
-    cable = await lay_cable(bench, tmp_path)  # without its capabilities root can not reach Postgres either
-    make_tree(bench.root / "tree", 1)
-    (bench.root / "tree").chmod(0)
+async def test_a_folder_that_may_not_be_read_is_an_error_of_its_own(
+    harness: WorkerHarness, tmp_path: Path
+) -> None:
+    cable = await lay_cable(harness, tmp_path)  # without its capabilities root can not reach Postgres either
+    make_tree(harness.root / "tree", 1)
+    (harness.root / "tree").chmod(0)
     if os.getuid() == 0:  # root may read anything, unless it gave that capability away
-        bench.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
-    code, row = await bench.run(await bench.job("tree"))
-    (bench.root / "tree").chmod(0o755)
+        harness.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    code, row = await harness.run(await harness.job("tree"))
+    (harness.root / "tree").chmod(0o755)
     await cable.cut()
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_UNREADABLE.value)
     assert "chmod" in (row.error_message or "")
 
 
-async def test_a_full_disk_ends_the_job_and_says_what_to_do(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 60)
-    async with bench.database.connection() as connection:
+async def test_a_full_disk_ends_the_job_and_says_what_to_do(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 60)
+    async with harness.database.connection() as connection:
         # The error that Postgres itself raises when its volume has no room left.
         await connection.execute(
             "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -398,35 +404,35 @@ async def test_a_full_disk_ends_the_job_and_says_what_to_do(bench: Bench) -> Non
             " USING ERRCODE = 'disk_full'; END IF; RETURN NEW; END $$;"
             "CREATE TRIGGER no_room BEFORE INSERT ON chunks FOR EACH ROW EXECUTE FUNCTION no_room()"
         )
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.state) == (ExitCode.FAILED, JobState.FAILED)
     assert row.error_type == ErrorType.INSUFFICIENT_STORAGE.value
     assert "enlarge the database's volume" in (row.error_message or "")
     assert row.files_indexed == 20  # what was committed before is kept
 
 
-async def test_an_attempt_that_was_replaced_before_it_began_changes_nothing(bench: Bench) -> None:
-    make_tree(bench.root / "tree", 3)
-    job = await bench.job("tree")
-    assert await bench.jobs.fence(UUID(job.metadata.uid), 1, failed=False, message="Starting")
+async def test_an_attempt_that_was_replaced_before_it_began_changes_nothing(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 3)
+    job = await harness.job("tree")
+    assert await harness.jobs.fence(UUID(job.metadata.uid), 1, failed=False, message="Starting")
     job_id = UUID(job.metadata.uid)
-    await bench.jobs.claim(job_id, 1, "another-pod")
-    before = await bench.row(job)
-    code, row = await bench.run(job)
+    await harness.jobs.claim(job_id, 1, "another-pod")
+    before = await harness.row(job)
+    code, row = await harness.run(job)
     assert code == ExitCode.FENCED
     assert row == before
 
 
 async def test_a_checkout_that_does_not_fit_ends_the_job_at_once_and_leaves_nothing(
-    bench: Bench, tmp_path: Path
+    harness: WorkerHarness, tmp_path: Path
 ) -> None:
     """A small repository whose checkout is twenty times the volume for clones."""
-    repository = Repository(bench.root)
+    repository = Repository(harness.root)
     blob = repository.blob(bytes(2**20))
     repository.commit(repository.tree({f"z{number}.bin": f"blob {blob}" for number in range(200)}))
     (tmp_path / "work").mkdir()
-    bench.env = {"CODEBASE_WORK_BYTES": str(10 * 2**20), "TMPDIR": str(tmp_path / "work")}
-    code, row = await bench.run(await bench.job("bare.git"))
+    harness.env = {"CODEBASE_WORK_BYTES": str(10 * 2**20), "TMPDIR": str(tmp_path / "work")}
+    code, row = await harness.run(await harness.job("bare.git"))
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.REPOSITORY_TOO_LARGE.value)
     assert "takes 200.0 MiB in 200 files, and there is room for 9.0 MiB" in (row.error_message or "")
     assert list((tmp_path / "work").glob("job-*")) == []

@@ -10,16 +10,16 @@ import asyncpg
 import pytest
 
 from codebase_index.api.job import JobState
-from tests.store.harness import Bench, make_tree
+from tests.store.harness import WorkerHarness, make_tree
 
 FILES = 40
 
 
 @pytest.fixture
-async def role(bench: Bench, postgres: str) -> AsyncIterator[str]:
+async def role(harness: WorkerHarness, postgres: str) -> AsyncIterator[str]:
     """A role with a password, that may do what an indexer does."""
     name = f"indexer_{uuid4().hex[:8]}"
-    admin = await asyncpg.connect(bench.dsn)
+    admin = await asyncpg.connect(harness.dsn)
     hba = Path(await admin.fetchval("SHOW hba_file"))
     hba.write_text(f"local all {name} scram-sha-256\n{hba.read_text()}")
     await admin.execute(f"SELECT pg_reload_conf(); CREATE ROLE {name} LOGIN PASSWORD 'first'")
@@ -31,58 +31,58 @@ async def role(bench: Bench, postgres: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def address(bench: Bench, role: str, tmp_path: Path) -> Path:
+def address(harness: WorkerHarness, role: str, tmp_path: Path) -> Path:
     """The file that holds the worker's address."""
     file = tmp_path / "url"
-    bench.env["CODEBASE_DATABASE_URL_FILE"] = str(file)
-    make_tree(bench.root / "shop", FILES)
-    write(file, bench, role, "first")
+    harness.env["CODEBASE_DATABASE_URL_FILE"] = str(file)
+    make_tree(harness.root / "shop", FILES)
+    write(file, harness, role, "first")
     return file
 
 
-def write(file: Path, bench: Bench, role: str, password: str) -> None:
-    parts = urlsplit(bench.dsn)
+def write(file: Path, harness: WorkerHarness, role: str, password: str) -> None:
+    parts = urlsplit(harness.dsn)
     folder = parse_qs(parts.query)["host"][0]
     file.write_text(f"postgresql://{role}:{password}@{parts.path}?host={folder}")
 
 
 @pytest.mark.parametrize("table", ["chunks", "pending_batches", "work", "segments"])
 async def test_a_right_that_is_missing_blocks_the_job_with_the_reason_until_it_is_granted(
-    bench: Bench, role: str, address: Path, table: str
+    harness: WorkerHarness, role: str, address: Path, table: str
 ) -> None:
-    await bench.fetch(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")
-    job = await bench.job("shop")
-    process = await bench.start(job)
+    await harness.fetch(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")
+    job = await harness.job("shop")
+    process = await harness.start(job)
     try:
-        row = await bench.until(job, lambda row: row.state is JobState.BLOCKED)
+        row = await harness.until(job, lambda row: row.state is JobState.BLOCKED)
         assert f"permission denied for table {table}" in row.message and "grant this right" in row.message
-        await bench.fetch(f"GRANT ALL ON {table} TO {role}")
+        await harness.fetch(f"GRANT ALL ON {table} TO {role}")
         assert await asyncio.wait_for(process.wait(), 120) == 0
     finally:
         if process.returncode is None:
             process.kill()
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed, row.attempt, row.failures) == (JobState.COMPLETED, FILES, 1, 0)
 
 
 async def test_a_password_that_is_rotated_under_a_worker_is_read_again(
-    bench: Bench, role: str, address: Path
+    harness: WorkerHarness, role: str, address: Path
 ) -> None:
-    await bench.fetch(f"REVOKE INSERT ON chunks FROM {role}")  # so that the work is not over too soon
-    job = await bench.job("shop")
-    process = await bench.start(job)
+    await harness.fetch(f"REVOKE INSERT ON chunks FROM {role}")  # so that the work is not over too soon
+    job = await harness.job("shop")
+    process = await harness.start(job)
     try:
-        await bench.until(job, lambda row: row.state is JobState.BLOCKED)
-        await bench.fetch(f"ALTER ROLE {role} PASSWORD 'second'")
-        await bench.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
-        await bench.fetch(f"GRANT ALL ON chunks TO {role}")
+        await harness.until(job, lambda row: row.state is JobState.BLOCKED)
+        await harness.fetch(f"ALTER ROLE {role} PASSWORD 'second'")
+        await harness.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
+        await harness.fetch(f"GRANT ALL ON chunks TO {role}")
         await asyncio.sleep(2)
         assert process.returncode is None
-        assert (await bench.row(job)).state is JobState.BLOCKED
-        write(address, bench, role, "second")
+        assert (await harness.row(job)).state is JobState.BLOCKED
+        write(address, harness, role, "second")
         assert await asyncio.wait_for(process.wait(), 120) == 0
     finally:
         if process.returncode is None:
             process.kill()
-    row = await bench.row(job)
+    row = await harness.row(job)
     assert (row.state, row.files_indexed, row.attempt) == (JobState.COMPLETED, FILES, 1)

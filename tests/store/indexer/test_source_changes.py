@@ -22,7 +22,7 @@ from codebase_index.api.job import ErrorType, ExitCode, JobState
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.jobs.rows import JobRow
 from tests.chaos.faults.mounts import hanging_share
-from tests.store.harness import Bench
+from tests.store.harness import WorkerHarness
 from tests.store.indexer.test_pipeline import lay_cable
 
 FILES = 2_000
@@ -60,8 +60,8 @@ def commit(folder: Path, message: str) -> str:
 
 
 @pytest.fixture
-def slow(bench: Bench, tmp_path: Path) -> Bench:
-    """The bench, with a disk that needs 1 ms for each file: time enough to strike between two of them."""
+def slow(harness: WorkerHarness, tmp_path: Path) -> WorkerHarness:
+    """The harness, with a disk that needs 1 ms for each file: time enough to strike between two of them."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "sitecustomize.py").write_text(
         "import sys, time\n"
@@ -70,44 +70,48 @@ def slow(bench: Bench, tmp_path: Path) -> Bench:
         "    read = files._read\n"
         "    files._read = lambda *path: (time.sleep(0.001), read(*path))[1]\n"
     )
-    bench.env["PYTHONPATH"] = str(tmp_path / "disk")
-    return bench
+    harness.env["PYTHONPATH"] = str(tmp_path / "disk")
+    return harness
 
 
-async def completed(bench: Bench, **spec: Any) -> tuple[IndexingJob, set[tuple[Any, ...]]]:
+async def completed(harness: WorkerHarness, **spec: Any) -> tuple[IndexingJob, set[tuple[Any, ...]]]:
     """Index the folder `tree`; return the job, and what its index holds."""
-    job = await bench.job("tree", **spec)
-    code, row = await bench.run(job)
+    job = await harness.job("tree", **spec)
+    code, row = await harness.run(job)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED), row.message
-    return job, await bench.index_of(job)
+    return job, await harness.index_of(job)
 
 
-async def struck(bench: Bench, share: float, fault: Callable[[], object], **spec: Any) -> tuple[int, JobRow]:
+async def struck(
+    harness: WorkerHarness, share: float, fault: Callable[[], object], **spec: Any
+) -> tuple[int, JobRow]:
     """Index `tree` again, with a fault when so much is done; return the exit code, and the job's row."""
-    job = await bench.job("tree", forceReindex=True, **spec)
-    return await end_of(bench, job, await strike(bench, job, share, fault))
+    job = await harness.job("tree", forceReindex=True, **spec)
+    return await end_of(harness, job, await strike(harness, job, share, fault))
 
 
 async def strike(
-    bench: Bench, job: IndexingJob, share: float, fault: Callable[[], object], **how: Any
+    harness: WorkerHarness, job: IndexingJob, share: float, fault: Callable[[], object], **how: Any
 ) -> asyncio.subprocess.Process:
-    process = await bench.start(job, **how)
-    row = await bench.until(job, lambda row: row.files_indexed >= share * (row.files_total or FILES))
+    process = await harness.start(job, **how)
+    row = await harness.until(job, lambda row: row.files_indexed >= share * (row.files_total or FILES))
     assert row.files_indexed < (row.files_total or 0), "the job was over before the fault"
     fault()
     return process
 
 
-async def end_of(bench: Bench, job: IndexingJob, process: asyncio.subprocess.Process) -> tuple[int, JobRow]:
+async def end_of(
+    harness: WorkerHarness, job: IndexingJob, process: asyncio.subprocess.Process
+) -> tuple[int, JobRow]:
     code = await asyncio.wait_for(process.wait(), 120)
-    return code, await bench.row(job)
+    return code, await harness.row(job)
 
 
-async def equals_a_new_index(bench: Bench, job: IndexingJob) -> bool:
+async def equals_a_new_index(harness: WorkerHarness, job: IndexingJob) -> bool:
     """Compare an index with one that is made from nothing, of what is there now."""
-    found = await bench.index_of(job)
-    await bench.fetch("DELETE FROM indexes RETURNING id")
-    _, expected = await completed(bench)
+    found = await harness.index_of(job)
+    await harness.fetch("DELETE FROM indexes RETURNING id")
+    _, expected = await completed(harness)
     return found == expected
 
 
@@ -136,7 +140,9 @@ def replace_by(folder: Path, other: Path | None) -> Path:
 
 
 @MOMENTS
-async def test_an_empty_folder_in_the_place_of_the_repository_removes_nothing(slow: Bench, share: float) -> None:
+async def test_an_empty_folder_in_the_place_of_the_repository_removes_nothing(
+    slow: WorkerHarness, share: float
+) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     job, before = await completed(slow)
@@ -146,7 +152,7 @@ async def test_an_empty_folder_in_the_place_of_the_repository_removes_nothing(sl
     assert await slow.index_of(job) == before
 
 
-async def test_a_repository_that_comes_back_in_time_is_indexed_as_if_nothing_had_been(slow: Bench) -> None:
+async def test_a_repository_that_comes_back_in_time_is_indexed_as_if_nothing_had_been(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     job, before = await completed(slow)
@@ -162,7 +168,7 @@ async def test_a_repository_that_comes_back_in_time_is_indexed_as_if_nothing_had
 
 
 @MOMENTS
-async def test_another_folder_in_its_place_is_what_is_indexed(slow: Bench, share: float) -> None:
+async def test_another_folder_in_its_place_is_what_is_indexed(slow: WorkerHarness, share: float) -> None:
     folder, other = slow.root / "tree", slow.root / "other"
     grow(folder, "first")
     grow(other, "second", range(100, FILES + 50))
@@ -175,7 +181,7 @@ async def test_another_folder_in_its_place_is_what_is_indexed(slow: Bench, share
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
 @MOMENTS
-async def test_an_unmounted_share_removes_nothing(slow: Bench, share: float) -> None:
+async def test_an_unmounted_share_removes_nothing(slow: WorkerHarness, share: float) -> None:
     folder = slow.root / "tree"
     folder.mkdir()
     with tmpfs(folder):
@@ -186,38 +192,38 @@ async def test_an_unmounted_share_removes_nothing(slow: Bench, share: float) -> 
     assert await slow.index_of(job) == before
 
 
-async def test_more_than_half_gone_needs_a_word_of_the_user(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_more_than_half_gone_needs_a_word_of_the_user(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     grow(folder, "first", range(60))
-    job, before = await completed(bench)
+    job, before = await completed(harness)
     for number in range(31):
         (folder / f"package_{number % 17}" / f"module_{number}.py").unlink()
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_CHANGED.value)
     assert "holds 29 files to index, and its index has 60" in (row.error_message or "")
     assert "force_reindex" in (row.error_message or "")
-    assert await bench.index_of(job) == before
-    code, row = await bench.run(await bench.job("tree", forceReindex=True))
+    assert await harness.index_of(job) == before
+    code, row = await harness.run(await harness.job("tree", forceReindex=True))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert "31 deleted files removed" in row.message
-    assert await bench.fetch("SELECT count(*)::int FROM files") == [(29,)]
+    assert await harness.fetch("SELECT count(*)::int FROM files") == [(29,)]
 
 
-async def test_more_than_half_ignored_is_removed_by_the_users_word(bench: Bench) -> None:
+async def test_more_than_half_ignored_is_removed_by_the_users_word(harness: WorkerHarness) -> None:
     """Files that are there, and not listed: only a second listing tells, and the same word is for that too."""
-    folder = bench.root / "tree"
+    folder = harness.root / "tree"
     grow(folder, "first", range(60))
-    job, before = await completed(bench)
+    job, before = await completed(harness)
     (folder / ".mcpignore").write_text("".join(f"module_{number}.py\n" for number in range(31)))
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_CHANGED.value)
-    assert before <= await bench.index_of(job)
-    code, row = await bench.run(await bench.job("tree", forceReindex=True))
+    assert before <= await harness.index_of(job)
+    code, row = await harness.run(await harness.job("tree", forceReindex=True))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert "31 deleted files removed" in row.message
 
 
-async def test_a_repository_that_git_was_writing_when_the_job_began_is_listed_again(slow: Bench) -> None:
+async def test_a_repository_that_git_was_writing_when_the_job_began_is_listed_again(slow: WorkerHarness) -> None:
     """`git clone` holds index.lock while it checks out, and HEAD is right already: nothing else tells."""
     folder = slow.root / "tree"
     grow(folder, "first", range(FILES // 2))
@@ -234,7 +240,7 @@ async def test_a_repository_that_git_was_writing_when_the_job_began_is_listed_ag
     assert await slow.fetch("SELECT count(*)::int FROM files") == [(FILES,)]
 
 
-async def test_a_word_given_for_another_folder_does_not_count(slow: Bench) -> None:
+async def test_a_word_given_for_another_folder_does_not_count(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     job, before = await completed(slow)
@@ -245,7 +251,7 @@ async def test_a_word_given_for_another_folder_does_not_count(slow: Bench) -> No
     assert {row[0] for row in await slow.index_of(job)} == {row[0] for row in before}
 
 
-async def test_files_deleted_while_a_job_runs_are_removed_by_it(slow: Bench) -> None:
+async def test_files_deleted_while_a_job_runs_are_removed_by_it(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     job, before = await completed(slow)
@@ -264,7 +270,7 @@ async def test_files_deleted_while_a_job_runs_are_removed_by_it(slow: Bench) -> 
 
 
 @MOMENTS
-async def test_a_checkout_under_a_job_ends_in_the_index_of_its_commit(slow: Bench, share: float) -> None:
+async def test_a_checkout_under_a_job_ends_in_the_index_of_its_commit(slow: WorkerHarness, share: float) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     commit(folder, "first")
@@ -283,7 +289,7 @@ async def test_a_checkout_under_a_job_ends_in_the_index_of_its_commit(slow: Benc
 
 
 @MOMENTS
-async def test_another_repository_in_its_place_is_what_is_indexed(slow: Bench, share: float) -> None:
+async def test_another_repository_in_its_place_is_what_is_indexed(slow: WorkerHarness, share: float) -> None:
     folder, other = slow.root / "tree", slow.root / "other"
     grow(folder, "first")
     commit(folder, "first")
@@ -295,7 +301,7 @@ async def test_another_repository_in_its_place_is_what_is_indexed(slow: Bench, s
     assert await equals_a_new_index(slow, job)
 
 
-async def test_a_link_that_leads_to_another_folder_is_another_repository(slow: Bench) -> None:
+async def test_a_link_that_leads_to_another_folder_is_another_repository(slow: WorkerHarness) -> None:
     old, new = slow.root / "revision-1", slow.root / "revision-2"
     grow(old, "first")
     commit(old, "first")
@@ -315,34 +321,34 @@ async def test_a_link_that_leads_to_another_folder_is_another_repository(slow: B
     assert await equals_a_new_index(slow, job)
 
 
-async def test_what_a_commit_deletes_needs_no_word_of_the_user(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_what_a_commit_deletes_needs_no_word_of_the_user(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     grow(folder, "first", range(60))
     commit(folder, "first")
-    job, _ = await completed(bench)
+    job, _ = await completed(harness)
     for number in range(50):
         (folder / f"package_{number % 17}" / f"module_{number}.py").unlink()
     commit(folder, "second")
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert "50 deleted files removed" in row.message
-    assert len({one[0] for one in await bench.index_of(job)}) == 10
+    assert len({one[0] for one in await harness.index_of(job)}) == 10
 
 
-async def test_files_that_git_has_and_the_disk_has_not_are_missing(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_files_that_git_has_and_the_disk_has_not_are_missing(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     grow(folder, "first", range(60))
     commit(folder, "first")
-    job, before = await completed(bench)
+    job, before = await completed(harness)
     for package in folder.glob("package_*"):
         shutil.rmtree(package)
     (folder / "left.py").write_text("left = True\n")
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_CHANGED.value)
-    assert await bench.index_of(job) == before
+    assert await harness.index_of(job) == before
 
 
-async def test_a_commit_without_changes_costs_no_file(slow: Bench) -> None:
+async def test_a_commit_without_changes_costs_no_file(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     commit(folder, "first")
@@ -362,8 +368,8 @@ async def test_a_commit_without_changes_costs_no_file(slow: Bench) -> None:
 
 
 @pytest.fixture
-async def unprivileged(slow: Bench, tmp_path: Path) -> AsyncIterator[Bench]:
-    """The bench, with workers that may not read everything."""
+async def unprivileged(slow: WorkerHarness, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
+    """The harness, with workers that may not read everything."""
     cable = await lay_cable(slow, tmp_path)  # without its capabilities root can not reach Postgres either
     if os.getuid() == 0:
         slow.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
@@ -373,7 +379,7 @@ async def unprivileged(slow: Bench, tmp_path: Path) -> AsyncIterator[Bench]:
 
 @MOMENTS
 async def test_an_unreadable_repository_ends_the_job_and_keeps_the_index(
-    unprivileged: Bench, share: float
+    unprivileged: WorkerHarness, share: float
 ) -> None:
     folder = unprivileged.root / "tree"
     grow(folder, "first")
@@ -390,7 +396,7 @@ async def test_an_unreadable_repository_ends_the_job_and_keeps_the_index(
 @pytest.mark.parametrize("share", [None, 0.1, 0.5], ids=["before the scan", "at 10 %", "at 50 %"])
 @pytest.mark.parametrize("tracked", [False, True], ids=["plain", "git"])
 async def test_files_of_an_unreadable_folder_stay_as_they_were(
-    unprivileged: Bench, share: float | None, tracked: bool
+    unprivileged: WorkerHarness, share: float | None, tracked: bool
 ) -> None:
     folder = unprivileged.root / "tree"
     grow(folder, "first")
@@ -411,7 +417,7 @@ async def test_files_of_an_unreadable_folder_stay_as_they_were(
     assert await unprivileged.index_of(job) == before
 
 
-async def test_a_file_that_cannot_be_read_any_more_stays_as_it_was(unprivileged: Bench) -> None:
+async def test_a_file_that_cannot_be_read_any_more_stays_as_it_was(unprivileged: WorkerHarness) -> None:
     folder = unprivileged.root / "tree"
     grow(folder, "first", range(60))
     job, before = await completed(unprivileged)
@@ -427,22 +433,22 @@ async def test_a_file_that_cannot_be_read_any_more_stays_as_it_was(unprivileged:
     assert await equals_a_new_index(unprivileged, job)
 
 
-async def test_a_file_that_became_unfit_is_removed(bench: Bench) -> None:
-    folder = bench.root / "tree"
+async def test_a_file_that_became_unfit_is_removed(harness: WorkerHarness) -> None:
+    folder = harness.root / "tree"
     grow(folder, "first", range(20))
-    job, _ = await completed(bench)
+    job, _ = await completed(harness)
     (folder / "package_3" / "module_3.py").write_bytes(b"\0binary")
     (folder / ".gitignore").write_text("module_4.py\n")
-    code, row = await bench.run(await bench.job("tree"))
+    code, row = await harness.run(await harness.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert "2 deleted files removed" in row.message
-    assert await equals_a_new_index(bench, job)
+    assert await equals_a_new_index(harness, job)
 
 
 # --- other nodes -------------------------------------------------------------------------------------
 
 
-def elsewhere(bench: Bench, tmp_path: Path) -> str:
+def elsewhere(harness: WorkerHarness, tmp_path: Path) -> str:
     """The root of a node on which the repository's folder is empty."""
     (tmp_path / "elsewhere" / "tree").mkdir(parents=True)
     return json.dumps([{"path": "/repos", "mount": str(tmp_path / "elsewhere")}])
@@ -451,7 +457,7 @@ def elsewhere(bench: Bench, tmp_path: Path) -> str:
 @pytest.mark.parametrize("tracked", [False, True], ids=["plain", "git"])
 @MOMENTS
 async def test_an_attempt_that_resumes_on_an_empty_mount_removes_nothing(
-    slow: Bench, tmp_path: Path, share: float, tracked: bool
+    slow: WorkerHarness, tmp_path: Path, share: float, tracked: bool
 ) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
@@ -469,7 +475,7 @@ async def test_an_attempt_that_resumes_on_an_empty_mount_removes_nothing(
     assert await slow.index_of(job) == before
 
 
-async def test_a_helper_on_an_empty_mount_costs_nothing(slow: Bench, tmp_path: Path) -> None:
+async def test_a_helper_on_an_empty_mount_costs_nothing(slow: WorkerHarness, tmp_path: Path) -> None:
     grow(slow.root / "tree", "first")
     _, before = await completed(slow)
     job = await slow.job("tree", forceReindex=True, parallelism=2)
@@ -489,7 +495,7 @@ async def test_a_helper_on_an_empty_mount_costs_nothing(slow: Bench, tmp_path: P
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
-async def test_a_disk_that_hangs_holds_up_neither_the_heartbeat_nor_a_cancel(slow: Bench) -> None:
+async def test_a_disk_that_hangs_holds_up_neither_the_heartbeat_nor_a_cancel(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")
     job, before = await completed(slow)

@@ -25,7 +25,7 @@ from codebase_index.store.query.hybrid_search import SQL as SEARCH_SQL
 from codebase_index.store.query.hybrid_search import Filters, Search
 from codebase_index.store.query.index_cache import IndexCache
 from tests.store.jobs.test_jobs import count, custom_resource, started, writer_for
-from tests.store.stored_codes import wrong_codes
+from tests.store.stored_vectors import mismatched_vectors
 from tests.support.terms import encode, packed
 
 MODEL = "static/test"
@@ -98,7 +98,7 @@ async def scores(
 
 
 async def all_scores(database: Database, writer: Writer) -> list[dict[tuple[str, int], float]]:
-    assert await wrong_codes(database) == []
+    assert await mismatched_vectors(database) == []
     queries = [("every",), ("mod1", "file4"), ("größe", "only3x2", "missing"), ("file23", "every", "mod2")]
     return [await scores(database, writer, *query) for query in queries]
 
@@ -346,7 +346,7 @@ def test_a_plan_fits_and_leaves_few_segments(drawn: list[tuple[int, float, str]]
     assert len(ids) == len(set(ids))
     for group in groups:
         assert sum(by_id[segment].chunks for segment in group) <= postings.MAX_DOCUMENTS
-        assert len({by_id[segment].model for segment in group}) == 1, "codes of two models can not be joined"
+        assert len({by_id[segment].model for segment in group}) == 1, "vectors of two models cannot be joined"
     for size in sizes:
         assert size.id in ids or size.live >= (1 - MAX_DEAD_SHARE) * size.chunks
     # What is left alone of a tier fits no other of it, or there are few of it.

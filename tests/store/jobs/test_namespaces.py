@@ -20,7 +20,7 @@ from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.vector_cache import VectorCache
 from codebase_index.store.jobs.jobs import Jobs, connection_name
 from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
-from tests.store.harness import Bench, make_tree, track
+from tests.store.harness import WorkerHarness, make_tree, track
 from tests.store.jobs.test_jobs import run_job, writer_for
 
 
@@ -101,12 +101,12 @@ async def test_the_share_of_the_disk_is_that_of_all_namespaces(database: Databas
     assert alone == both[1] and alone.bytes > 0
 
 
-async def test_nothing_is_copied_from_another_namespace(bench: Bench) -> None:
+async def test_nothing_is_copied_from_another_namespace(harness: WorkerHarness) -> None:
     """Whether something was there already could be told from the time and the counters."""
-    folder: Path = bench.root / "shop"
+    folder: Path = harness.root / "shop"
     make_tree(folder, 40)
     track(folder)
-    assert (await bench.run(await bench.job("shop")))[0] == ExitCode.DONE
+    assert (await harness.run(await harness.job("shop")))[0] == ExitCode.DONE
     theirs = IndexingJob.parse(
         {
             "metadata": {
@@ -116,8 +116,8 @@ async def test_nothing_is_copied_from_another_namespace(bench: Bench) -> None:
             "spec": {"source": {"path": "/repos/shop"}},
         }
     )  # fmt: skip
-    await bench.jobs.create(theirs)
-    code, row = await bench.run(theirs)
+    await harness.jobs.create(theirs)
+    code, row = await harness.run(theirs)
     assert (code, row.files_indexed, row.files_unchanged) == (ExitCode.DONE, 40, 0)
 
 

@@ -1,4 +1,4 @@
-"""The vector arm: the nearest chunks by the codes in memory, wherever their codes are, within any filter."""
+"""The vector arm: the nearest chunks by quantized vectors in memory, wherever they are stored, with any filter."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.query import vector_search as module
 from codebase_index.store.query.hybrid_search import SQL, Filters, Search
 from tests.store.jobs.test_jobs import custom_resource, started, writer_for
-from tests.store.stored_codes import wrong_codes
+from tests.store.stored_vectors import mismatched_vectors
 from tests.support.terms import encode, packed
 
 MODEL = "static/test"
@@ -79,7 +79,7 @@ async def test_the_nearest_are_found_in_batches_and_in_segments(database: Databa
     assert len(before & expected()) >= 18
     await Segments(database).build(writer)
     assert await found(database, writer) == before
-    assert await wrong_codes(database) == []
+    assert await mismatched_vectors(database) == []
 
 
 async def test_few_chunks_are_compared_exactly(database: Database, writer: Writer) -> None:
@@ -100,7 +100,7 @@ async def test_filters_are_applied_before_the_limit(
 async def test_removed_chunks_take_nobody_s_place(
     database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that would be compared first are gone, and their codes still in the segment."""
+    """The first candidates are deleted, and their vectors are still in the segment."""
     monkeypatch.setattr(module, "RESCORED_CHUNKS", 40)
     await Segments(database).build(writer)
     async with database.connection() as connection:
@@ -124,7 +124,7 @@ async def test_a_chunk_of_another_model_is_never_compared(database: Database, wr
     async with database.connection() as connection:
         models = await connection.fetch("SELECT model, chunks FROM segments ORDER BY model")
     assert [tuple(row) for row in models] == [(OTHER, 2 * CHUNKS), (MODEL, FILES * CHUNKS)]
-    assert await wrong_codes(database) == []
+    assert await mismatched_vectors(database) == []
     assert {path for path, _ in await found(database, writer, model=OTHER, limit=200)} == {
         "src/f000", "src/f001",
     }  # fmt: skip
@@ -136,7 +136,9 @@ async def test_an_index_that_is_not_asked_is_not_compared(database: Database, wr
     assert {path for path, _ in await found(database, other, limit=200)} == {"src/f000", "src/f001"}
 
 
-async def test_codes_are_read_once(database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quantized_vectors_are_read_once(
+    database: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await Segments(database).build(writer)
     search = Search(database)
     asked = {"vectors": {MODEL: QUERY}, "terms": [], "limit": 20}

@@ -1,4 +1,4 @@
-"""What the parts of indexes say of each chunk's vector, against the vector itself."""
+"""Compares the stored quantized vectors of each chunk with its full vector."""
 
 import numpy as np
 
@@ -14,17 +14,17 @@ UNION ALL SELECT chunks, first_ids, run_lengths, model, codes FROM pending_batch
 _ROUNDED_BITS = 6
 
 
-async def wrong_codes(database: Database) -> list[int]:
-    """Return the chunks whose code, about 0, is not that of their vector, or is there twice or not at all."""
+async def mismatched_vectors(database: Database) -> list[int]:
+    """Return the chunks whose quantized vector, relative to 0, does not match, is missing or is there twice."""
     async with database.connection() as connection:
         parts = await connection.fetch(_PARTS)
         rows = await connection.fetch("SELECT chunk_id, model, embedding FROM embeddings")
     stored: dict[int, list[tuple[str, QuantizedVectors]]] = {row["chunk_id"]: [] for row in rows}
     for part in parts:
-        held = quantization.from_bytes(part["codes"], part["chunks"])
+        quantized = quantization.from_bytes(part["codes"], part["chunks"])
         for place, chunk_id in enumerate(IdRanges(part["first_ids"], part["run_lengths"]).ids.tolist()):
             if chunk_id in stored:
-                stored[chunk_id].append((part["model"], held.select(slice(place, place + 1))))
+                stored[chunk_id].append((part["model"], quantized.select(slice(place, place + 1))))
     wrong = []
     for row in rows:
         vector = np.asarray(row["embedding"].to_numpy(), np.float32)
@@ -36,7 +36,7 @@ async def wrong_codes(database: Database) -> list[int]:
 
 
 def _alike(found: QuantizedVectors, expected: QuantizedVectors) -> bool:
-    """Whether codes are of one vector, before and after it was rounded: a few numbers near 0 change their sign."""
+    """Whether both are of one vector; rounding changes the sign of a few numbers near 0."""
     differing = sum(
         int(np.bitwise_count(a ^ b).sum())
         for a, b in ((found.signs, expected.signs), (found.large, expected.large))
