@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from codebase_index.api.job import GROUP, KIND, NAME_MAX, PLURAL, VERSION
+from codebase_index.api.job import GROUP, KIND, MAX_NAME_LENGTH, PLURAL, VERSION
 from codebase_index.api.resource import IndexingJobSpec, IndexingJobStatus
 
 FILES: Final = (
@@ -20,7 +20,7 @@ FILES: Final = (
 
 _HEADER: Final = "# Generated from codebase_index/api/resource.py by `make generate`; do not edit.\n"
 
-_KEPT: Final = frozenset(
+_SCHEMA_KEYWORDS: Final = frozenset(
     {"type", "format", "description", "default", "enum", "pattern", "items", "properties", "required"}
     | {"minimum", "maximum", "minLength", "maxLength", "maxItems"}
 )  # fmt: skip
@@ -72,8 +72,8 @@ _SPEC_RULES: Final = (
 )
 _ROOT_RULES: Final = (
     {
-        "rule": f"size(self.metadata.name) <= {NAME_MAX}",
-        "message": f"metadata.name must be at most {NAME_MAX} characters: pod names are made from it",
+        "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+        "message": f"metadata.name must be at most {MAX_NAME_LENGTH} characters: pod names are made from it",
     },
 )
 
@@ -151,7 +151,7 @@ def _flatten(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
         (inner,) = (option for option in node["anyOf"] if option.get("type") != "null")
         rest = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
         return _flatten({**inner, **rest}, definitions)
-    flat = {key: value for key, value in node.items() if key in _KEPT}
+    flat = {key: value for key, value in node.items() if key in _SCHEMA_KEYWORDS}
     if "properties" in flat:
         flat["properties"] = {name: _flatten(child, definitions) for name, child in flat["properties"].items()}
     if "items" in flat:

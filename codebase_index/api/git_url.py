@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 DEFAULT_PORTS: Final = {"https": 443, "ssh": 22}
-MAX_LENGTH: Final = 2048
+MAX_URL_LENGTH: Final = 2048
 
 _PARTS: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:(?P<user>[^@/?#\\]*)@)?(?P<host>[^@/:?#\\%\[\]]*)"
@@ -53,14 +53,14 @@ class GitUrl:
     @classmethod
     def parse(cls, text: str) -> "GitUrl":
         """Take an address apart. Raises GitUrlInvalid."""
-        if len(text) > MAX_LENGTH:
-            raise GitUrlInvalid(f"the git URL is longer than {MAX_LENGTH} characters")
+        if len(text) > MAX_URL_LENGTH:
+            raise GitUrlInvalid(f"the git URL is longer than {MAX_URL_LENGTH} characters")
         if not text.isascii() or not text.isprintable():
             raise GitUrlInvalid(
                 "the git URL holds control characters, or letters that are not ASCII; write those of the path "
                 "as percent escapes, and a host name in its xn-- form"
             )
-        _refuse_other_forms(text)
+        _require_scheme(text)
         parts = _PARTS.fullmatch(text)
         if parts is None:
             raise GitUrlInvalid(
@@ -109,7 +109,7 @@ def identity_of(url: str) -> str:
         return url.rstrip("/")
 
 
-def _refuse_other_forms(text: str) -> None:
+def _require_scheme(text: str) -> None:
     """Refuse what has no scheme, with the address that was probably meant."""
     if "://" in text:
         return
@@ -167,13 +167,13 @@ def _path(host: str, path: str | None) -> str:
             "the path of the git URL holds a character that URLs do not have, such as a space; write it as a "
             "percent escape (a space is %20)"
         )
-    clean = _ESCAPED.sub(_shortest, plain)
+    clean = _ESCAPED.sub(_normalize_escape, plain)
     if any(segment in (".", "..") for segment in clean.split("/")):
         raise GitUrlInvalid("the path of the git URL holds '.' or '..'; give it without them")
     return clean
 
 
-def _shortest(escape: re.Match[str]) -> str:
+def _normalize_escape(escape: re.Match[str]) -> str:
     """Return an escaped character as itself where that is the same, else the escape in upper case."""
     code = unquote_to_bytes(escape[0])[0]
     if code < 0x20 or code == 0x7F or code in b"/\\":

@@ -91,7 +91,7 @@ class ExitCode:
 
 
 MAX_PROCESSES: Final = 64
-"""Processes of one indexer pod: beyond these its one connection to the database is what all wait for."""
+"""Maximum processes of one indexer pod: with more, its one database connection is the bottleneck."""
 
 
 # --- names -----------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ LABEL_GIT_CREDENTIALS: Final = f"{GROUP}/git-credentials"  # on Secrets: "true" 
 ANNOTATION_GIT_HOSTS: Final = f"{GROUP}/git-hosts"  # on them: the hosts that they are for, comma-separated
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 
-NAME_MAX = 52
+MAX_NAME_LENGTH = 52
 """Longest job name, in characters: a pod's name adds `-a`, the attempt, and a worker's `-w` and index, and must
 stay a DNS label of 63."""
 
@@ -152,11 +152,11 @@ def job_name(source: str, target: str, run: int) -> str:
     stem = source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
     suffix = f"{target}-{run}"
-    slug = slug[: NAME_MAX - len(suffix) - 1].strip("-")
+    slug = slug[: MAX_NAME_LENGTH - len(suffix) - 1].strip("-")
     return f"{slug}-{suffix}" if slug and slug[0].isalpha() else f"ij-{suffix}"
 
 
-def run_of(name: str, target: str) -> int:
+def run_number(name: str, target: str) -> int:
     """Return the run number in a name that `job_name` made for this target, 0 for any other name."""
     match = re.search(rf"(?:^|-){target}-(\d{{1,9}})$", name)
     return int(match[1]) if match else 0

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from codebase_index.api.counters import Counters
-from codebase_index.api.git_url import MAX_LENGTH, GitUrl, identity_of
+from codebase_index.api.git_url import MAX_URL_LENGTH, GitUrl, identity_of
 from codebase_index.api.job import target_of
 from codebase_index.api.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
 
@@ -24,7 +24,7 @@ Name = Annotated[str, Field(max_length=253), LINE]
 Glob = Annotated[str, Field(min_length=1, max_length=256), LINE]
 
 
-def _a_ref_of_git(ref: str) -> str:
+def _validate_ref(ref: str) -> str:
     # git keeps locks beside refs. RE2 cannot say it, so the CRD has a rule of its own (crd.py).
     if ref.endswith(".lock") or ".lock/" in ref:
         raise ValueError("must not end with .lock, nor may a part of it: git knows no such ref")
@@ -33,13 +33,15 @@ def _a_ref_of_git(ref: str) -> str:
     return ref
 
 
-def _an_address(url: str) -> str:
+def _validate_git_url(url: str) -> str:
     GitUrl.parse(url)
     return url
 
 
-Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_a_ref_of_git)]
-GitAddress = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), GIT_URL, AfterValidator(_an_address)]
+Ref = Annotated[str, Field(min_length=1, max_length=255), REF, AfterValidator(_validate_ref)]
+GitAddress = Annotated[
+    str, Field(min_length=1, max_length=MAX_URL_LENGTH), GIT_URL, AfterValidator(_validate_git_url)
+]
 
 
 class _Model(BaseModel):
@@ -277,14 +279,14 @@ class IndexingJob(BaseModel):
         try:
             return cls.parse(body)
         except ValidationError:
-            known = Shown.model_validate(body)
+            known = UnvalidatedJob.model_validate(body)
             return cls.model_construct(
                 metadata=known.metadata, spec=IndexingJobSpec.stored(known.spec), status=known.status
             )
 
 
-class Shown(BaseModel):
-    """A custom resource whose spec is not looked at."""
+class UnvalidatedJob(BaseModel):
+    """A custom resource whose spec is not validated."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -294,7 +296,7 @@ class Shown(BaseModel):
 
 
 def problem_of(error: ValidationError) -> str:
-    """Say in a sentence what is wrong with a spec. The value itself is not repeated: it may hold anything."""
+    """Return a sentence on what is wrong with a spec. The value itself is not repeated: it may hold anything."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(["spec", *(str(part) for part in first["loc"])])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

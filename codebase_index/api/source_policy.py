@@ -89,7 +89,7 @@ class SourcePolicy:
         except (OSError, RuntimeError) as error:
             if isinstance(error, PermissionError):
                 raise _unreadable(clean) from error
-            if isinstance(error, OSError) and error.errno not in ABSENT:  # EIO, ESTALE: a share that is away
+            if isinstance(error, OSError) and error.errno not in ABSENT_ERRNOS:  # EIO, ESTALE: an unmounted share
                 raise SourceUnreadable(
                     f"repo_path {clean} cannot be read ({error.strerror}); bring its disk or share back, then "
                     "start the job again"
@@ -133,8 +133,8 @@ class SourcePolicy:
         return f"an absolute path under {roots or 'a repository root (none is configured)'}"
 
 
-ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
-"""Errors that say that nothing is at a path; any other one says that nobody can tell."""
+ABSENT_ERRNOS: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Error numbers that mean that nothing is at a path; with any other one it is unknown."""
 
 
 def _unreadable(path: str) -> SourceUnreadable:

@@ -128,8 +128,8 @@ class ReconcileLoop:
         self._next_positions = time.monotonic() + POSITIONS_INTERVAL
         return True
 
-    async def _vanished(self, existing: list[UUID]) -> dict[UUID, JobRow]:
-        """Return now and then the rows that deleted resources left: no hurry, and not worth every cycle."""
+    async def _orphans(self, existing: list[UUID]) -> dict[UUID, JobRow]:
+        """Return the rows of deleted resources, once per SWEEP_INTERVAL: they are not urgent."""
         if time.monotonic() < self._next_sweep:
             return {}
         rows = await self._jobs.orphans(self._namespace, existing, RETENTION, MAX_SWEEP_ROWS)
@@ -157,7 +157,7 @@ class ReconcileLoop:
                 self._migrated = True
                 log.info("schema is up to date", extra={"applied": applied})
             now, rows = await self._jobs.list_active(self._namespace, [job.id for job in jobs if not job.finished])
-            rows |= await self._vanished([job.id for job in jobs])
+            rows |= await self._orphans([job.id for job in jobs])
             database_error = None
         except StoreError as error:
             database_error = error

@@ -179,7 +179,7 @@ class Survey:
             except UnverifiedMoves as moved:
                 assert reuse and reuse.gone is not None
                 presences = await self._probe(moved.paths)
-                proven_gone = {path: presence is Presence.ABSENT for path, presence in presences.items()}
+                proven_gone = {path: presence is Presence.ABSENT_ERRNOS for path, presence in presences.items()}
                 reuse = replace(reuse, gone={**reuse.gone, **proven_gone})
             else:
                 return

@@ -23,7 +23,7 @@ class Presence(Enum):
     """Whether a file exists."""
 
     PRESENT = auto()
-    ABSENT = auto()  # proven: the folder that would hold it can be listed
+    ABSENT_ERRNOS = auto()  # proven: the folder that would hold it can be listed
     UNKNOWN = auto()  # its folder cannot be listed
 
 
@@ -64,7 +64,7 @@ class _Prober:
     def probe(self, path: bytes) -> Presence:
         """Probe one path."""
         if is_path_traversal(path):
-            return Presence.ABSENT  # from an older version: not a file of this repository
+            return Presence.ABSENT_ERRNOS  # from an older version: not a file of this repository
         directory, _, name = path.rpartition(b"/")
         try:
             parent = self._tree.directory(directory)
@@ -73,10 +73,10 @@ class _Prober:
             finally:
                 os.close(parent)
         except (FileNotFoundError, NotADirectoryError):
-            return Presence.ABSENT if self._is_listable(directory) else Presence.UNKNOWN
+            return Presence.ABSENT_ERRNOS if self._is_listable(directory) else Presence.UNKNOWN
         except OSError as error:
             # Behind a link: whatever is there, it is no file of this repository.
-            return Presence.ABSENT if error.errno == errno.ELOOP else Presence.UNKNOWN
+            return Presence.ABSENT_ERRNOS if error.errno == errno.ELOOP else Presence.UNKNOWN
         return Presence.PRESENT if self._is_listable(directory) else Presence.UNKNOWN
 
     def _is_listable(self, directory: bytes) -> bool:
@@ -126,7 +126,7 @@ def is_uncertain(file: UnseenFile) -> bool:
 
 def _is_deleted(file: UnseenFile, presence: Presence, scan_result: ScanResult | None) -> bool:
     if presence is not Presence.PRESENT or scan_result is None:
-        return presence is Presence.ABSENT
+        return presence is Presence.ABSENT_ERRNOS
     if file.path not in scan_result:
         return not _is_below_unreadable(file.path, scan_result)  # ignored now, or excluded
     reason = scan_result[file.path]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from codebase_index.api.source_policy import ABSENT, Root, SourceRefused, SourceUnreadable
+from codebase_index.api.source_policy import ABSENT_ERRNOS, Root, SourceRefused, SourceUnreadable
 from codebase_indexer.confinement.beneath import is_path_traversal
 from codebase_indexer.source.repository_roots import Roots
 
@@ -69,7 +69,7 @@ def find_repository(
                 log.warning("indexed without its repository: .git leads out", extra={"error": str(error)})
                 return None
             except OSError as error:
-                if error.errno not in ABSENT:
+                if error.errno not in ABSENT_ERRNOS:
                     raise _unreadable(top / ".git", error) from error
                 log.warning("indexed without its repository", extra={"error": str(error)})
                 return None
@@ -95,7 +95,7 @@ def head_commit(repository: Repository) -> str | None:
         log.warning("HEAD leads out", extra={"error": str(error)})
         return None
     except OSError as error:
-        if error.errno not in ABSENT:
+        if error.errno not in ABSENT_ERRNOS:
             raise _unreadable(repository.git_dir / "HEAD", error) from error
         return None
 
@@ -135,7 +135,7 @@ def stat_of(path: Path, *, follow: bool = True) -> os.stat_result | None:
     except ValueError:  # a NUL
         return None
     except OSError as error:
-        if error.errno in ABSENT:
+        if error.errno in ABSENT_ERRNOS:
             return None
         raise _unreadable(path, error) from error
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from codebase_index.api.source_policy import ABSENT, Root, SourceRefused
+from codebase_index.api.source_policy import ABSENT_ERRNOS, Root, SourceRefused
 from codebase_indexer.confinement.beneath import NotRegular, Tree
 
 
@@ -45,7 +45,7 @@ class Roots:
             except SourceRefused:
                 continue
             except OSError as error:
-                if error.errno not in ABSENT and any(map(meant.is_relative_to, self._mounts)):
+                if error.errno not in ABSENT_ERRNOS and any(map(meant.is_relative_to, self._mounts)):
                     unreadable = error
         raise unreadable or _outside(pointer)
 

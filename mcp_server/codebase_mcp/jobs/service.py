@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.api.job import FINAL, JobState, caller_label, job_name, run_of
+from codebase_index.api.job import FINAL, JobState, caller_label, job_name, run_number
 from codebase_index.api.resource import GitSource, IndexingJob, IndexingJobSpec, Source, problem_of
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
 from codebase_index.store.errors import (
@@ -141,7 +141,7 @@ class JobService:
             if active:
                 oldest = min(active, key=lambda job: (job.metadata.creation_timestamp, job.metadata.name))
                 return _joined(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
-            run = max([run, *(run_of(job.metadata.name, spec.target) for job in same)]) + 1
+            run = max([run, *(run_number(job.metadata.name, spec.target) for job in same)]) + 1
             with self._queue.reserve(caller, await self._waiting(caller)):
                 try:
                     job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec, caller)

@@ -31,11 +31,11 @@ from codebase_operator.settings import PodTemplate
 log = logging.getLogger(__name__)
 
 MAX_UNANSWERED_STEPS: Final = 3
-"""Steps of a pass that may wait for a service in vain: hundreds would keep cancels waiting for minutes."""
+"""Steps per pass that may time out on a service: hundreds would delay cancels for minutes."""
 
 
 class SlotDenied(StoreError):
-    """The planner saw a free slot where the database sees none."""
+    """The planner saw a free slot, but the database grants none."""
 
 
 class Actuator:
@@ -45,7 +45,7 @@ class Actuator:
         self, api: Api, jobs: Jobs, cache: ClusterCache, template: PodTemplate,
         on_step: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: SitePolicy | None = None,
     ) -> None:  # fmt: skip
-        """`on_step` is told of each step, and why it failed."""
+        """`on_step` is called with each step and the error that it failed with, or None."""
         self._api = api
         self._jobs = jobs
         self._cache = cache
@@ -164,7 +164,7 @@ class Actuator:
             log.info("Secret given", extra=_job_fields(job, secret=secret_of(job)))
 
     async def _secret_refused(self, job: Job) -> bool:
-        """Look whether the job may have the Secret that it names, and remember why not."""
+        """Check whether the job may use the Secret that it names, and record why not."""
         name = secret_of(job)
         if name is None:
             return False
@@ -229,7 +229,7 @@ class Actuator:
         log.info("worker created", extra=_job_fields(job, attempt=attempt, worker_index=action.worker_index))
 
     async def _adopt(self, job: Job, name: str) -> None:
-        """Take notice of a pod of this name that is there already: of an earlier try, or of somebody else."""
+        """Adopt the existing pod of this name if it is the job's own; else record a rejection."""
         body = await self._api.read_pod(name)
         if any(owner["uid"] == str(job.id) for owner in body["metadata"].get("ownerReferences", ())):
             self._cache.put_pod(body)

@@ -23,7 +23,7 @@ def secret_of(job: Job) -> str | None:
 
 
 def release_secrets(template: PodTemplate) -> frozenset[str]:
-    """Return the names of the Secrets that the release itself gives to indexers."""
+    """Return the names of the Secrets that belong to the release itself."""
     names = {secret.get("name") for secret in template.image_pull_secrets}
     for variable in template.env:
         names.add(((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name"))
@@ -35,7 +35,7 @@ def release_secrets(template: PodTemplate) -> frozenset[str]:
 
 
 def secret_problem(job: Job, metadata: Mapping[str, Any] | None, own: frozenset[str]) -> str | None:
-    """Say why a job may not have the Secret that it names, and what to do, or None: it may.
+    """Return why a job may not use the Secret that it names, and what to do; None if it may.
 
     `metadata` is the Secret's; None: there is no such Secret.
     """

@@ -1,4 +1,4 @@
-"""What a site allows its jobs: how long they may hold a slot without work, and what they may ask for. Pure."""
+"""Limits that a site sets on its jobs: deadlines, resources, embedding providers, queue length. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PROVIDERS: Final[tuple[str, ...]] = get_args(EmbeddingSpec.model_fields["provide
 
 @dataclass(frozen=True)
 class Violation:
-    """What the site does not allow a job, as the end of the job."""
+    """A limit that a job violates: the error type and message that end it."""
 
     error: ErrorType
     message: str
@@ -34,7 +34,7 @@ class SitePolicy:
     max_memory: str | None = None
     providers: frozenset[str] = frozenset(PROVIDERS)
     max_waiting: int | None = 500
-    """How many jobs may wait for a slot. Those beyond keep their turn outside the queue, at no cost."""
+    """How many jobs may wait for a slot. Jobs beyond it are not in the queue yet, and cost nothing."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "SitePolicy":
@@ -54,7 +54,7 @@ class SitePolicy:
         )  # fmt: skip
 
     def violation_of(self, spec: IndexingJobSpec) -> Violation | None:
-        """Return what keeps a job from ever starting here, or None."""
+        """Return the limit that keeps a job from ever starting here, or None."""
         provider, asked = spec.embedding.provider, spec.resources
         if provider not in self.providers:
             return Violation(

@@ -91,7 +91,7 @@ class Job:
 
     @property
     def status_admitted(self) -> bool:
-        """Whether the mirror says that the job has a slot."""
+        """Whether the status says that the job has a slot."""
         admitted = self.condition("Admitted")
         return admitted is not None and admitted.status == "True"
 
@@ -109,7 +109,7 @@ def _status(body: Mapping[str, Any]) -> IndexingJobStatus:
 
 @dataclass(frozen=True)
 class Termination:
-    """How a container's last run ended."""
+    """How a container last terminated."""
 
     exit_code: int
     reason: str
@@ -207,14 +207,14 @@ def _parse_termination(terminated: Mapping[str, Any] | None) -> Termination | No
 
 @dataclass(frozen=True)
 class Rejection:
-    """The API server would not take a job's pod: over quota, or against a policy."""
+    """The API server rejected a job's pod: over quota, or against a policy."""
 
     reason: str
     message: str
     at: datetime
-    """When it was refused last."""
+    """When it was rejected last."""
     since: datetime | None = None
-    """When it was refused for this reason first, in a row."""
+    """When it was first rejected for this reason without interruption."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class Snapshot:
     """Without rows: what a person has to mend, where the database answers and refuses."""
     failures: Mapping[UUID, StepFailure] = field(default_factory=dict)
     positions_due: bool = True
-    """Whether the places of a long queue may be written in this pass: every few seconds."""
+    """Whether the positions of a long queue may be written in this pass: every few seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""For how long the services that jobs need have answered: the time that deadlines count. Pure.
+"""Uptime of the services that jobs need, which is the time that deadlines count. Pure.
 
-A job can start or unblock only while the database and the API server answer. Their outages are taken out of the
-time that it has had, and no more than that: a hiccup every few minutes must not put a deadline off for ever.
+A job can start or unblock only while the database and the API server answer. Their outages, and nothing more, are
+subtracted from its time: short outages every few minutes must not postpone a deadline for ever.
 """
 
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 MAX_OUTAGES: Final = 1000
-"""So many are told apart. Of more, the oldest two become one, the time between them included."""
+"""Outages recorded separately; beyond that the oldest two are merged, including the time between them."""
 
 
 @dataclass(frozen=True)
 class Uptime:
-    """What one operator has seen of both services. All times are of the database's clock."""
+    """Uptime of both services as one operator observed it. All times are of the database's clock."""
 
     since: datetime | None = None
     """When both answered first; None: not yet."""
@@ -26,11 +26,11 @@ class Uptime:
     """Whether one of them has failed to answer since `last_answer`."""
 
     def record_outage(self) -> "Uptime":
-        """Return what is known after a pass in which one of them did not answer."""
+        """Return the uptime after a pass in which one of them did not answer."""
         return replace(self, in_outage=True)
 
     def record_answer(self, now: datetime) -> "Uptime":
-        """Return what is known after a pass in which both answered."""
+        """Return the uptime after a pass in which both answered."""
         if self.since is None or self.last_answer is None:
             return Uptime(now, now)
         if not self.in_outage:

@@ -22,7 +22,7 @@ DATABASE_GRACE: Final = timedelta(seconds=8)
 """Indexers reconnect within a second or two of the database's return; only silence after that is a sign."""
 
 CLAIM_TIMEOUT: Final = timedelta(minutes=2)
-"""A container that runs this long without claiming its job will not do so any more."""
+"""A container that has run this long without claiming its job will not claim it any more."""
 
 
 RESTART_GRACE: Final = timedelta(seconds=3)
@@ -31,7 +31,7 @@ more, too long for a job that goes on within 10 s."""
 
 
 class PodHealth(Enum):
-    """The four things that a pod can mean."""
+    """The state of a job's current pod, as far as the job is concerned."""
 
     STARTING = auto()  # not at work yet; the reason may need a person (no such image, no room)
     WORKING = auto()
@@ -66,7 +66,7 @@ _IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidIma
 
 
 def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
-    """Say what the pod of the current attempt means.
+    """Diagnose the pod of the current attempt.
 
     Heartbeats and `now` are both of the database's clock. None is missed from before `database_since`:
     while the database was away, nobody could send one.
@@ -86,7 +86,7 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
 
 
 def self_inflicted_eviction(pod: Pod, worked: bool) -> Diagnosis | None:
-    """Judge an eviction for what the pod itself took of its node; None for what others did.
+    """Diagnose an eviction that the pod's own resource use caused; None where others caused it.
 
     The texts are those of the kubelet's eviction manager (pkg/kubelet/eviction/helpers.go): the reason of all is
     Evicted. One that `worked` before its node was short of memory is a victim of its neighbours.
@@ -111,7 +111,7 @@ def self_inflicted_eviction(pod: Pod, worked: bool) -> Diagnosis | None:
 
 
 def _restart_overdue(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:
-    """Whether the kubelet puts the next start of the container off: it says so 10 s later only.
+    """Whether the kubelet delays the restart of the container, which it reports only 10 s later.
 
     Not counted from before `database_since`: when all of the cluster was down, so was the kubelet. And when that
     comes back, it tells seconds later than the heartbeat that the container runs again.

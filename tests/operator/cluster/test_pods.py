@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from codebase_index.api.job import MAX_PROCESSES, NAME_MAX, job_name, pod_name, target_of
+from codebase_index.api.job import MAX_NAME_LENGTH, MAX_PROCESSES, job_name, pod_name, target_of
 from codebase_operator.cluster.pods import indexer_pod, process_count
 from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.settings import PodTemplate, Settings, SettingsInvalid
@@ -104,8 +104,8 @@ def test_a_pod_runs_as_many_processes_as_it_may_use_cores(cpu: str | None, proce
 def test_the_longest_names_are_dns_labels() -> None:
     target = target_of("/repos/" + "x" * 300, None)
     name = job_name("/repos/" + "x" * 300, target, 123456)
-    assert len(name) <= NAME_MAX
-    assert len(pod_name("n" * NAME_MAX, 99_999_999)) <= 63
+    assert len(name) <= MAX_NAME_LENGTH
+    assert len(pod_name("n" * MAX_NAME_LENGTH, 99_999_999)) <= 63
 
 
 def environment(folder: Path, template: str = '{"image": "i"}') -> dict[str, str]:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from codebase_index.api.job import (
     ACTIVE,
     FINAL,
-    NAME_MAX,
+    MAX_NAME_LENGTH,
     TRANSITIONS,
     JobState,
     job_name,
     pod_name,
-    run_of,
+    run_number,
     target_of,
 )
 
@@ -52,10 +52,10 @@ def test_the_order_of_globs_counts_only_where_one_takes_back_others() -> None:
 def test_every_job_and_pod_has_a_name_that_kubernetes_accepts(source: str, run: int) -> None:
     target = target_of(source, None)
     name = job_name(source, target, run)
-    assert DNS_LABEL.fullmatch(name) and len(name) <= NAME_MAX
+    assert DNS_LABEL.fullmatch(name) and len(name) <= MAX_NAME_LENGTH
     assert DNS_LABEL.fullmatch(pod_name(name, 999_999)) and len(pod_name(name, 999_999)) <= 63
-    assert run_of(name, target) == run
+    assert run_number(name, target) == run
 
 
 def test_a_name_of_somebody_s_own_has_no_run_number() -> None:
-    assert run_of("my-job-7", target_of("/code/shop", None)) == 0
+    assert run_number("my-job-7", target_of("/code/shop", None)) == 0

@@ -295,7 +295,7 @@ async def test_only_an_unlisted_file_that_is_present_is_worth_relisting(
 ) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT}[path]
+    presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT_ERRNOS}[path]
     monkeypatch.setattr(module, "probe", lambda *_: {path: presence})
     store.unseen = [UnseenFile(1, path, 3, None)]
     assert await survey.relist_if_changed() is relisted
