@@ -30,7 +30,7 @@ async def test_a_database_outage_blocks_the_job_and_loses_nothing(
         job_id, _ = await under_way(tools, large_repository)
         name = name_of(job_id)
         with scaled_to_zero(POSTGRES):
-            wait_for(lambda: job_status(name)["phase"] == "Blocked", "the custom resource says blocked")
+            wait_for(lambda: job_status(name).get("phase") == "Blocked", "the custom resource says blocked")
             mirror = job_status(name)
             assert mirror["reason"] == "DatabaseUnavailable" and "since" in mirror["message"]
             shown = kubectl("get", "ij", "-n", NAMESPACE, name)

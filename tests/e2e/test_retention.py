@@ -52,6 +52,6 @@ async def test_an_index_is_not_removed_under_a_job(server_url: str, small_reposi
     ):
         admin("delete", small_repository)
     patch_job(name, cancel=True)
-    wait_for(lambda: job_status(name)["phase"] == "Cancelled", "the job is cancelled")
+    wait_for(lambda: job_status(name).get("phase") == "Cancelled", "the job is cancelled")
     wait_for(lambda: query(f"SELECT slot FROM jobs WHERE id = '{uid}'") == "f", "its pod is gone")
     assert admin("delete", small_repository).endswith("done\n")

@@ -105,6 +105,8 @@ def test_helpers_go_with_their_job(
     patch_job(name, **spec)
     wait_for(lambda: not indexer_pods(job_id), "all of its pods are gone", 10)
     wait_for(
-        lambda: job_status(name)["phase"] in ("Cancelled", "Suspended"), "the custom resource says so", PATIENCE
+        lambda: job_status(name).get("phase") in ("Cancelled", "Suspended"),
+        "the custom resource says so",
+        PATIENCE,
     )
     delete_job(name)

@@ -20,8 +20,9 @@ OPERATOR = "deployment/codebase-mcp-operator"
 POSTGRES = "statefulset/codebase-mcp-postgres"
 
 
-def wait_for(condition: Callable[[], Any], claim: str, patience: float = PATIENCE) -> Any:
-    """Wait until a claim holds, and return its value; fail with the claim after `patience` seconds."""
+def wait_for(condition: Callable[[], Any], claim: str, patience: float | None = None) -> Any:
+    """Wait until a claim holds, and return its value; fail with it after `patience` seconds, or else PATIENCE."""
+    patience = PATIENCE if patience is None else patience
     deadline = time.monotonic() + patience
     while not (value := condition()):
         assert time.monotonic() < deadline, f"after {patience} s it does not hold that {claim}"
@@ -95,8 +96,12 @@ def query(sql: str) -> str:
 
 
 def facts(job_id: str) -> dict[str, Any]:
-    """The job's row. Times are texts of the form that datetime.fromisoformat reads."""
-    return dict(json.loads(query(f"SELECT row_to_json(j) FROM jobs j WHERE id = '{job_id}'")))
+    """The job's row, which the operator makes soon after the custom resource. Times are in ISO format.
+
+    Nothing says when a machine is busy how soon that is, so every reader of a row waits for it.
+    """
+    select = f"SELECT row_to_json(j) FROM jobs j WHERE id = '{job_id}'"
+    return dict(json.loads(wait_for(lambda: query(select), f"job {job_id} has a row")))
 
 
 def assert_consistent(repository: str) -> None:
