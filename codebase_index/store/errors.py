@@ -105,10 +105,10 @@ class IndexInUse(StoreError):
     """A job writes into the index, or may do so again: it must end before the index can be removed."""
 
     def __init__(self, jobs: Sequence[tuple[str, str, str]]) -> None:
-        told = ", ".join(f"job {name} in namespace {namespace} is {state}" for namespace, name, state in jobs)
+        users = ", ".join(f"job {name} in namespace {namespace} is {state}" for namespace, name, state in jobs)
         namespace, name, _ = jobs[0]
         cancel = f"""kubectl -n {namespace} patch ij {name} --type merge -p '{{"spec":{{"cancel":true}}}}'"""
         super().__init__(
-            f"the index is in use: {told}, or its pod is not gone yet; nothing was removed; wait for its end or "
+            f"the index is in use: {users}, or its pod is not gone yet; nothing was removed; wait for its end or "
             f"cancel it ({cancel}), then try again"
         )

@@ -122,7 +122,7 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     migration = _next(migrations(), await _history(connection))
     if migration:
-        await connection.execute(SQL["tell_namespace"], namespace)
+        await connection.execute(SQL["set_namespace"], namespace)
         try:
             await connection.execute(migration.sql)
         except _EXISTS as error:
@@ -130,7 +130,7 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
                 f"migration {migration.name} cannot make what is there already ({error}): something else "
                 "uses this database; give codebase-mcp one of its own"
             ) from error
-        await connection.execute(SQL["note"], migration.number, migration.name, migration.digest)
+        await connection.execute(SQL["record_migration"], migration.number, migration.name, migration.digest)
     await _check_pgvector(connection)
     return migration
 
@@ -138,7 +138,7 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
 async def _migrating(connection: asyncpg.Connection) -> str:
     """Say who holds the advisory lock."""
     row = await connection.fetchrow(SQL["holder"], _LOCK_KEY)
-    return row["told"] if row else "it has ended in this moment"
+    return row["description"] if row else "it has ended in this moment"
 
 
 async def _history(connection: asyncpg.Connection) -> Sequence[Migration]:

@@ -116,11 +116,11 @@ class RemoteEmbedder(ABC):
 
         Raises EmbeddingUnavailable or EmbeddingRefused.
         """
-        asked, budget = self.traits.query_prefix + text, QUERY.within(QUERY_SECONDS)
+        prefixed, budget = self.traits.query_prefix + text, QUERY.within(QUERY_SECONDS)
         try:
-            vectors = self._validated([asked], budget)
+            vectors = self._validated([prefixed], budget)
         except TooLarge:
-            vectors = self._truncate_in_time(asked, budget)
+            vectors = self._truncate_in_time(prefixed, budget)
         vector: Vectors = to_unit_length(vectors)[0]
         return vector
 

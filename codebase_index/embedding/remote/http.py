@@ -158,8 +158,8 @@ class JsonService:
         if response is None or response.status_code >= 500:
             return ServiceAway(self._told(what))
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            asked = min(max(_retry_after(response), 0.0), MAX_DELAY_SECONDS)
-            return ServiceBusy(self._told(f"has too many requests ({what})"), asked)
+            retry_after = min(max(_retry_after(response), 0.0), MAX_DELAY_SECONDS)
+            return ServiceBusy(self._told(f"has too many requests ({what})"), retry_after)
         return self.unavailable(what)
 
     def unavailable(self, what: str) -> EmbeddingUnavailable:
@@ -204,8 +204,8 @@ class JsonService:
     def _delay(self, attempt: int, response: httpx.Response | None) -> float:
         """Seconds to wait: full jitter (Brooker, "Exponential Backoff And Jitter", AWS, 2015)."""
         backoff = FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1) * self._jitter()
-        asked = _retry_after(response) if response is not None else 0.0
-        return min(max(backoff, asked), MAX_DELAY_SECONDS)
+        retry_after = _retry_after(response) if response is not None else 0.0
+        return min(max(backoff, retry_after), MAX_DELAY_SECONDS)
 
     def _excerpt(self, response: httpx.Response) -> str:
         """Return the beginning of an error body on one line, without the key, which some services repeat."""

@@ -78,10 +78,10 @@ class Removal:
         async with self._db.transaction() as connection:
             # Locked before the jobs are read: a job that has opened the index is running and is seen; a later one
             # waits for the lock, and finds the target free. So no job is left with a detached index.
-            held = await connection.fetchrow(SQL["lock_index"], index_id)
-            if held is None or held["target"] is None:
+            index = await connection.fetchrow(SQL["lock_index"], index_id)
+            if index is None or index["target"] is None:
                 return
-            users = await connection.fetch(SQL["users"], held["namespace"], held["target"])
+            users = await connection.fetch(SQL["users"], index["namespace"], index["target"])
             if users:
                 raise IndexInUse([(r["namespace"], r["cr_name"], r["state"]) for r in users])
             await connection.execute(SQL["detach"], index_id)

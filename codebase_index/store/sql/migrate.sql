@@ -6,12 +6,12 @@ SELECT pg_advisory_xact_lock($1);
 -- Who holds that lock.
 SELECT format('%s at %s (pid %s), which began at %s UTC', coalesce(nullif(application_name, ''), 'a program'),
               coalesce(host(client_addr), 'the database''s own machine'), a.pid,
-              to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) AS told
+              to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) AS description
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE locktype = 'advisory' AND granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND classid = 0 AND objid = $1 AND objsubid = 1;
 
--- name: tell_namespace
+-- name: set_namespace
 -- For a migration to read: which namespace's program migrates.
 SELECT set_config('codebase.namespace', $1, true);
 
@@ -37,7 +37,7 @@ SELECT number, name, digest FROM schema_migrations ORDER BY number;
 -- The last one.
 SELECT max(number) FROM schema_migrations;
 
--- name: note
+-- name: record_migration
 -- One was applied.
 INSERT INTO schema_migrations (number, name, digest) VALUES ($1, $2, $3);
 
