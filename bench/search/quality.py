@@ -35,7 +35,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.query.hybrid_search import Search
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.query import Query
-from codebase_mcp.search.modes.auto import CANDIDATES_OF_EACH_ARM
+from codebase_mcp.search.modes.auto import CANDIDATES_PER_ARM
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService
 
@@ -82,7 +82,7 @@ async def evaluate(corpora: list[sets.Corpus], dsn: str) -> tuple[sets.Figures, 
     await database.migrate()
     for corpus in corpora:
         await index(database, dsn, corpus.folder)
-    service = SearchService.over(database, factory.by_name)
+    service = SearchService.from_database(database, factory.by_name)
     figures = await judge(
         service, corpora,
         lambda corpus, text: SearchRequest(text, repos=(str(corpus.folder),), limit=sets.TOP),
@@ -120,7 +120,7 @@ async def _case(database: Database, corpus: sets.Corpus, question: sets.Question
     found = await Search(database).candidates(
         [row.id], vectors={row.model: _embedder(row.model).embed_query(question.text)},
         terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).target_names,
-        limit=CANDIDATES_OF_EACH_ARM,
+        limit=CANDIDATES_PER_ARM,
     )  # fmt: skip
     return ladder.Case.of(corpus.name, question, found.candidates)
 

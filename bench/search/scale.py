@@ -52,7 +52,7 @@ async def measure(corpora: list[sets.Corpus], mixed: Path, dsn: str) -> dict[str
         await index(database, dsn, mixed)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
-    service = SearchService.over(database, factory.by_name)
+    service = SearchService.from_database(database, factory.by_name)
     figures: dict[str, Any] = {"chunks": chunks}
     for name, repos, filtered in (
         ("its repository, filtered", (str(mixed),), True),

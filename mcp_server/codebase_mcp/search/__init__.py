@@ -1,1 +1,1 @@
-"""What search_code does: the request, the repositories, a page of results."""
+"""The tool search_code: the request, the indexes, a page of results."""

@@ -1,7 +1,7 @@
-"""How long an answer may be, and how it is shared among the results. Pure.
+"""The token budget of an answer, and each result's share of it. Pure.
 
-Tokens cannot be counted without knowing the model that reads them. They are estimated on the safe side: as many
-as a small vocabulary gives, which splits longer words and joins no punctuation.
+Tokens cannot be counted without the reader's tokenizer. The estimate is on the safe side: that of a small
+vocabulary, which splits long words and joins no punctuation.
 """
 
 import json
@@ -13,63 +13,64 @@ from codebase_index import untrusted_text
 from codebase_mcp.models import SearchResult
 
 RESULT_TOKENS: Final = 165
-"""What a concise result may cost on average, with its path and names: ten are below 2,000, which an agent reads
-without a second thought."""
+"""Budget of a concise result on average, with its path and names: ten of them are below 2,000."""
 
 MAX_ANSWER_TOKENS: Final = 10_000
-"""Bound of any answer. What is beyond comes on the next page."""
+"""Budget of any answer. The rest comes on the next page."""
 
-_BESIDE_RESULTS_TOKENS: Final = 1_200
-"""For the message, the cursor and up to 20 indexes."""
+_OVERHEAD_TOKENS: Final = 1_200
+"""The message, the cursor and up to 20 indexes."""
 
-_LEAST_SHARE_TOKENS: Final = 30
-"""Of code for each result: two or three lines, by which it is recognised."""
+_MIN_SHARE_TOKENS: Final = 30
+"""The least code of a result: two or three lines, enough to recognise it."""
 
 _TEXT_KEY_TOKENS: Final = 5
-"""Of `"text":` and the comma after it."""
+"""`"text":` and the comma after it."""
 
-_READ_CHARACTERS: Final = 400
-"""Of a text, to learn how many tokens its characters are: the rest is much like its beginning."""
+_SAMPLE_CHARACTERS: Final = 400
+"""The sample from which a text's tokens per character are estimated: its beginning."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]")
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Estimate how many tokens a text is: at least a fourth of its characters."""
     return max(len(_TOKEN.findall(text)), len(text) // 4)
 
 
-def fitting(results: Sequence[SearchResult]) -> int:
+def count_fitting(results: Sequence[SearchResult]) -> int:
     """Return how many of the first results fit an answer, at least one."""
-    room = MAX_ANSWER_TOKENS - _BESIDE_RESULTS_TOKENS
+    room = MAX_ANSWER_TOKENS - _OVERHEAD_TOKENS
     written = [result.shown().model_dump_json() for result in results]
     if sum(map(len, written)) <= room:  # no token is less than a character
         return len(results)
-    for kept, text in enumerate(written):
-        room -= tokens(text)
+    for count, text in enumerate(written):
+        room -= estimate_tokens(text)
         if room < 0:
-            return max(kept, 1)
+            return max(count, 1)
     return len(results)
 
 
-def shares(results: Sequence[SearchResult]) -> list[int]:
-    """Return how many characters of its text each result may show, so that they cost RESULT_TOKENS on average.
+def allot_characters(results: Sequence[SearchResult]) -> list[int]:
+    """Return how many characters of text each result may show, at RESULT_TOKENS on average.
 
-    The first get the most: whoever reads an answer begins there, and the others only have to be recognised.
+    The first get the most: readers begin there, and need only recognise the others.
     """
     if not results:
         return []
-    # As it will be sent: one invisible character is shown as six, which are as many tokens.
-    beside = [tokens(result.shown().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results]
-    left = len(results) * RESULT_TOKENS - sum(beside)
+    # As it is sent: an invisible character is escaped as six characters, which are as many tokens.
+    overhead = [
+        estimate_tokens(result.shown().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results
+    ]
+    left = len(results) * RESULT_TOKENS - sum(overhead)
     weights = [1 / (rank + 3) for rank in range(len(results))]
     rooms = []
     for rank, result in enumerate(results):
-        share = max(round(left * weights[rank] / sum(weights[rank:])), _LEAST_SHARE_TOKENS)
-        read = result.text[:_READ_CHARACTERS]
-        cost = max(tokens(json.dumps(untrusted_text.code(read), ensure_ascii=False)), 1)
-        room = share * len(read) // cost
+        share = max(round(left * weights[rank] / sum(weights[rank:])), _MIN_SHARE_TOKENS)
+        sample = result.text[:_SAMPLE_CHARACTERS]
+        cost = max(estimate_tokens(json.dumps(untrusted_text.code(sample), ensure_ascii=False)), 1)
+        room = share * len(sample) // cost
         # What a short text does not need is for those after it.
-        left -= share if room < len(result.text) else cost * len(result.text) // max(len(read), 1)
+        left -= share if room < len(result.text) else cost * len(result.text) // max(len(sample), 1)
         rooms.append(room)
     return rooms

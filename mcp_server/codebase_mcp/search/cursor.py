@@ -1,7 +1,7 @@
-"""Where the next page of an answer begins: a text that the client keeps, so that no server has to.
+"""The cursor of the next page: the client keeps it, so that servers have no state.
 
-It holds nothing secret, and is checked rather than signed: one that was made up can only ask for what its request
-could have asked for anyway. Pure.
+It holds nothing secret, and is validated rather than signed: a forged one can ask only for what its request could
+ask for anyway. Pure.
 """
 
 import base64
@@ -15,9 +15,9 @@ from codebase_index.store.query.text_search import TextPosition
 from codebase_mcp.errors import UserError
 
 _VERSION: Final = 1
-_MOST_OFFSET: Final = 100_000
-_MOST_PATH: Final = 4096
-MAX_LENGTH: Final = 16_384
+_MAX_OFFSET: Final = 100_000
+_MAX_PATH_LENGTH: Final = 4096
+MAX_CURSOR_LENGTH: Final = 16_384
 """Characters of a cursor: a path of 4,096 characters, escaped and encoded, fits."""
 
 
@@ -32,12 +32,12 @@ class Cursor:
     request: str
     state: str
     offset: int = 0
-    place: TextPosition | None = None
+    position: TextPosition | None = None
 
     def encode(self) -> str:
-        """Return it as a text of letters, digits, - and _."""
-        place = [self.place.index_id, self.place.path, self.place.line] if self.place else None
-        values = [_VERSION, self.request, self.state, self.offset, place]
+        """Encode it with letters, digits, - and _."""
+        position = [self.position.index_id, self.position.path, self.position.line] if self.position else None
+        values = [_VERSION, self.request, self.state, self.offset, position]
         packed = json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -52,29 +52,29 @@ def decode(text: str, request: str) -> Cursor:
             raise ValueError("not as this server writes it")
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            "validation: cursor is not one that this server gave; repeat the call with the next_cursor of the "
-            "page before as it was, or leave cursor out to begin with the first page"
+            "validation: cursor is invalid; repeat the call with the unchanged next_cursor of the previous page, "
+            "or leave cursor out to start with the first page"
         ) from error
     if cursor.request != request:
         raise UserError(
             "validation: cursor belongs to another search; query, mode, repo, path and language must be those of "
-            "the page before (limit and detail may change); repeat them, or leave cursor out to begin anew"
+            "the previous page (limit and detail may change); repeat them, or leave cursor out to start again"
         )
     return cursor
 
 
 def _cursor(values: Any) -> Cursor:
-    version, request, state, offset, place = values
+    version, request, state, offset, position = values
     well_formed = (
         version == _VERSION
         and isinstance(request, str)
         and isinstance(state, str)
         and type(offset) is int
-        and 0 <= offset <= _MOST_OFFSET
+        and 0 <= offset <= _MAX_OFFSET
     )
     if not well_formed:
         raise ValueError("not a cursor")
-    return Cursor(request, state, offset, None if place is None else _place(place))
+    return Cursor(request, state, offset, None if position is None else _place(position))
 
 
 def _place(values: Any) -> TextPosition:
@@ -83,7 +83,7 @@ def _place(values: Any) -> TextPosition:
         type(index_id) is int
         and 0 <= index_id < 2**63
         and isinstance(path, str)
-        and len(path) <= _MOST_PATH
+        and len(path) <= _MAX_PATH_LENGTH
         and "\0" not in path
         and type(line) is int
         and 0 <= line < 2**31
@@ -95,6 +95,6 @@ def _place(values: Any) -> TextPosition:
 
 
 def digest(*values: object) -> str:
-    """Return what identifies these values: equal values, equal text."""
+    """Return a digest of values: equal for equal values."""
     text = json.dumps(values, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""The best part of a chunk: pure."""
+"""The best excerpt of a chunk. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -6,20 +6,20 @@ from itertools import accumulate
 
 from codebase_index.lexical.words import terms
 
-MAX_LINES = 16
-MAX_CHARACTERS = 800
-"""Bounds of an excerpt: what is longer is no longer a glance."""
+MAX_EXCERPT_LINES = 16
+MAX_EXCERPT_CHARACTERS = 800
+"""Limits of an excerpt, which is read at a glance."""
 
 
-def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tuple[int, str]:
+def excerpt(text: str, query_terms: Collection[str], room: int = MAX_EXCERPT_CHARACTERS) -> tuple[int, str]:
     """Return the window of whole lines that holds the most of the query's terms, the earliest on a tie.
 
     As (first line, text), the line counted from 0 within the chunk. `room` is its most characters, at most
     MAX_CHARACTERS: a first line that is longer is cut.
     """
-    room = min(room, MAX_CHARACTERS)
+    room = min(room, MAX_EXCERPT_CHARACTERS)
     lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
-    hits = list(accumulate(_held(lines, asked), initial=0))
+    hits = list(accumulate(_count_terms(lines, query_terms), initial=0))
     shown, most = (0, 0), -1
     for first, end in _windows(lines, room):
         if hits[end] - hits[first] > most:
@@ -27,22 +27,22 @@ def excerpt(text: str, asked: Collection[str], room: int = MAX_CHARACTERS) -> tu
     return shown[0], "\n".join(lines[slice(*shown)])[:room]
 
 
-def _held(lines: Sequence[str], asked: Collection[str]) -> list[int]:
+def _count_terms(lines: Sequence[str], query_terms: Collection[str]) -> list[int]:
     """Return how many of the query's terms each line holds."""
     found = [0] * len(lines)
-    for number in _may_hold(lines, asked):
-        found[number] = len(set(terms(lines[number])).intersection(asked))
+    for number in _candidate_lines(lines, query_terms):
+        found[number] = len(set(terms(lines[number])).intersection(query_terms))
     return found
 
 
-def _may_hold(lines: Sequence[str], asked: Collection[str]) -> Iterable[int]:
-    """Return the lines that hold the letters of a term, and maybe others: most lines are passed over."""
+def _candidate_lines(lines: Sequence[str], query_terms: Collection[str]) -> Iterable[int]:
+    """Return a superset of the lines that hold a term, cheaply: most lines are skipped."""
     text = "\n".join(lines)
-    if not text.isascii():  # other scripts have other forms of the same letters, and of other lengths
+    if not text.isascii():  # case folding changes the length of other scripts' letters
         return range(len(lines))
     lowered, ends = text.lower(), list(accumulate(len(line) + 1 for line in lines))
     found = set()
-    for term in asked:
+    for term in query_terms:
         at = lowered.find(term)
         while at >= 0:
             found.add(line := bisect_right(ends, at))
@@ -53,7 +53,7 @@ def _may_hold(lines: Sequence[str], asked: Collection[str]) -> Iterable[int]:
 def head(text: str, room: int) -> str:
     """Return the first lines that fit `room` characters; at least one, cut if it is longer."""
     lines = text.split("\n")
-    _, end = next(_windows(lines, min(room, MAX_CHARACTERS)))
+    _, end = next(_windows(lines, min(room, MAX_EXCERPT_CHARACTERS)))
     return "\n".join(lines[:end])[:room]
 
 
@@ -62,7 +62,7 @@ def _windows(lines: Sequence[str], room: int) -> Iterator[tuple[int, int]]:
     end, size = 0, -1  # the characters of lines[first:end] with a newline between them
     for first in range(len(lines)):
         while end < len(lines) and (
-            end == first or (end - first < MAX_LINES and size + 1 + len(lines[end]) <= room)
+            end == first or (end - first < MAX_EXCERPT_LINES and size + 1 + len(lines[end]) <= room)
         ):
             size += 1 + len(lines[end])
             end += 1

@@ -1,4 +1,4 @@
-"""Lines that match, put together to places that are read at once. Pure."""
+"""Occurrences: neighbouring lines that match, grouped. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Final
 from codebase_index.store.query.text_search import TextMatch
 
 CONTEXT_LINES: Final = 1
-"""Lines shown above and below. Whoever wants more asks with detail=full."""
+"""Lines shown above and below; detail=full shows more."""
 
-MAX_LINES: Final = 12
+MAX_OCCURRENCE_LINES: Final = 12
 MAX_LINE_CHARACTERS: Final = 240
 """Of longer lines (minified code, data) the part around the match is shown."""
 
@@ -23,12 +23,12 @@ class Occurrence:
 
 
 def occurrences(matches: Sequence[TextMatch]) -> list[Occurrence]:
-    """Return the places of all matches in order: lines whose surroundings would overlap are one place."""
+    """Return the occurrences of all matches in order: lines whose surroundings would overlap are one."""
     found = []
     for match in matches:
         run: list[int] = []
         for line in match.lines:
-            if run and (line - run[-1] > 2 * CONTEXT_LINES or line - run[0] >= MAX_LINES):
+            if run and (line - run[-1] > 2 * CONTEXT_LINES or line - run[0] >= MAX_OCCURRENCE_LINES):
                 found.append(Occurrence(match, tuple(run)))
                 run = []
             run.append(line)
@@ -37,7 +37,7 @@ def occurrences(matches: Sequence[TextMatch]) -> list[Occurrence]:
 
 
 def surroundings(occurrence: Occurrence, needle: str) -> tuple[int, str]:
-    """Return (number of the first line, text) of what is shown of a place: only whole lines, unless they are long.
+    """Return (number of the first line, text) to show of an occurrence: whole lines, unless they are long.
 
     `needle` is a text that the line holds, if known: of a long line the part around it is shown.
     """

@@ -1,20 +1,20 @@
-"""A page of an answer. Pure."""
+"""A page of results. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from codebase_mcp.models import SearchResult
-from codebase_mcp.search.budget import fitting
+from codebase_mcp.search.budget import count_fitting
 from codebase_mcp.search.cursor import Cursor
 
 
 class StoredChunk(Protocol):
-    """What all the store's answers know of a chunk."""
+    """What all searches of the store return of a chunk."""
 
     @property
     def id(self) -> int:
-        """Its number."""
+        """Its id."""
 
     @property
     def start_line(self) -> int:
@@ -22,7 +22,7 @@ class StoredChunk(Protocol):
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """Its whole text."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class Hit:
 
 @dataclass(frozen=True)
 class Page:
-    """Results in order. `end` is where the next page begins, None when there is none.
+    """Results in order. `end` is the cursor of the next page, None if there is none.
 
-    `note` is what is to be said of a page that has results, `nothing` of one that has none.
+    `note` is the message of a page with results, `empty_note` that of one without.
     """
 
     hits: Sequence[Hit]
     end: Cursor | None
     note: str | None = None
-    nothing: str | None = None
+    empty_note: str | None = None
 
     def within_budget(self) -> "Page":
-        """Return the page cut to what an answer may cost: at least one result, and where to go on."""
-        kept = fitting([hit.result for hit in self.hits])
-        if kept == len(self.hits):
+        """Return the page cut to the token budget, with at least one result."""
+        count = count_fitting([hit.result for hit in self.hits])
+        if count == len(self.hits):
             return self
         left_out = (
-            f"{len(self.hits) - kept} more results were left out, because the answer would be too long: they come "
-            "next with next_cursor; or ask with detail=concise, or narrow it with path or language"
+            f"{len(self.hits) - count} more results were left out, because the answer would be too long: they "
+            "come next with next_cursor; or ask with detail=concise, or narrow it with path or language"
         )
-        return Page(self.hits[:kept], self.hits[kept - 1].after, joined(self.note, left_out))
+        return Page(self.hits[:count], self.hits[count - 1].after, join_sentences(self.note, left_out))
 
 
-def joined(*sentences: str | None) -> str | None:
-    """Return one text of those that there are."""
+def join_sentences(*sentences: str | None) -> str | None:
+    """Join those sentences that there are."""
     return ". ".join(sentence for sentence in sentences if sentence) or None
 
 
-CHANGED: Final = (
+INDEX_CHANGED: Final = (
     "The index has changed since the page before: results may be missing or repeated across pages; for one "
     "consistent list begin again without cursor"
 )

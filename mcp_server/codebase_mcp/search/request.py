@@ -1,4 +1,4 @@
-"""What search_code is asked for, checked. Pure."""
+"""The arguments of search_code, validated. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ Mode = Literal["auto", "symbol", "text", "regex"]
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """A search: the arguments of the tool. `repos` empty means all that is indexed."""
+    """The arguments of a search. Empty `repos` means all indexes."""
 
     query: str
     repos: tuple[str, ...] = ()
@@ -26,26 +26,26 @@ class SearchRequest:
 
     @property
     def filters(self) -> Filters:
-        """The filters in the spelling of the store: paths are relative, languages are in lower case."""
+        """The filters as the store spells them: relative paths, languages in lower case."""
         path = (self.path or "").removeprefix("./").lstrip("/")
         return Filters(path or None, self.language.lower() if self.language else None)
 
     @property
     def identity(self) -> str:
-        """A digest of what decides the results and their order: equal on every page of one search."""
+        """A digest of what determines the results and their order: equal on all pages of a search."""
         filters = self.filters
         return digest(self.query, self.mode, sorted(self.repos), filters.path_prefix, filters.language)
 
     @property
     def pattern(self) -> Pattern:
-        """What mode=text or regex looks for. Raises UserError."""
+        """The pattern of mode=text or regex. Raises UserError."""
         try:
             return regex(self.query) if self.mode == "regex" else literal(self.query.strip("\r\n"))
         except PatternRefused as error:
             raise UserError(f"validation: query: {error}") from error
 
     @property
-    def narrowing(self) -> str:
+    def filter_phrase(self) -> str:
         """The filters in words, or nothing: " with path prefix 'src/' and language 'go'"."""
         given = [f"path prefix {self.path!r}"] * bool(self.path) + [f"language {self.language!r}"] * bool(
             self.language
@@ -53,8 +53,8 @@ class SearchRequest:
         return " with " + " and ".join(given) if given else ""
 
     @property
-    def no_match(self) -> str:
-        """What to say when neither words nor meaning find anything."""
-        if self.narrowing:
-            return f"No match{self.narrowing}: no indexed file fits; check the spelling, or leave it out"
+    def no_match_message(self) -> str:
+        """The message when nothing is found, neither by words nor by meaning."""
+        if self.filter_phrase:
+            return f"No match{self.filter_phrase}: no indexed file fits; check the spelling, or leave it out"
         return "No match: no indexed chunk resembles the query; use other words, or names that occur in the code"

@@ -1,4 +1,4 @@
-"""The search service: which indexes are meant, a page of what the mode finds in them, and what is said of both."""
+"""The search service: selects the indexes, asks the mode for a page of results, and builds the answer."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,34 +15,34 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.models import SearchAnswer, SearchResult
 from codebase_mcp.search.cursor import Cursor, decode, digest
-from codebase_mcp.search.modes.auto import RankedPages
-from codebase_mcp.search.modes.symbol import SymbolPages
-from codebase_mcp.search.modes.text import TextPages
-from codebase_mcp.search.page import CHANGED, Hit, Page, joined
-from codebase_mcp.search.repositories import LISTED_INDEXES, chosen, freshness, percent_of, state_of
+from codebase_mcp.search.modes.auto import AutoMode
+from codebase_mcp.search.modes.symbol import SymbolMode
+from codebase_mcp.search.modes.text import TextMode
+from codebase_mcp.search.page import INDEX_CHANGED, Hit, Page, join_sentences
+from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, percent_of, select_indexes, state_of
 from codebase_mcp.search.request import Mode, SearchRequest
 
-SEARCH_PATIENCE_SECONDS = 8.0
-"""Bound of a whole search, well below the shortest limit of any client (30 s)."""
+SEARCH_TIMEOUT_SECONDS = 8.0
+"""Timeout of a whole search, well below the shortest one of any client (30 s)."""
 
-RANKED_AT_ONCE: Final = 2
-"""Of mode auto: one computes while the other waits for the database. Further ones wait for a turn: side by side,
-each would take as long as all of them."""
+MAX_CONCURRENT_RANKINGS: Final = 2
+"""Searches of mode auto at once: one computes while the other waits for the database. Further ones wait for a
+permit: side by side, each would take as long as all of them."""
 
-LOOKED_UP_AT_ONCE: Final = 2
-"""Of the other modes, whose work is the database's: regular expressions that take all the time that they may have
-hold up no question. Both together have half of the database's connections, so that the other tools find one."""
+MAX_CONCURRENT_LOOKUPS: Final = 2
+"""Searches of the other modes at once. They have permits of their own, so that slow regular expressions delay no
+question. All together use half of the database connections and leave the rest to the other tools."""
 
 CONTEXT_CHARACTERS: Final = 800
 
 
-class Pages(Protocol):
-    """A way to search."""
+class SearchMode(Protocol):
+    """A mode of search_code."""
 
     async def page(
-        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, permit: Permit, /
+        self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, permit: Permit, /
     ) -> Page:
-        """Return the results after the cursor, at most `request.limit`; lend the turn while waiting for others."""
+        """Return at most `request.limit` results after the cursor; lend the permit while waiting for others."""
 
 
 class SearchService:
@@ -54,79 +54,79 @@ class SearchService:
         search: Search,
         symbols: SymbolSearch,
         text: TextSearch,
-        embedder_of: Callable[[str], Embedder],
+        open_embedder: Callable[[str], Embedder],
     ) -> None:
         self._indexes = indexes
         self._search = search
-        lookups = FairSemaphore(LOOKED_UP_AT_ONCE)
+        lookups = FairSemaphore(MAX_CONCURRENT_LOOKUPS)
         self._semaphores: dict[Mode, FairSemaphore] = {
-            "auto": FairSemaphore(RANKED_AT_ONCE), "symbol": lookups, "text": lookups, "regex": lookups,
+            "auto": FairSemaphore(MAX_CONCURRENT_RANKINGS), "symbol": lookups, "text": lookups, "regex": lookups,
         }  # fmt: skip
-        self._ranked = RankedPages(search, embedder_of)
-        lines = TextPages(text)
-        self._pages: dict[Mode, Pages] = {
-            "auto": self._ranked, "symbol": SymbolPages(symbols, lines), "text": lines, "regex": lines,
+        self._auto = AutoMode(search, open_embedder)
+        text_mode = TextMode(text)
+        self._modes: dict[Mode, SearchMode] = {
+            "auto": self._auto, "symbol": SymbolMode(symbols, text_mode), "text": text_mode, "regex": text_mode,
         }  # fmt: skip
 
     @classmethod
-    def over(
-        cls, database: Database, embedder_of: Callable[[str], Embedder], namespaces: Sequence[str] | None = None
+    def from_database(
+        cls, database: Database, open_embedder: Callable[[str], Embedder], namespaces: Sequence[str] | None = None
     ) -> "SearchService":
-        """Return the service over the indexes of some namespaces of a database; None: of all.
+        """Return the service for the indexes of some namespaces of a database; None: of all.
 
-        `embedder_of` gives the embedder for a model's name.
+        `open_embedder` opens the embedder of a model by name.
         """
         indexes = Indexes(database, namespaces)
-        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), embedder_of)
+        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), open_embedder)
 
     def close(self) -> None:
-        """Stop the embedding thread."""
-        self._ranked.close()
+        """Stop the embedding threads."""
+        self._auto.close()
 
     async def search(self, request: SearchRequest, caller: str = "") -> SearchAnswer:
         """Return the best places for a query, and which state of the code they are from.
 
-        Callers who ask at the same time have equal shares.
+        Concurrent callers have equal shares.
         """
         try:
             async with (
-                asyncio.timeout(SEARCH_PATIENCE_SECONDS),
+                asyncio.timeout(SEARCH_TIMEOUT_SECONDS),
                 self._semaphores[request.mode].permit(caller) as permit,
             ):
                 return await self._answer(request, permit)
-        except Overloaded as busy:
+        except Overloaded as error:
             raise UserError(
-                f"busy: more searches wait than this server can answer in time, {busy.waiting} of them yours; try "
-                f"again in {busy.retry_seconds} s, with fewer at once"
-            ) from busy
+                f"busy: more searches wait than this server can answer in time, {error.waiting} of them yours; "
+                f"try again in {error.retry_seconds} s, with fewer at once"
+            ) from error
         except TimeoutError as error:
             raise UserError(
-                f"unavailable: the search did not end within {SEARCH_PATIENCE_SECONDS:g} s; the database may be "
-                "busy with indexing, or many search at once; try again in a minute, or narrow it with repo, path "
-                "or language"
+                f"unavailable: the search did not finish within {SEARCH_TIMEOUT_SECONDS:g} s; the database may be "
+                "busy with indexing, or many searches run at once; try again in a minute, or narrow the search "
+                "with repo, path or language"
             ) from error
 
     async def _answer(self, request: SearchRequest, permit: Permit) -> SearchAnswer:
-        searched = chosen(await self._indexes.list(), request.repos)
-        cursor = _cursor(request, searched)
-        now = replace(cursor, state=_state(searched))
-        page = await self._pages[request.mode].page(request, searched, now, permit) if searched else Page([], None)
+        indexes = select_indexes(await self._indexes.list(), request.repos)
+        cursor = _cursor(request, indexes)
+        now = replace(cursor, state=_state(indexes))
+        page = await self._modes[request.mode].page(request, indexes, now, permit) if indexes else Page([], None)
         if request.detail == "full":
-            page = replace(page, hits=await self._in_full(page.hits))
+            page = replace(page, hits=await self._with_context(page.hits))
         page = page.within_budget()
-        changed = CHANGED if cursor.state != now.state else None
-        message = page.note if page.hits else await self._why_nothing(request, searched, page)
-        return answer(page, searched, joined(message, changed))
+        changed = INDEX_CHANGED if cursor.state != now.state else None
+        message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
+        return build_answer(page, indexes, join_sentences(message, changed))
 
-    async def _in_full(self, hits: Sequence[Hit]) -> list[Hit]:
-        """Show the whole chunks, and what stands around them.
+    async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Show whole chunks with the text around them.
 
-        From the neighbouring chunks in the index, never from the disk: it shows the state that was searched.
+        That comes from the neighbouring chunks in the index, never from the disk: that state was searched.
         """
-        around = await self._search.neighbours([hit.chunk.id for hit in hits])
+        context = await self._search.neighbours([hit.chunk.id for hit in hits])
         full = []
         for hit in hits:
-            before, after = around.get(hit.chunk.id, (None, None))
+            before, after = context.get(hit.chunk.id, (None, None))
             shown = {
                 "text": hit.chunk.text, "text_start_line": hit.chunk.start_line,
                 "context_before": before[-CONTEXT_CHARACTERS:] if before else None,
@@ -135,19 +135,19 @@ class SearchService:
             full.append(replace(hit, result=hit.result.model_copy(update=shown)))
         return full
 
-    async def _why_nothing(self, request: SearchRequest, searched: Sequence[IndexRow], page: Page) -> str:
-        if not searched:
+    async def _explain_no_results(self, request: SearchRequest, indexes: Sequence[IndexRow], page: Page) -> str:
+        if not indexes:
             return "Nothing is indexed yet; index a repository with start_indexing_background, then search again"
-        busy = [index for index in searched if state_of(index) == "indexing"]
-        if await self._search.has_files([index.id for index in searched]):
+        in_progress = [index for index in indexes if state_of(index) == "indexing"]
+        if await self._search.has_files([index.id for index in indexes]):
             if request.cursor and not page.end:
                 return "There are no more results"
-            still = "; indexing is still under way, so search again when it has ended" if busy else ""
-            return (page.nothing or request.no_match) + still
-        if busy:
+            hint = "; indexing is still under way, so search again when it has ended" if in_progress else ""
+            return (page.empty_note or request.no_match_message) + hint
+        if in_progress:
             return (
-                f"Nothing is stored yet: indexing is at {percent_of(busy[0])} %; search again in a few seconds, "
-                "results appear while it runs"
+                f"Nothing is stored yet: indexing is at {percent_of(in_progress[0])} %; search again in a few "
+                "seconds, results appear while it runs"
             )
         return (
             "The index is empty: its last job ended before it stored anything; get_indexing_status says why; "
@@ -155,35 +155,35 @@ class SearchService:
         )
 
 
-def _cursor(request: SearchRequest, searched: Sequence[IndexRow]) -> Cursor:
-    """Return where to begin. Raises UserError for a cursor that is none, or that points elsewhere."""
+def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
+    """Return the position to start from. Raises UserError for a cursor that is malformed or of another search."""
     if request.cursor is None:
-        return Cursor(request.identity, _state(searched))
+        return Cursor(request.identity, _state(indexes))
     cursor = decode(request.cursor, request.identity)
-    if cursor.place and cursor.place.index_id not in {index.id for index in searched}:
+    if cursor.position and cursor.position.index_id not in {index.id for index in indexes}:
         raise UserError(
-            "validation: cursor points into an index that is gone or no longer searched; leave cursor out to "
-            "begin anew"
+            "validation: cursor points into an index that was removed or is not searched; leave cursor out to "
+            "start again"
         )
     return cursor
 
 
-def _state(searched: Sequence[IndexRow]) -> str:
-    """A digest of what the indexes hold: each committed batch of a job changes it, and so does its end."""
-    return digest(*((i.id, i.indexed_at, i.job_id, i.job_state, i.job_files_done) for i in searched))
+def _state(indexes: Sequence[IndexRow]) -> str:
+    """Return a digest of the indexes' state: each committed batch of a job changes it, and so does its end."""
+    return digest(*((i.id, i.indexed_at, i.job_id, i.job_state, i.job_files_done) for i in indexes))
 
 
-def answer(page: Page, searched: Sequence[IndexRow], message: str | None) -> SearchAnswer:
-    """Put an answer together."""
+def build_answer(page: Page, indexes: Sequence[IndexRow], message: str | None) -> SearchAnswer:
+    """Build the answer from a page."""
     results: list[SearchResult] = [hit.result for hit in page.hits]
-    found = {result.repository for result in results}
-    shown = sorted(searched, key=lambda index: index.source not in found)[:LISTED_INDEXES]  # stable
-    indexes = [freshness(index) for index in shown]
-    only = indexes[0] if len(searched) == 1 else None
+    with_results = {result.repository for result in results}
+    shown = sorted(indexes, key=lambda index: index.source not in with_results)[:MAX_LISTED_INDEXES]  # stable
+    described = [freshness(index) for index in shown]
+    only = described[0] if len(indexes) == 1 else None
     return SearchAnswer(
         results=results, message=message, next_cursor=page.end.encode() if page.end else None,
         repository=only.repository if only else None, commit=only.commit if only else None,
         indexed_at=only.indexed_at if only else None, index_state=only.state if only else None,
-        index_percent_complete=only.percent_complete if only else None, indexes=indexes,
-        indexes_searched=len(searched),
+        index_percent_complete=only.percent_complete if only else None, indexes=described,
+        indexes_searched=len(indexes),
     )  # fmt: skip

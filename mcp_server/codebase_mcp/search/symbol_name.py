@@ -1,4 +1,4 @@
-"""Names as people write them when they look for a definition. Pure."""
+"""Parsing of the names that people write to find a definition. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ _MODIFIERS: Final = frozenset(["public", "private", "protected", "static", "asyn
 
 
 @dataclass(frozen=True)
-class Name:
-    """A name: `plain` is its last part, `parts` all of them, outermost first.
+class SymbolName:
+    """A name: `simple_name` is its last part, `parts` all of them, outermost first.
 
-    `kinds` are those that a keyword before it asks for; empty where there was none.
+    `kinds` are those that a keyword before it asks for; empty without one.
     """
 
     parts: tuple[str, ...]
     kinds: frozenset[Kind] = frozenset()
 
     @property
-    def plain(self) -> str:
+    def simple_name(self) -> str:
         """The last part."""
         return self.parts[-1]
 
     @classmethod
-    def of(cls, query: str) -> "Name":
+    def of(cls, query: str) -> "SymbolName":
         """Read `name`, `Class.method`, `ns::Type`, `Class#method`, `call(...)`, `def name`. Raises UserError."""
         words = _CALL.sub("", query.strip()).split()
         kinds: frozenset[Kind] = frozenset()
@@ -56,6 +56,6 @@ class Name:
             )
         return cls(parts, kinds)
 
-    def fits(self, symbol: str) -> bool:
-        """Say whether a qualified symbol, but for type parameters, ends with this name, case and all."""
+    def matches(self, symbol: str) -> bool:
+        """Return whether a qualified symbol, without type parameters, ends with this name; letter case counts."""
         return tuple(_SEPARATORS.split(_GENERIC.sub("", symbol)))[-len(self.parts) :] == self.parts

@@ -13,7 +13,7 @@ from codebase_index.version import VERSION
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
 from codebase_mcp.models import Cancelled, JobList, JobStatus, SearchAnswer, Started
-from codebase_mcp.search.cursor import MAX_LENGTH
+from codebase_mcp.search.cursor import MAX_CURSOR_LENGTH
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.checked_tool import CheckedTool
@@ -153,7 +153,7 @@ class Tools:
         cursor: Annotated[
             str | None,
             Field(
-                min_length=1, max_length=MAX_LENGTH,
+                min_length=1, max_length=MAX_CURSOR_LENGTH,
                 description="next_cursor of the page before, with the other arguments repeated",
             ),
         ] = None,

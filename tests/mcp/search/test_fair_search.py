@@ -12,20 +12,20 @@ from codebase_index.store.database import Database
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits import fair_semaphore
 from codebase_mcp.search.request import Mode, SearchRequest
-from codebase_mcp.search.service import RANKED_AT_ONCE, SearchService
+from codebase_mcp.search.service import MAX_CONCURRENT_RANKINGS, SearchService
 from tests.mcp.http_server import run_server
 
 MANY = 100
 FILES = {f"src/f{n:02}.py": f"def total_{n}(basket):\n    return sum(basket) * {n}\n" for n in range(30)}
 
-A_FEW = 4 * (RANKED_AT_ONCE + 1)
+A_FEW = 4 * (MAX_CONCURRENT_RANKINGS + 1)
 """Searches that may be answered before a newcomer's: those under way, one more, and what is done beside it."""
 
 
 @pytest.fixture
 async def search(database: Database, embedder: StaticEmbedder, shop: Any) -> AsyncIterator[SearchService]:
     await shop.completed(FILES)
-    search = SearchService.over(database, lambda _: embedder)
+    search = SearchService.from_database(database, lambda _: embedder)
     await search.search(SearchRequest("total", limit=1))  # the model is open
     yield search
     search.close()

@@ -76,7 +76,7 @@ async def search(
     database: Database, service: EmbeddingService, bench: WorkerHarness
 ) -> AsyncIterator[SearchService]:
     bench.env = {"OLLAMA_URL": service.url}
-    search = SearchService.over(database, lambda name: factory.by_name(name, bench.env))
+    search = SearchService.from_database(database, lambda name: factory.by_name(name, bench.env))
     yield search
     search.close()
 
@@ -186,7 +186,7 @@ async def test_when_one_index_s_service_does_not_answer_the_others_do_and_the_an
     status: int | None, search: SearchService, service: EmbeddingService, two: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 1.0)
     service.answer_with(200, queries=status)
     question = TOPICS["warehouse"][-1]
 

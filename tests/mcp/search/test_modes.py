@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from codebase_mcp.search.modes.text import TextPages
-from codebase_mcp.search.service import LOOKED_UP_AT_ONCE
+from codebase_mcp.search.modes.text import TextMode
+from codebase_mcp.search.service import MAX_CONCURRENT_LOOKUPS
 
 CHECKOUT = '''\
 class Checkout:
@@ -41,8 +41,8 @@ def era(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine cuts no search short here."""
-    monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_PATIENCE_SECONDS", 5)
-    monkeypatch.setattr("codebase_mcp.search.modes.text.RETRY_SECONDS", 5)
+    monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr("codebase_mcp.search.modes.text.ALTERNATIVE_TIMEOUT_SECONDS", 5)
 
 
 def shown(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -246,16 +246,16 @@ async def test_slow_regular_expressions_hold_up_no_question(
     call: Any, answered: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.completed(SHOP)
-    page, held = TextPages.page, asyncio.Event()
+    page, held = TextMode.page, asyncio.Event()
 
     async def held_page(*arguments: Any) -> Any:
         await held.wait()
         return await page(*arguments)
 
-    monkeypatch.setattr(TextPages, "page", held_page)
+    monkeypatch.setattr(TextMode, "page", held_page)
     slow = [
         asyncio.create_task(call("search_code", query=f"p.{{{n}}}y", mode="regex"))
-        for n in range(2 * LOOKED_UP_AT_ONCE)
+        for n in range(2 * MAX_CONCURRENT_LOOKUPS)
     ]
     await asyncio.sleep(0)
     assert answered(await call("search_code", query="sums the basket"))["results"]

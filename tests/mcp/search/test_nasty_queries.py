@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 from mcp.server import MCPServer
 
-from codebase_mcp.search.service import SEARCH_PATIENCE_SECONDS
+from codebase_mcp.search.service import SEARCH_TIMEOUT_SECONDS
 
 MODES = ("auto", "symbol", "text", "regex")
 CLEAR = ("validation: ", "not indexed: ", "ambiguous: ")
@@ -100,7 +100,7 @@ async def ask(client: Client, **arguments: Any) -> None:
     took = time.monotonic() - began
     (block,) = result.content
     said = getattr(block, "text", "")
-    assert took < SEARCH_PATIENCE_SECONDS, f"{took:.1f} s for {arguments!r:.80}"
+    assert took < SEARCH_TIMEOUT_SECONDS, f"{took:.1f} s for {arguments!r:.80}"
     if result.is_error:
         assert said.startswith(CLEAR), f"{arguments!r:.80}: {said}"
     else:
@@ -132,7 +132,7 @@ async def test_every_filter_is_applied_or_clearly_refused(stocked: MCPServer) ->
 async def test_a_search_that_takes_too_long_is_cut_short_and_says_so(
     stocked: MCPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_TIMEOUT_SECONDS", 0.0)
     async with Client(stocked) as client:
         result = await client.call_tool("search_code", {"query": "(a|b)*zzz", "mode": "regex"})
     assert result.structured_content is not None

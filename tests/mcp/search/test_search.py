@@ -210,8 +210,8 @@ async def test_a_search_that_does_not_end_says_what_to_do(
     call: Any, refused: Any, shop: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.completed(SHOP)
-    monkeypatch.setattr("codebase_mcp.search.service.SEARCH_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("codebase_mcp.search.service.SEARCH_TIMEOUT_SECONDS", 0.2)
     async with database.transaction() as connection:
         await connection.execute("LOCK TABLE indexes IN ACCESS EXCLUSIVE MODE")
         text = refused(await call("search_code", query="Checkout"))
-    assert text.startswith("unavailable: the search did not end within 0.2 s; ") and "try again" in text
+    assert text.startswith("unavailable: the search did not finish within 0.2 s; ") and "try again" in text

@@ -1,1 +1,1 @@
-"""One module a mode of search_code: auto, symbol, text and regex."""
+"""The modes of search_code: auto, symbol, text and regex."""

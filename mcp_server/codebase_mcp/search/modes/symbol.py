@@ -12,17 +12,17 @@ from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.features import kind_factor
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.weights import DEFAULT
-from codebase_mcp.search.budget import shares
+from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import head
-from codebase_mcp.search.modes.text import TextPages
-from codebase_mcp.search.page import Hit, Page, joined
-from codebase_mcp.search.repositories import sources_of
+from codebase_mcp.search.modes.text import TextMode
+from codebase_mcp.search.page import Hit, Page, join_sentences
+from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
-from codebase_mcp.search.symbol_name import Name
+from codebase_mcp.search.symbol_name import SymbolName
 
-MOST_DEFINITIONS: Final = 300
-"""Definitions of one name that are looked at. More have only the most common names, of which nobody reads all."""
+MAX_DEFINITIONS: Final = 300
+"""Definitions of one name that are considered. Only the most common names have more, and nobody reads them all."""
 
 
 _KEYWORDS: Final = (
@@ -31,75 +31,81 @@ _KEYWORDS: Final = (
 )
 
 
-class SymbolPages:
-    """Answers from the names that chunks define, and from the text."""
+class SymbolMode:
+    """Searches the names that chunks define, and then the text."""
 
-    def __init__(self, symbols: SymbolSearch, text: TextPages) -> None:
+    def __init__(self, symbols: SymbolSearch, text: TextMode) -> None:
         self._symbols, self._text = symbols, text
 
     async def page(
-        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Permit, /
+        self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, _: Permit, /
     ) -> Page:
-        """Return definitions from the cursor's offset on; where they end, uses. Raises UserError for no name."""
-        name = Name.of(request.query)
+        """Return definitions from the cursor's offset on, then uses. Raises UserError if the query is no name."""
+        name = SymbolName.of(request.query)
         async with self._symbols.snapshot() as snapshot:
-            return await self._page(name, snapshot, request, searched, cursor)
+            return await self._page(name, snapshot, request, indexes, cursor)
 
     async def _page(
-        self, name: Name, snapshot: Snapshot, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor
+        self,
+        name: SymbolName,
+        snapshot: Snapshot,
+        request: SearchRequest,
+        indexes: Sequence[IndexRow],
+        cursor: Cursor,
     ) -> Page:
-        known = await snapshot.definitions(
-            [index.id for index in searched], name.plain, filters=request.filters, limit=MOST_DEFINITIONS
+        candidates = await snapshot.definitions(
+            [index.id for index in indexes], name.simple_name, filters=request.filters, limit=MAX_DEFINITIONS
         )
-        definitions, note = fitting(name, known)
+        definitions, note = best_definitions(name, candidates)
         query = Query.of(request.query)
-        # Stable: what is equal in these stays in the order of path and line.
+        # A stable sort: equal ones stay in the order of path and line.
         definitions.sort(key=lambda d: (d.kind not in name.kinds, -kind_factor(query, d.path, DEFAULT)))
         shown = definitions[cursor.offset : cursor.offset + request.limit]
         hits = [
-            Hit(result, replace(cursor, offset=number, place=None), definition)
+            Hit(result, replace(cursor, offset=number, position=None), definition)
             for number, (definition, result) in enumerate(
-                zip(shown, _results(shown, name, sources_of(searched)), strict=True), start=cursor.offset + 1
+                zip(shown, _results(shown, name, result_sources(indexes)), strict=True), start=cursor.offset + 1
             )
         ]
         if len(hits) == request.limit:
             return Page(hits, hits[-1].after, note)
         uses = await self._text.uses(
-            name.plain, request, searched, replace(cursor, offset=len(definitions)),
-            limit=request.limit - len(hits), but_not_in={d.id for d in known}, snapshot=snapshot,
+            name.simple_name, request, indexes, replace(cursor, offset=len(definitions)),
+            limit=request.limit - len(hits), excluded_chunks={d.id for d in candidates}, snapshot=snapshot,
         )  # fmt: skip
         if not definitions:
-            note = f"No definition of {name.plain!r} is indexed{request.narrowing}; these lines hold the name"
-        nothing = (
-            f"No match{request.narrowing}: {name.plain!r} is neither defined nor used in what is indexed; check "
-            "the spelling, or use mode=auto to search by meaning and by parts of names"
+            where = request.filter_phrase
+            note = f"No definition of {name.simple_name!r} is indexed{where}; these lines hold the name"
+        empty_note = (
+            f"No match{request.filter_phrase}: {name.simple_name!r} is neither defined nor used in what is "
+            "indexed; check the spelling, or use mode=auto to search by meaning and by parts of names"
         )
-        return Page([*hits, *uses.hits], uses.end, joined(note, uses.note), uses.nothing or nothing)
+        return Page([*hits, *uses.hits], uses.end, join_sentences(note, uses.note), uses.empty_note or empty_note)
 
 
-def fitting(name: Name, known: Sequence[Definition]) -> tuple[list[Definition], str | None]:
-    """Return the definitions that fit a name best: as it is written; else with another scope, else in any case.
+def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tuple[list[Definition], str | None]:
+    """Return the best matches of a name: as it is written; else in another scope; else in another letter case.
 
-    With a sentence that says so where they do not fit as it is written.
+    With a note about it unless they match as it is written.
     """
-    exact = [d for d in known if name.fits(d.symbol)]
-    if exact or not known:
+    exact = [d for d in candidates if name.matches(d.symbol)]
+    if exact or not candidates:
         return exact, None
-    same = [d for d in known if Name((name.plain,)).fits(d.symbol)]
+    same = [d for d in candidates if SymbolName((name.simple_name,)).matches(d.symbol)]
     if same:
-        return same, f"No definition is called {'.'.join(name.parts)}; these are called {name.plain}"
-    return list(known), f"No definition is spelt {name.plain}; these differ in letter case"
+        return same, f"No definition is called {'.'.join(name.parts)}; these are called {name.simple_name}"
+    return list(candidates), f"No definition is spelt {name.simple_name}; these differ in letter case"
 
 
 def _results(
-    definitions: Sequence[Definition], name: Name, sources: Mapping[int, str | None]
+    definitions: Sequence[Definition], name: SymbolName, sources: Mapping[int, str | None]
 ) -> list[SearchResult]:
-    """Describe definitions, each from its head on, with as much text as it has a share of the answer."""
+    """Return the results, each from the line of the definition on, with its share of the answer's length."""
     whole = []
     for d in definitions:
-        line = defining_line(d.text, name.plain)
-        text = "\n".join(d.text.split("\n")[line:])
-        first = d.start_line + line
+        offset = defining_line(d.text, name.simple_name)
+        text = "\n".join(d.text.split("\n")[offset:])
+        first = d.start_line + offset
         whole.append(
             SearchResult(
                 repository=sources[d.index_id], path=d.path, start_line=first, end_line=d.end_line,
@@ -108,14 +114,15 @@ def _results(
             )
         )  # fmt: skip
     return [
-        r.model_copy(update={"text": head(r.text, room)}) for r, room in zip(whole, shares(whole), strict=True)
+        r.model_copy(update={"text": head(r.text, room)})
+        for r, room in zip(whole, allot_characters(whole), strict=True)
     ]
 
 
 def defining_line(text: str, name: str) -> int:
-    """Return the line, from 0, in which a text most likely defines a name that it defines somewhere.
+    """Return the line, from 0, that most likely defines a name which the text defines somewhere.
 
-    That is the first in which the name follows a keyword, or else is followed as definitions are, or else occurs.
+    The first in which the name follows a keyword; else is followed by what opens a body or value; else occurs.
     """
     word = rf"(?<![\w$]){re.escape(name)}(?![\w$])"
     receiver = r"(?:\s*\([^()]*\))?"

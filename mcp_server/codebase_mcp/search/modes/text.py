@@ -8,77 +8,75 @@ from codebase_index import untrusted_text
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Snapshot
-from codebase_index.store.query.text_search import (
-    InvalidExpression,
-    TextPosition,
-    TextQuery,
-    TextResult,
-    TextSearch,
-)
+from codebase_index.store.query.text_search import InvalidExpression, TextPosition, TextResult, TextQuery, TextSearch
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.occurrences import Occurrence, occurrences, surroundings
 from codebase_mcp.search.page import Hit, Page
-from codebase_mcp.search.repositories import sources_of
+from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
 
-TEXT_PATIENCE_SECONDS: Final = 0.75
-"""Bound of reading through text, so that an answer takes less than a second; a cursor goes on where it stopped."""
+TEXT_TIMEOUT_SECONDS: Final = 0.75
+"""Timeout of a text scan, so that an answer takes less than a second; the cursor resumes where it stopped."""
 
-RETRY_SECONDS: Final = 0.2
-"""Bound of looking whether another spelling would have matched."""
+ALTERNATIVE_TIMEOUT_SECONDS: Final = 0.2
+"""Timeout for the check whether another spelling would have matched."""
 
-_LINES_OF_A_RESULT: Final = 3
-"""Lines that are searched for each result asked for, since neighbouring ones become one result."""
+_LINES_PER_RESULT: Final = 3
+"""Lines to find for each requested result: neighbouring ones become one result."""
 
 
-class TextPages:
-    """Answers from the text of the indexes."""
+class TextMode:
+    """Searches the text of the indexes."""
 
     def __init__(self, text: TextSearch) -> None:
         self._text = text
 
     async def page(
-        self, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, _: Permit, /
+        self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, _: Permit, /
     ) -> Page:
-        """Return the places whose lines match, after the cursor. Raises UserError for a pattern that is none."""
+        """Return the places whose lines match, after the cursor. Raises UserError for an invalid pattern."""
         pattern = request.pattern
-        found = await self._find(request, pattern, searched, cursor.place, request.limit, TEXT_PATIENCE_SECONDS)
-        page = _page(request, searched, cursor, pattern, found, request.limit)
-        if page.hits or found.timed_out or cursor.place:
+        found = await self._find(request, pattern, indexes, cursor.position, request.limit, TEXT_TIMEOUT_SECONDS)
+        page = _page(request, indexes, cursor, pattern, found, request.limit)
+        if page.hits or found.timed_out or cursor.position:
             return page
-        return replace(page, nothing=await self._why_nothing(request, pattern, searched))
+        return replace(page, empty_note=await self._explain_no_results(request, pattern, indexes))
 
     async def uses(
-        self, name: str, request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, *,
-        limit: int, but_not_in: Collection[int], snapshot: Snapshot,
+        self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, *,
+        limit: int, excluded_chunks: Collection[int], snapshot: Snapshot,
     ) -> Page:  # fmt: skip
-        """Return the places of a snapshot that hold a name as a whole word, outside of some chunks."""
+        """Return the places in a snapshot that hold a name as a whole word, except in some chunks."""
         pattern = literal(name, whole_word=name.isidentifier())
-        found = await snapshot.find(_query(request, pattern, searched, cursor.place, limit, TEXT_PATIENCE_SECONDS))
-        others = [match for match in found.matches if match.id not in but_not_in]
+        found = await snapshot.find(
+            _query(request, pattern, indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
+        )
+        others = [match for match in found.matches if match.id not in excluded_chunks]
         found = TextResult(others, found.stopped_at, found.timed_out)
-        return _page(request, searched, cursor, pattern, found, limit, is_definition=False)
+        return _page(request, indexes, cursor, pattern, found, limit, is_definition=False)
 
     async def _find(
-        self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: TextPosition | None,
+        self, request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None,
         limit: int, seconds: float,
     ) -> TextResult:  # fmt: skip
         try:
-            return await self._text.find(_query(request, pattern, searched, after, limit, seconds))
+            return await self._text.find(_query(request, pattern, indexes, after, limit, seconds))
         except InvalidExpression as error:
             raise UserError(
-                f"validation: query: the regular expression is not valid ({error}); correct or simplify it, or "
-                "search with mode=text for it as it is"
+                f"validation: query: the regular expression is invalid ({error}); correct or simplify it, or use "
+                "mode=text to search for it as it is"
             ) from error
 
-    async def _why_nothing(self, request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow]) -> str:
-        where = request.narrowing
+    async def _explain_no_results(
+        self, request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow]
+    ) -> str:
+        where = request.filter_phrase
         as_text = request.mode == "regex"
         other = literal(request.query.strip("\r\n")) if as_text else pattern.in_any_case()
-        if (await self._find(request, other, searched, None, 1, RETRY_SECONDS)).matches:
+        if (await self._find(request, other, indexes, None, 1, ALTERNATIVE_TIMEOUT_SECONDS)).matches:
             if as_text:
                 return f"No line matches the expression{where}, but the text as it stands occurs: use mode=text"
             return (
@@ -91,62 +89,60 @@ class TextPages:
 
 
 def _query(
-    request: SearchRequest, pattern: Pattern, searched: Sequence[IndexRow], after: TextPosition | None, limit: int,
+    request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None, limit: int,
     seconds: float,
 ) -> TextQuery:  # fmt: skip
-    ids = [index.id for index in searched]
-    return TextQuery(ids, pattern, request.filters, after, limit * _LINES_OF_A_RESULT, seconds)
+    ids = [index.id for index in indexes]
+    return TextQuery(ids, pattern, request.filters, after, limit * _LINES_PER_RESULT, seconds)
 
 
 def _page(
-    request: SearchRequest, searched: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
+    request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
     limit: int, is_definition: bool | None = None,
 ) -> Page:  # fmt: skip
-    sources = sources_of(searched)
+    sources = result_sources(indexes)
     places = occurrences(found.matches)
     hits = [
         Hit(
-            _result(place, sources[place.match.index_id], request, pattern, is_definition),
-            replace(cursor, place=TextPosition(place.match.index_id, place.match.path, place.lines[-1])),
-            place.match,
+            _result(position, sources[position.match.index_id], request, pattern, is_definition),
+            replace(cursor, position=TextPosition(position.match.index_id, position.match.path, position.lines[-1])),
+            position.match,
         )
-        for place in places[:limit]
+        for position in places[:limit]
     ]
     if len(places) > limit:
-        more = sum(len(place.lines) for place in places[limit:])
+        more = sum(len(position.lines) for position in places[limit:])
         at_least = "at least " if found.stopped_at else ""
         return Page(
             hits, hits[-1].after, f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
         )
     if found.stopped_at is None and not found.timed_out:
         return Page(hits, None)
-    if found.stopped_at == cursor.place:  # not even a few files in that time: it would be no different next time
+    if found.stopped_at == cursor.position:  # not even a few files in that time: the next call would do no better
         slow = (
-            f"The search took longer than {TEXT_PATIENCE_SECONDS:g} s and was cut short; simplify the pattern, or "
+            f"The search took longer than {TEXT_TIMEOUT_SECONDS:g} s and was cut short; simplify the pattern, or "
             "narrow it with repo, path or language"
         )
         return Page(hits, None, slow, f"Nothing was found yet. {slow}")
-    end = replace(cursor, place=found.stopped_at)
+    end = replace(cursor, position=found.stopped_at)
     if not found.timed_out:
         return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
-    seen = (
-        f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
-    )
+    seen = f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
     cut = (
-        f"The search was cut short after {TEXT_PATIENCE_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
+        f"The search was cut short after {TEXT_TIMEOUT_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
         "with repo, path or language"
     )
     return Page(hits, end, cut, f"No match so far. {cut}")
 
 
 def _result(
-    place: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
+    position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
 ) -> SearchResult:
-    match, lines = place.match, place.lines
-    first, text = surroundings(place, max(pattern.required, key=len, default=""))
-    apart = len(lines) != lines[-1] - lines[0] + 1
+    match, lines = position.match, position.lines
+    first, text = surroundings(position, max(pattern.required, key=len, default=""))
+    has_gaps = len(lines) != lines[-1] - lines[0] + 1
     return SearchResult(
         repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=match.symbol,
         language=match.language, score=None, text=text, text_start_line=first, is_definition=is_definition,
-        matching_lines=list(lines) if apart else None,
+        matching_lines=list(lines) if has_gaps else None,
     )  # fmt: skip

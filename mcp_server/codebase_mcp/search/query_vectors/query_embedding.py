@@ -1,4 +1,4 @@
-"""The vectors of queries, by every model that what is searched has vectors of."""
+"""The vectors of a query by each model of the searched indexes."""
 
 import asyncio
 import time
@@ -7,30 +7,29 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from codebase_index.embedding import Embedder
-from codebase_mcp.search.query_vectors.query_model import Missing, QueryModel, QueryVector
+from codebase_mcp.search.query_vectors.query_model import MissingVector, QueryModel, QueryVector
 
 
 @dataclass(frozen=True)
-class Embedded:
+class QueryVectors:
     """A query's vectors by model, and why a model has none."""
 
     vectors: Mapping[str, QueryVector]
-    missing: Mapping[str, Missing]
+    missing: Mapping[str, MissingVector]
 
 
-class QueryEmbedding:
-    """Owns the server's embedders: nobody else has them, and each is called in one way only.
+class QueryEmbedder:
+    """Owns the server's embedders.
 
-    The event loop opens an embedder in a thread, which knows nothing else of it, and from then on calls it by
-    itself; a slow one, which promises to be safe for several threads at once, it calls in threads of that model's
-    own, so that a service that hangs holds up no other model.
+    An embedder is opened in a thread, and then called on the event loop; a slow one, which must be thread-safe, is
+    called in threads of its model, so that a hanging service delays no other model.
     """
 
     def __init__(
-        self, embedder_of: Callable[[str], Embedder], clock: Callable[[], float] = time.monotonic
+        self, open_embedder: Callable[[str], Embedder], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take what opens the embedder of a model's name."""
-        self._embedder_of = embedder_of
+        """`open_embedder` opens the embedder of a model by name."""
+        self._open_embedder = open_embedder
         self._clock = clock
         self._models: dict[str, QueryModel] = {}
 
@@ -38,32 +37,32 @@ class QueryEmbedding:
         self,
         models: Collection[str],
         query: str,
-        waiting: Callable[[], AbstractAsyncContextManager[None]],
+        while_waiting: Callable[[], AbstractAsyncContextManager[None]],
         caller: str = "",
-    ) -> Embedded:
-        """Embed a query by each model. `waiting` is entered while only slow models are worked on.
+    ) -> QueryVectors:
+        """Embed a query by each model. `while_waiting` is entered while only slow models are worked on.
 
-        Callers who ask a slow model at the same time have equal shares of it.
+        Concurrent callers have equal shares of a slow model.
         """
         several = len(models) > 1
-        known = [self._model(name) for name in models]
-        if all(model.answers_at_once for model in known):
-            answers = [await model.ask(query, several, caller) for model in known]
+        query_models = [self._model(name) for name in models]
+        if all(model.is_immediate for model in query_models):
+            answers = [await model.embed(query, several, caller) for model in query_models]
         else:
-            async with waiting():
-                answers = await asyncio.gather(*(model.ask(query, several, caller) for model in known))
-        of_model = dict(zip(models, answers, strict=True))
-        return Embedded(
-            {name: answer for name, answer in of_model.items() if isinstance(answer, QueryVector)},
-            {name: answer for name, answer in of_model.items() if isinstance(answer, Missing)},
+            async with while_waiting():
+                answers = await asyncio.gather(*(model.embed(query, several, caller) for model in query_models))
+        by_model = dict(zip(models, answers, strict=True))
+        return QueryVectors(
+            {name: answer for name, answer in by_model.items() if isinstance(answer, QueryVector)},
+            {name: answer for name, answer in by_model.items() if isinstance(answer, MissingVector)},
         )
 
     def close(self) -> None:
-        """Stop the threads. Those that wait for a service end when that answers, or their patience does."""
+        """Stop the threads. Those that wait for a service end when it answers or they time out."""
         for model in self._models.values():
             model.close()
 
     def _model(self, name: str) -> QueryModel:
         if name not in self._models:
-            self._models[name] = QueryModel(name, self._embedder_of, self._clock)
+            self._models[name] = QueryModel(name, self._open_embedder, self._clock)
         return self._models[name]

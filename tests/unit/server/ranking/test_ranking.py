@@ -13,7 +13,7 @@ from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import rank
 from codebase_mcp.ranking.stems import coarse_stem
 from codebase_mcp.ranking.weights import DEFAULT
-from codebase_mcp.search.excerpt import MAX_CHARACTERS, MAX_LINES, excerpt
+from codebase_mcp.search.excerpt import MAX_EXCERPT_CHARACTERS, MAX_EXCERPT_LINES, excerpt
 
 
 def candidate(path: str = "src/a.py", **values: Any) -> Candidate:
@@ -286,7 +286,7 @@ def test_a_short_text_is_its_own_excerpt() -> None:
 def test_an_excerpt_is_bounded_whole_lines_of_the_text(text: str, query_terms: set[str]) -> None:
     first, shown = excerpt(text, query_terms)
     lines = text.split("\n")
-    assert len(shown) <= MAX_CHARACTERS and shown.count("\n") < MAX_LINES
+    assert len(shown) <= MAX_EXCERPT_CHARACTERS and shown.count("\n") < MAX_EXCERPT_LINES
     got = shown.split("\n")
     assert got[:-1] == lines[first : first + len(got) - 1]
     assert lines[first + len(got) - 1].startswith(got[-1])

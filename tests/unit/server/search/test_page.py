@@ -13,12 +13,11 @@ from codebase_index.store.query.text_search import TextMatch, TextPosition
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
-from codebase_mcp.search.budget import RESULT_TOKENS, fitting, shares, tokens
+from codebase_mcp.search.budget import RESULT_TOKENS, allot_characters, count_fitting, estimate_tokens
 from codebase_mcp.search.cursor import Cursor, decode, digest
-from codebase_mcp.search.modes.symbol import defining_line
-from codebase_mcp.search.modes.symbol import fitting as fitting_definitions
+from codebase_mcp.search.modes.symbol import best_definitions, defining_line
 from codebase_mcp.search.occurrences import MAX_LINE_CHARACTERS, occurrences, surroundings
-from codebase_mcp.search.symbol_name import Name
+from codebase_mcp.search.symbol_name import SymbolName
 
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
 PLACES = st.builds(TextPosition, st.integers(0, 2**63 - 1), PATHS, st.integers(0, 2**31 - 1))
@@ -49,7 +48,7 @@ def packed(*values: Any) -> str:
     ],
 )  # fmt: skip
 def test_a_cursor_that_was_made_up_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="cursor is not one that this server gave"):
+    with pytest.raises(UserError, match="cursor is invalid"):
         decode(text, "r")
 
 
@@ -80,17 +79,17 @@ def test_a_cursor_of_another_search_is_refused() -> None:
     ],
 )
 def test_names(query: str, parts: tuple[str, ...], kind: Kind | None) -> None:
-    name = Name.of(query)
+    name = SymbolName.of(query)
     assert name.parts == parts and ((kind in name.kinds) if kind else not name.kinds)
 
 
 @pytest.mark.parametrize("query", ["how does it work", "()", "...", "a b", "class", "x" * 300, "\0", "a\ud800"])
 def test_what_is_no_name_is_refused(query: str) -> None:
     if query == "class":
-        assert Name.of(query).parts == ("class",)
+        assert SymbolName.of(query).parts == ("class",)
         return
     with pytest.raises(UserError, match="mode=symbol looks up one name"):
-        Name.of(query)
+        SymbolName.of(query)
 
 
 def definition(symbol: str) -> Definition:
@@ -101,8 +100,8 @@ def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> Non
     known = [definition("A.put"), definition("B.put"), definition("A.Put")]
 
     def found(query: str) -> tuple[list[str], bool]:
-        fitting, note = fitting_definitions(Name.of(query), known)
-        return [d.symbol for d in fitting], note is not None
+        best, note = best_definitions(SymbolName.of(query), known)
+        return [d.symbol for d in best], note is not None
 
     assert found("put") == (["A.put", "B.put"], False)
     assert found("A.put") == (["A.put"], False)
@@ -111,7 +110,8 @@ def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> Non
 
 
 def test_type_parameters_are_no_part_of_a_name() -> None:
-    assert Name.of("Router::route").fits("Router<S>.route") and not Name.of("Outer.Router").fits("Router<S>")
+    assert SymbolName.of("Router::route").matches("Router<S>.route")
+    assert not SymbolName.of("Outer.Router").matches("Router<S>")
 
 
 def test_the_defining_line_is_not_a_comment_nor_a_use() -> None:
@@ -150,29 +150,31 @@ def result(text: str) -> SearchResult:
 
 
 def test_an_answer_has_at_least_one_result_and_at_most_what_fits() -> None:
-    assert fitting([]) == 0
-    assert fitting([result("x" * 1_000_000)]) == 1
-    assert fitting([result("word " * 2_000)] * 10) == 3
-    assert fitting([result("語" * 3_000)] * 10) == 2
-    assert fitting([result("{}" * 1_500)] * 10) == 2
+    assert count_fitting([]) == 0
+    assert count_fitting([result("x" * 1_000_000)]) == 1
+    assert count_fitting([result("word " * 2_000)] * 10) == 3
+    assert count_fitting([result("語" * 3_000)] * 10) == 2
+    assert count_fitting([result("{}" * 1_500)] * 10) == 2
 
 
 @pytest.mark.parametrize("text", ["\u202ex" * 2_000, "a\x1b" * 2_000, "x\u200b y" * 2_000])
 def test_shares_are_measured_as_they_are_sent_with_what_is_invisible_shown(text: str) -> None:
     results = [result(text)] * 10
     cut = [
-        one.model_copy(update={"text": text[:room]}) for one, room in zip(results, shares(results), strict=True)
+        one.model_copy(update={"text": text[:room]})
+        for one, room in zip(results, allot_characters(results), strict=True)
     ]
-    sent = sum(tokens(one.shown().model_dump_json()) for one in cut)
+    sent = sum(estimate_tokens(one.shown().model_dump_json()) for one in cut)
     assert sent <= 1.1 * RESULT_TOKENS * len(results)
 
 
 def test_the_first_results_show_the_most_and_short_ones_leave_room() -> None:
-    rooms = shares([result("word " * 400)] * 10)
+    rooms = allot_characters([result("word " * 400)] * 10)
     assert rooms == sorted(rooms, reverse=True) and rooms[0] > 2 * rooms[-1] > 0
-    assert shares([result("x")] * 9 + [result("word " * 400)])[9] > rooms[0]
-    assert shares([]) == []
+    assert allot_characters([result("x")] * 9 + [result("word " * 400)])[9] > rooms[0]
+    assert allot_characters([]) == []
 
 
 def test_an_estimate_of_tokens_is_not_below_a_fourth_of_the_characters() -> None:
-    assert (tokens("responses = []"), tokens("語" * 9), tokens(" " * 40), tokens("")) == (5, 9, 10, 0)
+    texts = ("responses = []", "語" * 9, " " * 40, "")
+    assert [estimate_tokens(text) for text in texts] == [5, 9, 10, 0]

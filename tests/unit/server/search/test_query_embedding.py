@@ -26,8 +26,8 @@ from codebase_index.embedding import EmbeddingResult as Documents
 from codebase_index.embedding.normalization import to_unit_length
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_mcp.search.query_vectors import query_embedding, query_model
-from codebase_mcp.search.query_vectors.query_embedding import QueryEmbedding
-from codebase_mcp.search.query_vectors.query_model import RETRY_SECONDS, QueryVector
+from codebase_mcp.search.query_vectors.query_embedding import QueryEmbedder
+from codebase_mcp.search.query_vectors.query_model import OPEN_CIRCUIT_SECONDS, QueryVector
 
 STATIC = factory.name_of("static")
 
@@ -76,10 +76,10 @@ async def test_the_first_queries_of_a_server_get_the_vectors_that_one_thread_get
     alone = StaticEmbedder.load()
     asked = queries(40)
     for _ in range(5):  # starts of a server
-        embedding = QueryEmbedding(factory.by_name)
-        answers = await asyncio.gather(*(embedding.embed([STATIC], query, waiting) for query in asked))
-        answers += [await embedding.embed([STATIC], query, waiting) for query in asked]
-        embedding.close()
+        embedder = QueryEmbedder(factory.by_name)
+        answers = await asyncio.gather(*(embedder.embed([STATIC], query, waiting) for query in asked))
+        answers += [await embedder.embed([STATIC], query, waiting) for query in asked]
+        embedder.close()
         for query, answer in zip(asked * 2, answers, strict=True):
             assert answer.vectors[STATIC].vector @ alone.embed_query(query) > 0.9999
 
@@ -121,31 +121,31 @@ async def test_a_model_whose_service_fails_is_missing_and_the_others_answer() ->
 
     broken, whole = Remote("remote/broken", fail), Remote("remote/whole", lambda: vector(1, 0, 0))
     clock = [0.0]
-    embedding = QueryEmbedding({r.name: r for r in (broken, whole)}.__getitem__, lambda: clock[0])
-    answer = await embedding.embed(["remote/broken", "remote/whole", STATIC][:2], "query", waiting)
+    embedder = QueryEmbedder({r.name: r for r in (broken, whole)}.__getitem__, lambda: clock[0])
+    answer = await embedder.embed(["remote/broken", "remote/whole", STATIC][:2], "query", waiting)
     assert set(answer.vectors) == {"remote/whole"}
     assert answer.missing["remote/broken"].reason == "the service is away; try again in 10 s"
 
     # It is left alone for a while, then tried again, and is back.
     broken.answer = lambda: vector(0, 1, 0)
-    clock[0] = RETRY_SECONDS - 0.1
-    assert set((await embedding.embed(["remote/broken"], "query", waiting)).missing) == {"remote/broken"}
+    clock[0] = OPEN_CIRCUIT_SECONDS - 0.1
+    assert set((await embedder.embed(["remote/broken"], "query", waiting)).missing) == {"remote/broken"}
     assert broken.calls == 1
-    clock[0] = RETRY_SECONDS + 0.1
-    assert set((await embedding.embed(["remote/broken"], "query", waiting)).vectors) == {"remote/broken"}
-    embedding.close()
+    clock[0] = OPEN_CIRCUIT_SECONDS + 0.1
+    assert set((await embedder.embed(["remote/broken"], "query", waiting)).vectors) == {"remote/broken"}
+    embedder.close()
 
 
 async def test_a_model_that_cannot_be_opened_is_missing() -> None:
-    embedding = QueryEmbedding(factory.by_name)
-    answer = await embedding.embed(["static/exchanged", STATIC], "query", waiting)
+    embedder = QueryEmbedder(factory.by_name)
+    answer = await embedder.embed(["static/exchanged", STATIC], "query", waiting)
     assert set(answer.vectors) == {STATIC}
     assert "not shipped with this version" in answer.missing["static/exchanged"].reason
-    embedding.close()
+    embedder.close()
 
 
 async def test_a_service_that_hangs_holds_up_no_other_model_and_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 0.2)
     loop, called, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def hang() -> Vectors:
@@ -162,19 +162,19 @@ async def test_a_service_that_hangs_holds_up_no_other_model_and_no_turn(monkeypa
         lifecycle.append("end")
 
     remote = Remote("remote/hangs", hang)
-    embedding = QueryEmbedding(lambda name: remote if name == remote.name else factory.by_name(name))
-    slow = asyncio.create_task(embedding.embed([remote.name], "query", lending))
+    embedder = QueryEmbedder(lambda name: remote if name == remote.name else factory.by_name(name))
+    slow = asyncio.create_task(embedder.embed([remote.name], "query", lending))
     await called.wait()
     assert lifecycle == ["begin"]
-    assert (await embedding.embed([STATIC], "query", waiting)).vectors
+    assert (await embedder.embed([STATIC], "query", waiting)).vectors
     assert "did not answer within 0.2 s" in (await slow).missing[remote.name].reason
     assert lifecycle == ["begin", "end"]
     # What answers at once lends no permit.
     lifecycle.clear()
-    assert (await embedding.embed([STATIC, remote.name], "query", lending)).vectors.keys() == {STATIC}
+    assert (await embedder.embed([STATIC, remote.name], "query", lending)).vectors.keys() == {STATIC}
     assert lifecycle == []
     released.set()
-    embedding.close()
+    embedder.close()
 
 
 class Doors(Remote):
@@ -215,13 +215,13 @@ class Doors(Remote):
 
 
 async def test_a_slow_model_is_shared_fairly_among_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 60.0)
     remote = Doors("remote/slow")
-    embedding = QueryEmbedding(lambda _: remote)
+    embedder = QueryEmbedder(lambda _: remote)
 
-    def ask(caller: str, count: int) -> list[asyncio.Task[query_embedding.Embedded]]:
+    def ask(caller: str, count: int) -> list[asyncio.Task[query_embedding.QueryVectors]]:
         return [
-            asyncio.create_task(embedding.embed([remote.name], f"{caller} {n}", waiting, caller))
+            asyncio.create_task(embedder.embed([remote.name], f"{caller} {n}", waiting, caller))
             for n in range(count)
         ]
 
@@ -238,17 +238,17 @@ async def test_a_slow_model_is_shared_fairly_among_callers(monkeypatch: pytest.M
     remote.open(60)
     answers = await asyncio.gather(*one, *many)
     assert all(answer.vectors for answer in answers)
-    embedding.close()
+    embedder.close()
 
 
 async def test_who_waits_too_long_for_a_thread_is_told_when_to_come_back_and_not_that_the_service_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(query_model, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(query_model, "PERMIT_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 60.0)
     remote = Doors("remote/slow")
-    embedding = QueryEmbedding(lambda _: remote)
-    many = {asyncio.create_task(embedding.embed([remote.name], f"{n}", waiting, "many")) for n in range(30)}
+    embedder = QueryEmbedder(lambda _: remote)
+    many = {asyncio.create_task(embedder.embed([remote.name], f"{n}", waiting, "many")) for n in range(30)}
     await remote.until(lambda: len(remote.begun) == 4)
     while len([task for task in many if task.done()]) < 26:
         await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
@@ -260,29 +260,29 @@ async def test_who_waits_too_long_for_a_thread_is_told_when_to_come_back_and_not
     remote.open(4)
     answers = [task.result() for task in (await asyncio.wait(many))[0]]
     assert len([answer for answer in answers if answer.vectors]) == 4, "those that were asked are waited for"
-    embedding.close()
+    embedder.close()
 
 
 async def test_a_thread_that_hangs_is_lent_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A query that its caller gave up holds its thread: those behind it are told that it is busy, not away."""
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(query_model, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(query_model, "PERMIT_TIMEOUT_SECONDS", 0.2)
     clock = [0.0]
     remote = Doors("remote/hangs")
-    embedding = QueryEmbedding(lambda _: remote, lambda: clock[0])
-    hung = await asyncio.gather(*(embedding.embed([remote.name], "query", waiting, "a") for _ in range(4)))
+    embedder = QueryEmbedder(lambda _: remote, lambda: clock[0])
+    hung = await asyncio.gather(*(embedder.embed([remote.name], "query", waiting, "a") for _ in range(4)))
     assert all("did not answer within 0.2 s" in answer.missing[remote.name].reason for answer in hung)
-    clock[0] = RETRY_SECONDS + 1
-    answer = await embedding.embed([remote.name], "query", waiting, "b")
+    clock[0] = OPEN_CIRCUIT_SECONDS + 1
+    answer = await embedder.embed([remote.name], "query", waiting, "b")
     assert "busy: more queries wait" in answer.missing[remote.name].reason
     await remote.until(lambda: len(remote.begun) == 4)
     remote.open(9)
     await remote.until(lambda: remote.ended == 4)
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 30.0)
     async with asyncio.timeout(30):  # a thread is free a moment after its call has ended
-        while not (await embedding.embed([remote.name], "query", waiting, "b")).vectors:
+        while not (await embedder.embed([remote.name], "query", waiting, "b")).vectors:
             pass
-    embedding.close()
+    embedder.close()
 
 
 @pytest.mark.parametrize(
@@ -299,12 +299,12 @@ async def test_what_concerns_one_query_takes_the_model_from_nobody_else(error: E
         raise error
 
     remote = Remote("remote/whole", fail)
-    embedding = QueryEmbedding(lambda _: remote, lambda: 0.0)
-    answer = await embedding.embed([remote.name], "odd", waiting)
+    embedder = QueryEmbedder(lambda _: remote, lambda: 0.0)
+    answer = await embedder.embed([remote.name], "odd", waiting)
     assert answer.missing[remote.name].reason == said
     remote.answer = lambda: vector(1, 0, 0)
-    assert (await embedding.embed([remote.name], "ordinary", waiting)).vectors
-    embedding.close()
+    assert (await embedder.embed([remote.name], "ordinary", waiting)).vectors
+    embedder.close()
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(7.0, 7), (0.0, 1)], ids=["as long as it asks for", "a second"])
@@ -314,22 +314,22 @@ async def test_a_service_that_has_too_many_requests_is_left_alone(asked: float, 
 
     clock = [0.0]
     remote = Remote("remote/busy", fail)
-    embedding = QueryEmbedding(lambda _: remote, lambda: clock[0])
+    embedder = QueryEmbedder(lambda _: remote, lambda: clock[0])
     for _ in range(2):
-        answer = await embedding.embed([remote.name], "query", waiting)
+        answer = await embedder.embed([remote.name], "query", waiting)
         assert answer.missing[remote.name].reason == f"too many; try again in {seconds} s"
     assert remote.calls == 1
     remote.answer = lambda: vector(1, 0, 0)
     clock[0] = seconds + 0.1
-    assert (await embedding.embed([remote.name], "query", waiting)).vectors
-    embedding.close()
+    assert (await embedder.embed([remote.name], "query", waiting)).vectors
+    embedder.close()
 
 
 async def test_a_query_that_is_answered_takes_the_mark_from_its_service() -> None:
     """Of two under way at once one fails, and then the other is answered: the service is there."""
     remote = Doors("remote/back")
-    embedding = QueryEmbedding(lambda _: remote, lambda: 0.0)
-    under_way = {asyncio.create_task(embedding.embed([remote.name], f"{n}", waiting)) for n in range(2)}
+    embedder = QueryEmbedder(lambda _: remote, lambda: 0.0)
+    under_way = {asyncio.create_task(embedder.embed([remote.name], f"{n}", waiting)) for n in range(2)}
     await remote.until(lambda: len(remote.begun) == 2)
 
     def fail() -> Vectors:
@@ -339,17 +339,17 @@ async def test_a_query_that_is_answered_takes_the_mark_from_its_service() -> Non
     remote.open(1)
     (failed,), (other,) = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
     assert failed.result().missing
-    assert (await embedding.embed([remote.name], "meanwhile", waiting)).missing
+    assert (await embedder.embed([remote.name], "meanwhile", waiting)).missing
     remote.answer = lambda: vector(1, 0, 0)
     remote.open(2)
     assert (await other).vectors
-    assert (await embedding.embed([remote.name], "after it", waiting)).vectors
-    embedding.close()
+    assert (await embedder.embed([remote.name], "after it", waiting)).vectors
+    embedder.close()
 
 
 async def test_a_service_that_is_slow_at_the_snippets_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each query is answered at once; what makes it comparable takes longer than anybody waits, once."""
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 0.5)
     ready = threading.Event()
     given: list[float] = []
 
@@ -360,15 +360,15 @@ async def test_a_service_that_is_slow_at_the_snippets_is_not_away(monkeypatch: p
             return super().embed(texts)
 
     remotes = {name: Compared(name, lambda: vector(1, 0, 0)) for name in ("remote/a", "remote/b")}
-    embedding = QueryEmbedding(remotes.__getitem__)
-    answer = await embedding.embed(list(remotes), "query", waiting)
+    embedder = QueryEmbedder(remotes.__getitem__)
+    answer = await embedder.embed(list(remotes), "query", waiting)
     assert "is being made comparable with the others" in answer.missing["remote/a"].reason
-    monkeypatch.setattr(query_model, "PATIENCE_SECONDS", 30.0)
-    assert (await embedding.embed(["remote/a"], "query", waiting)).vectors, "alone it needs no comparison"
+    monkeypatch.setattr(query_model, "EMBED_TIMEOUT_SECONDS", 30.0)
+    assert (await embedder.embed(["remote/a"], "query", waiting)).vectors, "alone it needs no comparison"
     ready.set()
-    assert (await embedding.embed(list(remotes), "query", waiting)).vectors.keys() == set(remotes)
-    assert given == [query_model.SNIPPETS_SECONDS] * 2
-    embedding.close()
+    assert (await embedder.embed(list(remotes), "query", waiting)).vectors.keys() == set(remotes)
+    assert given == [query_model.SNIPPETS_TIMEOUT_SECONDS] * 2
+    embedder.close()
 
 
 @pytest.mark.parametrize(
@@ -378,11 +378,11 @@ async def test_a_service_that_is_slow_at_the_snippets_is_not_away(monkeypatch: p
 )
 async def test_what_is_no_unit_vector_is_no_vector(numbers: tuple[float, ...]) -> None:
     remote = Remote("remote/odd", lambda: vector(*numbers))
-    embedding = QueryEmbedding(lambda _: remote)
-    answer = await embedding.embed([remote.name], "query", waiting)
+    embedder = QueryEmbedder(lambda _: remote)
+    answer = await embedder.embed([remote.name], "query", waiting)
     assert not answer.vectors
     assert "no unit vector" in answer.missing[remote.name].reason
-    embedding.close()
+    embedder.close()
 
 
 async def test_similarities_of_two_models_are_told_against_what_is_unrelated() -> None:
@@ -399,19 +399,19 @@ async def test_similarities_of_two_models_are_told_against_what_is_unrelated() -
             return to_unit_length(np.hstack([rows, np.full((len(texts), 1), 1.7, np.float32)]))
 
     narrow = Narrow("remote/narrow", lambda: vector())
-    embedding = QueryEmbedding(lambda name: narrow if name == narrow.name else static)
+    embedder = QueryEmbedder(lambda name: narrow if name == narrow.name else static)
     question = "read the configuration file"
-    answer = await embedding.embed([STATIC, narrow.name], question, waiting)
+    answer = await embedder.embed([STATIC, narrow.name], question, waiting)
     texts = ["def load_config(path): return parse(path.read_text())", "color: red; margin: 0"]
 
     def scores(query: QueryVector, rows: Vectors) -> list[float]:
-        return [query.comparable(float(row @ query.vector)) for row in rows]
+        return [query.standardize(float(row @ query.vector)) for row in rows]
 
     of_static = scores(answer.vectors[STATIC], static.embed_documents(texts))
     of_narrow = scores(answer.vectors[narrow.name], narrow.embed_documents(texts))
     assert of_static == pytest.approx(of_narrow, abs=0.02)
     assert of_static[0] > of_static[1] + 1
-    embedding.close()
+    embedder.close()
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-15, 1.0, 1e19, 3e38])

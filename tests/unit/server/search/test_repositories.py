@@ -7,7 +7,7 @@ import pytest
 
 from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.search.repositories import chosen, freshness
+from codebase_mcp.search.repositories import freshness, select_indexes
 
 DONE = datetime(2026, 11, 29, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ WHOLE, PART, OTHER = (
 def test_the_full_index_comes_before_one_with_filters(
     there: list[IndexRow], repos: list[str], meant: list[IndexRow]
 ) -> None:
-    assert chosen(there, repos) == meant
+    assert select_indexes(there, repos) == meant
 
 
 def test_an_answer_names_the_filters_of_an_index_that_has_any() -> None:
