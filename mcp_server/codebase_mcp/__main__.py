@@ -25,15 +25,15 @@ from codebase_mcp.transport.http import build_app, build_probes, serve_http
 
 POOL_SIZE = 8
 DATABASE_TIMEOUT_SECONDS = 10.0
-"""For connecting and for each statement: above every bound of the services, whose messages say more."""
+"""Timeout for connecting and for each statement: longer than those of the services, whose messages say more."""
 
 MISCONFIGURED = 2
-"""Exit code for settings that are wrong: starting again does not help."""
+"""Exit code for invalid settings: a restart does not help."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the transports serve."""
+    """The services behind the transports."""
 
     jobs: JobService
     search: SearchService
@@ -60,7 +60,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 async def serve(settings: Settings, over_http: bool) -> None:
-    """Serve until the client or a signal ends it."""
+    """Serve until the client disconnects or a signal comes."""
     async with open_services(settings) as services, periodic_collection():
         server = build_server(services.jobs, services.search)
         if over_http:
@@ -89,7 +89,8 @@ def run(*, over_http: bool) -> int:
         return _misconfigured(str(error))
     except ConfigException as error:
         return _misconfigured(
-            f"no way to the Kubernetes API ({error}); run in a pod with a service account, or set KUBECONFIG"
+            f"the Kubernetes API is not configured ({error}); run in a pod with a service account, or set "
+            "KUBECONFIG"
         )
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""The one error that carries text for the model."""
+"""The error whose text is for the model."""
 
 
 class UserError(Exception):

@@ -30,7 +30,7 @@ class Settings:
     """Everything that can be configured."""
 
     database: Address
-    """Where Postgres is, asked for each new connection. It holds a password: never logged."""
+    """The address of Postgres, read again for each new connection. It holds a password: never logged."""
 
     policy: SourcePolicy
     """What may be indexed."""
@@ -46,20 +46,20 @@ class Settings:
     """TCP port for --http."""
 
     probe_port: int | None
-    """TCP port on which probes and metrics are answered, whatever clients do on the other one; None: no such."""
+    """TCP port of probes and metrics, which clients of the other port cannot block; None: no such port."""
 
     connections: ConnectionLimits
-    """How many connections clients may hold."""
+    """Limits of clients' connections."""
 
     bind: str
-    """Address to listen on for --http: all of a pod's, elsewhere loopback, since the server does not ask who
-    calls. In a cluster, a NetworkPolicy says who may."""
+    """Address to listen on for --http: in a pod all interfaces, elsewhere loopback, since the server has no
+    authentication. In a cluster, a NetworkPolicy restricts access."""
 
     trusted_proxies: tuple[IpNetwork, ...]
-    """Networks of the proxies whose X-Forwarded-For is believed. From all others it is what the client likes."""
+    """Networks of the proxies whose X-Forwarded-For is trusted. Any client can send that header."""
 
     queue: QueueLimits
-    """How many jobs may wait for a slot, in all and for one caller."""
+    """Limits of the job queue, in all and for each caller."""
 
     log_level: str
 
@@ -87,8 +87,8 @@ class Settings:
         )
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every name under which the server answers."""
+    def host_names(self) -> tuple[str, ...]:
+        """Every host name under which the server answers."""
         return (*_LOOPBACK, *self.allowed_hosts)
 
 

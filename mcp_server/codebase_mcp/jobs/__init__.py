@@ -1,1 +1,1 @@
-"""What the job tools do: create, find, cancel and show IndexingJobs."""
+"""The job tools: create, find, cancel and show IndexingJobs."""

@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as this server needs it: list, create, find and cancel IndexingJobs."""
+"""A client of the Kubernetes API: list, create and cancel IndexingJobs."""
 
 import asyncio
 import os
@@ -16,27 +16,26 @@ from codebase_index.api.job import GROUP, LABEL_CALLER, LABEL_TARGET, PLURAL, VE
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
 
 REQUEST_TIMEOUT_SECONDS = 3.0
-"""A tool should answer within a second; three leave room for an API server that is busy, none for one that
-is away."""
+"""A tool should answer within a second; three allow for a busy API server, not for one that is down."""
 
 
 class ClusterUnavailable(Exception):
-    """The Kubernetes API does not answer, or refuses this server. The message says which."""
+    """The Kubernetes API does not answer, or refuses this server; the message says which."""
 
 
-class NameTaken(Exception):
-    """A custom resource of this name exists."""
+class NameConflict(Exception):
+    """A custom resource of this name exists already."""
 
 
 class Cluster(Protocol):
-    """What the job service asks of Kubernetes. Every method may raise ClusterUnavailable."""
+    """The interface of the job service to Kubernetes. Every method may raise ClusterUnavailable."""
 
-    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
+    async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
         """Return every job with this spec's target, whoever created it."""
         ...
 
-    async def all(self) -> list[IndexingJob]:
-        """Return every job of the namespace, those too whose spec this version would refuse."""
+    async def list_all(self) -> list[IndexingJob]:
+        """Return every job of the namespace, including those whose spec this version would refuse."""
         ...
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
@@ -48,7 +47,7 @@ class Cluster(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Ask for next to nothing."""
+        """Check that the API answers, by a listing of one."""
         ...
 
 
@@ -58,7 +57,7 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self._api: Any = client.CustomObjectsApi(api)  # its annotations take no **kwargs
         self.namespace = namespace
-        self._where = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
+        self._resource = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
 
     @classmethod
     @asynccontextmanager
@@ -78,23 +77,27 @@ class KubernetesCluster:
         async with client.ApiClient(configuration) as api:
             yield cls(api, namespace)
 
-    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
+    async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
         """Return every job with this spec's target, whoever created it.
 
-        By the label that `create` sets, or that the version before did. A job made with kubectl has none, so those
-        without are looked through. Not by a field selector: Kubernetes before 1.31 has none for custom resources.
+        By the label that `create` sets, in this version or the one before. Jobs made with kubectl have none, so
+        those are filtered here. Not by a field selector: Kubernetes before 1.31 has none for custom resources.
         """
         known = f"{LABEL_TARGET} in ({','.join(spec.labels_of_target)})"
         bodies = await asyncio.gather(
             self._list(label_selector=known), self._list(label_selector=f"!{LABEL_TARGET}")
         )
-        # One whose spec cannot be read is about to fail, and no job to join.
-        jobs = (_read(IndexingJob.parse, body) for body in chain(*bodies))
+        # A job with an unreadable spec is about to fail: nothing to join.
+        jobs = (_parse_or_none(IndexingJob.parse, body) for body in chain(*bodies))
         return [job for job in jobs if job is not None and job.spec.target == spec.target]
 
-    async def all(self) -> list[IndexingJob]:
-        """Return every job of the namespace, those too whose spec this version would refuse."""
-        return [job for body in await self._list() if (job := _read(IndexingJob.parse_stored, body)) is not None]
+    async def list_all(self) -> list[IndexingJob]:
+        """Return every job of the namespace, including those whose spec this version would refuse."""
+        return [
+            job
+            for body in await self._list()
+            if (job := _parse_or_none(IndexingJob.parse_stored, body)) is not None
+        ]
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
@@ -107,11 +110,11 @@ class KubernetesCluster:
         }
         try:
             return IndexingJob.parse(await self._call(self._api.create_namespaced_custom_object(
-                **self._where, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
+                **self._resource, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
             )))  # fmt: skip
         except ApiException as error:
             if error.status == 409:
-                raise NameTaken(name) from error
+                raise NameConflict(name) from error
             raise _unavailable(error) from error
 
     async def cancel(self, name: str, uid: str) -> bool:
@@ -121,7 +124,7 @@ class KubernetesCluster:
         body = {"metadata": {"uid": uid}, "spec": {"cancel": True}}
         try:
             await self._call(self._api.patch_namespaced_custom_object(
-                **self._where, name=name, body=body, _content_type="application/merge-patch+json",
+                **self._resource, name=name, body=body, _content_type="application/merge-patch+json",
                 _request_timeout=REQUEST_TIMEOUT_SECONDS,
             ))  # fmt: skip
         except ApiException as error:
@@ -131,13 +134,13 @@ class KubernetesCluster:
         return True
 
     async def ping(self) -> None:
-        """Ask for next to nothing."""
+        """Check that the API answers, by a listing of one."""
         await self._list(limit=1)
 
     async def _list(self, **selectors: str | int) -> list[dict[str, Any]]:
         try:
             answer = await self._call(self._api.list_namespaced_custom_object(
-                **self._where, **selectors, _request_timeout=REQUEST_TIMEOUT_SECONDS
+                **self._resource, **selectors, _request_timeout=REQUEST_TIMEOUT_SECONDS
             ))  # fmt: skip
         except ApiException as error:
             raise _unavailable(error) from error
@@ -150,8 +153,8 @@ class KubernetesCluster:
             raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
 
 
-def _read(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
-    """Read a body, or return None for one of a newer or older kind: it must not hide all the others."""
+def _parse_or_none(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
+    """Parse a body, or return None for one of another version, which must not hide all others."""
     try:
         return parse(body)
     except ValidationError:

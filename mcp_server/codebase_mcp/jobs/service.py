@@ -1,7 +1,7 @@
-"""The job service: what the job tools do, without anything of MCP.
+"""The job service: the job tools without MCP.
 
-Intent goes into the custom resource; the facts come from the table `jobs`. While the database is away the
-resource answers for it, so that starting and watching a job go on.
+Intent is written to the custom resource; state is read from the table `jobs`. While the database is unavailable
+the resource replaces it, so that jobs can still be started and watched.
 """
 
 import asyncio
@@ -30,38 +30,47 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs, QueueLength
 from codebase_index.store.jobs.rows import JobRow
 from codebase_mcp.errors import UserError
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameTaken
-from codebase_mcp.jobs.mirror import Mirror
+from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.mirror import JobMirror
 from codebase_mcp.limits.caller import STDIO
 from codebase_mcp.limits.queue_quota import QueueLimits, QueueQuota
-from codebase_mcp.models import Cancelled, Job, JobList, JobStatus, SkippedFile, Started, job_uuid, mirrored_state
+from codebase_mcp.models import (
+    CancelResult,
+    JobList,
+    JobStatus,
+    JobSummary,
+    SkippedFile,
+    StartResult,
+    job_uuid,
+    resource_state,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-STATUS_PATIENCE_SECONDS = 2.0
-"""How long a status waits for the database, which answers in milliseconds, or is away, or is short of CPU."""
+STATUS_TIMEOUT_SECONDS = 2.0
+"""Timeout of the database for a status. It answers in milliseconds unless it is down or short of CPU."""
 
-START_PATIENCE_SECONDS = 0.3
-"""The same for each of the two uses of the database in a start, which it could do without, and which has to be
-answered within a second."""
+START_TIMEOUT_SECONDS = 0.3
+"""Timeout for each of the two uses of the database in a start: it must answer within a second, and can do without
+the database."""
 
-INTENT_PATIENCE_SECONDS = 0.3
-"""How long a cancel's fence waits for the job's resource to say the same: an API server may hang."""
+INTENT_TIMEOUT_SECONDS = 0.3
+"""How long a cancel, once fenced, waits for the patch of the job's resource: an API server may hang."""
 
-CREATE_TRIES = 5
-"""How often a start looks again when the name it wanted was taken. One twin costs one; more is an accident."""
+MAX_CREATE_ATTEMPTS = 5
+"""How often a start retries after a name conflict. A concurrent start of the same target costs one attempt."""
 
-SKIPPED_SHOWN = 10
+MAX_SKIPPED_FILES = 10
 POLL_SECONDS = (2, 5)
-"""Shortest and longest advice for when to ask again: progress is written every second or two."""
+"""Minimum and maximum of poll_after_seconds: progress is written every second or two."""
 
-_REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^[\w.-]+@[\w.-]+:")
+_GIT_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^[\w.-]+@[\w.-]+:")
 
 
 @dataclass(frozen=True)
 class StartRequest:
-    """What start_indexing_background is asked for."""
+    """The arguments of start_indexing_background."""
 
     repo_path: str
     name: str | None = None
@@ -69,12 +78,12 @@ class StartRequest:
     force_reindex: bool = False
     priority: int = 0
     caller: str = STDIO
-    """Who asks, as `caller.current()` says it: one caller may have so many waiting jobs."""
+    """`caller.current()`, by which waiting jobs are limited."""
 
 
 @dataclass(frozen=True)
 class ListRequest:
-    """Which jobs list_indexing_jobs is asked for."""
+    """The arguments of list_indexing_jobs."""
 
     status: JobState | None = None
     repo_path: str | None = None
@@ -97,32 +106,32 @@ class JobService:
         self._cluster = cluster
         self._jobs = jobs
         self._work = work
-        self._mirror = Mirror(cluster)
+        self._mirror = JobMirror(cluster)
         self._queue = QueueQuota(limits)
-        self._unfinished: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Wait for what clients have left behind: changes that must not stop half-way."""
-        if self._unfinished:
-            await asyncio.wait(self._unfinished, timeout=2)
+        """Wait for changes that must not stop half-way, though their clients are gone."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
 
     # --- start -------------------------------------------------------------------------------------
 
-    async def start(self, request: StartRequest) -> Started:
+    async def start(self, request: StartRequest) -> StartResult:
         """Return the active job for this source and ref, or create one."""
-        source = await self._allowed(request.repo_path)
+        source = await self._check_source(request.repo_path)
         try:
             spec = IndexingJobSpec(
                 source=source, ref=request.ref, name=request.name, force_reindex=request.force_reindex,
                 priority=request.priority,
             )  # fmt: skip
         except ValidationError as error:
-            raise _invalid(error) from error
-        return await self._to_its_end(self._find_or_create(spec, caller_label(request.caller)))
+            raise _validation_error(error) from error
+        return await self._run_to_completion(self._find_or_create(spec, caller_label(request.caller)))
 
-    async def _allowed(self, repo_path: str) -> Source:
+    async def _check_source(self, repo_path: str) -> Source:
         try:
-            if _REMOTE.match(repo_path):
+            if _GIT_URL.match(repo_path):
                 return Source(git=GitSource(url=self._policy.check_git_url(repo_path)))
             # In a thread: a network file system that hangs must not stop the server.
             await asyncio.to_thread(self._policy.open_path, repo_path)
@@ -130,37 +139,37 @@ class JobService:
         except SourceRefused as error:
             raise UserError(f"validation: {error}") from error
         except ValidationError as error:
-            raise _invalid(error) from error
+            raise _validation_error(error) from error
 
-    async def _find_or_create(self, spec: IndexingJobSpec, caller: str) -> Started:
+    async def _find_or_create(self, spec: IndexingJobSpec, caller: str) -> StartResult:
         run = 0
-        for _ in range(CREATE_TRIES):
-            same = await self._cluster.of_target(spec)
-            rows, estimate = await self._known(spec, same)
-            active = [job for job in same if _is_active(job, rows.get(UUID(job.metadata.uid)))]
+        for _ in range(MAX_CREATE_ATTEMPTS):
+            siblings = await self._cluster.list_for_target(spec)
+            rows, estimate = await self._look_up_rows(spec, siblings)
+            active = [job for job in siblings if _is_active(job, rows.get(UUID(job.metadata.uid)))]
             if active:
                 oldest = min(active, key=lambda job: (job.metadata.creation_timestamp, job.metadata.name))
-                return _joined(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
-            run = max([run, *(run_number(job.metadata.name, spec.target) for job in same)]) + 1
-            with self._queue.reserve(caller, await self._waiting(caller)):
+                return _join_result(oldest, rows.get(UUID(oldest.metadata.uid)), spec)
+            run = max([run, *(run_number(job.metadata.name, spec.target) for job in siblings)]) + 1
+            with self._queue.reserve(caller, await self._queue_length(caller)):
                 try:
                     job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec, caller)
-                except NameTaken:
-                    continue  # by a twin, most likely: the next listing shows it
+                except NameConflict:
+                    continue  # with a concurrent start, most likely: the next listing shows its job
                 await self._insert(job)
-            return _started(job, estimate)
+            return _start_result(job, estimate)
         raise UserError(
-            f"conflict: {CREATE_TRIES} names for a job on {spec.source} were taken by others meanwhile; nothing "
-            "was started; call start_indexing_background again"
+            f"conflict: {MAX_CREATE_ATTEMPTS} names for a job on {spec.source} were taken by other callers; "
+            "nothing was started; call start_indexing_background again"
         )
 
-    async def _known(
-        self, spec: IndexingJobSpec, same: Sequence[IndexingJob]
+    async def _look_up_rows(
+        self, spec: IndexingJobSpec, siblings: Sequence[IndexingJob]
     ) -> tuple[dict[UUID, JobRow], int | None]:
-        """Return what the database knows: the rows of these jobs, and how long the last one took, in seconds."""
+        """Return the rows of these jobs, and how long the last completed one took, in seconds."""
         try:
-            async with _patience(START_PATIENCE_SECONDS):
-                rows = await self._jobs.get_many([UUID(job.metadata.uid) for job in same]) if same else {}
+            async with _database_timeout(START_TIMEOUT_SECONDS):
+                rows = await self._jobs.get_many([UUID(job.metadata.uid) for job in siblings]) if siblings else {}
                 # The page's filter is a part of the source; a handful is enough to meet the exact one.
                 done, _ = await self._jobs.page(
                     state=JobState.COMPLETED, source_part=str(spec.source), created_after=None, limit=10, offset=0
@@ -175,59 +184,59 @@ class JobService:
         ]
         return rows, max(1, round(seconds[0])) if seconds else None
 
-    async def _waiting(self, caller: str) -> QueueLength:
-        """Count the jobs that wait: in the database, or else in the mirror."""
+    async def _queue_length(self, caller: str) -> QueueLength:
+        """Count the waiting jobs: in the database, or else in the mirror."""
         try:
-            async with _patience(START_PATIENCE_SECONDS):
+            async with _database_timeout(START_TIMEOUT_SECONDS):
                 return await self._jobs.queue_length(caller)
         except StoreError:
             return await self._mirror.queue_length(caller)
 
     async def _insert(self, job: IndexingJob) -> None:
         try:
-            async with _patience(START_PATIENCE_SECONDS):
+            async with _database_timeout(START_TIMEOUT_SECONDS):
                 await self._jobs.create(job)
         except StoreError as error:
             log.warning("the operator will insert the job's row: %s", error, extra={"job_id": job.metadata.uid})
-            self._mirror.add(job)  # which is what waiting jobs are counted by meanwhile
+            self._mirror.add(job)  # meanwhile it is counted there
 
     # --- status and list ---------------------------------------------------------------------------
 
     async def status(self, job_id: str) -> JobStatus:
-        """Return how a job stands: from its row, or else from the mirror in its custom resource."""
+        """Return the state of a job: from its row, or else from its custom resource."""
         uid = _uuid(job_id)
         try:
-            async with _patience(STATUS_PATIENCE_SECONDS):
+            async with _database_timeout(STATUS_TIMEOUT_SECONDS):
                 row = await self._jobs.get(uid)
-                skipped = await self._work.skipped(uid, SKIPPED_SHOWN) if row.files_skipped else []
+                skipped = await self._work.skipped(uid, MAX_SKIPPED_FILES) if row.files_skipped else []
         except JobNotFound:
-            return JobStatus.of_resource(await self._newborn(uid), skipped=[], stale=False)
+            return JobStatus.from_resource(await self._resource_without_row(uid), skipped=[], stale=False)
         except StoreUnavailable as error:
             log.warning("status from the mirror: %s", error, extra={"job_id": uid})
-            return JobStatus.of_resource(await self._resource(uid), skipped=[], stale=True)
-        shown = [SkippedFile(path=path, reason=reason) for path, reason in skipped]
-        return JobStatus.of_row(row, skipped=shown, stale=False)
+            return JobStatus.from_resource(await self._resource(uid), skipped=[], stale=True)
+        listed = [SkippedFile(path=path, reason=reason) for path, reason in skipped]
+        return JobStatus.from_row(row, skipped=listed, stale=False)
 
     async def list(self, request: ListRequest) -> JobList:
         """Return a page of jobs, newest first."""
-        async with _patience(STATUS_PATIENCE_SECONDS):
+        async with _database_timeout(STATUS_TIMEOUT_SECONDS):
             rows, total = await self._jobs.page(
                 state=request.status, source_part=request.repo_path, created_after=request.created_after,
                 limit=request.limit, offset=request.offset,
             )  # fmt: skip
         return JobList(
-            jobs=[Job.of_row(row).shortened() for row in rows],
+            jobs=[JobSummary.from_row(row).shorten() for row in rows],
             total_count=total,
             limit=request.limit,
             offset=request.offset,
         )
 
-    async def _newborn(self, uid: UUID) -> IndexingJob:
-        """Return a job created with kubectl a moment ago: the operator has not inserted its row yet."""
+    async def _resource_without_row(self, uid: UUID) -> IndexingJob:
+        """Return a job whose row the operator has not inserted yet: it was just created with kubectl."""
         try:
             return await self._resource(uid)
         except ClusterUnavailable as error:
-            raise _not_found(uid) from error  # the facts are in the database, and it has answered
+            raise _not_found(uid) from error  # the database has answered: there is no row
 
     async def _resource(self, uid: UUID) -> IndexingJob:
         job = await self._mirror.find(uid)
@@ -237,16 +246,16 @@ class JobService:
 
     # --- cancel ------------------------------------------------------------------------------------
 
-    async def cancel(self, job_id: str) -> Cancelled:
+    async def cancel(self, job_id: str) -> CancelResult:
         """Stop a job for good. When this returns, no pod can write for it any more."""
-        return await self._to_its_end(self._cancel(_uuid(job_id)))
+        return await self._run_to_completion(self._cancel(_uuid(job_id)))
 
-    async def _cancel(self, uid: UUID) -> Cancelled:
+    async def _cancel(self, uid: UUID) -> CancelResult:
         try:
-            async with _patience(STATUS_PATIENCE_SECONDS):
-                await self._row(uid)
-                # The fence before the intent: the operator hears of the intent and might cancel the job first, and
-                # the caller would be told that it is cancelled already.
+            async with _database_timeout(STATUS_TIMEOUT_SECONDS):
+                await self._get_or_insert_row(uid)
+                # The fence before the intent: the operator could act on the intent first, and the caller would be
+                # told that the job is cancelled already.
                 row = await self._jobs.cancel(uid)
         except IllegalTransition as error:
             raise UserError(str(error)) from error
@@ -254,25 +263,25 @@ class JobService:
             raise await self._cancel_without_database(uid, error) from error
         await self._record_intent(row.cr_name, uid)
         assert row.cancelled_at is not None  # a check of the table
-        return Cancelled(
+        return CancelResult(
             job_id=str(uid), status="cancelled", message=row.message, files_indexed=row.files_indexed,
             chunks_created=row.chunks_created, cancelled_at=row.cancelled_at,
         )  # fmt: skip
 
-    async def _row(self, uid: UUID) -> JobRow:
+    async def _get_or_insert_row(self, uid: UUID) -> JobRow:
         """Return the job's row; insert it if only the custom resource exists yet."""
         try:
             return await self._jobs.get(uid)
         except JobNotFound:
-            job = await self._newborn(uid)
-            _refuse_final(uid, mirrored_state(job))
+            job = await self._resource_without_row(uid)
+            _check_not_final(uid, resource_state(job))
             await self._jobs.create(job)
             return await self._jobs.get(uid)
 
     async def _record_intent(self, name: str, uid: UUID) -> None:
-        """Set spec.cancel, so that the resource shows what was asked for. The fence alone stops the job."""
-        patch = self._going_on(self._patch(name, uid))
-        done, _ = await asyncio.wait({patch}, timeout=INTENT_PATIENCE_SECONDS)
+        """Set spec.cancel, so that the resource shows the intent. The fence alone stops the job."""
+        patch = self._start_task(self._patch(name, uid))
+        done, _ = await asyncio.wait({patch}, timeout=INTENT_TIMEOUT_SECONDS)
         for task in done:
             task.result()
 
@@ -283,54 +292,54 @@ class JobService:
             log.warning("cancelling in the database alone: %s", error, extra={"job_id": uid})
 
     async def _cancel_without_database(self, uid: UUID, why: StoreError) -> UserError:
-        """Record the intent; return what to tell, since without the fence nothing may be acknowledged."""
+        """Record the intent; return the error, since without the fence nothing may be acknowledged."""
         job = await self._resource(uid)
-        _refuse_final(uid, mirrored_state(job))
+        _check_not_final(uid, resource_state(job))
         await self._cluster.cancel(job.metadata.name, str(uid))
         return UserError(
-            f"unavailable: {str(why).removesuffix('; it is tried again')}; so the cancel is not acknowledged, but "
-            "it is recorded in the job's resource and takes effect by itself when the database can be used again; "
-            f"look with get_indexing_status in {POLL_SECONDS[1]} seconds"
+            f"unavailable: {str(why).removesuffix('; it is tried again')}; the cancel is not acknowledged yet. It "
+            "is recorded in the job's resource and takes effect by itself when the database is available again; "
+            f"check with get_indexing_status in {POLL_SECONDS[1]} seconds"
         )
 
-    async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
-        """Run a change that goes on when the client hangs up: a closed stream cancels the tool's task."""
-        return await asyncio.shield(self._going_on(change))
+    async def _run_to_completion(self, change: Coroutine[Any, Any, T]) -> T:
+        """Run a change to its end even if the client hangs up, which cancels the tool's task."""
+        return await asyncio.shield(self._start_task(change))
 
-    def _going_on(self, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a change that ends whether somebody waits for it or not."""
+    def _start_task(self, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task for a change, and keep a reference to it until it ends."""
         task = asyncio.ensure_future(change)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
 
-def _invalid(error: ValidationError) -> UserError:
+def _validation_error(error: ValidationError) -> UserError:
     return UserError(f"validation: {problem_of(error).removeprefix('spec.')}")
 
 
 def _is_active(job: IndexingJob, row: JobRow | None) -> bool:
-    """Say whether a job still works or will: by its row if there is one, else by the mirror."""
+    """Return whether a job is running or will: by its row if there is one, else by its resource."""
     if job.spec.cancel or job.metadata.deletion_timestamp:
-        return False  # its end is decided, even where it is not carried out yet
-    return (row.state if row else mirrored_state(job)) not in FINAL
+        return False  # it is about to end
+    return (row.state if row else resource_state(job)) not in FINAL
 
 
-def _started(job: IndexingJob, estimate: int | None) -> Started:
-    return Started(
+def _start_result(job: IndexingJob, estimate: int | None) -> StartResult:
+    return StartResult(
         job_id=job.metadata.uid, status=JobState.PENDING, created=True,
         message=f"Queued: {job.spec.source} is indexed in the background; get_indexing_status shows the progress",
         estimated_duration_seconds=estimate, poll_after_seconds=_poll_after(estimate),
     )  # fmt: skip
 
 
-def _joined(job: IndexingJob, row: JobRow | None, asked: IndexingJobSpec) -> Started:
+def _join_result(job: IndexingJob, row: JobRow | None, spec: IndexingJobSpec) -> StartResult:
     eta = row.eta_seconds if row else None
-    lost = "; it leaves unchanged files alone: to force those too, start again when it has ended"
-    return Started(
-        job_id=job.metadata.uid, status=row.state if row else mirrored_state(job), created=False,
-        message=f"{job.spec.source} is being indexed by this job already; no other was started"
-        + lost * (asked.force_reindex and not job.spec.force_reindex),
+    note = "; it leaves unchanged files alone: to force those too, start again when it has ended"
+    return StartResult(
+        job_id=job.metadata.uid, status=row.state if row else resource_state(job), created=False,
+        message=f"{job.spec.source} is being indexed by this job already; no new one was started"
+        + note * (spec.force_reindex and not job.spec.force_reindex),
         estimated_duration_seconds=eta, poll_after_seconds=_poll_after(eta),
     )  # fmt: skip
 
@@ -350,7 +359,7 @@ def _uuid(text: str) -> UUID:
     return value
 
 
-def _refuse_final(uid: UUID, state: JobState) -> None:
+def _check_not_final(uid: UUID, state: JobState) -> None:
     if state in FINAL:
         already = "already " if state is JobState.CANCELLED else ""
         raise UserError(f"cannot cancel: job {uid} is {already}{state.value}")
@@ -359,15 +368,15 @@ def _refuse_final(uid: UUID, state: JobState) -> None:
 def _not_found(uid: UUID) -> UserError:
     return UserError(
         f"job not found: {uid}; it never existed, or was removed after its retention time; "
-        "list_indexing_jobs shows the jobs there are"
+        "list_indexing_jobs shows the existing jobs"
     )
 
 
 @asynccontextmanager
-async def _patience(seconds: float) -> AsyncIterator[None]:
-    """Take a database that does not answer in time for one that is away."""
+async def _database_timeout(seconds: float) -> AsyncIterator[None]:
+    """Raise StoreUnavailable if the database does not answer in time."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise StoreUnavailable(f"the database does not answer within {seconds:g} s") from error
+        raise StoreUnavailable(f"the database did not answer within {seconds:g} s") from error

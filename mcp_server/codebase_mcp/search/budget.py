@@ -41,7 +41,7 @@ def estimate_tokens(text: str) -> int:
 def count_fitting(results: Sequence[SearchResult]) -> int:
     """Return how many of the first results fit an answer, at least one."""
     room = MAX_ANSWER_TOKENS - _OVERHEAD_TOKENS
-    written = [result.shown().model_dump_json() for result in results]
+    written = [result.escape().model_dump_json() for result in results]
     if sum(map(len, written)) <= room:  # no token is less than a character
         return len(results)
     for count, text in enumerate(written):
@@ -60,7 +60,7 @@ def allot_characters(results: Sequence[SearchResult]) -> list[int]:
         return []
     # As it is sent: an invisible character is escaped as six characters, which are as many tokens.
     overhead = [
-        estimate_tokens(result.shown().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results
+        estimate_tokens(result.escape().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results
     ]
     left = len(results) * RESULT_TOKENS - sum(overhead)
     weights = [1 / (rank + 3) for rank in range(len(results))]

@@ -1,4 +1,4 @@
-"""A tool as this server wants it: strict arguments, plain error texts, two complete channels, one audit line."""
+"""A tool with strict arguments, plain error texts, two complete output channels and an audit log line."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ from codebase_mcp.models import Answer, job_uuid
 
 audit = logging.getLogger("codebase_mcp.audit")
 
-_SHOWN_PROBLEMS = 5
+_MAX_PROBLEMS = 5
 
 
 class CheckedTool(Tool):
-    """The SDK's tool with our own way to run it.
+    """The SDK's tool with a `run` of our own.
 
     The SDK drops unknown arguments without a word, puts "Error executing tool" before every error, and prints
     JSON with white space that costs tokens.
@@ -49,12 +49,12 @@ class CheckedTool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
-        """Run the tool, and log who asked for what and how it ended. Raises ToolError with text for the model."""
+        """Run the tool, and log caller, digest of the arguments and outcome. Raises ToolError for the model."""
         started_at = time.perf_counter()
-        outcome = "cancelled"  # what neither returns nor raises an Exception: the client went away
+        outcome = "cancelled"  # unless it returns or raises an Exception: the client went away
         ids: dict[str, str] = {}
         try:
-            answer = (await self._answer(arguments)).shown()
+            answer = (await self._answer(arguments)).escape()
             ids = _ids(answer.model_dump(include={"job_id"}))
             outcome = "ok"
             return CallToolResult(
@@ -84,7 +84,7 @@ class CheckedTool(Tool):
         try:
             checked = self.fn_metadata.arg_model.model_validate(arguments)
         except ValidationError as error:
-            raise ToolError(self._explained(error)) from None
+            raise ToolError(self._explain(error)) from None
         try:
             answer: Answer = await self.fn(**checked.model_dump_one_level())
             return answer
@@ -92,10 +92,10 @@ class CheckedTool(Tool):
             raise ToolError(str(error)) from error
         except StoreMisconfigured as error:
             raise ToolError(
-                f"unavailable: {_what(error)}; trying again will not help before that is done"
+                f"unavailable: {_reason(error)}; trying again will not help before that is done"
             ) from error
         except (StoreUnavailable, ClusterUnavailable) as error:
-            raise ToolError(f"unavailable: {_what(error)}; try again in 10 seconds") from error
+            raise ToolError(f"unavailable: {_reason(error)}; try again in 10 seconds") from error
         except InsufficientStorage as error:
             raise ToolError(f"unavailable: {error}") from error
         except Exception as error:
@@ -104,29 +104,31 @@ class CheckedTool(Tool):
                 "give the operators of this server the time of this call: its log has the details"
             ) from error
 
-    def _explained(self, error: ValidationError) -> str:
-        """Say which arguments are wrong and which there are, without the values, links and types of pydantic."""
+    def _explain(self, error: ValidationError) -> str:
+        """Return which arguments are wrong and which are accepted, without pydantic's values, links and types."""
         problems = []
-        for problem in error.errors(include_url=False, include_input=False)[:_SHOWN_PROBLEMS]:
+        for problem in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
             name = ".".join(str(part) for part in problem["loc"])[:80]
             unknown = problem["type"] == "extra_forbidden"
-            problems.append(f"unknown argument {name!r}" if unknown else f"{name}: {_said(problem['msg'])}")
-        known = ", ".join(self.fn_metadata.arg_model.model_fields)
-        return f"validation: {'; '.join(problems)}; {self.name} takes {known}; correct the call and repeat it"
+            problems.append(
+                f"unknown argument {name!r}" if unknown else f"{name}: {_without_preamble(problem['msg'])}"
+            )
+        accepted = ", ".join(self.fn_metadata.arg_model.model_fields)
+        return f"validation: {'; '.join(problems)}; {self.name} takes {accepted}; correct the call and repeat it"
 
 
-def _what(error: Exception) -> str:
-    """Return what happened. The store's text ends with what its other users do; here the caller acts."""
+def _reason(error: Exception) -> str:
+    """Return the reason without the store's advice for its other users: here the caller acts."""
     return str(error).removesuffix("; it is tried again")
 
 
-def _said(message: str) -> str:
-    """Return what a validator of ours said, without pydantic's preamble."""
+def _without_preamble(message: str) -> str:
+    """Return the message of our validator without pydantic's preamble."""
     return message.removeprefix("Value error, ")
 
 
 def _digest(arguments: dict[str, Any]) -> str:
-    """Identify a call's arguments without keeping them: queries and paths may be confidential."""
+    """Return a digest of a call's arguments, for the log: queries and paths may be confidential."""
     return hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

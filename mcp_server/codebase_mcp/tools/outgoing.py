@@ -1,7 +1,7 @@
-"""The door through which every message of the protocol leaves, also those that the SDK writes by itself.
+"""Middleware that escapes every outgoing message of the protocol, those of the SDK included.
 
-Answers of the tools come here with each field shown as it should be (`models.Answer.shown`). This is for all the
-rest, such as errors that repeat the name of a tool that does not exist, and for what is forgotten there one day.
+The fields of answers are escaped before (`models.Answer.escape`). This is for everything else, such as errors that
+repeat the name of an unknown tool, and a second line of defence.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from codebase_index import untrusted_text
 
 
-async def only_visible(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Answer a message with nothing invisible in the answer: a middleware of the MCP server."""
+async def escape_outgoing(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Escape invisible characters in the answer to a message."""
     try:
         result = await call_next(ctx)
     except MCPError as error:

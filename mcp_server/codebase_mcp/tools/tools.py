@@ -12,12 +12,12 @@ from codebase_index.api.resource import Ref
 from codebase_index.version import VERSION
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
-from codebase_mcp.models import Cancelled, JobList, JobStatus, SearchAnswer, Started
+from codebase_mcp.models import CancelResult, JobList, JobStatus, SearchAnswer, StartResult
 from codebase_mcp.search.cursor import MAX_CURSOR_LENGTH
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.checked_tool import CheckedTool
-from codebase_mcp.tools.outgoing import only_visible
+from codebase_mcp.tools.outgoing import escape_outgoing
 
 INSTRUCTIONS = """\
 Search code by meaning, by name, and by text or regular expression, in indexed repositories.
@@ -67,7 +67,7 @@ class Tools:
         priority: Annotated[
             int | None, Field(ge=-1000, le=1000, description="Higher starts earlier when jobs queue; default 0")
         ] = None,
-    ) -> Started:  # fmt: skip
+    ) -> StartResult:  # fmt: skip
         """Use this to index a repository for search_code. Returns a job_id at once, and works in the background.
 
         Safe to repeat: while this repository and ref is being indexed, its job is returned with created=false.
@@ -85,7 +85,7 @@ class Tools:
         """
         return await self._jobs.status(job_id)
 
-    async def cancel_indexing_background(self, job_id: JobId) -> Cancelled:
+    async def cancel_indexing_background(self, job_id: JobId) -> CancelResult:
         """Use this to stop an indexing job for good. What it has indexed so far stays searchable.
 
         To go on later, start the same repository again: only what is missing is indexed.
@@ -192,7 +192,7 @@ def build_server(jobs: JobService, search: SearchService) -> MCPServer:
             CheckedTool.of(tools.cancel_indexing_background, title="Cancel an indexing job", annotations=cancels),
             CheckedTool.of(tools.list_indexing_jobs, title="List indexing jobs", annotations=reads),
         ],
-        middleware=[only_visible],
+        middleware=[escape_outgoing],
         # The list never changes; a subscription to changes would only keep streams open past a shutdown.
         subscriptions=False,
         cache_hints={"tools/list": CacheHint(ttl_ms=300_000, scope="public")},

@@ -56,7 +56,7 @@ def build_app(server: MCPServer, health: HealthChecks, settings: Settings) -> St
     assert isinstance(endpoint, Route)
     # GET would open a stream on which nothing ever comes: 405 says so, and clients go on without it.
     endpoint.methods = {"POST"}
-    endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.names), settings.connections)
+    endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.host_names), settings.connections)
     app.router.routes.extend(health.routes())
     app.add_middleware(CallerMiddleware, proxies=settings.trusted_proxies)
     return app

@@ -105,7 +105,7 @@ async def test_a_body_that_is_too_large_is_refused(url: str) -> None:
     [
         ({"CODEBASE_DATABASE_URL": ""}, "CODEBASE_DATABASE_URL is not set"),
         ({"CODEBASE_ROOTS": "nonsense"}, "CODEBASE_ROOTS is malformed"),
-        ({"KUBECONFIG": "/does/not/exist"}, "no way to the Kubernetes API"),
+        ({"KUBECONFIG": "/does/not/exist"}, "the Kubernetes API is not configured"),
     ],
 )
 async def test_a_wrong_setting_ends_the_start_with_code_2(

@@ -14,7 +14,7 @@ from codebase_index.api.job import LABEL_CALLER, LABEL_TARGET, job_name
 from codebase_index.api.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_mcp.jobs.cluster import ClusterUnavailable, KubernetesCluster, NameTaken
+from codebase_mcp.jobs.cluster import ClusterUnavailable, KubernetesCluster, NameConflict
 from tests.support.crd import install_crd
 
 pytestmark = pytest.mark.cluster
@@ -60,7 +60,7 @@ async def test_start_creates_a_job_that_both_sides_know(
     started = answered(
         await call("start_indexing_background", repo_path=repository, name="the shop", ref="main", priority=5)
     )
-    (job,) = await cluster.all()
+    (job,) = await cluster.list_all()
     row = await Jobs(database).get(UUID(started["job_id"]))
     assert (started["status"], started["created"]) == ("pending", True)
     assert 2 <= started["poll_after_seconds"] <= 5
@@ -86,7 +86,7 @@ async def test_starts_at_once_make_one_job(
     answers = await asyncio.gather(*(call("start_indexing_background", repo_path=repository) for _ in range(8)))
     assert len({answered(answer)["job_id"] for answer in answers}) == 1
     assert [answered(answer)["created"] for answer in answers].count(True) == 1
-    assert len(await cluster.all()) == 1
+    assert len(await cluster.list_all()) == 1
 
 
 async def test_after_a_cancel_the_next_run_starts(
@@ -94,12 +94,12 @@ async def test_after_a_cancel_the_next_run_starts(
 ) -> None:
     first = answered(await call("start_indexing_background", repo_path=repository))
     cancelled = answered(await call("cancel_indexing_background", job_id=first["job_id"]))
-    (job,) = await cluster.all()
+    (job,) = await cluster.list_all()
     assert cancelled["status"] == "cancelled" and job.spec.cancel
     again = refused(await call("cancel_indexing_background", job_id=first["job_id"]))
     assert again == f"cannot cancel: job {first['job_id']} is already cancelled"
     second = answered(await call("start_indexing_background", repo_path=repository))
-    names = {job.metadata.name for job in await cluster.all()}
+    names = {job.metadata.name for job in await cluster.list_all()}
     assert second["created"]
     assert names == {job_name(repository, job.spec.target, run) for run in (1, 2)}
 
@@ -123,18 +123,18 @@ async def test_a_source_is_found_whatever_characters_it_holds(path: str, cluster
     spec = IndexingJobSpec(source=Source(path=path))
     job = await cluster.create(job_name(path, "0" * 16, 1), spec)
     await cluster.create("other", IndexingJobSpec(source=Source(path="/srv/a")))
-    assert [found.metadata.uid for found in await cluster.of_target(spec)] == [job.metadata.uid]
+    assert [found.metadata.uid for found in await cluster.list_for_target(spec)] == [job.metadata.uid]
 
 
 async def test_a_git_source_is_found(cluster: KubernetesCluster) -> None:
     spec = IndexingJobSpec(source=Source(git=GitSource(url="https://git.example.org/x/shop.git")))
     job = await cluster.create("git", spec)
-    assert [found.metadata.uid for found in await cluster.of_target(spec)] == [job.metadata.uid]
+    assert [found.metadata.uid for found in await cluster.list_for_target(spec)] == [job.metadata.uid]
 
 
 async def test_a_name_is_taken_once(cluster: KubernetesCluster) -> None:
     await cluster.create("twin", IndexingJobSpec(source=Source(path="/srv/a")))
-    with pytest.raises(NameTaken):
+    with pytest.raises(NameConflict):
         await cluster.create("twin", IndexingJobSpec(source=Source(path="/srv/a")))
 
 
@@ -142,9 +142,9 @@ async def test_a_cancel_means_one_job_and_not_its_name(cluster: KubernetesCluste
     job = await cluster.create("shop", IndexingJobSpec(source=Source(path="/srv/a")))
     assert not await cluster.cancel("shop", str(uuid4()))
     assert not await cluster.cancel("gone", job.metadata.uid)
-    assert not (await cluster.all())[0].spec.cancel
+    assert not (await cluster.list_all())[0].spec.cancel
     assert await cluster.cancel("shop", job.metadata.uid)
-    assert (await cluster.all())[0].spec.cancel
+    assert (await cluster.list_all())[0].spec.cancel
 
 
 async def test_a_refusal_says_what_is_missing(cluster: KubernetesCluster, api: client.ApiClient) -> None:

@@ -23,7 +23,7 @@ def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
 
 def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
     settings = Settings.from_env({**VALID, "CODEBASE_ALLOWED_HOSTS": "mcp.example.org, other:8443"})
-    assert settings.names == ("localhost", "127.0.0.1", "[::1]", "mcp.example.org", "other:8443")
+    assert settings.host_names == ("localhost", "127.0.0.1", "[::1]", "mcp.example.org", "other:8443")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def test_finished_jobs_of_other_repositories_are_not_listed_for_a_start(
     answers: list[dict[str, Any]] = []
     answer = api._answer
     api._answer = lambda *asked: answers.append(answer(*asked)) or answers[-1]  # type: ignore[method-assign,func-returns-value]
-    (found,) = await cluster.of_target(specs[1])
+    (found,) = await cluster.list_for_target(specs[1])
     assert found.spec == specs[1]
     assert sum(len(listed["items"]) for listed in answers) == 1
 
@@ -89,7 +89,7 @@ async def test_a_job_that_version_0_1_0_labelled_is_found(
     body["metadata"]["labels"] = {LABEL_TARGET: target_of(then, ref)}
     other = api.create_job("other", source={"git": {"url": then}}, ref="another")
     other["metadata"]["labels"] = {LABEL_TARGET: target_of(then, "another")}
-    found = await cluster.of_target(IndexingJobSpec(source=Source(git=GitSource(url=now)), ref=ref))
+    found = await cluster.list_for_target(IndexingJobSpec(source=Source(git=GitSource(url=now)), ref=ref))
     assert [job.metadata.name for job in found] == ["older"]
 
 
@@ -116,7 +116,7 @@ async def test_a_stored_job_that_no_new_one_may_be_like_is_shown_all_the_same(
     shown = await service.status(body["metadata"]["uid"])
     assert (shown.repo_path, shown.ref, shown.name, shown.stale) == (STORED[what], "main", "Shop", True)
     assert shown.status.value == (phase or "Pending").lower()
-    assert len(await service._cluster.all()) == 3
+    assert len(await service._cluster.list_all()) == 3
 
 
 async def test_nobody_joins_a_job_that_is_about_to_fail_for_its_spec(

@@ -25,7 +25,7 @@ from codebase_index.store.errors import IllegalTransition, JobNotFound, StoreMis
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.errors import UserError
-from codebase_mcp.jobs.cluster import ClusterUnavailable, NameTaken
+from codebase_mcp.jobs.cluster import ClusterUnavailable, NameConflict
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 
 
@@ -57,11 +57,11 @@ class MemoryCluster:
         self.jobs[name] = job
         return job
 
-    async def of_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
+    async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
         self._answer()
         return [job for job in self.jobs.values() if job.spec.target == spec.target]
 
-    async def all(self) -> list[IndexingJob]:
+    async def list_all(self) -> list[IndexingJob]:
         self._answer()
         self.listings += 1
         return list(self.jobs.values())
@@ -70,7 +70,7 @@ class MemoryCluster:
         self._answer()
         await self.before_create.wait()
         if name in self.jobs:
-            raise NameTaken(name)
+            raise NameConflict(name)
         job = self.add(name, spec)
         labels = {LABEL_CALLER: caller} if caller else {}
         self.jobs[name] = job.model_copy(update={"metadata": job.metadata.model_copy(update={"labels": labels})})

@@ -164,7 +164,7 @@ def test_shares_are_measured_as_they_are_sent_with_what_is_invisible_shown(text:
         one.model_copy(update={"text": text[:room]})
         for one, room in zip(results, allot_characters(results), strict=True)
     ]
-    sent = sum(estimate_tokens(one.shown().model_dump_json()) for one in cut)
+    sent = sum(estimate_tokens(one.escape().model_dump_json()) for one in cut)
     assert sent <= 1.1 * RESULT_TOKENS * len(results)
 
 
