@@ -39,7 +39,7 @@ class Cluster(Protocol):
         ...
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
-        """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
+        """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
         ...
 
     async def cancel(self, name: str, uid: str) -> bool:
@@ -100,7 +100,7 @@ class KubernetesCluster:
         ]
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
-        """Create a job; `caller` is the label of who asked for it. Raises NameTaken."""
+        """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
         labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",

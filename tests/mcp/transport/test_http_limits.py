@@ -263,7 +263,7 @@ async def test_where_few_files_may_be_opened_fewer_connections_are_kept() -> Non
     """In a process of its own: nobody may raise a hard bound again."""
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600));"
-        "from codebase_mcp.transport.http import within_open_files;"
+        "from codebase_mcp.transport.http import fit_open_files;"
         "from codebase_mcp.limits.connection_limits import ConnectionLimits;"
         "print(fit_open_files(ConnectionLimits(512, 128)).total)"
     )
