@@ -1,14 +1,13 @@
-"""Latency of search_code for several clients at once, over HTTP, on the index that `bench.search.latency` made.
+"""Latency of search_code for concurrent clients over HTTP, on the index that `bench.search.latency` made.
 
     .venv/bin/python -m bench.search.clients --data /tmp/latency [--clients 1,10,50] [--queries 40] [--writers 3]
 
-The servers run as they ship, each in its own process, as many as the chart has. The clients share another, and the
-machine's processors with them. Servers, database and jobs have the weights that their pods have in a cluster. Each
-client asks its next question as soon as the last one is answered: ten clients are ten at any moment. Then once
-more with clients that think for a second before each question, as agents do, and with a single server
-(`server.replicas: 1`). The questions are names that the code defines, sentences of its comments, and some that are
-nasty; before the first is measured, others warm the servers and the database up. With --writers the same once more
-while so many jobs index.
+The servers run as they ship, each in its own process, as many as the chart has; the clients share another one.
+Servers, database and jobs have the CPU weights that their pods have in a cluster. Each client sends its next query
+as soon as the last one is answered, so ten clients mean ten queries at any moment. Then the same with clients that
+pause for a second before each query, as agents do, and with a single server (`server.replicas: 1`). The queries
+are names that the code defines, sentences of its comments, and hostile ones; others warm the servers and the
+database up. With --writers the same again while so many jobs index.
 """
 
 import argparse
@@ -35,8 +34,8 @@ from bench.shares import Shares, shares
 from bench.status_latency import call, start_server, start_worker, until_ready, weigh_postgres
 from codebase_index.store.database import Database
 
-THINKS_SECONDS = 1.0
-"""Of an agent between two questions, at the least."""
+THINK_SECONDS = 1.0
+"""Mean pause of an agent between two queries."""
 
 
 async def main() -> None:
@@ -61,7 +60,7 @@ async def main() -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the programs run on."""
+    """The database, scratch folder and CPU weights of a run."""
 
     dsn: str
     scratch: Path
@@ -76,41 +75,41 @@ async def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     await weigh_postgres(database, bench.pods)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
-    asked = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
-    before = [*QUESTIONS, *NASTY]
+    queries = [*await symbols(database, 150), *await sentences(database, 150), *QUESTIONS * 3, *NASTY * 3]
+    warmup_queries = [*QUESTIONS, *NASTY]
     for part in range(1, 5):
-        before += [*await symbols(database, 100, part), *await sentences(database, 100, part)]
+        warmup_queries += [*await symbols(database, 100, part), *await sentences(database, 100, part)]
     figures: dict[str, Any] = {"chunks": chunks}
 
     async def ask(servers: Servers, clients: Sequence[int], pause: float = 0.0) -> dict[str, dict[str, float]]:
-        return {str(n): await servers.ask(asked, n, options.queries, pause) for n in clients}
+        return {str(n): await servers.ask(queries, n, options.queries, pause) for n in clients}
 
     try:
-        async with started(database, bench, shipped()) as servers:
+        async with running_servers(database, bench, default_replicas()) as servers:
             figures["servers"] = len(servers.urls)
-            figures["latency_ms_cold"] = await servers.ask(before, 1, 40)
-            await servers.ask(before, 2 * len(servers.urls), len(before) // 2)  # warms up, with other questions
+            figures["latency_ms_cold"] = await servers.ask(warmup_queries, 1, 40)
+            await servers.ask(warmup_queries, 2 * len(servers.urls), len(warmup_queries) // 2)
             figures["latency_ms"] = await ask(servers, options.clients)
-            figures["latency_ms_with_pauses"] = await ask(servers, [10], THINKS_SECONDS)
+            figures["latency_ms_with_pauses"] = await ask(servers, [10], THINK_SECONDS)
             if options.writers:
-                async with writing(database, bench, options.writers):
+                async with writing_jobs(database, bench, options.writers):
                     figures["latency_ms_while_writing"] = await ask(servers, options.clients)
-        async with started(database, bench, 1) as one:
-            await one.ask(before, 2, len(before) // 2)
+        async with running_servers(database, bench, 1) as one:
+            await one.ask(warmup_queries, 2, len(warmup_queries) // 2)
             figures["latency_ms_one_server"] = await ask(one, options.clients)
     finally:
         await database.close()
     return figures
 
 
-def shipped() -> int:
+def default_replicas() -> int:
     """Return how many servers the chart has by default."""
     return int(chart.values("server")["replicas"])
 
 
 @contextlib.asynccontextmanager
-async def writing(database: Database, bench: Bench, jobs: int) -> AsyncIterator[None]:
-    """Keep so many jobs indexing until the block ends, and remove what they made."""
+async def writing_jobs(database: Database, bench: Bench, jobs: int) -> AsyncIterator[None]:
+    """Run so many indexing jobs during the block, and remove their indexes."""
     workers = [
         await start_worker(database, bench.dsn, bench.scratch / f"writer-{n}", n, bench.pods) for n in range(jobs)
     ]
@@ -118,7 +117,7 @@ async def writing(database: Database, bench: Bench, jobs: int) -> AsyncIterator[
         await asyncio.sleep(5)  # they have begun to write
         yield
         if any(worker.poll() is not None for worker in workers):
-            print("a writing job was over before the end: ask fewer questions", flush=True)
+            print("a writing job finished before the end: use fewer --queries", flush=True)
     finally:
         for worker in workers:
             worker.kill()
@@ -128,8 +127,8 @@ async def writing(database: Database, bench: Bench, jobs: int) -> AsyncIterator[
 
 
 @contextlib.asynccontextmanager
-async def started(database: Database, bench: Bench, count: int) -> AsyncIterator["Servers"]:
-    """Lend so many fresh servers."""
+async def running_servers(database: Database, bench: Bench, count: int) -> AsyncIterator["Servers"]:
+    """Run so many fresh servers during the block."""
     processes = [start_server(bench.dsn, bench.scratch, number, bench.pods) for number in range(count)]
     try:
         for process, url in processes:
@@ -143,16 +142,16 @@ async def started(database: Database, bench: Bench, count: int) -> AsyncIterator
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers that are asked, each by its share of the clients, and the database that they ask."""
+    """The servers, among which the clients are divided, and their database."""
 
     database: Database
     urls: Sequence[str]
     pids: Sequence[int]
 
     async def ask(self, queries: Sequence[str], clients: int, each: int, pause: float = 0.0) -> dict[str, float]:
-        """Let clients ask so many questions each, after so many seconds' thought on average.
+        """Run clients with so many queries each, and a mean pause of so many seconds before each.
 
-        Return percentiles, and the processor time of a question.
+        Return percentiles, and the CPU time of a query.
         """
         answers: list[float] = []
         refused = 0
@@ -164,9 +163,9 @@ class Servers:
                 rng, url = random.Random(number), self.urls[number % len(self.urls)]
                 for query in rng.sample(queries, k=each):
                     await asyncio.sleep(rng.uniform(0, 2 * pause))
-                    asked_at = time.perf_counter()
+                    started_at = time.perf_counter()
                     answer = await call(session, url, "modern", "search_code", query=query)
-                    answers.append(1000 * (time.perf_counter() - asked_at))
+                    answers.append(1000 * (time.perf_counter() - started_at))
                     refused += "results" not in answer  # too busy, as the answer says
 
         used, began = await self._cpu(), time.perf_counter()

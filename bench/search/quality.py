@@ -1,12 +1,11 @@
-"""Search quality on a set of queries with known answers: nDCG@10 in total, by category and by repository.
+"""Search quality on a set of labelled queries: nDCG@10 in total, by category and by repository.
 
     .venv/bin/python -m bench.search.quality [FOLDER] [--json bench/results/search.json] [--markdown FILE]
     [--quick]
 
-Each corpus of the set (see `bench.search.sets`; ours when no folder is given) is indexed by the indexer as it
-ships
-into an embedded Postgres, and asked through the server's own search service. Then the same candidates are ranked
-again: with the features added one by one, with each left out, and with constants chosen on all other repositories.
+Each corpus of the set (see `bench.search.sets`; ours if no folder is given) is indexed by the indexer as it ships
+into an embedded Postgres, and queried through the server's search service. Then the same candidates are ranked
+again: with the features added one by one, with each left out, and with weights chosen on all other repositories.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from uuid import UUID, uuid4
 
 from bench.figures import merge
 from bench.postgres import postgres
-from bench.search import ladder, sets
+from bench.search import ablation, sets
 from codebase_index.api.resource import IndexingJob
 from codebase_index.embedding import Embedder, factory
 from codebase_index.lexical.words import terms
@@ -45,7 +44,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.search.quality")
     parser.add_argument("folder", type=Path, nargs="?", default=sets.OWN_SET)
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
-    parser.add_argument("--markdown", type=Path, help="write the ladder as a table")
+    parser.add_argument("--markdown", type=Path, help="write the ablation as a table")
     parser.add_argument("--quick", action="store_true", help="only the figures of the shipped ranking")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-search-") as scratch:
@@ -58,17 +57,17 @@ async def main() -> int:
             figures, cases = await evaluate(corpora, dsn)
     written = summary(figures)
     if not arguments.quick:
-        written |= {"leave_one_out": round(ladder.leave_one_out(cases), 4), "ladder": ladder.ladder(cases)}
+        written |= {"leave_one_out": round(ablation.leave_one_out(cases), 4), "ablation": ablation.ablate(cases)}
     print(json.dumps(written, indent=2))
     if arguments.json:
         merge(arguments.json, written)
     if arguments.markdown and not arguments.quick:
-        arguments.markdown.write_text(ladder.markdown(written["ladder"]) + "\n")
+        arguments.markdown.write_text(ablation.markdown(written["ablation"]) + "\n")
     return 0
 
 
 def summary(figures: sets.Figures) -> dict[str, Any]:
-    """Return the figures as they are written down."""
+    """Return the figures, rounded, for JSON."""
     return {
         "ndcg_at_10": round(figures.total, 4),
         "by_repository": {name: round(value, 3) for name, value in figures.by_repository.items()},
@@ -76,7 +75,7 @@ def summary(figures: sets.Figures) -> dict[str, Any]:
     }
 
 
-async def evaluate(corpora: list[sets.Corpus], dsn: str) -> tuple[sets.Figures, list[ladder.Case]]:
+async def evaluate(corpora: list[sets.Corpus], dsn: str) -> tuple[sets.Figures, list[ablation.Case]]:
     """Return the figures of the server's answers, and every query's candidates."""
     database = await Database.open(dsn, name="bench")
     await database.migrate()
@@ -99,7 +98,7 @@ async def judge(
     request_of: Callable[[sets.Corpus, str], SearchRequest],
     path_of: Callable[[sets.Corpus, SearchResult], str] = lambda corpus, result: result.path,
 ) -> sets.Figures:
-    """Ask every question of every corpus and judge the answers. `path_of` gives a result's path in its corpus."""
+    """Score the answers to all questions. `path_of` gives a result's path in its corpus."""
     scores = []
     for corpus in corpora:
         for question in corpus.questions:
@@ -114,7 +113,7 @@ def _embedder(model: str) -> Embedder:
     return factory.by_name(model)
 
 
-async def _case(database: Database, corpus: sets.Corpus, question: sets.Question) -> ladder.Case:
+async def _case(database: Database, corpus: sets.Corpus, question: sets.Question) -> ablation.Case:
     row = next(row for row in await Indexes(database).list() if row.source == str(corpus.folder))
     assert row.model is not None
     found = await Search(database).candidates(
@@ -122,7 +121,7 @@ async def _case(database: Database, corpus: sets.Corpus, question: sets.Question
         terms=list(dict.fromkeys(terms(question.text))), names=Query.of(question.text).target_names,
         limit=CANDIDATES_PER_ARM,
     )  # fmt: skip
-    return ladder.Case.of(corpus.name, question, found.candidates)
+    return ablation.Case.of(corpus.name, question, found.candidates)
 
 
 async def index(database: Database, dsn: str, source: Path) -> None:

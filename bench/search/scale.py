@@ -1,10 +1,10 @@
-"""Search quality in a large index: a set's repositories among 400,000 chunks of other code.
+"""Search quality in a large index: the repositories of a set among 400,000 chunks of other code.
 
     .venv/bin/python -m bench.search.scale SET --data /tmp/latency [--json bench/results/search.json]
 
-The set's corpora become one more repository, a folder for each, in the database that `bench.search.latency` made.
-Each query is asked with and without the folder as a filter, in that repository and in everything that is indexed.
-Without a filter, other repositories hold good answers, too, which count as wrong.
+The corpora become one more repository, with a folder each, in the database that `bench.search.latency` made. Each
+query runs with and without the folder as a filter, in that repository and in all indexes. Good answers from other
+repositories count as wrong.
 """
 
 import argparse
@@ -46,7 +46,7 @@ async def main() -> None:
 
 
 async def measure(corpora: list[sets.Corpus], mixed: Path, dsn: str) -> dict[str, Any]:
-    """Return the figures of each way to ask."""
+    """Return the figures for each combination of repository and filter."""
     database = await Database.open(dsn, name="bench", timeout=600)
     if str(mixed) not in {row.source for row in await Indexes(database).list()}:
         await index(database, dsn, mixed)

@@ -1,8 +1,8 @@
-"""Sets of queries with known answers: reading them, and judging an order by them. No database here.
+"""Labelled queries: reading sets of them, and scoring a ranking by nDCG. No database.
 
 A set is a folder with one NAME.json for each corpus. The development set has the corpus beside it as NAME.tar.xz;
-our own set (`bench/retrieval`) asks about this project's code and about packages that it depends on, which are
-there wherever the tests run.
+our own set (`bench/retrieval`) is about this project's code and packages that it depends on, which are installed
+wherever the tests run.
 """
 
 import ast
@@ -27,21 +27,21 @@ _NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "*.npy", "t
 
 @dataclass(frozen=True)
 class Target:
-    """A place that answers: lines from 1, both included; None for the whole file."""
+    """A relevant place: lines from 1, inclusive; None for the whole file."""
 
     path: str
     start: int | None
     end: int | None
 
     def is_hit_by(self, path: str, start: int, end: int) -> bool:
-        """Say whether a result shows a part of it."""
+        """Return whether a result overlaps it."""
         inside = self.start is None or self.end is None or (start <= self.end and self.start <= end)
         return path == self.path and inside
 
 
 @dataclass(frozen=True)
 class Question:
-    """A query and all the places that answer it."""
+    """A query and all its relevant places."""
 
     text: str
     category: str
@@ -50,7 +50,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A repository to index, unpacked in a folder, and what to ask of it."""
+    """A repository to index, unpacked in a folder, and its questions."""
 
     name: str
     folder: Path
@@ -69,26 +69,28 @@ def corpora(folder: Path, scratch: Path) -> list[Corpus]:
 
 
 def _corpus(file: Path, target: Path) -> Corpus:
-    described = json.loads(file.read_text())
-    if "package" in described:
-        spec = find_spec(described["package"])
-        assert spec is not None and spec.origin is not None, f"{described['package']} is not installed: make venv"
+    description = json.loads(file.read_text())
+    if "package" in description:
+        spec = find_spec(description["package"])
+        assert spec is not None and spec.origin is not None, (
+            f"{description['package']} is not installed: make venv"
+        )
         shutil.copytree(Path(spec.origin).parent, target, ignore=_NOT_SOURCE)
-    elif "folders" in described:
-        for name in described["folders"]:
+    elif "folders" in description:
+        for name in description["folders"]:
             shutil.copytree(PROJECT / name, target / name, ignore=_NOT_SOURCE)
     else:
         with tarfile.open(file.with_suffix(".tar.xz")) as tar:
             tar.extractall(target, filter="data")
     questions = [
         Question(q["query"], q["category"], tuple(_target(target, t) for t in [*q["relevant"], *q["secondary"]]))
-        for q in described["queries"]
+        for q in description["queries"]
     ]
     return Corpus(file.stem, target, tuple(questions))
 
 
 def _target(folder: Path, label: Mapping[str, Any]) -> Target:
-    """Resolve a label. Ours name a symbol instead of lines, which move with every edit."""
+    """Resolve a label. Ours name a symbol, since lines move with every edit."""
     if "symbol" not in label:
         return Target(label["path"], label["start"], label["end"])
     file = folder / label["path"]

@@ -15,6 +15,6 @@ async def test_search_is_as_good_as_recorded(dsn: str, tmp_path: Path) -> None:
     figures, _ = await evaluate(sets.corpora(sets.OWN_SET, tmp_path), dsn)
     assert figures.total >= RECORDED["ndcg_at_10"] - MAY_FALL, (
         f"search found less: {summary(figures)}; recorded is {RECORDED['ndcg_at_10']}; "
-        "`python -m bench.search.quality` shows the ladder; "
+        "`python -m bench.search.quality` shows the ablation; "
         "record a change that is meant with `make bench-retrieval`"
     )

@@ -29,7 +29,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "a file's best chunks lift it": ("file_boost",),
     "repeats of a file lower": ("repeat_decay",),
 }
-"""The features as docs/search.md calls them, in the order of the ladder, and their weights."""
+"""The features as docs/search.md calls them, in the order of the ablation, and their weights."""
 
 TUNED: Mapping[str, tuple[float, ...]] = {
     "lexical_share": (0.4, 0.6),
@@ -69,7 +69,7 @@ def _score(case: Case, weights: Weights) -> float:
     return ndcg([(c.path, c.start_line, c.end_line) for c in found], case.question.targets)
 
 
-def ladder(cases: Sequence[Case]) -> list[dict[str, Any]]:
+def ablate(cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Return a row for each step: each arm alone, both, and each feature on top of those before.
 
     `without` is the total of the whole ranking without this feature.
@@ -79,28 +79,28 @@ def ladder(cases: Sequence[Case]) -> list[dict[str, Any]]:
         _row("vectors alone", figures(cases, replace(FUSION_ALONE, lexical_share=0, lexical_share_for_name=0))),
         _row("both, fused", figures(cases, FUSION_ALONE)),
     ]
-    reached = FUSION_ALONE
+    active = FUSION_ALONE
     for name, fields in FEATURES.items():
-        reached = replace(reached, **{field: getattr(DEFAULT, field) for field in fields})
+        active = replace(active, **{field: getattr(DEFAULT, field) for field in fields})
         without = replace(DEFAULT, **{field: getattr(FUSION_ALONE, field) for field in fields})
         rows.append(
-            _row(f"+ {name}", figures(cases, reached)) | {"without": round(figures(cases, without).total, 4)}
+            _row(f"+ {name}", figures(cases, active)) | {"without": round(figures(cases, without).total, 4)}
         )
     return rows
 
 
-def _row(step: str, reached: Figures) -> dict[str, Any]:
-    categories = {name: round(value, 3) for name, value in reached.by_category.items()}
-    return {"step": step, "ndcg_at_10": round(reached.total, 4), "by_category": categories}
+def _row(step: str, active: Figures) -> dict[str, Any]:
+    categories = {name: round(value, 3) for name, value in active.by_category.items()}
+    return {"step": step, "ndcg_at_10": round(active.total, 4), "by_category": categories}
 
 
 def leave_one_out(cases: Sequence[Case]) -> float:
-    """Return the mean of what each repository reaches with the constants that the others would choose."""
+    """Return the mean score of each repository with the weights that the others would choose."""
     settings = [DEFAULT, *(_with(f, value) for f, values in TUNED.items() for value in values)]
-    reached = [figures(cases, weights).by_repository for weights in settings]
+    scores = [figures(cases, weights).by_repository for weights in settings]
     values = []
-    for left_out in reached[0]:
-        chosen = max(reached, key=lambda of: statistics.mean(v for name, v in of.items() if name != left_out))
+    for left_out in scores[0]:
+        chosen = max(scores, key=lambda of: statistics.mean(v for name, v in of.items() if name != left_out))
         values.append(chosen[left_out])
     return statistics.mean(values)
 
@@ -111,7 +111,7 @@ def _with(weight: str, value: float) -> Weights:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the ladder as a table for the documentation."""
+    """Format the ablation as a table for the documentation."""
     categories = list(rows[0]["by_category"])
     head = ["step", "nDCG@10", *categories, "all but this"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
