@@ -255,7 +255,7 @@ async def test_who_waits_too_long_for_a_thread_is_told_when_to_come_back_and_not
         await asyncio.sleep(0)
     for refused in [task.result() for task in many if task.done()]:
         reason = refused.missing[remote.name].reason
-        assert reason.startswith("busy: more queries wait for the model remote/slow than it embeds in time, ")
+        assert reason.startswith("busy: more queries wait for the model remote/slow than it can embed in time, ")
         assert re.search(r"\d+ of them yours; try again in \d+ s$", reason)
     remote.open(4)
     answers = [task.result() for task in (await asyncio.wait(many))[0]]
