@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OWN_SET = Path(__file__).parent / "retrieval"
+OWN_SET = Path(__file__).parents[1] / "retrieval"
 PROJECT = Path(__file__).parents[2]
 TOP = 10
 
