@@ -62,7 +62,9 @@ def _escape(value: Any, escape_text: Callable[[str], str]) -> Any:
 
 def with_counters(model: type[T]) -> type[T]:
     """Make the counters of an answer required fields with descriptions."""
-    described: dict[str, Any] = {name: (int, Field(description=wording.answer)) for name, wording in WORDING.items()}
+    described: dict[str, Any] = {
+        name: (int, Field(description=wording.answer)) for name, wording in WORDING.items()
+    }
     return create_model(
         model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **described
     )

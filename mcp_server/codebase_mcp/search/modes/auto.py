@@ -96,7 +96,10 @@ def _with_comparable_scores(found: CandidateSet, query_vectors: QueryVectors) ->
 
 
 def _missing_arm_notes(
-    models: Mapping[str, Collection[int]], query_vectors: QueryVectors, found: CandidateSet, indexes: Sequence[IndexRow]
+    models: Mapping[str, Collection[int]],
+    query_vectors: QueryVectors,
+    found: CandidateSet,
+    indexes: Sequence[IndexRow],
 ) -> Iterator[str]:
     """Yield a note for each model without a vector arm: for which indexes, why, and what to do."""
     for number, (model, index_ids) in enumerate(models.items()):

@@ -8,7 +8,13 @@ from codebase_index import untrusted_text
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Snapshot
-from codebase_index.store.query.text_search import InvalidExpression, TextPosition, TextResult, TextQuery, TextSearch
+from codebase_index.store.query.text_search import (
+    InvalidExpression,
+    TextPosition,
+    TextQuery,
+    TextResult,
+    TextSearch,
+)
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
@@ -105,7 +111,9 @@ def _page(
     hits = [
         Hit(
             _result(position, sources[position.match.index_id], request, pattern, is_definition),
-            replace(cursor, position=TextPosition(position.match.index_id, position.match.path, position.lines[-1])),
+            replace(
+                cursor, position=TextPosition(position.match.index_id, position.match.path, position.lines[-1])
+            ),
             position.match,
         )
         for position in places[:limit]
@@ -127,7 +135,9 @@ def _page(
     end = replace(cursor, position=found.stopped_at)
     if not found.timed_out:
         return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
-    seen = f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
+    seen = (
+        f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
+    )
     cut = (
         f"The search was cut short after {TEXT_TIMEOUT_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
         "with repo, path or language"
