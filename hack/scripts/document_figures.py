@@ -97,7 +97,7 @@ def _by_category(figures: Figures) -> list[str]:
     return [f"{figures['by_category'][category]:.3f}" for category in _CATEGORIES]
 
 
-def _ladder(name: str) -> str:
+def _ablation(name: str) -> str:
     return table(
         ["step", "nDCG@10", *_CATEGORIES, "all but this"],
         [
@@ -105,7 +105,7 @@ def _ladder(name: str) -> str:
                 step["step"], f"{step['ndcg_at_10']:.3f}", *_by_category(step),
                 f"{step['without']:.3f}" if "without" in step else "",
             ]
-            for step in results(name)["ladder"]
+            for step in results(name)["ablation"]
         ],
     )  # fmt: skip
 
@@ -281,8 +281,8 @@ def chaos_soak() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "headline": headline,
     "search-quality": search_quality,
-    "search-ladder-ours": lambda: _ladder("retrieval"),
-    "search-ladder-development": lambda: _ladder("search"),
+    "search-ablation-ours": lambda: _ablation("retrieval"),
+    "search-ablation-development": lambda: _ablation("search"),
     "search-clients": search_clients,
     "search-store": search_store,
     "search-vectors": search_vectors,

@@ -11,13 +11,13 @@ from typing import Final, TypeVar
 import numpy as np
 
 from codebase_index.embedding import (
+    CacheableEmbedder,
     Embedder,
     EmbeddingError,
     EmbeddingUnavailable,
     ServiceAway,
     ServiceBusy,
     ServiceMisconfigured,
-    CacheableEmbedder,
     Vectors,
     is_cacheable,
 )
