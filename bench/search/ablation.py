@@ -89,9 +89,9 @@ def ablate(cases: Sequence[Case]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(step: str, active: Figures) -> dict[str, Any]:
-    categories = {name: round(value, 3) for name, value in active.by_category.items()}
-    return {"step": step, "ndcg_at_10": round(active.total, 4), "by_category": categories}
+def _row(step: str, scores: Figures) -> dict[str, Any]:
+    categories = {name: round(value, 3) for name, value in scores.by_category.items()}
+    return {"step": step, "ndcg_at_10": round(scores.total, 4), "by_category": categories}
 
 
 def leave_one_out(cases: Sequence[Case]) -> float:

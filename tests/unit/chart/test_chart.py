@@ -558,7 +558,7 @@ def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     env = environment(server["spec"]["containers"][0])
     settings = ServerSettings.from_env({**env, "CODEBASE_NAMESPACE": "ns"})
     (service,) = [o for o in of_kind(rendered(case), "Service") if o["metadata"]["name"].endswith("-server")]
-    assert f"{service['metadata']['name']}.ns.svc:8080" in AllowedHosts(settings.names)
+    assert f"{service['metadata']['name']}.ns.svc:8080" in AllowedHosts(settings.host_names)
     assert settings.probe_port == 8081
     assert settings.connections.total >= settings.connections.per_client > 0
 
