@@ -188,7 +188,7 @@ class Operator:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self._process
         self._process.send_signal(how)
-        return self._process.wait(20)
+        return self._process.wait(PATIENCE)
 
     async def probe(self) -> int:
         """Return the liveness probe's HTTP status, 0 when it does not answer."""

@@ -339,7 +339,7 @@ async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plai
     asyncio.get_running_loop().set_default_executor(threads)
     waiting = asyncio.create_task(asyncio.to_thread(answer.wait))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             survey = await listed(survey_of(tmp_path, Store()))
             await survey.check()
             assert not await survey.relist_if_changed()
