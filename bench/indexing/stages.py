@@ -46,7 +46,7 @@ def stages(folder: Path) -> dict[str, float]:
                 data = (folder / entry.path).read_bytes()
                 blob = blob_id(data)
             with timed("parse and chunk"):
-                pieces = chunker.chunk(data, detect(entry.path, data[:256]).grammar)
+                pieces = chunker.split(data, detect(entry.path, data[:256]).grammar)
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]
             files_of_batch.append(IndexedFile(0, entry.path, None, blob, chunks, _NO_VECTORS))
             total += len(data)

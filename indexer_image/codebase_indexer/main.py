@@ -36,10 +36,10 @@ from codebase_indexer.chunking.chunker import CHUNKER_VERSION
 from codebase_indexer.chunking.texts import TERMS_VERSION
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.database_retry import DatabaseTimeout, retry_while_unavailable, set_refusal_listener
-from codebase_indexer.pipeline.pipeline import Pipeline, Redo, plan_flight
-from codebase_indexer.pipeline.pool import Pool
-from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
-from codebase_indexer.pipeline.segment_builder import Packer
+from codebase_indexer.pipeline.pipeline import Pipeline, ReindexScope, plan_concurrency
+from codebase_indexer.pipeline.pool import ParserPool
+from codebase_indexer.pipeline.remote_embedding import RemoteEmbedding
+from codebase_indexer.pipeline.segment_builder import SegmentBuilder
 from codebase_indexer.pipeline.survey import SourceInterrupted, Survey
 from codebase_indexer.progress import messages
 from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter, StageTimer, WorkerHeartbeat
@@ -101,7 +101,7 @@ class Attempt:
     timer: StageTimer = field(default_factory=StageTimer)
 
     async def run(self) -> None:
-        """Take the job from wherever the last attempt left it to its end."""
+        """Resume the job from its last checkpoint and run it to its end."""
         spec = IndexingJobSpec.model_validate_json(self.settings.spec)
         job = await self._claim(spec)
         log.info("claimed", extra={"commit": job.commit, "files_total": job.files_total})
@@ -114,11 +114,11 @@ class Attempt:
             entries = await survey.list_files()
             writer = await self._writer(job, spec)
             await survey.freeze(writer, entries)
-        packer = Packer(self.segments, writer)
+        segment_builder = SegmentBuilder(self.segments, writer)
         with self.timer.measure("chunking and embedding"):
-            unseen = await self._drain_work_list(survey, packer)
-        if self.settings.leads:
-            await self._finish(survey, packer, *unseen)
+            unseen = await self._drain_work_list(survey, segment_builder)
+        if self.settings.is_leader:
+            await self._finish(survey, segment_builder, *unseen)
 
     def _survey(self, job: JobRow, spec: IndexingJobSpec) -> Survey:
         return Survey(
@@ -135,7 +135,9 @@ class Attempt:
         fingerprint = _fingerprint(model, self.settings.secrets)
         return Writer(job.id, self.settings.attempt, index_id, model, fingerprint, job.namespace)
 
-    async def _drain_work_list(self, survey: Survey, packer: Packer) -> tuple[list[UnseenFile], int]:
+    async def _drain_work_list(
+        self, survey: Survey, segment_builder: SegmentBuilder
+    ) -> tuple[list[UnseenFile], int]:
         """Index until the work list is empty and the source is as it was listed.
 
         Return the indexed files that were deleted from the source, and how many unseen files stay.
@@ -145,13 +147,13 @@ class Attempt:
             await retry_while_unavailable("report", self.heartbeat.send)
             try:
                 if await self._count_remaining():
-                    await self._run(survey, packer)
-                if not self.settings.leads:
+                    await self._run(survey, segment_builder)
+                if not self.settings.is_leader:
                     return [], 0
                 if not await survey.relist_if_changed() and not await self._count_remaining():
                     return await survey.find_deleted()
             except SourceInterrupted as moved:
-                if not self.settings.leads:
+                if not self.settings.is_leader:
                     raise SourceChanged(str(moved)) from moved
                 await survey.recover(moved)
 
@@ -161,7 +163,7 @@ class Attempt:
     async def _claim(self, spec: IndexingJobSpec) -> JobRow:
         settings = self.settings
         claimed = (settings.job_id, settings.attempt, settings.pod, spec.target)
-        if not settings.leads:
+        if not settings.is_leader:
             joined = (settings.job_id, settings.attempt, settings.pod)
             await retry_while_unavailable("join the attempt", lambda: self.helpers.register(*joined))
             return await retry_while_unavailable("read the job", lambda: self.jobs.get(settings.job_id))
@@ -172,50 +174,54 @@ class Attempt:
                 log.warning("another job for this repository is still running; waiting for its end")
                 await asyncio.sleep(CLAIM_RETRY_SECONDS)
 
-    async def _run(self, survey: Survey, packer: Packer) -> None:
-        """Index what is left of the list. Only now are a model and processes needed."""
+    async def _run(self, survey: Survey, segment_builder: SegmentBuilder) -> None:
+        """Index the rest of the work list. Only now are a model and parser processes needed."""
         spec, writer = survey.spec, survey.writer
         embedding, attempt = spec.embedding, self.settings.attempt
         local = embedding.provider == "static"
-        slow = None if local else await self._slow(spec, writer)
+        remote = None if local else await self._open_remote_embedding(spec, writer)
         model = (embedding.provider, embedding.model) if local else None
-        pool = Pool(self.settings.workers, writer.fingerprint, model, self.settings.secrets)
+        pool = ParserPool(self.settings.processes, writer.fingerprint, model, self.settings.secrets)
         pipeline = Pipeline(
-            jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, packer=packer,
+            jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, segment_builder=segment_builder,
             pod=self.settings.pod, folder=survey.checkout.folder, boundary=survey.checkout.boundary,
-            check=survey.check, pool=pool, reporter=self.reporter, slow=slow, redo=_redo(survey),
-            helpers=self.helpers if self.settings.leads else None,
+            check=survey.check, pool=pool, reporter=self.reporter, remote=remote, scope=_reindex_scope(survey),
+            helpers=self.helpers if self.settings.is_leader else None,
         )  # fmt: skip
         try:
-            await retry_while_unavailable("release", pipeline.release)  # what a crashed worker of this pod held
+            await retry_while_unavailable("release", pipeline.release)  # what a crashed process of this pod held
             job = await retry_while_unavailable("read the job", lambda: self.jobs.get(self.settings.job_id))
             repeated = await retry_while_unavailable(
                 "count repeated files", lambda: self.work.repeated(job.id, attempt)
             )
-            flight = plan_flight(job.files_total or 0, self.settings.workers, spec.parallelism, repeated)
-            log.info("indexing", extra={"lanes": flight.lanes, "batch_files": flight.batch_files})
-            await pipeline.run(flight)
+            concurrency = plan_concurrency(
+                job.files_total or 0, self.settings.processes, spec.parallelism, repeated
+            )
+            log.info("indexing", extra={"lanes": concurrency.lanes, "batch_files": concurrency.batch_files})
+            await pipeline.run(concurrency)
         except (asyncio.CancelledError, SourceInterrupted, SourceChanged):
             with contextlib.suppress(StoreError):
-                await pipeline.release()  # what was in flight is free at once
+                await pipeline.release()  # other pods may claim it at once
             raise
         finally:
             pool.close()
 
-    async def _slow(self, spec: IndexingJobSpec, writer: Writer) -> SlowEmbedding:
-        """Wait until the model can embed, and its vectors are known to fit into the index."""
+    async def _open_remote_embedding(self, spec: IndexingJobSpec, writer: Writer) -> RemoteEmbedding:
+        """Wait until the model can embed, and check that its vectors fit into the index."""
         embedder = await asyncio.to_thread(factory.create, spec.embedding.provider, spec.embedding.model)
         assert is_cacheable(embedder)
-        leads = self.settings.leads
-        slow = SlowEmbedding(embedder, self.vectors, self.jobs, writer, self.reporter, reports=leads)
-        await slow.ready(
+        is_leader = self.settings.is_leader
+        remote = RemoteEmbedding(embedder, self.vectors, self.jobs, writer, self.reporter, reports=is_leader)
+        await remote.prepare(
             await retry_while_unavailable(
-                "read the vectors' length", lambda: self.indexes.dimension(writer.index_id, writer.model)
+                "read the index's dimension", lambda: self.indexes.dimension(writer.index_id, writer.model)
             )
         )
-        return slow
+        return remote
 
-    async def _finish(self, survey: Survey, packer: Packer, deleted: list[UnseenFile], retained: int) -> None:
+    async def _finish(
+        self, survey: Survey, segment_builder: SegmentBuilder, deleted: list[UnseenFile], retained: int
+    ) -> None:
         job_id, writer = self.settings.job_id, survey.writer
         skipped = await retry_while_unavailable("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await retry_while_unavailable("read the job", lambda: self.jobs.get(job_id))
@@ -225,10 +231,10 @@ class Attempt:
             await self._begin_stage(messages.writing(0, "removing deleted files"))
             removed = await self._sweep(writer, deleted)
             await self._begin_stage(messages.writing(0.2, "merging segments"))
-            await packer.finish(self._report_merge)
+            await segment_builder.finish(self._report_merge)
             if job.vectors_made:
-                most = self.settings.kept_vectors
-                await retry_while_unavailable("evict vectors", lambda: self.vectors.evict(most, writer.namespace))
+                limit = self.settings.max_cached_vectors
+                await retry_while_unavailable("evict vectors", lambda: self.vectors.evict(limit, writer.namespace))
             if _needs_analyze(job):
                 await self._begin_stage(messages.writing(0.8, "refreshing statistics"))
                 await retry_while_unavailable("analyze", self.chunks.analyze)
@@ -275,16 +281,16 @@ class Attempt:
             await asyncio.gather(heartbeat, body, return_exceptions=True)
 
 
-def _redo(survey: Survey) -> Redo:
-    """Say what a job does again: with force_reindex all, but not what it did itself before the source changed."""
+def _reindex_scope(survey: Survey) -> ReindexScope:
+    """Return the scope: with force_reindex all files, except those that this job did before the source changed."""
     if not survey.spec.force_reindex:
-        return Redo.CHANGED
-    return Redo.NOT_MINE if survey.changed else Redo.ALL
+        return ReindexScope.CHANGED
+    return ReindexScope.NOT_BY_THIS_JOB if survey.changed else ReindexScope.ALL
 
 
 def _fingerprint(model: str, secrets: SecretPolicy) -> str:
-    """Name the versions of the chunker, the terms and the model, and what becomes of secrets: a file indexed with
-    others is done again.
+    """Return the fingerprint: versions of chunker, terms and model, and the secret policy. A file indexed with
+    another fingerprint is indexed again.
 
     A file that is unchanged is not read, so a new rule by content (skipping.py, encodings.py, secret_files.py)
     needs a new CHUNKER_VERSION, too.
@@ -293,20 +299,20 @@ def _fingerprint(model: str, secrets: SecretPolicy) -> str:
 
 
 def _needs_analyze(job: JobRow) -> bool:
-    """Say whether the planner's statistics are worth a second of work; smaller changes are autovacuum's."""
+    """Say whether enough changed to refresh the planner's statistics; autovacuum handles smaller changes."""
     return job.files_indexed - job.files_unchanged > STATISTICS_SHARE * job.files_indexed
 
 
 def _empty_repository_message(job: JobRow, skipped: dict[str, int]) -> str:
     if not job.files_total:
-        found = "it holds no files, or .gitignore and .mcpignore exclude all of them"
+        found = "it has no files, or .gitignore and .mcpignore exclude all of them"
     else:
-        found = f"all of its {job.files_total:,} files are skipped ({messages.reasons(skipped)})"
+        found = f"all of its {job.files_total:,} files were skipped ({messages.reasons(skipped)})"
     return f"nothing to index in {job.source}: {found}; check the path and these rules, then start the job again"
 
 
 async def run(settings: Settings) -> int:
-    """Carry out an attempt; return the worker's exit code."""
+    """Carry out an attempt; return the exit code of the process."""
     names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
     database = await Database.open(settings.database, name=names[0], custom_plans=False)
     heartbeat_database = await Database.open(settings.database, name=names[1], size=1)
@@ -336,7 +342,7 @@ async def run(settings: Settings) -> int:
 
 
 def _heartbeat(settings: Settings, database: Database, reporter: ProgressReporter) -> Heartbeat:
-    if settings.leads:
+    if settings.is_leader:
         return Heartbeat(Jobs(database), settings.job_id, settings.attempt, reporter)
     return WorkerHeartbeat(Workers(database), settings.job_id, settings.attempt, settings.pod)
 
@@ -344,15 +350,15 @@ def _heartbeat(settings: Settings, database: Database, reporter: ProgressReporte
 async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -> int:
     """End the job with its reason. On a full disk even that may not be possible."""
     log.error(message, extra={"error_type": kind.value})
-    if not settings.leads:
-        return ExitCode.FAILED  # what only a helper meets, its node's fault maybe, must not end the job
+    if not settings.is_leader:
+        return ExitCode.FAILED  # only the leader ends the job: a worker's failure may be its node's fault
     for _ in range(FAIL_SECONDS):
         try:
             await jobs.fail(settings.job_id, settings.attempt, kind.value, message)
         except FenceLost:
             return ExitCode.FENCED
         except StoreError as error:
-            log.warning("the failure can not be recorded yet", extra={"error": str(error)})
+            log.warning("the failure cannot be recorded yet; retrying", extra={"error": str(error)})
             await asyncio.sleep(1)
         else:
             return ExitCode.FAILED
@@ -360,7 +366,7 @@ async def _fail(jobs: Jobs, settings: Settings, kind: ErrorType, message: str) -
 
 
 async def run_until_stopped(settings: Settings) -> int:
-    """Carry out an attempt until SIGTERM; return the worker's exit code."""
+    """Carry out an attempt until SIGTERM; return the exit code of the process."""
     task = asyncio.create_task(run(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -382,7 +388,7 @@ def main() -> NoReturn:
         if code in (ExitCode.DONE, ExitCode.FAILED):
             shutil.rmtree(settings.work_dir, ignore_errors=True)
     except Exception:
-        log.exception("the worker ends and is started again")
+        log.exception("the indexer crashed and will be restarted")
         code = ExitCode.RETRY
     with contextlib.suppress(OSError):
         sys.stderr.flush()

@@ -13,8 +13,8 @@ from codebase_index.store.address import Address, address_from_env
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.source.disk_space import VOLUME_BYTES
 
-KEPT_VECTORS = 1_000_000
-"""Vectors of slow models that are kept for other jobs: 1 GB of disk at 384 numbers each, 1.8 GB at 768."""
+MAX_CACHED_VECTORS = 1_000_000
+"""Vectors of cacheable models that are kept for other jobs: 1 GB of disk at 384 dimensions, 1.8 GB at 768."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,28 @@ class Settings:
     attempt: int
     pod: str
     spec: str
-    workers: int
+    processes: int
     policy: SourcePolicy
     work_dir: Path
     database: Address
-    kept_vectors: int = KEPT_VECTORS
+    max_cached_vectors: int = MAX_CACHED_VECTORS
     work_bytes: int = VOLUME_BYTES
     """Size of the volume that clones are made in."""
     secrets: SecretPolicy = field(default_factory=SecretPolicy)
-    helper: int = 0
-    """Number of a further pod of the attempt, from 1; 0 for the one that holds it."""
+    worker_index: int = 0
+    """Index of a worker pod of the attempt, from 1; 0 for the leader."""
 
     @property
-    def leads(self) -> bool:
-        """Whether this pod holds the attempt: it scans, reports, writes and ends the job. Helpers only index."""
-        return self.helper == 0
+    def is_leader(self) -> bool:
+        """Whether this pod leads the attempt: it scans, reports, writes and ends the job. Workers only index."""
+        return self.worker_index == 0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _HELPER, _KEPT_VECTORS,
         _SKIP_SECRET_FILES, _REDACT_SECRETS, the policy, and the database's address.
 
-        Raises KeyError or ValueError for what the operator can not have meant.
+        Raises KeyError or ValueError for a missing or invalid value.
         """
         job_id = UUID(env["CODEBASE_JOB_ID"])
         return cls(
@@ -54,16 +54,16 @@ class Settings:
             attempt=int(env["CODEBASE_ATTEMPT"]),
             pod=env["CODEBASE_POD"],
             spec=env["CODEBASE_JOB_SPEC"],
-            workers=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_PROCESSES),
+            processes=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_PROCESSES),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
             database=address_from_env(env),
-            kept_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or KEPT_VECTORS)),
+            max_cached_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or MAX_CACHED_VECTORS)),
             work_bytes=int(env.get("CODEBASE_WORK_BYTES") or VOLUME_BYTES),
             secrets=SecretPolicy(
-                leave_out=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
+                skip_files=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
             ),
-            helper=int(env.get("CODEBASE_HELPER") or 0),
+            worker_index=int(env.get("CODEBASE_HELPER") or 0),
         )
 
 

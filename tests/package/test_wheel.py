@@ -170,7 +170,7 @@ def test_a_program_starts_and_reads_its_settings(
 
 def test_the_indexer_starts_its_worker(environments: dict[str, Environment]) -> None:
     folder = environments["indexer"].folder
-    # Its settings come from the operator alone: without them the worker ends, and is started again.
+    # Its settings come from the operator alone: without them the indexer crashes, and is restarted.
     with subprocess.Popen(
         [folder / "bin" / "codebase-mcp", "indexer"], cwd=folder, env={"HOME": str(folder)}, text=True,
         stderr=subprocess.PIPE,
@@ -179,7 +179,7 @@ def test_the_indexer_starts_its_worker(environments: dict[str, Environment]) -> 
         first = indexer.stderr.readline()
         os.kill(indexer.pid, signal.SIGTERM)
         indexer.stderr.read()
-    assert '"message": "the worker ends and is started again"' in first
+    assert '"message": "the indexer crashed and will be restarted"' in first
     assert "KeyError: 'CODEBASE_JOB_ID'" in first
 
 

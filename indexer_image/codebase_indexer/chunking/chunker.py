@@ -1,13 +1,13 @@
-"""Cuts a file into chunks along its syntax. Pure: bytes in, chunks out.
+"""Splits a file into chunks along its syntax. Pure: bytes in, chunks out.
 
-A parser gives places where a cut hurts little: the starts of statements and definitions, the fewer levels deep
-the better. From each chunk's start we look 900 to 1,500 bytes ahead and cut at the outermost of these places,
-the last one if several are equal. So definitions stay whole where they fit, small neighbours share a chunk,
-and a file is covered exactly once, module-level code included. Only nodes larger than a chunk are entered,
-which makes the walk some twenty times faster than the parse.
+The syntax tree gives candidate cuts: the starts of statements and definitions, the less deeply nested the better.
+From each chunk's start we look 900 to 1,500 bytes ahead and cut at the outermost candidate, the last one of equal
+candidates. So definitions stay whole where they fit, small neighbours share a chunk, and a file is covered exactly
+once, module-level code included. Only nodes larger than a chunk are entered, which makes the walk some twenty
+times faster than the parse.
 
-Where there is no grammar, or the parser does not come to an end, headings, blank lines and indentation take
-the place of syntax (`prose`). Only a line longer than a chunk is ever cut inside.
+Without a grammar, or when the parser runs out of time, headings, blank lines and indentation replace the syntax
+(`prose`). Only a line longer than a chunk is ever cut inside.
 """
 
 import re
@@ -45,7 +45,7 @@ _QUALIFIER = re.compile(r"::|[.:/](?=[^.:/]+$)")
 
 
 @dataclass(frozen=True)
-class Piece:
+class SourceChunk:
     """A chunk of a file: bytes `start` to `end` (exclusive), the lines they lie on (from 1, inclusive).
 
     `symbol`, of `kind`, is the first definition that begins in it, else the one that it is a later part of, whose
@@ -63,31 +63,33 @@ class Piece:
     defines: tuple[Symbol, ...] = ()
 
 
-def chunk(data: bytes, grammar: str | None) -> list[Piece]:
-    """Cut a file. Each byte is in exactly one piece, in order, except for pieces of white space alone.
+def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
+    """Split a file. Each byte is in exactly one chunk, in order, except for chunks of white space alone.
 
     `data` is UTF-8. NUL, which Postgres refuses, becomes a replacement character.
     """
     found = outline.read(data, grammar) if grammar and grammar not in prose.FORMATS else None
     if found is None:
         found = prose.read(data, grammar)
-    namer = _Namer(data, found.definitions)
-    pieces = []
+    resolver = _SymbolResolver(data, found.definitions)
+    chunks = []
     line = 1
     for start, end in spans(data, found.cuts):
         newlines = data.count(b"\n", start, end)
         last_line = line + newlines - (data[end - 1] == 0x0A)
         raw = data[start:end]
         if not raw.isspace():
-            pieces.append(Piece(start, end, line, last_line, text=_text(raw), **namer.describe(start, end)))
+            chunks.append(
+                SourceChunk(start, end, line, last_line, text=_text(raw), **resolver.describe(start, end))
+            )
         line += newlines
-    return pieces
+    return chunks
 
 
 def spans(data: bytes, cuts: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Divide a file at the best of the cuts: consecutive (start, end), none longer than MAX_BYTES.
+    """Divide a file at the best cuts: consecutive (start, end), none longer than MAX_BYTES.
 
-    `cuts` maps byte offsets to how much a cut there hurts.
+    `cuts` maps byte offsets to the cost of a cut there.
     """
     offsets = sorted(cuts)
     start = 0
@@ -104,7 +106,7 @@ def spans(data: bytes, cuts: dict[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def _cut_lines(data: bytes, start: int) -> int:
-    """Return where to cut if syntax gives no place: after a line, inside one only if it is too long."""
+    """Return where to cut without syntax: after a line, inside one only if it is too long."""
     limit = start + MAX_BYTES
     newline = data.rfind(b"\n", start, limit)
     if newline > start:
@@ -129,73 +131,73 @@ class _Description(TypedDict):
     defines: tuple[Symbol, ...]
 
 
-class _Namer:
-    """Finds what each piece is called and defines. Pieces are asked for in order."""
+class _SymbolResolver:
+    """Resolves the symbols of chunks: what each is named after, and what it defines. Called in order."""
 
     def __init__(self, data: bytes, definitions: Sequence[Definition]) -> None:
         self._data = data
         self._definitions = definitions
         self._starts = [definition.start for definition in definitions]
         self._symbols: list[Symbol] = []
-        self._parents: list[int] = []  # the place of the definition around each; -1: none
+        self._parents: list[int] = []  # index of the enclosing definition of each; -1: none
         self._qualify()
 
     def _qualify(self) -> None:
         """Give each definition its qualified name, outermost first."""
-        around: list[int] = []
-        for place, definition in enumerate(self._definitions):
-            while around and self._definitions[around[-1]].end <= definition.start:
-                around.pop()
-            parent = around[-1] if around else -1
+        enclosing: list[int] = []
+        for index, definition in enumerate(self._definitions):
+            while enclosing and self._definitions[enclosing[-1]].end <= definition.start:
+                enclosing.pop()
+            parent = enclosing[-1] if enclosing else -1
             kind = definition.kind
             prefix = ""
             if parent >= 0:
-                outer = self._symbols[parent]
-                prefix = outer.name + _separator(kind)
-                if kind is Kind.FUNCTION and outer.kind in _TYPES:
+                parent_symbol = self._symbols[parent]
+                prefix = parent_symbol.name + _separator(kind)
+                if kind is Kind.FUNCTION and parent_symbol.kind in _TYPES:
                     kind = Kind.METHOD
-            self._symbols.append(Symbol((prefix + definition.name)[:MAX_SYMBOL], _plain(definition), kind))
+            self._symbols.append(Symbol((prefix + definition.name)[:MAX_SYMBOL], _unqualified(definition), kind))
             self._parents.append(parent)
-            around.append(place)
+            enclosing.append(index)
 
     def describe(self, start: int, end: int) -> "_Description":
-        """Return a piece's symbol, its kind and signature, and what it defines.
+        """Return a chunk's symbol, its kind and signature, and what it defines.
 
-        A piece that begins inside a function and ends in its neighbour is named after the function.
+        A chunk that begins inside a function and ends in the next one is named after the first.
         """
         first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
-        outer = self._around(first, start)
-        place = self._named_after(outer, first, last)
-        symbol = self._symbols[place] if place >= 0 else None
+        enclosing_index = self._enclosing(first, start)
+        index = self._naming_definition(enclosing_index, first, last)
+        symbol = self._symbols[index] if index >= 0 else None
         return {
             "symbol": symbol.name if symbol else None,
             "kind": symbol.kind if symbol else None,
-            "signature": self._signature(place) if 0 <= place < first else None,
+            "signature": self._signature(index) if 0 <= index < first else None,
             "defines": tuple(dict.fromkeys(self._symbols[first : min(last, first + MAX_SYMBOLS)])),
         }
 
-    def _around(self, first: int, start: int) -> int:
-        """Return the innermost definition that is open at the start of a piece, -1 if there is none."""
-        place = first - 1
-        while place >= 0 and self._definitions[place].end <= start:
-            place = self._parents[place]
-        return place
+    def _enclosing(self, first: int, start: int) -> int:
+        """Return the innermost definition that is open at the start of a chunk, -1 if there is none."""
+        index = first - 1
+        while index >= 0 and self._definitions[index].end <= start:
+            index = self._parents[index]
+        return index
 
-    def _named_after(self, outer: int, first: int, last: int) -> int:
-        """Go from the definition around a piece into those that begin in it, through mere scopes."""
-        place = outer
+    def _naming_definition(self, enclosing_index: int, first: int, last: int) -> int:
+        """Return the definition that names a chunk: the enclosing one, or one inside it behind mere scopes."""
+        index = enclosing_index
         for candidate in range(first, last):
             definition = self._definitions[candidate]
-            if place >= 0 and definition.start >= self._definitions[place].end:
+            if index >= 0 and definition.start >= self._definitions[index].end:
                 break
-            if self._parents[candidate] == place and definition.kind not in MINOR:
-                place = candidate
+            if self._parents[candidate] == index and definition.kind not in MINOR:
+                index = candidate
                 if not definition.scope:
                     break
-        return place
+        return index
 
-    def _signature(self, place: int) -> str:
-        head = self._definitions[place].head
+    def _signature(self, index: int) -> str:
+        head = self._definitions[index].head
         line_end = self._data.find(b"\n", head, head + MAX_SIGNATURE)
         raw = self._data[head : line_end if line_end >= 0 else head + MAX_SIGNATURE]
         return " ".join(_text(raw).split())
@@ -205,8 +207,8 @@ def _separator(kind: Kind) -> str:
     return " > " if kind is Kind.HEADING else "."
 
 
-def _plain(definition: Definition) -> str:
-    """Return a name without the qualification that it has where it stands: `put` of ``Store::put``."""
+def _unqualified(definition: Definition) -> str:
+    """Return a name without its qualifiers: `put` of ``Store::put``."""
     if definition.kind in _NOT_CODE:
         return definition.name
     name = definition.name

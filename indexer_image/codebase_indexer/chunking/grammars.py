@@ -42,7 +42,7 @@ class Grammar:
         """Return the syntax tree, or None when parsing takes longer than PARSE_SECONDS."""
         deadline = time.monotonic() + PARSE_SECONDS
 
-        def late(_offset: int, _has_error: bool) -> bool:
+        def is_late(_offset: int, _has_error: bool) -> bool:
             return time.monotonic() > deadline
 
         # tree-sitter 0.26 never lets go of what it was given to read. A view that is released holds no data.
@@ -54,7 +54,7 @@ class Grammar:
 
         try:
             # The callback of progress works only together with the one that reads.
-            return self.parser.parse(read, progress_callback=late)
+            return self.parser.parse(read, progress_callback=is_late)
         except ValueError:
             self.parser.reset()  # else the next file would continue this one
             return None
@@ -62,14 +62,14 @@ class Grammar:
             for view in views:
                 view.release()
 
-    def name(self, node: Node, data: bytes) -> names.Named | None:
+    def name(self, node: Node, data: bytes) -> names.NamedSymbol | None:
         """Return name and kind of a definition in a file's `data`; None if it has no name or is none after all."""
         kind, path = self.definitions[node.kind_id]
         if path.startswith("@"):
             return names.RULES[path[1:]](node, data)
         if node.kind_id in self.bodiless and node.child_by_field_name("body") is None:
             return None
-        text = names.text_of(names.follow(node, path) if path else names.usual(node), data)
+        text = names.text_of(names.follow(node, path) if path else names.find_name(node), data)
         return (text, kind) if text else None
 
 
@@ -96,14 +96,14 @@ def load(name: str) -> Grammar:
 
 
 def _definitions(language: Language, table: str) -> dict[int, tuple[Kind, str]]:
-    ways: dict[str, tuple[Kind, str]] = {}
+    paths: dict[str, tuple[Kind, str]] = {}
     for line in table.strip().splitlines():
         kind, *nodes = line.split()
         for node in nodes:
-            node_kind, _, way = node.partition("=")
-            ways[node_kind] = Kind(kind), way
-    ids = _ids(language, " ".join(ways))
-    return {number: ways[language.node_kind_for_id(number) or ""] for number in ids}
+            node_kind, _, path = node.partition("=")
+            paths[node_kind] = Kind(kind), path
+    ids = _ids(language, " ".join(paths))
+    return {number: paths[language.node_kind_for_id(number) or ""] for number in ids}
 
 
 def _ids(language: Language, kinds: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Which language a file is written in, told by its name, else by its first line."""
+"""Detects the language of a file by its name, else by its first line."""
 
 import re
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ def _parsed(name: str, grammar: str | None = None) -> Language:
 
 
 MAX_DATA_BYTES = 256 * 1024
-"""A larger data file is not indexed: its hundreds of chunks would answer no question, and crowd out what does.
-Manifests, settings, schemas and small fixtures are far below."""
+"""A larger data file is not indexed: its hundreds of chunks would answer no question and crowd out the useful
+ones. Manifests, settings, schemas and small fixtures are far smaller."""
 
 
 def _data(name: str, grammar: str | None = None) -> Language:
@@ -169,14 +169,14 @@ def is_large_data(language: Language, size: int) -> bool:
 
 
 def is_prose(language: Language) -> bool:
-    """Say whether people write it for people, in paragraphs."""
+    """Say whether a language is prose, written in paragraphs."""
     return language.name in _PROSE
 
 
 def detect(path: str, head: bytes = b"") -> Language:
     """Return the language of a file: by its name, else by the `#!` line at its `head`.
 
-    An unknown one has the empty name: it is text all the same, and chunked by lines.
+    An unknown language has the empty name; its text is chunked by lines.
 
     >>> detect("src/app.py").name, detect("bin/run", b"#!/usr/bin/env node\\n").grammar
     ('python', 'javascript')
@@ -194,5 +194,5 @@ def detect(path: str, head: bytes = b"") -> Language:
 
 
 def same_kind(path: str, other: str) -> bool:
-    """Say whether a file of equal content is the same language by either name: its first line is equal."""
+    """Say whether files of equal content have the same language under both names; their first line is equal."""
     return detect(path) == detect(other)

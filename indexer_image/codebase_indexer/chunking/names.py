@@ -1,4 +1,4 @@
-"""Finds the name that a node of a syntax tree defines, and the kind where the node alone does not tell it."""
+"""Finds the name that a syntax node defines, and its kind where the node type alone does not determine it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,9 +9,9 @@ from codebase_index.symbols import Kind
 from codebase_indexer.chunking.syntax import IDENTIFIERS
 
 MAX_NAME_BYTES = 200
-"""A longer name is no name."""
+"""A longer text is not a name."""
 
-Named = tuple[str, Kind]
+NamedSymbol = tuple[str, Kind]
 """A name as it is written, and its kind."""
 
 _DECLARATORS = 16
@@ -56,15 +56,15 @@ def follow(node: Node, path: str) -> Node | None:
     return current
 
 
-def usual(node: Node) -> Node | None:
-    """Return the node of a name where it usually stands: field, declarator, first identifier."""
-    named = node.child_by_field_name("name") or _declared(node)
+def find_name(node: Node) -> Node | None:
+    """Return the name node in its usual position: field, declarator, first identifier."""
+    named = node.child_by_field_name("name") or _innermost_declarator(node)
     if named is not None:
         return named
     return next((child for child in node.named_children[:8] if child.type in IDENTIFIERS), None)
 
 
-def _declared(node: Node) -> Node | None:
+def _innermost_declarator(node: Node) -> Node | None:
     """Follow the declarators of C: ``char *(*f(int))[3]`` declares `f`."""
     declarator = node.child_by_field_name("declarator")
     for _ in range(_DECLARATORS):
@@ -79,7 +79,7 @@ def _declared(node: Node) -> Node | None:
     return None
 
 
-def _javascript(node: Node, data: bytes) -> Named | None:
+def _javascript(node: Node, data: bytes) -> NamedSymbol | None:
     """``const f = () => ...`` is a function; any other value is a constant, unless it comes from elsewhere."""
     name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
     if name is None or name.type != "identifier" or value is None:
@@ -94,7 +94,7 @@ def _javascript(node: Node, data: bytes) -> Named | None:
     return (text, kind) if text else None
 
 
-def _assigned(node: Node, data: bytes) -> Named | None:
+def _assigned(node: Node, data: bytes) -> NamedSymbol | None:
     """``app.use = function () {}`` is `app.use`, and ``Mux.prototype.run = ...`` `Mux.run`.
 
     What it is exported by is no part of its name: ``module.exports = function use () {}`` is `use`.
@@ -112,7 +112,7 @@ def _assigned(node: Node, data: bytes) -> Named | None:
     return (name, kind) if name else None
 
 
-def _member(node: Node, data: bytes) -> Named | None:
+def _member(node: Node, data: bytes) -> NamedSymbol | None:
     """``run = () => {}`` in a class and ``run: function () {}`` in an object are methods."""
     value = node.child_by_field_name("value")
     if value is None or value.type not in _FUNCTIONS:
@@ -122,7 +122,7 @@ def _member(node: Node, data: bytes) -> Named | None:
     return (text.removeprefix("#"), Kind.METHOD) if text else None
 
 
-def _go(node: Node, data: bytes) -> Named | None:
+def _go(node: Node, data: bytes) -> NamedSymbol | None:
     """``func (s *Server[T]) Run()`` is `Server.Run`; a type is a struct, an interface or another."""
     name = text_of(node.child_by_field_name("name"), data)
     if name is None:
@@ -136,14 +136,14 @@ def _go(node: Node, data: bytes) -> Named | None:
     return (f"{words[-1]}.{name}" if words else name), Kind.METHOD
 
 
-def _kotlin(node: Node, data: bytes) -> Named | None:
-    name = text_of(usual(node), data)
+def _kotlin(node: Node, data: bytes) -> NamedSymbol | None:
+    name = text_of(find_name(node), data)
     words = {child.type for child in node.children[:6]}
     kind = Kind.INTERFACE if "interface" in words else Kind.ENUM if "enum" in words else Kind.CLASS
     return (name, kind) if name else None
 
 
-def _swift(node: Node, data: bytes) -> Named | None:
+def _swift(node: Node, data: bytes) -> NamedSymbol | None:
     """One node stands for classes, structs, enums, actors and extensions."""
     name = text_of(node.child_by_field_name("name"), data)
     word = text_of(node.child_by_field_name("declaration_kind"), data)
@@ -151,11 +151,11 @@ def _swift(node: Node, data: bytes) -> Named | None:
     return (name, kind) if name else None
 
 
-def _init(_node: Node, _data: bytes) -> Named:
+def _init(_node: Node, _data: bytes) -> NamedSymbol:
     return "init", Kind.METHOD
 
 
-def _lua(node: Node, data: bytes) -> Named | None:
+def _lua(node: Node, data: bytes) -> NamedSymbol | None:
     value = follow(node, "expression_list/value")
     if value is None or value.type != "function_definition":
         return None
@@ -170,7 +170,7 @@ _ELIXIR = {
 }  # fmt: skip
 
 
-def _elixir(node: Node, data: bytes) -> Named | None:
+def _elixir(node: Node, data: bytes) -> NamedSymbol | None:
     """All of Elixir's definitions are calls: ``def f(a) when a > 1 do``."""
     kind = _ELIXIR.get(text_of(node.child_by_field_name("target"), data) or "")
     arguments = next((c for c in node.named_children[:3] if c.type == "arguments"), None) if kind else None
@@ -183,7 +183,7 @@ def _elixir(node: Node, data: bytes) -> Named | None:
     return (name, kind) if name and kind else None
 
 
-def _zig(node: Node, data: bytes) -> Named | None:
+def _zig(node: Node, data: bytes) -> NamedSymbol | None:
     if function := text_of(follow(node, "FnProto/function"), data):
         return function, Kind.FUNCTION
     name = text_of(follow(node, "VarDecl/variable_type_function"), data)
@@ -195,7 +195,7 @@ def _zig(node: Node, data: bytes) -> Named | None:
     return name, Kind.ENUM if data.startswith(b"enum", container.start_byte) else Kind.STRUCT
 
 
-def _dockerfile(node: Node, data: bytes) -> Named | None:
+def _dockerfile(node: Node, data: bytes) -> NamedSymbol | None:
     name = text_of(node.child_by_field_name("as") or follow(node, "image_spec/name"), data)
     return (name, Kind.STAGE) if name else None
 
@@ -204,7 +204,7 @@ _YAML_KIND = re.compile(rb"^kind: *([A-Za-z]+) *\r?$", re.MULTILINE)
 _YAML_NAME = re.compile(rb"^metadata:[^\n]*\n(?:[ #][^\n]*\n)*?  name: *[\"']?([\w.-]{1,100})", re.MULTILINE)
 
 
-def _kubernetes(node: Node, data: bytes) -> Named | None:
+def _kubernetes(node: Node, data: bytes) -> NamedSymbol | None:
     """An object of Kubernetes, as `kubectl` would name it: ``Service/web``."""
     head = data[node.start_byte : min(node.end_byte, node.start_byte + 2000)]
     kind, name = _YAML_KIND.search(head), _YAML_NAME.search(head)
@@ -213,13 +213,13 @@ def _kubernetes(node: Node, data: bytes) -> Named | None:
     return f"{kind[1].decode()}/{name[1].decode()}", Kind.RESOURCE
 
 
-def _toml(node: Node, data: bytes) -> Named | None:
+def _toml(node: Node, data: bytes) -> NamedSymbol | None:
     key = node.named_child(0)
     name = text_of(key, data)
     return (name, Kind.KEY if node.type == "pair" else Kind.TABLE) if name else None
 
 
-def _terraform(node: Node, data: bytes) -> Named | None:
+def _terraform(node: Node, data: bytes) -> NamedSymbol | None:
     """A block by its address: `aws_instance.web`, `var.region`, `module.network`; others by type and labels."""
     words = []
     for child in node.named_children[:6]:
@@ -235,7 +235,7 @@ def _terraform(node: Node, data: bytes) -> Named | None:
     return ".".join(words), Kind.RESOURCE
 
 
-def _r(node: Node, data: bytes) -> Named | None:
+def _r(node: Node, data: bytes) -> NamedSymbol | None:
     value, name = node.child_by_field_name("rhs"), node.child_by_field_name("lhs")
     if value is None or value.type != "function_definition" or name is None or name.type != "identifier":
         return None
@@ -243,7 +243,7 @@ def _r(node: Node, data: bytes) -> Named | None:
     return (text, Kind.FUNCTION) if text else None
 
 
-def _julia(node: Node, data: bytes) -> Named | None:
+def _julia(node: Node, data: bytes) -> NamedSymbol | None:
     """``g(x) = x`` is a function."""
     call = node.named_child(0)
     name = text_of(call.named_child(0), data) if call is not None and call.type == "call_expression" else None
@@ -263,7 +263,7 @@ _LISP = {
 _LISP_HEAD = re.compile(rb"\(\s*([\w/-]+)\s+(?:\^\S+\s+)*(\(?)\s*([^\s()\[\]{}\";]+)\s*(\(lambda)?")
 
 
-def _lisp(node: Node, data: bytes) -> Named | None:
+def _lisp(node: Node, data: bytes) -> NamedSymbol | None:
     """``(defn f ...)``, ``(define (f x) ...)``: the form's first two words say all, whatever the grammar."""
     head = _LISP_HEAD.match(data, node.start_byte, node.start_byte + MAX_NAME_BYTES)
     kind = _LISP.get(head[1].decode(errors="replace")) if head else None
@@ -274,7 +274,7 @@ def _lisp(node: Node, data: bytes) -> Named | None:
     return head[3].decode(errors="replace"), kind
 
 
-RULES: Mapping[str, Callable[[Node, bytes], Named | None]] = {
+RULES: Mapping[str, Callable[[Node, bytes], NamedSymbol | None]] = {
     "javascript": _javascript, "assigned": _assigned, "member": _member, "go": _go, "kotlin": _kotlin,
     "swift": _swift, "init": _init, "lua": _lua, "elixir": _elixir, "zig": _zig, "dockerfile": _dockerfile,
     "kubernetes": _kubernetes, "toml": _toml, "terraform": _terraform, "r": _r, "julia": _julia, "lisp": _lisp,

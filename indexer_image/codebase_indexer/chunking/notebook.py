@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from tree_sitter import Node
 
 from codebase_indexer.chunking import grammars, syntax
-from codebase_indexer.chunking.chunker import Piece, chunk
+from codebase_indexer.chunking.chunker import SourceChunk, split
 
 FORMAT = "notebook"
 
@@ -30,8 +30,8 @@ class Cell:
     spans: list[tuple[int, int]]
 
 
-def read(data: bytes) -> list[Piece] | None:
-    """Cut a notebook; None: it is not one, and is to be cut as the text that it is."""
+def read(data: bytes) -> list[SourceChunk] | None:
+    """Split a notebook; None: it is not one, and is to be split as JSON text."""
     tree = grammars.load("json").parse(data)
     top = tree.root_node.named_child(0) if tree else None
     if top is None or top.type != "object" or tree is None or tree.root_node.has_error:
@@ -41,12 +41,12 @@ def read(data: bytes) -> list[Piece] | None:
     if cells is None or cells.type != "array":
         return None
     language = _kernel(members.get(b"metadata"), data)
-    pieces: list[Piece] = []
+    chunks: list[SourceChunk] = []
     for node in cells.named_children[:MAX_CELLS]:
         cell = _cell(node, data)
         if cell is not None and cell.source.strip():
-            pieces += _pieces(cell, language if cell.code else "markdown")
-    return pieces
+            chunks += _split_cell(cell, language if cell.code else "markdown")
+    return chunks
 
 
 def _members(node: Node, data: bytes) -> Iterator[tuple[bytes, Node]]:
@@ -57,12 +57,14 @@ def _members(node: Node, data: bytes) -> Iterator[tuple[bytes, Node]]:
 
 
 def _kernel(metadata: Node | None, data: bytes) -> str | None:
-    """Return the grammar of a notebook's code; Python if it does not say."""
+    """Return the grammar of a notebook's code; Python by default."""
     if metadata is None:
         return "python"
     try:
-        told = json.loads(data[metadata.start_byte : metadata.end_byte])
-        name = told.get("kernelspec", {}).get("language") or told.get("language_info", {}).get("name") or "python"
+        values = json.loads(data[metadata.start_byte : metadata.end_byte])
+        name = (
+            values.get("kernelspec", {}).get("language") or values.get("language_info", {}).get("name") or "python"
+        )
         name = _KERNELS.get(name.lower(), name.lower())
     except (ValueError, AttributeError, RecursionError):
         return None
@@ -98,15 +100,15 @@ def _string(node: Node, data: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _pieces(cell: Cell, grammar: str | None) -> Iterator[Piece]:
-    """Cut a cell, and say where in the file its pieces are."""
+def _split_cell(cell: Cell, grammar: str | None) -> Iterator[SourceChunk]:
+    """Split a cell, with the positions of its chunks in the file."""
     if not cell.lines:
         return
     last = len(cell.lines) - 1
-    for piece in chunk(cell.source, grammar):
-        first, end = min(piece.start_line - 1, last), min(piece.end_line - 1, last)
+    for chunk in split(cell.source, grammar):
+        first, end = min(chunk.start_line - 1, last), min(chunk.end_line - 1, last)
         yield replace(
-            piece,
+            chunk,
             start=cell.spans[first][0], end=cell.spans[end][1],
             start_line=cell.lines[first], end_line=cell.lines[end],
         )  # fmt: skip

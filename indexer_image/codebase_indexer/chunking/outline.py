@@ -1,4 +1,4 @@
-"""What the syntax of a file says: where it may be cut, and what it defines. Pure."""
+"""The outline of a file from its syntax tree: candidate cuts and definitions. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tree_sitter import Node
 from codebase_index.symbols import MINOR, Kind
 from codebase_indexer.chunking import grammars, syntax
 from codebase_indexer.chunking.grammars import Grammar
-from codebase_indexer.chunking.names import Named
+from codebase_indexer.chunking.names import NamedSymbol
 
 MAX_BYTES = 1500
 """A chunk's size: only nodes that are larger are entered for places to cut."""
@@ -28,14 +28,14 @@ MAX_WRAPPED = 8
 CONTAINERS = frozenset(
     [Kind.CLASS, Kind.INTERFACE, Kind.STRUCT, Kind.ENUM, Kind.MODULE, Kind.SERVICE, Kind.MESSAGE]
 )
-"""Entered for their members also where they are small."""
+"""Entered for their members even if they are small."""
 
 MAX_SCRIPTS = 20
-"""Scripts of one page that are parsed."""
+"""Scripts parsed in one page."""
 
 
-class Place(IntEnum):
-    """What encloses a node."""
+class Context(IntEnum):
+    """What encloses a node: the file, a type or a function."""
 
     TOP = 0
     TYPE = 1
@@ -70,16 +70,16 @@ def read(data: bytes, grammar_name: str) -> Outline | None:
     tree = grammar.parse(data)
     if tree is None:
         return None
-    walk = _Walk(data, grammar)
-    if not walk.run(tree.root_node):
+    walker = _TreeWalker(data, grammar)
+    if not walker.run(tree.root_node):
         return None
     if embedded := syntax.EMBEDDED.get(grammar_name):
-        _embed(data, embedded, walk.outline)
-    walk.outline.definitions.sort(key=lambda d: (d.start, -d.end))
-    return walk.outline
+        _add_scripts(data, embedded, walker.outline)
+    walker.outline.definitions.sort(key=lambda d: (d.start, -d.end))
+    return walker.outline
 
 
-def _embed(data: bytes, grammar_name: str, outer: Outline) -> None:
+def _add_scripts(data: bytes, grammar_name: str, outer: Outline) -> None:
     """Add the outlines of the scripts in a page."""
     for start, end in islice(_scripts(data), MAX_SCRIPTS):
         inner = read(data[start:end], grammar_name)
@@ -102,34 +102,34 @@ def _scripts(data: bytes) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-class _Walk:
+class _TreeWalker:
     """One pass over a tree, without recursion: only into nodes larger than a chunk, and into containers."""
 
     def __init__(self, data: bytes, grammar: Grammar) -> None:
         self._data = data
         self._grammar = grammar
         self.outline = Outline()
-        self._stack: list[tuple[Node, int, Place]] = []
+        self._stack: list[tuple[Node, int, Context]] = []
 
     def run(self, root: Node) -> bool:
-        """Collect; False if there are more nodes than any real file has."""
-        self._stack.append((root, 0, Place.TOP))
+        """Walk the tree; return False if it has more nodes than any real file."""
+        self._stack.append((root, 0, Context.TOP))
         seen = 0
         while self._stack:
-            node, depth, place = self._stack.pop()
+            node, depth, context = self._stack.pop()
             children = node.children
             seen += len(children)
             if seen > MAX_NODES:
                 return False
-            self._collect(children, depth, place)
+            self._collect(children, depth, context)
         return True
 
-    def _collect(self, children: list[Node], depth: int, place: Place) -> None:
+    def _collect(self, children: list[Node], depth: int, context: Context) -> None:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
         data, cuts, grammar = self._data, self.outline.cuts, self._grammar
         sticky, continued = grammar.sticky, grammar.continued
-        wanted = grammar.inside if place else grammar.outermost
-        held: int | None = None  # where the comments before the next child begin
+        wanted = grammar.inside if context else grammar.outermost
+        comments_start: int | None = None  # where the comments before the next child begin
         for child in children:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
@@ -139,56 +139,56 @@ class _Walk:
             else:
                 start = _line_start(data, begin) if before in _SPACES else None
             if start is not None and kind in sticky:
-                held = start if held is None else held
+                comments_start = start if comments_start is None else comments_start
                 continue
             if kind in continued and self._continue(child, depth):
-                held = None
+                comments_start = None
                 continue
-            cut = held if held is not None else start
+            cut = comments_start if comments_start is not None else start
             if cut is not None and cut not in cuts:
                 cuts[cut] = depth
-            held = None
+            comments_start = None
             large = end - begin > MAX_BYTES
-            if kind in wanted and self._define(child, begin if cut is None else cut, depth, place, large):
+            if kind in wanted and self._define(child, begin if cut is None else cut, depth, context, large):
                 continue
             if large:
-                self._stack.append((child, depth + 1, place))
+                self._stack.append((child, depth + 1, context))
 
-    def _define(self, node: Node, start: int, depth: int, place: Place, large: bool) -> bool:
+    def _define(self, node: Node, start: int, depth: int, context: Context, large: bool) -> bool:
         """Note what a node defines, itself or inside its wrappers; say whether it needs no further look."""
-        if node.kind_id in self._grammar.definitions and (named := self._grammar.name(node, self._data)):
-            if not place or named[1] not in MINOR:
-                self._add(node, start, node.end_byte, named, depth, large)
+        if node.kind_id in self._grammar.definitions and (symbol := self._grammar.name(node, self._data)):
+            if not context or symbol[1] not in MINOR:
+                self._add(node, start, node.end_byte, symbol, depth, large)
                 return True
             return False
-        found = self._find(node, place)
+        found = self._find(node, context)
         if not found:
             return False
         if len(found) == 1:
-            ((inner, named),) = found
+            ((inner, symbol),) = found
             if large and 2 * (inner.end_byte - inner.start_byte) < node.end_byte - node.start_byte:
                 return False  # there is more in the wrapper than what it is named after
-            self._add(inner, start, node.end_byte, named, depth, large)
+            self._add(inner, start, node.end_byte, symbol, depth, large)
             return True
         if large:
             return False
-        for inner, named in found:
-            self._add(inner, start, inner.end_byte, named, depth, large)
+        for inner, symbol in found:
+            self._add(inner, start, inner.end_byte, symbol, depth, large)
             start = inner.end_byte
         return True
 
-    def _add(self, node: Node, start: int, end: int, named: Named, depth: int, large: bool) -> None:
-        name, kind = named
+    def _add(self, node: Node, start: int, end: int, symbol: NamedSymbol, depth: int, large: bool) -> None:
+        name, kind = symbol
         scope = kind is Kind.MODULE or node.kind_id in self._grammar.scopes
         self.outline.definitions.append(Definition(start, end, node.start_byte, name, kind, scope))
         self._enter(node, kind, depth, large)
 
     def _enter(self, node: Node, kind: Kind, depth: int, large: bool) -> None:
         if large:
-            place = Place.TOP if kind in _OPEN else Place.TYPE if kind in CONTAINERS else Place.FUNCTION
-            self._stack.append((node, depth + 1, place))
+            context = Context.TOP if kind in _OPEN else Context.TYPE if kind in CONTAINERS else Context.FUNCTION
+            self._stack.append((node, depth + 1, context))
         elif kind in CONTAINERS:
-            self._stack.append((self._body(node), depth + 2, Place.TOP if kind in _OPEN else Place.TYPE))
+            self._stack.append((self._body(node), depth + 2, Context.TOP if kind in _OPEN else Context.TYPE))
 
     def _body(self, node: Node) -> Node:
         """Return the node whose children are the members of a small container."""
@@ -199,33 +199,35 @@ class _Walk:
             return node
         return last[-1].child_by_field_name("body") or last[-1]  # a class that is a value
 
-    def _find(self, node: Node, place: Place) -> list[tuple[Node, Named]]:
+    def _find(self, node: Node, context: Context) -> list[tuple[Node, NamedSymbol]]:
         """Return the definitions that a wrapper (decorator, export, template) holds, through further ones."""
         grammar, data = self._grammar, self._data
-        found: list[tuple[Node, Named]] = []
+        found: list[tuple[Node, NamedSymbol]] = []
         stack = [(node, 0)]
         while stack:
             node, depth = stack.pop()
             kind = node.kind_id
-            if kind in grammar.definitions and (named := grammar.name(node, data)):
-                if not place or named[1] not in MINOR:
-                    found.append((node, named))
+            if kind in grammar.definitions and (symbol := grammar.name(node, data)):
+                if not context or symbol[1] not in MINOR:
+                    found.append((node, symbol))
                 continue
             if kind in grammar.wrappers and depth < MAX_WRAPPERS:
-                wanted = grammar.inside if place else grammar.outermost
+                wanted = grammar.inside if context else grammar.outermost
                 inner = [child for child in node.named_children if child.kind_id in wanted]
                 stack += [(child, depth + 1) for child in reversed(inner)]
         return found
 
     def _continue(self, body: Node, depth: int) -> bool:
-        """Let the definition before it go on to the end of its body, where the grammar puts that beside it."""
+        """Extend the definition before a body to the end of that body, where the grammar puts the two side by
+        side.
+        """
         definitions = self.outline.definitions
         if not definitions or definitions[-1].end > body.start_byte:
             return False
         last = definitions[-1]
         definitions[-1] = last._replace(end=body.end_byte)
         if body.end_byte - body.start_byte > MAX_BYTES:
-            self._stack.append((body, depth + 1, Place.FUNCTION))
+            self._stack.append((body, depth + 1, Context.FUNCTION))
         return True
 
 
@@ -233,7 +235,7 @@ _NEWLINE = 0x0A
 _SPACES = b" \t\r"
 
 _OPEN = frozenset([Kind.MODULE, Kind.KEY, Kind.RESOURCE, Kind.TABLE])
-"""Kinds whose inside is like the top level."""
+"""Kinds whose members count as top-level."""
 
 
 def _line_start(data: bytes, offset: int) -> int | None:

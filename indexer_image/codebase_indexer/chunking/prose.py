@@ -1,6 +1,6 @@
 """Outlines of text without a grammar: documents by their headings, anything else by blank lines. Pure.
 
-Markdown has a grammar, but its headings are found ten times as fast by lines, and no document defeats that.
+Markdown has a grammar, but finding its headings by lines is ten times as fast and works for every document.
 """
 
 import re
@@ -40,7 +40,7 @@ def read(data: bytes, form: str | None) -> Outline:
     fences = _fences(data) if form == "markdown" else []
     found = Outline(_paragraphs(data, fences))
     if form in FORMATS:
-        headings = [h for h in _headings(data, form) if not _inside(h[0], fences)][:MAX_HEADINGS]
+        headings = [h for h in _headings(data, form) if not _is_inside(h[0], fences)][:MAX_HEADINGS]
         found.definitions = _sections(headings, len(data))
         found.cuts.update((offset, level) for offset, level, _ in headings)
     else:
@@ -78,9 +78,9 @@ def _fences(data: bytes) -> list[tuple[int, int]]:
     return blocks
 
 
-def _inside(offset: int, blocks: list[tuple[int, int]]) -> bool:
-    place = bisect_right(blocks, offset, key=lambda block: block[0]) - 1
-    return place >= 0 and offset < blocks[place][1]
+def _is_inside(offset: int, blocks: list[tuple[int, int]]) -> bool:
+    index = bisect_right(blocks, offset, key=lambda block: block[0]) - 1
+    return index >= 0 and offset < blocks[index][1]
 
 
 def _headings(data: bytes, form: str | None) -> Iterator[Heading]:
@@ -111,10 +111,10 @@ def _sections(headings: list[Heading], size: int) -> list[Definition]:
     sections: list[Definition] = []
     ends = [size] * len(headings)
     opened: list[int] = []
-    for place, (offset, level, _) in enumerate(headings):
+    for index, (offset, level, _) in enumerate(headings):
         while opened and headings[opened[-1]][1] >= level:
             ends[opened.pop()] = offset
-        opened.append(place)
+        opened.append(index)
     for (offset, _, name), end in zip(headings, ends, strict=True):
         sections.append(Definition(offset, end, offset, name, Kind.HEADING))
     return sections

@@ -1,4 +1,4 @@
-"""What is embedded and searched of a chunk. Pure."""
+"""The text of a chunk that is embedded and searched. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +15,10 @@ TERMS_VERSION = "terms-1"
 def documents(results: Sequence[FileResult]) -> list[str]:
     """Return what is to be embedded: a text for each chunk, in order."""
     return [
-        document(result.path, piece.symbol, piece.text, piece.signature)
+        document(result.path, chunk.symbol, chunk.text, chunk.signature)
         for result in results
         if isinstance(result, IndexedFile)
-        for piece in result.chunks
+        for chunk in result.chunks
     ]
 
 

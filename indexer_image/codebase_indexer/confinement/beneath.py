@@ -1,4 +1,4 @@
-"""The one door to what a repository holds: every path is opened beneath a folder, and nothing leads out of it.
+"""The only access to the files of a repository: every path is opened beneath a folder and cannot escape it.
 
 Whoever writes a repository chooses its names, its links and when they change, while a job reads it. So a name is
 checked (`is_path_traversal`), and the kernel is asked to refuse at the moment of opening: openat2 with
@@ -30,7 +30,7 @@ _NO_NAME: Final = re.compile(
 
 
 def is_path_traversal(path: bytes) -> bool:
-    """Say whether a path that comes from a repository names anything but a file of its working tree."""
+    """Say whether a path from a repository names anything other than a file of its working tree."""
     if not path or path[0] == _SLASH or path[-1] == _SLASH or b"//" in path or b"\0" in path:
         return True
     # Most paths end here, without a look at each of their characters.
@@ -43,14 +43,14 @@ _SLASH, _DOT = b"/."
 
 
 class PathTraversal(OSError):
-    """The path leads out of the folder that it should lie in."""
+    """The path leads out of the folder that must contain it."""
 
     def __init__(self, path: bytes | str) -> None:
         super().__init__(errno.EXDEV, "leads out of its folder", os.fsdecode(path))
 
 
 class NotRegular(OSError):
-    """There is a pipe, a socket, a device or a folder where a file should be."""
+    """The path is a pipe, a socket, a device or a folder instead of a file."""
 
     def __init__(self, path: bytes | str) -> None:
         super().__init__(errno.EINVAL, "not a regular file", os.fsdecode(path))
@@ -98,7 +98,7 @@ class Tree:
             os.close(descriptor)
 
     def may_have(self, path: bytes) -> bool:
-        """Say whether there seems to be something by this name: a quick look, before opening tells."""
+        """Say whether the path probably exists: a cheap check before opening."""
         return os.access(self._prefix + path, os.F_OK, dir_fd=self._top, follow_symlinks=False)
 
     def directory(self, path: bytes) -> int:
@@ -148,7 +148,7 @@ def read_at_most(descriptor: int, limit: int) -> bytes:
 # --- opening -----------------------------------------------------------------------------------------
 
 _PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
-"""A descriptor that only names: a directory need not be readable, just enterable, to be gone through."""
+"""A descriptor for path lookup alone: it needs search permission on a directory, not read permission."""
 
 _OPENAT2: Final = 437
 """The number of the system call, the same on every architecture that we build for; libc has no function for it."""

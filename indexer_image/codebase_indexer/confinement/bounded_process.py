@@ -14,24 +14,24 @@ from typing import IO, Final
 
 
 class BoundExceeded(Exception):
-    """The program met one of its bounds and was ended. The message goes on after the program's name."""
+    """The program exceeded one of its bounds and was killed. The message continues after the program's name."""
 
 
 class CpuTimeExceeded(BoundExceeded):
-    """It used up its processor time."""
+    """It used up its CPU time."""
 
 
 class Stalled(BoundExceeded):
-    """It waited for something that never came."""
+    """It slept for longer than `stalled_seconds` at a stretch."""
 
 
 class OutputExceeded(BoundExceeded):
-    """It printed more than there is room for."""
+    """It printed more than `output_bytes`."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a program may use. None: as much as it likes.
+    """Resource limits of a program. None: unlimited.
 
     `stalled_seconds` is how long it may sleep at a stretch: a program that works on files only computes, or waits
     for a disk, which Linux does not count as sleep. `memory_bytes` leaves files aside that it maps. `error_bytes`
@@ -59,7 +59,7 @@ class ProcessResult:
 
 _POLL_SECONDS: Final = 0.5
 _CLOSING_SECONDS: Final = 5.0
-"""From the end of the output to the program's own."""
+"""From the end of its output to its own end."""
 
 
 def run(
@@ -118,7 +118,7 @@ def _set_limits(process: subprocess.Popen[bytes], bounds: Bounds) -> None:
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end, in a thread, and keeps what there is room for."""
+    """Reads a pipe to its end in a thread, keeping at most `limit` bytes."""
 
     def __init__(self, pipe: IO[bytes], limit: int, *, stops: bool) -> None:
         super().__init__(daemon=True)

@@ -1,1 +1,1 @@
-"""What of a file is indexed: decoded, judged, free of secrets. Pure."""
+"""The indexable text of a file: decoded, filtered, secrets redacted. Pure."""

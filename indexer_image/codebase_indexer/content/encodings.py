@@ -1,9 +1,9 @@
-"""Which encoding a file is written in, and its text as UTF-8. Pure.
+"""Detects the encoding of a file and decodes it to UTF-8. Pure.
 
 In this order: a byte-order mark, UTF-8, what the file itself declares, a detector. The detector is Firefox's
-(chardetng), made for text that is short and mostly ASCII, such as sources in which only comments are not ASCII. It
-always answers, so what it says has to look like text: what does not is not decoded at all, since distorted text
-would be found and believed.
+(chardetng), made for text that is short and mostly ASCII, such as sources with non-ASCII comments alone. It always
+answers, so its result must look like text; otherwise the file is not decoded at all, since users would find and
+believe garbled text.
 """
 
 import codecs
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_SAMPLE_BYTES = 64 * 1024
-"""Of lines that are not ASCII, given to the detector: it is sure after far less."""
+"""Of non-ASCII lines given to the detector: it is confident after far less."""
 
 DECLARED_WITHIN_BYTES = 1024
-"""Where a file says how it is encoded, if it does."""
+"""The head of a file in which its encoding may be declared."""
 
 MIN_BYTES = 3
-"""Bytes that are not ASCII below which only Western European is believed: a lone sign is © or é in most files."""
+"""Non-ASCII bytes below which only Western European is believed: a single one is © or é in most files."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -33,18 +33,18 @@ _WIDER = {
     "iso8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
     "big5": "big5hkscs",
 }  # fmt: skip
-"""Encodings by the superset that is meant when their name is said, as browsers take it."""
+"""Encodings and the supersets that browsers use for them."""
 
 _OF_TEXT = re.compile(r"iso8859|cp\d|koi8|mac[-_]|gb|big5|euc_|shift_jis|johab|hz|tis[-_]620|kz1048|ptcp154")
 _MULTI_BYTE = frozenset(["gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "iso2022_jp"])
 _WESTERN = "cp1252"
-# What tells Japanese and Korean from Chinese, whose bytes may be the same.
+# Distinguishes Japanese and Korean from Chinese, whose bytes may be the same.
 _OWN_LETTERS = {"euc_jp": re.compile(r"[\u3041-\u30ff]"), "cp949": re.compile(r"[\uac00-\ud7a3]")}
 
 _HIGH = re.compile(rb"[\x80-\xff]")
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff]")
 _MAX_CONTROLS = 0.005
-_FOREIGN = re.compile(r"[^\x00-\x7f]")
+_NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # What a wrong guess makes of Latin letters: a capital after a small one, two accented capitals, a sign in a word.
 _ODD_LATIN = re.compile(
     r"[a-zß-öø-ÿ][À-ÖØ-ÞŠŽŸŒ]|[À-ÖØ-ÞŠŽŸŒ]{2}|[A-Za-zß-öø-ÿ][¡-¦¨-³µ-¶¸-¿×÷‚„†-•‰‹›€™“”ˆ˜ƒ][A-Za-zß-öø-ÿ]|[¡-¿]{2}"
@@ -53,7 +53,7 @@ _MAX_ODD = 0.2
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedText:
     """A file's text as UTF-8 without a byte-order mark. `encoding` is None where it was UTF-8 all along."""
 
     data: bytes
@@ -61,30 +61,30 @@ class Decoded:
 
 
 def has_mark(data: bytes) -> bool:
-    """Say whether a file begins with a byte-order mark, so that NUL bytes may well be part of its text."""
+    """Say whether a file begins with a byte-order mark, so that NUL bytes may be part of its text."""
     return data.startswith(tuple(mark for mark, _ in _MARKS))
 
 
-def decode(data: bytes) -> Decoded | None:
-    """Return a file's text; None where it cannot be told without doubt.
+def decode(data: bytes) -> DecodedText | None:
+    """Return a file's text; None if its encoding is uncertain.
 
-    Lines stay lines. A UTF-8 file costs one validation: a nanosecond for each byte.
+    Line numbers stay the same. A UTF-8 file costs one validation: a nanosecond per byte.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             text = _decoded(data[len(mark) :], encoding)
             return _as_utf8(text, encoding) if text is not None and _is_text(text) else None
     if data.isascii() or _decoded(data, "utf-8") is not None:
-        return Decoded(data)
+        return DecodedText(data)
     for guess in (_declared, _detected):
-        told = guess(data)
-        if told and (text := _decoded(data, told)) is not None and _is_text(text):
-            return _as_utf8(text, told)
+        guessed = guess(data)
+        if guessed and (text := _decoded(data, guessed)) is not None and _is_text(text):
+            return _as_utf8(text, guessed)
     return None
 
 
-def _as_utf8(text: str, encoding: str) -> Decoded:
-    return Decoded(text.encode(), None if encoding == "utf-8" else encoding)
+def _as_utf8(text: str, encoding: str) -> DecodedText:
+    return DecodedText(text.encode(), None if encoding == "utf-8" else encoding)
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -95,13 +95,13 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _declared(data: bytes) -> str | None:
-    """Return the encoding that the head of a file names."""
+    """Return the encoding that the head of a file declares."""
     match = _DECLARED.search(data, 0, DECLARED_WITHIN_BYTES)
     return _codec(match[1].decode()) if match else None
 
 
 def _codec(label: str) -> str | None:
-    """Return Python's name for an encoding of text; None for UTF-8, which was tried, and for what is none."""
+    """Return Python's name for a text encoding; None for UTF-8, which was tried, and for unknown ones."""
     try:
         name = codecs.lookup(label).name
     except (LookupError, ValueError):
@@ -110,7 +110,7 @@ def _codec(label: str) -> str | None:
 
 
 def _detected(data: bytes) -> str | None:
-    """Return what the detector takes a file for, if there is enough to tell it by."""
+    """Return the detected encoding, if there is enough text to detect it."""
     sample, whole = _sample(data)
     if _is_damaged_utf8(sample):
         return None
@@ -119,8 +119,8 @@ def _detected(data: bytes) -> str | None:
 
     detector = EncodingDetector()
     detector.feed(sample, last=whole)
-    label, sure = detector.guess_assess(tld=None, allow_utf8=False)
-    guess = _codec(label) if sure else None
+    label, confident = detector.guess_assess(tld=None, allow_utf8=False)
+    guess = _codec(label) if confident else None
     count = len(_HIGH.findall(sample))
     isolated = count == len(re.findall(rb"[\x80-\xff]+", sample))
     if (count < MIN_BYTES and isolated) or (isolated and guess in _MULTI_BYTE):
@@ -129,10 +129,10 @@ def _detected(data: bytes) -> str | None:
 
 
 def _sample(data: bytes) -> tuple[bytes, bool]:
-    """Return the lines that are not ASCII, and whether these are all."""
+    """Return the non-ASCII lines up to the limit, and whether these are all."""
     lines: list[bytes] = []
     size = 0
-    for line in _foreign_lines(data):
+    for line in _non_ascii_lines(data):
         if size + len(line) > MAX_SAMPLE_BYTES:
             return b"".join([*lines, line[: MAX_SAMPLE_BYTES - size]]), False
         lines.append(line)
@@ -140,7 +140,7 @@ def _sample(data: bytes) -> tuple[bytes, bool]:
     return b"".join(lines), True
 
 
-def _foreign_lines(data: bytes) -> Iterator[bytes]:
+def _non_ascii_lines(data: bytes) -> Iterator[bytes]:
     end = 0
     while found := _HIGH.search(data, end):
         begin = data.rfind(b"\n", 0, found.start()) + 1
@@ -149,24 +149,25 @@ def _foreign_lines(data: bytes) -> Iterator[bytes]:
 
 
 def _is_damaged_utf8(sample: bytes) -> bool:
-    """Say whether most of what is not ASCII is UTF-8: then the rest is damage, or a second encoding."""
+    """Say whether most of the non-ASCII text is UTF-8: then the rest is damage, or a second encoding."""
     text = sample.decode(errors="replace")
     damaged = text.count("\ufffd")
-    return len(_FOREIGN.findall(text)) - damaged > damaged
+    return len(_NON_ASCII.findall(text)) - damaged > damaged
 
 
 def _is_plausible(sample: bytes, encoding: str) -> bool:
-    """Say whether text decoded like that looks like someone's writing."""
+    """Say whether the text, decoded this way, looks like natural writing."""
     text = sample.decode(encoding, errors="replace")
-    foreign = _FOREIGN.findall(text)
+    non_ascii = _NON_ASCII.findall(text)
     if encoding in _MULTI_BYTE:
         own = _OWN_LETTERS.get(encoding)
-        return len(foreign) > 1 and (own is None or own.search(text) is not None)
-    letters = [sign for sign in foreign if sign.isalpha()]
-    if any("\u0370" <= sign <= "\u04ff" for sign in letters):  # Greek, Cyrillic: words are mostly small letters
-        small = [sign for sign in letters if sign.islower()]
-        return len(foreign) >= MIN_BYTES and 2 * len(small) > len(foreign)
-    return len(_ODD_LATIN.findall(text)) <= _MAX_ODD * len(foreign)
+        return len(non_ascii) > 1 and (own is None or own.search(text) is not None)
+    letters = [character for character in non_ascii if character.isalpha()]
+    # Greek and Cyrillic: words are mostly small letters.
+    if any("\u0370" <= letter <= "\u04ff" for letter in letters):
+        small = [letter for letter in letters if letter.islower()]
+        return len(non_ascii) >= MIN_BYTES and 2 * len(small) > len(non_ascii)
+    return len(_ODD_LATIN.findall(text)) <= _MAX_ODD * len(non_ascii)
 
 
 def _is_text(text: str) -> bool:

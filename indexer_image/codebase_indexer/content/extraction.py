@@ -1,6 +1,6 @@
-"""What of a file is indexed: its bytes become text, which is judged, and freed of secrets. Pure.
+"""Extracts the text of a file: decoded, checked for skip reasons, secrets redacted. Pure.
 
-Everything that is made of a file, its chunks, terms, vectors and symbols, is made of what comes out here.
+Chunks, terms, vectors and symbols of a file are all made from the text that is extracted here.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from codebase_indexer.content.skipping import Skip, by_content, by_size, is_bina
 
 
 @dataclass(frozen=True)
-class Content:
+class ExtractedText:
     """A file's text as UTF-8, with the lines that it has on disk.
 
-    `encoding` is what it was decoded from, None for UTF-8; `redacted` is how many secrets were taken out.
+    `encoding` is what it was decoded from, None for UTF-8; `redacted` is the number of redacted secrets.
     """
 
     text: bytes
@@ -26,8 +26,8 @@ class Content:
     redacted: int = 0
 
 
-def read(path: str, data: bytes, secrets: SecretPolicy) -> Content | Skip:
-    """Return what of a file is indexed, or why nothing is."""
+def extract(path: str, data: bytes, secrets: SecretPolicy) -> ExtractedText | Skip:
+    """Return the text of a file to index, or the reason to skip it."""
     if reason := by_size(len(data)):
         return reason
     if is_binary(data) and not has_mark(data):
@@ -37,17 +37,17 @@ def read(path: str, data: bytes, secrets: SecretPolicy) -> Content | Skip:
         return Skip.BINARY if is_binary(data) else Skip.UNDECODABLE
     text = decoded.data
     language = detect(path, text[:256])
-    if reason := _unfit(text, language):
+    if reason := _reason_by_text(text, language):
         return reason
-    if secrets.leave_out and is_secret_by_content(path, text):
+    if secrets.skip_files and is_secret_by_content(path, text):
         return Skip.SENSITIVE_CONTENT
     redacted = 0
     if secrets.redact:
         text, redacted = redact(text)
-    return Content(text, language, decoded.encoding, redacted)
+    return ExtractedText(text, language, decoded.encoding, redacted)
 
 
-def _unfit(text: bytes, language: Language) -> Skip | None:
+def _reason_by_text(text: bytes, language: Language) -> Skip | None:
     reason = by_content(text, is_prose=is_prose(language))
     if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
         return None  # its long lines are images, which are left out

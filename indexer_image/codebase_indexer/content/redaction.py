@@ -1,10 +1,11 @@
-"""Takes secrets out of a text before anything is made of it: tokens, passwords in URLs, and private keys. Pure.
+"""Redacts secrets from a text before anything is made of it: tokens, passwords in URLs, and private keys. Pure.
 
-Only forms that their issuers publish, so that hashes, UUIDs and ordinary names stay. All of them are one regular
-expression for RE2, which reads each byte once whatever the file holds. docs/what-is-indexed.md has the list.
+Only formats that their issuers publish, so that hashes, UUIDs and ordinary names stay. All of them form one
+regular expression for RE2, which reads each byte once, whatever the file contains. docs/what-is-indexed.md has the
+list.
 
-Nearly every text has none, and is told by a coarser expression (`_COARSE`): counting to 251 takes a state for each
-number, and a table of states that does not fit a processor's cache beside the parser's is slow.
+Nearly every text has none, which a coarser expression (`_COARSE`) finds out: counting to 251 takes a state for
+each number, and a table of states that does not fit into the processor's cache beside the parser's is slow.
 """
 
 import functools
@@ -119,27 +120,27 @@ _COUNTED = 3
 look; the exact expression costs more, most of all while the processor's caches are cold."""
 
 
-def _coarse(form: str) -> str:
-    """Return a form that matches whatever this one does, and more: where this one counts on, it has had enough.
+def _coarse(pattern: str) -> str:
+    """Return a pattern that matches a superset: it stops counting early.
 
     >>> _coarse("npm_[a-z]{36}-?[0-9]{0,2}")
     'npm_[a-z]{3,}-?[0-9]{0,}'
     """
-    return _COUNT.sub(lambda count: f"{{{min(int(count[1]), _COUNTED)},}}", form)
+    return _COUNT.sub(lambda count: f"{{{min(int(count[1]), _COUNTED)},}}", pattern)
 
 
-def _compiled(forms: Iterable[str]) -> Any:
+def _compiled(patterns: Iterable[str]) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes
     options.max_mem = 64 << 20
-    return re2.compile("|".join(forms).encode(), options=options)
+    return re2.compile("|".join(patterns).encode(), options=options)
 
 
 _COARSE = _compiled(map(_coarse, _TOKENS.values()))
 _NAMES = tuple(_TOKENS)
 
 _MIN_ENTROPY = 2.5
-"""Bits for each sign of a token, below which it was filled up by hand: `ghp_aaaa...`. Random digits have 3."""
+"""Bits per character below which a token is a placeholder such as `ghp_aaaa...`. Random digits have 3."""
 
 _EXAMPLE = re.compile(
     rb"example|xxxx|placeholder|redacted|dummy|changeme|your[_-]"
@@ -147,14 +148,14 @@ _EXAMPLE = re.compile(
     re.IGNORECASE,
 )
 
-_WORD = re.compile(rb"[a-z_-]+|[A-Z_-]+|.*(?i:passw|p%40ssw|secret).*", re.DOTALL)
-"""A password that stands for one, as documents and tests have it: letters of one case, or it says so."""
+_PLACEHOLDER_PASSWORD = re.compile(rb"[a-z_-]+|[A-Z_-]+|.*(?i:passw|p%40ssw|secret).*", re.DOTALL)
+"""A placeholder password, as in documents and tests: letters of one case, or it contains such a word."""
 
 _MAX_KEY_BYTES = 32 * 1024
-_MIN_KEY_SIGNS = 40
+_MIN_KEY_CHARACTERS = 40
 _KEY_SHARE = 0.95
-"""Of the signs between the two lines of a private key that are Base64's. Between two constants in code there are
-fewer."""
+"""Share of Base64 characters between the two marker lines of a private key. Between two constants in code it is
+lower."""
 
 _FILLER = re.compile(rb"\\[nrt]|[\s\"',;\\]")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
@@ -180,7 +181,7 @@ def redact(data: bytes) -> tuple[bytes, int]:
             secret = _is_secret(name, data[begin:end])
         if not secret or begin < at:
             continue
-        parts += [data[at:begin], _mark(name, data[begin:end])]
+        parts += [data[at:begin], _placeholder(name, data[begin:end])]
         at = end
         count += 1
     return (b"".join([*parts, data[at:]]), count) if count else (data, 0)
@@ -188,47 +189,47 @@ def redact(data: bytes) -> tuple[bytes, int]:
 
 @functools.cache
 def _exact() -> Any:
-    """Return the expression of all forms, a group for each. Compiled when it is first needed."""
+    """Return the expression of all patterns, a group for each. Compiled on first use."""
     return _compiled(_TOKENS.values())
 
 
-def _mark(name: str, secret: bytes) -> bytes:
-    """Return what stands for a secret. That of a private key keeps the end of the line above it."""
-    mark = f"[redacted: {name.replace('_', '-')}]".encode()
+def _placeholder(name: str, secret: bytes) -> bytes:
+    """Return the placeholder for a secret. That of a private key keeps the line end above it."""
+    placeholder = f"[redacted: {name.replace('_', '-')}]".encode()
     newline = re.match(rb"\r?\n", secret)
     head = newline[0] if newline else b""
-    return head + mark + b"\n" * secret.count(b"\n", len(head))
+    return head + placeholder + b"\n" * secret.count(b"\n", len(head))
 
 
 def _is_secret(name: str, token: bytes) -> bool:
-    """Say whether a token may be someone's: not one of those that documents show."""
-    if name == "url_password" and _WORD.fullmatch(token):
+    """Say whether a token may be real, not one of the examples in documents."""
+    if name == "url_password" and _PLACEHOLDER_PASSWORD.fullmatch(token):
         return False
     return _entropy(token) >= _MIN_ENTROPY and not _EXAMPLE.search(token)
 
 
 def _end_of_key(data: bytes, begin: int) -> int:
-    """Return where the body of a private key ends: at its last line of dashes, or as far as it looks like one."""
+    """Return where the body of a private key ends: at its END line, or where it stops looking like one."""
     limit = min(len(data), begin + _MAX_KEY_BYTES)
     end = data.find(b"-----", begin, limit)
     if data.startswith(b"-----END", end):
         return end
     for line in data[begin : end if end >= 0 else limit].splitlines(keepends=True):
-        signs = _FILLER.sub(b"", line)
-        if signs and len(_BASE64.findall(signs)) < _MIN_KEY_SIGNS:
+        characters = _FILLER.sub(b"", line)
+        if characters and len(_BASE64.findall(characters)) < _MIN_KEY_CHARACTERS:
             break
         begin += len(line)
     return begin
 
 
 def _is_key(body: bytes) -> bool:
-    """Say whether a text is that of a private key, also as a string of a program."""
-    signs = _FILLER.sub(b"", body)
-    share = len(_BASE64.findall(signs)) / max(1, len(signs))
-    return len(signs) >= _MIN_KEY_SIGNS and share >= _KEY_SHARE and _entropy(signs) >= _MIN_ENTROPY
+    """Say whether a text is the body of a private key, also inside a string literal."""
+    characters = _FILLER.sub(b"", body)
+    share = len(_BASE64.findall(characters)) / max(1, len(characters))
+    return len(characters) >= _MIN_KEY_CHARACTERS and share >= _KEY_SHARE and _entropy(characters) >= _MIN_ENTROPY
 
 
 def _entropy(text: bytes) -> float:
-    """Return how many bits each sign of a text has, judged by how often each occurs."""
+    """Return the entropy of a text in bits per character."""
     size = len(text)
     return -sum(n / size * math.log2(n / size) for n in Counter(text).values())

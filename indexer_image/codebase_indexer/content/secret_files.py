@@ -1,26 +1,27 @@
-"""Files that are there to hold secrets: told by their name, a few by what is in them as well. Pure.
+"""Files whose purpose is to hold secrets, recognised by name, a few also by content. Pure.
 
-Examples that are meant to be copied and filled in (`.env.example`) are none. docs/what-is-indexed.md has the list.
+Templates that are meant to be copied and filled in (`.env.example`) do not count. docs/what-is-indexed.md has the
+list.
 """
 
 import re
 from dataclasses import dataclass
 
 RULES_VERSION = 2
-"""Part of a file's fingerprint: raise it with every change of what redaction.py takes out."""
+"""Part of a file's fingerprint: raise it with every change of what redaction.py redacts."""
 
 
 @dataclass(frozen=True)
 class SecretPolicy:
-    """What becomes of secrets: whether files that hold them are left out, and tokens in others are redacted."""
+    """How secrets are treated: whether secret files are skipped, and tokens in other files redacted."""
 
-    leave_out: bool = True
+    skip_files: bool = True
     redact: bool = True
 
     @property
     def version(self) -> str:
-        """What an index is made with: part of a file's fingerprint, so that another policy makes it anew."""
-        return f"secrets-{RULES_VERSION}{'' if self.leave_out else '+files'}{'' if self.redact else '+tokens'}"
+        """Part of a file's fingerprint, so that a change of policy indexes it again."""
+        return f"secrets-{RULES_VERSION}{'' if self.skip_files else '+files'}{'' if self.redact else '+tokens'}"
 
 
 _EXAMPLE = re.compile(r"(?:^|[._-])(?:examples?|samples?|templates?|tmpl|tpl|dist|defaults?|schema)(?:[._-]|$)")
@@ -42,14 +43,14 @@ _PATHS = {
     "config": (".kube", ".aws"), "config.json": (".docker",), "credentials.toml": (".cargo",),
     "hosts.yml": ("gh",), "rclone.conf": ("rclone",),
 }  # fmt: skip
-"""Names that say it together with their folder."""
+"""Names that mean a secret file only in these folders."""
 
 _ENVIRONMENT = re.compile(r"[\w-]*\.env(?:rc)?(?:[._-][\w-]+)*")
 _CODE = (".ts", ".js", ".mjs", ".cjs", ".py", ".rb", ".go", ".php", ".md", ".sh")
 _SSH_KEY = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)(?:[_-][\w-]+|\.(?:bak|old|orig))?|ssh_host_\w+_key")
 
 MAX_LOOK_BYTES = 256 * 1024
-"""Of a file whose content is looked at: above that a file of this kind is data, which is not indexed anyway."""
+"""Size up to which content is checked: a larger file of these kinds is data, which is skipped anyway."""
 
 _SERVICE_ACCOUNT = re.compile(rb"\"type\"\s{0,9}:\s{0,9}\"(?:service_account|authorized_user|external_account)\"")
 _CREDENTIAL = re.compile(rb"\"(?:private_key|refresh_token|client_secret)\"\s{0,9}:\s{0,9}\"[^\"\s]{8}")
@@ -66,7 +67,7 @@ _STATE = re.compile(rb"\A\s{0,9}\{.{0,2000}\"terraform_version\"\s{0,9}:", re.DO
 
 
 def is_secret_by_name(path: str) -> bool:
-    """Say whether a file's name is that of one that holds secrets.
+    """Say whether a file's name is that of a secret file.
 
     >>> is_secret_by_name("deploy/.env.production"), is_secret_by_name(".env.example")
     (True, False)
@@ -83,7 +84,7 @@ def is_secret_by_name(path: str) -> bool:
 
 
 def is_secret_by_content(path: str, data: bytes) -> bool:
-    """Say whether a file holds the secrets that its kind may: a service account's, a cluster's, a registry's."""
+    """Say whether a file contains credentials: of a service account, a cluster or a registry."""
     name = path.lower().rpartition("/")[2]
     if _EXAMPLE.search(name) or len(data) > MAX_LOOK_BYTES:
         return False

@@ -1,6 +1,6 @@
-"""Which files are not worth indexing, and the words in which that is said. Pure.
+"""Which files are skipped, and the reasons that users see. Pure.
 
-Two looks: at the name and size during the scan, at the content when the file is read. Generated code that
+Checked twice: name and size during the scan, content when the file is read. Generated code that
 people read and call (``// Code generated ... DO NOT EDIT``) is indexed: questions lead there too.
 """
 
@@ -9,23 +9,23 @@ from enum import StrEnum
 from codebase_indexer.content.secret_files import is_secret_by_name
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-"""Above this a file is data: the largest hand-written sources known to us have about 1 MB."""
+"""A larger file is data: the largest known hand-written sources have about 1 MB."""
 
 MAX_PATH_BYTES = 1024
 """Longer paths do not fit into a Postgres index entry together with the rest of its key."""
 
 BINARY_HEAD_BYTES = 8192
-"""Where a NUL byte makes a file binary: git's own rule. UTF-16 with a byte-order mark is decoded before."""
+"""A NUL byte within them makes a file binary: git's own rule. UTF-16 with a byte-order mark is decoded before."""
 
 MINIFIED_AVERAGE = 1000
-"""Bytes a line, on average, above which no person wrote the file."""
+"""Average bytes per line above which a file is not hand-written."""
 
 MINIFIED_FROM_BYTES = 8192
 """A small file may well have a single long line."""
 
 PROSE_SHARE = 20
-"""Prose may have a paragraph a line. It is told by its words: more than one byte in so many is white space, or
-part of a letter that is not ASCII, for languages without spaces. English has one in six, Base64 none."""
+"""Prose may have a paragraph per line. It is recognised by its words: more than one byte in PROSE_SHARE is white
+space, or part of a non-ASCII letter (for languages without spaces). English has one in six, Base64 none."""
 
 
 class Skip(StrEnum):
@@ -56,7 +56,7 @@ class Skip(StrEnum):
 
 
 UNCERTAIN = frozenset({Skip.VANISHED, Skip.UNREADABLE, Skip.STALLED, Skip.CRASHED})
-"""Reasons that say nothing of what is in the file now, nor, for certain, that it is gone."""
+"""Reasons that leave open what the file contains now, or whether it still exists."""
 
 _LOCK_FILES = frozenset(
     [
@@ -71,7 +71,7 @@ _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 
 
 def by_name(path: str, *, skip_secrets: bool = True) -> Skip | None:
-    """Judge a file by its name. `skip_secrets`: whether one that holds secrets is left out."""
+    """Return the reason to skip a file by its name. `skip_secrets`: whether secret files are skipped."""
     name = path.rpartition("/")[2].lower()
     if name in _LOCK_FILES:
         return Skip.LOCK_FILE
@@ -83,14 +83,14 @@ def by_name(path: str, *, skip_secrets: bool = True) -> Skip | None:
 
 
 def by_size(size: int) -> Skip | None:
-    """Judge a file by its size in bytes."""
+    """Return the reason to skip a file by its size in bytes."""
     if size == 0:
         return Skip.EMPTY
     return Skip.TOO_LARGE if size > MAX_FILE_BYTES else None
 
 
 def by_content(data: bytes, *, is_prose: bool = False) -> Skip | None:
-    """Judge a file by its text, as UTF-8. `is_prose`: written by people for people, a paragraph a line maybe."""
+    """Return the reason to skip a file by its text, as UTF-8. `is_prose`: it may have a paragraph per line."""
     if reason := by_size(len(data)):
         return reason
     if is_binary(data):
@@ -104,7 +104,7 @@ def by_content(data: bytes, *, is_prose: bool = False) -> Skip | None:
 
 
 def is_binary(data: bytes) -> bool:
-    """Say whether a file is no text."""
+    """Say whether a file is binary."""
     return b"\0" in data[:BINARY_HEAD_BYTES]
 
 

@@ -1,4 +1,4 @@
-"""A file becomes rows: read, hash, chunk, terms, vectors. Runs in the worker processes."""
+"""Turns a file into rows: read, hash, chunk, terms, vectors. Runs in the parser processes."""
 
 import errno
 import logging
@@ -23,7 +23,7 @@ from codebase_index.store.ingest.batch import (
     WorkItem,
 )
 from codebase_indexer.chunking import notebook
-from codebase_indexer.chunking.chunker import Piece, chunk
+from codebase_indexer.chunking.chunker import SourceChunk, split
 from codebase_indexer.chunking.texts import documents, with_vectors
 from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
@@ -37,13 +37,13 @@ _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 _DEFAULT = SecretPolicy()
 
 
-class Processor:
-    """Turns files into rows. Keeps what it learned of words from batch to batch."""
+class FileProcessor:
+    """Turns files into rows. Caches the vocabulary from batch to batch."""
 
     def __init__(
         self, fingerprint: str, embedder: StaticEmbedder | None, secrets: SecretPolicy = _DEFAULT
     ) -> None:
-        """Without an embedder the results have no vectors: texts.py has what they are made of."""
+        """Without an embedder the results have no vectors; texts.py has the texts to embed."""
         self._fingerprint = fingerprint
         self._secrets = secrets
         self._embedder = embedder
@@ -57,10 +57,11 @@ class Processor:
         known: Mapping[str, StoredFile],
         boundary: Path | None = None,
     ) -> ProcessedBatch:
-        """Return what to write for each file, in order. One equal to that in `known` is only read and hashed.
+        """Return what to write for each file, in order. One that equals its entry in `known` is only read and
+        hashed.
 
-        Nothing is opened that does not lie beneath the folder, by a path without links from `boundary` on, by
-        default the folder itself. No file raises.
+        Only files beneath the folder are opened, by paths without links below `boundary` (by default the folder
+        itself). No file raises.
         """
         self._vocabulary.clear_if_full()
         results: list[FileResult]
@@ -82,10 +83,10 @@ class Processor:
                 return SkippedFile(item.seq, data)
             if known and known.fingerprint == self._fingerprint and known.blob == blob_id(data):
                 return UnchangedFile(item.seq, known.file_id, known.chunks)
-            found = extraction.read(item.path, data, self._secrets)
+            found = extraction.extract(item.path, data, self._secrets)
             if isinstance(found, Skip):
                 return SkippedFile(item.seq, found)
-            chunks = [_row(piece) for piece in _pieces(found.text, found.language.grammar)]
+            chunks = [_row(chunk) for chunk in _split(found.text, found.language.grammar)]
             if not chunks:  # a notebook without source
                 return SkippedFile(item.seq, Skip.EMPTY)
             return IndexedFile(
@@ -104,22 +105,22 @@ class Processor:
         return [encode(self._terms.occurrences(tokenized.part(begin, end))) for begin, end in parts]
 
 
-def _pieces(data: bytes, grammar: str | None) -> list[Piece]:
+def _split(data: bytes, grammar: str | None) -> list[SourceChunk]:
     if grammar == notebook.FORMAT:
-        pieces = notebook.read(data)
-        return pieces if pieces is not None else chunk(data, "json")
-    return chunk(data, grammar)
+        chunks = notebook.read(data)
+        return chunks if chunks is not None else split(data, "json")
+    return split(data, grammar)
 
 
-def _row(piece: Piece) -> Chunk:
+def _row(chunk: SourceChunk) -> Chunk:
     return Chunk(
-        piece.start_line, piece.end_line, piece.symbol, piece.text,
-        kind=piece.kind, defines=piece.defines, signature=piece.signature,
+        chunk.start_line, chunk.end_line, chunk.symbol, chunk.text,
+        kind=chunk.kind, defines=chunk.defines, signature=chunk.signature,
     )  # fmt: skip
 
 
 def _read(tree: Tree, path: bytes) -> bytes | Skip:
-    """Read a file that may have changed since the scan, into anything."""
+    """Read a file, which may be anything by now."""
     try:
         return tree.read(path, MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -127,7 +128,7 @@ def _read(tree: Tree, path: bytes) -> bytes | Skip:
 
 
 def _reason(error: OSError) -> Skip:
-    """Say why a file could not be opened."""
+    """Return the skip reason for a file that could not be opened."""
     if isinstance(error, PathTraversal):
         return Skip.PATH_TRAVERSAL
     if isinstance(error, NotRegular):

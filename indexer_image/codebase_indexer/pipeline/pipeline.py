@@ -1,9 +1,8 @@
-"""The way of a batch: claim, process, embed, commit; several of them side by side.
+"""The indexing pipeline: concurrent lanes that claim, parse, embed and commit batches of files.
 
-What is claimed and not committed is the only work that a crash repeats, so that is kept under 1 % of the
-files, and the more a job has repeated the smaller. Nothing waits in queues: a lane holds one batch from its
-claim to its commit, which also bounds memory, and there is a lane more than processes, so that one lane's
-commit overlaps with the others' parsing.
+A crash repeats only claimed, uncommitted files, so these stay below 1 % of all files, and fewer the more a job has
+already repeated. There are no queues: a lane holds one batch from claim to commit, which also bounds memory. There
+is one lane more than parser processes, so that one lane's commit overlaps with the others' parsing.
 """
 
 import asyncio
@@ -28,11 +27,11 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.workers import Workers
 from codebase_indexer.content.skipping import UNCERTAIN
 from codebase_indexer.database_retry import retry_while_unavailable
-from codebase_indexer.pipeline.pool import Pool
-from codebase_indexer.pipeline.remote_embedding import Counts, SlowEmbedding
-from codebase_indexer.pipeline.segment_builder import Packer
+from codebase_indexer.pipeline.parser_protocol import ParseRequest
+from codebase_indexer.pipeline.pool import ParserPool
+from codebase_indexer.pipeline.remote_embedding import EmbeddingCounts, RemoteEmbedding
+from codebase_indexer.pipeline.segment_builder import SegmentBuilder
 from codebase_indexer.pipeline.tasks import run_together
-from codebase_indexer.pipeline.worker_protocol import Batch
 from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
 
@@ -45,56 +44,56 @@ MAX_BATCH_BYTES = 1_000_000
 """Of source, committed at once: about 800 chunks, a few times that in memory."""
 
 SPARE_LANES = 1
-"""Beside a lane for each process: while all of these parse, one commits. More only make each batch smaller, since
-they share what may be in flight, and small batches cost more CPU time."""
+"""Lanes beyond one per process: while the others parse, one commits. More lanes only make each batch smaller,
+since they share what may be in flight, and small batches cost more CPU time."""
 
 RECHECK_SECONDS = 1.0
-"""How often a pod that has no files left asks whether the other pods' are done."""
+"""How often the leader, out of files itself, checks whether the other pods have finished."""
 
 
-MAX_MISSING = 8
-"""Files in a row that a helper does not find until it concludes that its node lacks the repository."""
+MAX_MISSING_FILES = 8
+"""Consecutive missing files after which a worker concludes that its node lacks the repository."""
 
 
-class Redo(Enum):
-    """Which files are done again though the index has them as they are."""
+class ReindexScope(Enum):
+    """Which unchanged files are indexed again."""
 
     CHANGED = auto()  # none
     ALL = auto()
-    NOT_MINE = auto()  # those that the job itself has not done yet
+    NOT_BY_THIS_JOB = auto()  # those that this job has not indexed yet
 
 
 @dataclass(frozen=True)
-class Flight:
-    """How many batches are in flight at most, and of how many files."""
+class Concurrency:
+    """Limits on work in flight: concurrent lanes, and files per batch."""
 
     lanes: int
     batch_files: int
 
 
-def plan_flight(files_total: int, workers: int, pods: int = 1, repeated: int = 0) -> Flight:
-    """Return what keeps the processes busy with less than 1 % of the files in flight, all pods together.
+def plan_concurrency(files_total: int, processes: int, pods: int = 1, repeated: int = 0) -> Concurrency:
+    """Return limits that keep the processes busy with less than 1 % of all files in flight, over all pods.
 
-    A small repository has one file in flight, which costs it little. `repeated` files were lost in flight before:
-    crashes share that one percent. Each may take a quarter of what those before it left, so that there is some for
-    the next, or else a file for each lane; when less is left than there are lanes, fewer work, at last one.
+    A small repository has one file in flight, which costs it little. `repeated` files were lost in flight before;
+    all crashes share the one percent. Each may use a quarter of what the earlier ones left, so that some remains
+    for the next, or else one file per lane; when less remains than there are lanes, fewer lanes run, at least one.
     """
     one_percent = (files_total - 1) // 100
     left = max(1, (one_percent - repeated) // pods)
     share = left // 4 if repeated else left
-    wanted = workers + SPARE_LANES
+    wanted = processes + SPARE_LANES
     batch_files = min(MAX_BATCH_FILES, max(1, share // wanted))
-    return Flight(lanes=min(wanted, left // batch_files), batch_files=batch_files)
+    return Concurrency(lanes=min(wanted, left // batch_files), batch_files=batch_files)
 
 
 def by_bytes(items: Sequence[WorkItem], limit: int = MAX_BATCH_BYTES) -> Iterator[list[WorkItem]]:
-    """Divide files into consecutive groups of at most `limit` bytes; a larger file is alone."""
+    """Split files into consecutive groups of at most `limit` bytes; a larger file is alone."""
     return grouped(items, lambda item: item.size, limit)
 
 
 @dataclass
 class Pipeline:
-    """Indexes what is left of a job's work list. `slow` makes the vectors, None: the pool does."""
+    """Indexes the rest of a job's work list. `remote` makes the vectors; None: the parser pool does."""
 
     jobs: Jobs
     work: Work
@@ -103,42 +102,44 @@ class Pipeline:
     pod: str
     folder: Path
     boundary: Path
-    pool: Pool
+    pool: ParserPool
     reporter: ProgressReporter
-    slow: SlowEmbedding | None
-    packer: Packer
-    redo: Redo
+    remote: RemoteEmbedding | None
+    segment_builder: SegmentBuilder
+    scope: ReindexScope
     check: Callable[[], Awaitable[None]]
-    """Makes sure that what was read is of the folder that the job opened; raises where it may not be."""
+    """Verifies that what was read belongs to the folder that the job opened; raises if it may not."""
     helpers: Workers | None = None
-    """Whose files are taken over when they fall silent; None for a helper itself, which leaves that, and the job's
-    state, to the pod that holds the attempt."""
-    _missing: int = field(default=0, init=False)
+    """The workers whose files are reclaimed when their heartbeat stops; None in a worker, which leaves that and
+    the job's state to the leader."""
+    _missing_files: int = field(default=0, init=False)
 
-    async def run(self, flight: Flight) -> None:
-        """Return when every file of the job is done, by this pod or another; a helper returns when none is left
+    async def run(self, concurrency: Concurrency) -> None:
+        """Return when every file of the job is done, by this pod or another; a worker returns when none is left
         to claim.
 
-        Raises FenceLost, InsufficientStorage, and what `check` raises. An outage of the database or the embedding
-        service is waited for, with the batches in flight kept.
+        Raises FenceLost, InsufficientStorage, and what `check` raises. During an outage of the database or the
+        embedding service the lanes wait with their batches.
         """
         while True:
-            await run_together(self._lane(flight.batch_files) for _ in range(flight.lanes))
+            await run_together(self._lane(concurrency.batch_files) for _ in range(concurrency.lanes))
             if self.helpers is None:
                 await retry_while_unavailable("release", self.release)
                 return
-            if not await retry_while_unavailable("count what is left", lambda: self.work.todo(self.writer.job_id)):
+            if not await retry_while_unavailable(
+                "count remaining files", lambda: self.work.todo(self.writer.job_id)
+            ):
                 return
-            # Either other pods hold the rest, or the answer to a claim of ours was lost in an outage.
+            # Either other pods hold the rest, or an outage lost the answer to one of our claims.
             await retry_while_unavailable("release", self.release)
-            await retry_while_unavailable("take over", self._take_over)
+            await retry_while_unavailable("reclaim files of silent workers", self._reclaim_silent)
             await asyncio.sleep(RECHECK_SECONDS)
 
     async def release(self) -> None:
-        """Give back what this pod holds. No lane may be running."""
+        """Release this pod's claims. No lane may be running."""
         await self.work.release(self.writer.job_id, self.writer.attempt, self.pod)
 
-    async def _take_over(self) -> None:
+    async def _reclaim_silent(self) -> None:
         if self.helpers is not None:
             await self.helpers.release_stale(self.writer.job_id, self.writer.attempt)
 
@@ -154,36 +155,38 @@ class Pipeline:
 
     async def _index(self, items: Sequence[WorkItem]) -> None:
         known = await retry_while_unavailable("look up known files", lambda: self._known(items))
-        answer = await self.pool.process(Batch(self.folder, items, known, self.boundary))
+        answer = await self.pool.process(ParseRequest(self.folder, items, known, self.boundary))
         await self.check()
         if self.helpers is None:
-            answer = self._found(answer)
-        batch, counts = await self._embed(answer) if isinstance(answer, ProcessedBatch) else (answer, Counts())
+            answer = self._drop_missing(answer)
+        batch, counts = (
+            await self._embed(answer) if isinstance(answer, ProcessedBatch) else (answer, EmbeddingCounts())
+        )
         await retry_while_unavailable("commit", lambda: self.chunks.commit_batch(self.writer, batch))
-        if self.slow is not None:
-            await self.slow.count(counts)
-        await self.packer.committed(sum(part.chunks for part in batch.parts))
+        if self.remote is not None:
+            await self.remote.count(counts)
+        await self.segment_builder.add(sum(part.chunks for part in batch.parts))
 
-    async def _embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, Counts]:
-        assert self.slow is not None, "a pool without a model is for models that embed here"
-        return await self.slow.embed(batch)
+    async def _embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, EmbeddingCounts]:
+        assert self.remote is not None, "a pool without a model needs a remote embedding"
+        return await self.remote.embed(batch)
 
-    def _found(self, batch: BatchT) -> BatchT:
-        """Leave out what a helper cannot read: its node may lack what others have. It gives that back at its end.
+    def _drop_missing(self, batch: BatchT) -> BatchT:
+        """Drop the files that a worker cannot read, since other nodes may have them. It releases them at its end.
 
-        Raises SourceChanged when it finds nothing at all: then another folder is mounted on this node.
+        Raises SourceChanged when it finds no file at all: then another folder is mounted on this node.
         """
         found = [r for r in batch.results if not (isinstance(r, SkippedFile) and r.reason in UNCERTAIN)]
-        self._missing = 0 if found else self._missing + len(batch.results)
-        if self._missing >= MAX_MISSING:
+        self._missing_files = 0 if found else self._missing_files + len(batch.results)
+        if self._missing_files >= MAX_MISSING_FILES:
             raise SourceChanged(
-                f"{self._missing} files in a row are not there on this node, which the list has; the other pods "
-                "do them; mount the same repositories on every node"
+                f"{self._missing_files} listed files in a row are missing on this node; other pods index them; "
+                "mount the same repositories on every node"
             )
         return replace(batch, results=found)
 
     async def _known(self, items: Sequence[WorkItem]) -> dict[str, StoredFile]:
-        if self.redo is Redo.ALL:
+        if self.scope is ReindexScope.ALL:
             return {}
-        by = self.writer.job_id if self.redo is Redo.NOT_MINE else None
+        by = self.writer.job_id if self.scope is ReindexScope.NOT_BY_THIS_JOB else None
         return await self.chunks.stored_files(self.writer.index_id, [item.path for item in items], by)

@@ -1,7 +1,7 @@
-"""Worker processes, one for each core: parsing holds Python's lock, so threads would share a single core.
+"""Parser processes, one per core: parsing holds the GIL, so threads would share a single core.
 
-Each process has its own pipe, so that it is known which files it held when it died, and it ends by itself when
-the main process does, however that ends.
+Each process has its own pipe, so that the files it held when it died are known. It ends by itself when the main
+process does, however that ends.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Any, Final
 from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, SkippedFile, WorkItem
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
-from codebase_indexer.pipeline.worker_protocol import Batch
+from codebase_indexer.pipeline.parser_protocol import ParseRequest
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +38,24 @@ _INHERITED: Final = re.compile(
     r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|LD_LIBRARY_PATH|PYTHON\w+|(OPENBLAS|OMP|MKL)_\w+|PYDANTIC_DISABLE_PLUGINS|"
     r"CODEBASE_LOG_LEVEL"
 )
-"""Of the environment, what a process that parses untrusted files is given: no address, key or credentials."""
+"""Environment variables that a process which parses untrusted files may see: no address, key or credentials."""
 
 _DEFAULT_POLICY = SecretPolicy()
 
 
-class WorkerDied(Exception):
-    """A worker process ended, or hung, while it held a batch."""
+class ParserDied(Exception):
+    """A parser process ended, or hung, while it held a request."""
 
 
-class WorkerStalled(WorkerDied):
-    """A worker process gave no answer in time, and did not compute either: it waits, for its disk."""
+class ParserStalled(ParserDied):
+    """A parser process neither answered in time nor used the CPU: it waits for its disk."""
 
 
 class PoolBroken(Exception):
-    """A worker process does not even start: no file is to blame, the whole attempt is."""
+    """A parser process does not even start: no file is to blame; the attempt fails."""
 
 
-class Pool:
+class ParserPool:
     """Processes that turn files into rows. `close` ends them."""
 
     def __init__(
@@ -66,61 +66,61 @@ class Pool:
         secrets: SecretPolicy = _DEFAULT_POLICY,
     ) -> None:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
-        self._answer: type[PackedBatch] | type[ProcessedBatch] = PackedBatch if model else ProcessedBatch
+        self._result_type: type[PackedBatch] | type[ProcessedBatch] = PackedBatch if model else ProcessedBatch
         self._threads = ThreadPoolExecutor(count, "pool")
-        self._workers = [_Worker((fingerprint, model, secrets)) for _ in range(count)]
-        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
-        for worker in self._workers:
-            worker.start()
-            self._idle.put_nowait(worker)
+        self._parsers = [_ParserProcess((fingerprint, model, secrets)) for _ in range(count)]
+        self._idle: asyncio.Queue[_ParserProcess] = asyncio.Queue()
+        for parser in self._parsers:
+            parser.start()
+            self._idle.put_nowait(parser)
 
-    async def process(self, batch: Batch) -> PackedBatch | ProcessedBatch:
-        """Return the results of a batch, packed if there is a model.
+    async def process(self, batch: ParseRequest) -> PackedBatch | ProcessedBatch:
+        """Return the results of a request, packed if there is a model.
 
-        A file that ends its process, also when it is alone, is skipped; so is one that the disk does not yield.
+        A file that crashes its process even when parsed alone is skipped; so is one whose disk does not answer.
 
         Raises PoolBroken.
         """
         try:
             answer: PackedBatch | ProcessedBatch = await self._run(batch)
-        except WorkerDied as death:
-            log.warning("worker died", extra={"files": [i.path for i in batch.items], "error": str(death)})
+        except ParserDied as death:
+            log.warning("parser process died", extra={"files": [i.path for i in batch.items], "error": str(death)})
         else:
             return answer
         alone = [await self._run_alone(batch, item) for item in batch.items]
-        return self._answer.join(alone)
+        return self._result_type.join(alone)
 
     def close(self) -> None:
-        """End the processes at once; what they hold is lost."""
-        for worker in self._workers:
-            worker.kill()
+        """End the processes at once; their unfinished requests are lost."""
+        for parser in self._parsers:
+            parser.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run_alone(self, batch: Batch, item: WorkItem) -> Any:
+    async def _run_alone(self, batch: ParseRequest, item: WorkItem) -> Any:
         try:
             return await self._run(replace(batch, items=[item]))
-        except WorkerStalled as stall:
+        except ParserStalled as stall:
             log.error("file skipped: its disk does not answer", extra={"path": item.path, "error": str(stall)})
-            return self._answer([SkippedFile(item.seq, Skip.STALLED)])
-        except WorkerDied as death:
-            log.error("file skipped: it ends its worker", extra={"path": item.path, "error": str(death)})
-            return self._answer([SkippedFile(item.seq, Skip.CRASHED)])
+            return self._result_type([SkippedFile(item.seq, Skip.STALLED)])
+        except ParserDied as death:
+            log.error("file skipped: it crashes the parser", extra={"path": item.path, "error": str(death)})
+            return self._result_type([SkippedFile(item.seq, Skip.CRASHED)])
 
-    async def _run(self, batch: Batch) -> Any:
-        worker = await self._idle.get()
-        answer = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, batch)
+    async def _run(self, batch: ParseRequest) -> Any:
+        parser = await self._idle.get()
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, parser.run, batch)
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            worker.interrupt()  # its answer would be taken for the next batch's
+            parser.interrupt()  # its answer would be taken for the next batch's
             await asyncio.wait({answer})
             answer.exception()
             raise
         finally:
-            self._idle.put_nowait(worker)
+            self._idle.put_nowait(parser)
 
 
-class _Worker:
+class _ParserProcess:
     """One process and the pipe to it. Owned by the thread that is in `run`; `interrupt` alone is for others."""
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
@@ -144,8 +144,8 @@ class _Worker:
         with contextlib.suppress(OSError):  # it has ended already, which is noticed when it does not say READY
             self._pipe.send(self._arguments)
 
-    def run(self, batch: Batch) -> Any:
-        """Process a batch, blocking. Raises WorkerDied or PoolBroken; the next call starts another process."""
+    def run(self, batch: ParseRequest) -> Any:
+        """Process a request, blocking. Raises ParserDied or PoolBroken; the next call starts another process."""
         if self._process is None or self._process.poll() is not None:
             self.kill()
             self.start()
@@ -156,18 +156,18 @@ class _Worker:
             self._pipe.send(batch)
             return self._receive(FILE_SECONDS * len(batch.items))
         except (EOFError, OSError) as error:
-            message = self._how_it_ended()
+            message = self._exit_reason()
             self.kill()
-            raise WorkerDied(message) from error
-        except WorkerDied:
+            raise ParserDied(message) from error
+        except ParserDied:
             self.kill()
             raise
 
     def _wait_until_ready(self) -> None:
         try:
             self._receive(START_SECONDS)
-        except (WorkerDied, EOFError, OSError) as error:
-            message = f"a worker process does not start ({error or self._how_it_ended()})"
+        except (ParserDied, EOFError, OSError) as error:
+            message = f"a parser process does not start ({error or self._exit_reason()})"
             self.kill()
             raise PoolBroken(message) from error
         self._ready = True
@@ -175,12 +175,12 @@ class _Worker:
     def _receive(self, seconds: float) -> Any:
         assert self._pipe is not None
         if not self._pipe.poll(seconds):
-            kind = WorkerDied if self._computes() else WorkerStalled
+            kind = ParserDied if self._is_computing() else ParserStalled
             raise kind(f"no answer within {seconds:.0f} s")
         return self._pipe.recv()
 
-    def _computes(self) -> bool:
-        """Say whether the process runs, or would if it had a processor; else it sleeps in a call of the system."""
+    def _is_computing(self) -> bool:
+        """Say whether the process is runnable; otherwise it sleeps in a system call."""
         assert self._process is not None
         try:
             status = Path(f"/proc/{self._process.pid}/stat").read_text()
@@ -189,7 +189,7 @@ class _Worker:
         return status.rpartition(")")[2].split()[0] not in ("S", "D")
 
     def interrupt(self) -> None:
-        """End the process under a `run` in another thread, which then raises WorkerDied and cleans up."""
+        """End the process under a `run` in another thread, which then raises ParserDied and cleans up."""
         process = self._process  # the thread may forget it at any moment
         if process is not None:
             process.kill()
@@ -206,7 +206,7 @@ class _Worker:
             self._pipe.close()
             self._pipe = None
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         process = self._process
         if process is None:
             return "stopped"
@@ -216,16 +216,16 @@ class _Worker:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a worker process."""
+    """Return the environment of a parser process."""
     # With a process for each core, threads of the linear algebra would only get in their way.
     inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
     return {"OPENBLAS_NUM_THREADS": "1", **inherited}
 
 
 def serve(descriptor: int) -> None:
-    """Run a worker that talks through a pipe, in a process of its own."""
+    """Serve requests from a pipe, in a process of its own."""
     # Only here is its module imported, and with that the model.
-    from codebase_indexer.pipeline import worker
+    from codebase_indexer.pipeline import parser_process
 
     pipe = Connection(descriptor)
-    worker.serve(pipe, *pipe.recv())
+    parser_process.serve(pipe, *pipe.recv())

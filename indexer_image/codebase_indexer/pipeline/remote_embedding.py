@@ -1,7 +1,7 @@
-"""Vectors from a slow model or a service: what was embedded before is not embedded again.
+"""Vectors of cacheable models (a service, or a transformer in the pod): no text is embedded twice.
 
-Each call's vectors are kept as soon as they are there, before the batch that they belong to commits: a crash costs
-the calls in flight, not the batches. While a service is away its job is blocked, and goes on by itself.
+The vectors of each call are cached at once, before their batch commits, so a crash loses the calls in flight, not
+the batches. While a service is unavailable the job is blocked; it resumes by itself.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ T = TypeVar("T")
 
 
 @dataclass
-class Counts:
-    """Of a batch: vectors made now and taken from those kept, and texts that the model read only in part."""
+class EmbeddingCounts:
+    """Of a batch: vectors made and reused, and texts truncated at the model's limit."""
 
     made: int = 0
     reused: int = 0
-    cut: int = 0
+    truncated: int = 0
 
 
 @dataclass
-class SlowEmbedding:
-    """Embeds for all lanes of a pod, with so many calls at once as the embedder has use for.
+class RemoteEmbedding:
+    """Embeds for all lanes of a pod, with as many concurrent calls as the embedder can use.
 
     Owned by the event loop; threads get the embedder alone, which is safe for several at once.
     """
@@ -51,48 +51,48 @@ class SlowEmbedding:
     writer: Writer
     reporter: ProgressReporter
     reports: bool = True
-    """Whether this pod tells the job's state: a helper leaves that to the pod that holds the attempt."""
+    """Whether this pod reports the job's state; only the leader does."""
     centroid: Vectors | None = field(default=None, init=False)
-    """The middle of the model's vectors, known when it is ready."""
+    """Centroid of the model's vectors, set by prepare()."""
     _blocked_since: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._free = asyncio.Semaphore(self.embedder.concurrency)
+        self._slots = asyncio.Semaphore(self.embedder.concurrency)
 
-    async def ready(self, length_in_index: int | None) -> None:
-        """Wait for the service, and compare its vectors with those of the index, whose length is given.
+    async def prepare(self, index_dimension: int | None) -> None:
+        """Wait for the service, and check its dimension against that of the index.
 
         Raises EmbeddingRefused when they differ.
         """
-        await self._patiently(self.embedder.check)
-        length = await self._patiently(lambda: self.embedder.dimension)
-        if length_in_index not in (None, length):
+        await self._retry_while_unavailable(self.embedder.check)
+        dimension = await self._retry_while_unavailable(lambda: self.embedder.dimension)
+        if index_dimension not in (None, dimension):
             raise EmbeddingRefused(
-                f"{self.embedder.name} gives vectors of {length} numbers, and the index has some of "
-                f"{length_in_index}: the model behind this name was exchanged; bring the former one back, or name "
-                "the new one otherwise, or delete the index (codebase-mcp admin delete) and start the job again"
+                f"{self.embedder.name} returns vectors of {dimension} dimensions, but the index has "
+                f"{index_dimension}: the model behind this name was replaced; restore the former model, give the "
+                "new one another name, or delete the index (codebase-mcp admin delete), then start the job again"
             )
         vectors, _ = await self._vectors(SNIPPETS)
         self.centroid = centroid_of(vectors)
 
-    async def embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, Counts]:
-        """Return the batch with vectors, and what that took. Raises EmbeddingRefused."""
+    async def embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, EmbeddingCounts]:
+        """Return the batch with vectors, and the counts. Raises EmbeddingRefused."""
         texts = documents(batch.results)
         if not texts:
-            return pack(batch), Counts()
+            return pack(batch), EmbeddingCounts()
         vectors, counts = await self._vectors(texts)
         return pack(with_vectors(batch, vectors), self.centroid), counts
 
-    async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, Counts]:
-        """Return the vectors of texts, those that are kept and those that are made now."""
+    async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, EmbeddingCounts]:
+        """Return the vectors of texts, from the cache or made now."""
         prefix = self.embedder.traits.document_prefix
         digests = [digest_of(prefix + text) for text in texts]
         missing = dict(zip(digests, texts, strict=True))
         dimension = self.embedder.dimension
         vectors = await retry_while_unavailable(
-            "look up vectors", lambda: self.cache.find(self._kept_under, list(missing), dimension)
+            "look up vectors", lambda: self.cache.find(self._cache_key, list(missing), dimension)
         )
-        counts = Counts(reused=sum(digest in vectors for digest in digests))
+        counts = EmbeddingCounts(reused=sum(digest in vectors for digest in digests))
         for digest in vectors:
             del missing[digest]
         counts.made = len(texts) - counts.reused
@@ -104,29 +104,33 @@ class SlowEmbedding:
         return np.stack([vectors[digest] for digest in digests]), counts
 
     @property
-    def _kept_under(self) -> str:
+    def _cache_key(self) -> str:
         return cache_key(self.writer.namespace, self.embedder.name)
 
-    async def count(self, counts: Counts) -> None:
-        """Add the counts of a batch that is committed to the job's. An outage of the database loses them."""
+    async def count(self, counts: EmbeddingCounts) -> None:
+        """Add the counts of a committed batch to the job's. A database outage loses them."""
         with contextlib.suppress(StoreUnavailable):
             await self.jobs.count_vectors(
-                self.writer.job_id, self.writer.attempt, made=counts.made, reused=counts.reused, cut=counts.cut
+                self.writer.job_id,
+                self.writer.attempt,
+                made=counts.made,
+                reused=counts.reused,
+                cut=counts.truncated,
             )
 
-    async def _embed(self, texts: dict[bytes, str], counts: Counts) -> dict[bytes, NDArray[np.float32]]:
-        """Embed texts by one call, and keep their vectors."""
-        embedded = await self._patiently(lambda: self.embedder.embed(list(texts.values())))
+    async def _embed(self, texts: dict[bytes, str], counts: EmbeddingCounts) -> dict[bytes, NDArray[np.float32]]:
+        """Embed texts in one call, and cache their vectors."""
+        embedded = await self._retry_while_unavailable(lambda: self.embedder.embed(list(texts.values())))
         vectors = dict(zip(texts, embedded.vectors, strict=True))
-        await retry_while_unavailable("keep vectors", lambda: self.cache.save(self._kept_under, vectors))
-        counts.cut += embedded.truncated
+        await retry_while_unavailable("cache vectors", lambda: self.cache.save(self._cache_key, vectors))
+        counts.truncated += embedded.truncated
         return vectors
 
-    async def _patiently(self, call: Callable[[], T]) -> T:
+    async def _retry_while_unavailable(self, call: Callable[[], T]) -> T:
         outage, delays = Outage("embed"), backoff_delays()
         while True:
             try:
-                async with self._free:
+                async with self._slots:
                     result = await asyncio.to_thread(call)
             except EmbeddingUnavailable as error:
                 outage.record_failure(error)

@@ -147,12 +147,12 @@ class Survey:
         except OSError as error:
             raise self._unreadable(error) from error
         self._mark = job.source_mark
-        if self.settings.leads and job.files_total is None:
+        if self.settings.is_leader and job.files_total is None:
             await self._record_listed()
 
     async def list_files(self) -> list[ScanEntry] | None:
         """List the files; None: an earlier attempt froze its list, or this is a helper."""
-        if not self.settings.leads or self.job.files_total is not None:
+        if not self.settings.is_leader or self.job.files_total is not None:
             return None
         await self.begin_stage(messages.scanning(0, 0))
         self._listed_here = True
@@ -354,7 +354,7 @@ class Survey:
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                 include=spec.include, exclude=spec.exclude, report=self.reporter.scanning,
-                skip_secrets=self.settings.secrets.leave_out,
+                skip_secrets=self.settings.secrets.skip_files,
             )
         )  # fmt: skip
         log.info("scanned", extra={"files": len(entries)})

@@ -8,7 +8,7 @@ from pgvector import HalfVector
 
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.ingest.batch import IndexedFile, WorkItem
-from codebase_indexer.pipeline.files import Processor
+from codebase_indexer.pipeline.files import FileProcessor
 from tests.chaos.harness.facts import Facts
 
 _AT_ONCE = 200
@@ -36,7 +36,7 @@ GROUP BY path, chunks
 
 def compute(folder: Path) -> Digests:
     """Return the digests of a repository all of whose files are indexable, as generated ones are."""
-    processor = Processor("", StaticEmbedder.load())
+    processor = FileProcessor("", StaticEmbedder.load())
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
     items = [
         WorkItem(seq, path.relative_to(folder).as_posix(), path.stat().st_size) for seq, path in enumerate(paths)

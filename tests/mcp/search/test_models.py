@@ -230,7 +230,7 @@ async def test_a_job_refuses_to_mix_vectors_of_two_lengths(
     service.dimension = 256
     _, row = await bench.run(await bench.job("other", embedding=OTHER, forceReindex=True))
     assert (row.state, row.error_type) == (JobState.FAILED, "EmbeddingRefused")
-    assert "gives vectors of 256 numbers, and the index has some of 320" in str(row.error_message)
+    assert "returns vectors of 256 dimensions, but the index has 320" in str(row.error_message)
 
 
 @pytest.mark.parametrize("codes", ["", "\\x00", "\\x" + "00" * 1000])

@@ -327,9 +327,9 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
         "import os\n"
         "from codebase_indexer import main\n"
         "from codebase_indexer.pipeline import files, pipeline\n"
-        "real = files.chunk\n"
-        "files.chunk = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
-        "main.plan_flight = lambda *_: pipeline.Flight(lanes=3, batch_files=32)\n"
+        "real = files.split\n"
+        "files.split = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
+        "main.plan_concurrency = lambda *_: pipeline.Concurrency(lanes=3, batch_files=32)\n"
     )
     harness.env = {"PYTHONPATH": str(tmp_path / "fault"), "OLLAMA_URL": ollama}
     job = await harness.job("tree", **({"embedding": embedding} if embedding else {}))
@@ -349,9 +349,9 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
         pytest.param("gone", {}, ErrorType.SOURCE_NOT_FOUND, "not found", id="no such folder"),
         pytest.param("file", {}, ErrorType.SOURCE_REFUSED, "is not a directory", id="a file"),
         pytest.param("../etc", {}, ErrorType.SOURCE_REFUSED, "'..'", id="outside of the root"),
-        pytest.param("empty", {}, ErrorType.EMPTY_REPOSITORY, "it holds no files", id="no files"),
+        pytest.param("empty", {}, ErrorType.EMPTY_REPOSITORY, "it has no files", id="no files"),
         pytest.param(
-            "useless", {}, ErrorType.EMPTY_REPOSITORY, "2 files are skipped (1 binary, 1 empty)", id="no code"
+            "useless", {}, ErrorType.EMPTY_REPOSITORY, "2 files were skipped (1 binary, 1 empty)", id="no code"
         ),
         pytest.param(
             "tree", {"ref": "main"}, ErrorType.CLONE_FAILED, "not a git repository", id="a ref of no repository"

@@ -19,7 +19,7 @@ from codebase_index.store.errors import AnotherJobRuns, IndexInUse, JobNotFound,
 from codebase_index.store.ingest.chunks import Chunks, Writer
 from codebase_index.store.ingest.vector_cache import VectorCache
 from codebase_index.store.jobs.jobs import Jobs, connection_name
-from codebase_indexer.pipeline.remote_embedding import SlowEmbedding
+from codebase_indexer.pipeline.remote_embedding import RemoteEmbedding
 from tests.store.harness import WorkerHarness, make_tree, track
 from tests.store.jobs.test_jobs import run_job, writer_for
 
@@ -138,10 +138,10 @@ async def test_kept_vectors_are_those_of_the_namespaces_own_service(database: Da
     for attempt in (1, 2):
         for axis, namespace in enumerate("ab"):
             writer = Writer(uuid4(), 1, 1, Service.name, "v1", namespace)
-            slow = SlowEmbedding(
+            remote = RemoteEmbedding(
                 cast(CacheableEmbedder, Service(axis)), VectorCache(database), Jobs(database), writer,
                 cast(Any, None), reports=False,
             )  # fmt: skip
-            vectors, counts = await slow._vectors(["one text", "and another"])
+            vectors, counts = await remote._vectors(["one text", "and another"])
             assert np.argmax(vectors, axis=1).tolist() == [axis, axis]
             assert (counts.made, counts.reused) == ((2, 0) if attempt == 1 else (0, 2))

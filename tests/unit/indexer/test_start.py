@@ -9,11 +9,15 @@ import pytest
 @pytest.mark.parametrize(
     ("program", "module", "why"),
     [
-        ("codebase_indexer.pipeline.worker", "asyncpg", "it has no database"),
-        ("codebase_indexer.pipeline.worker", "httpx", "it asks no service"),
-        ("codebase_indexer.pipeline.worker", "chardetng_py", "few repositories have a file that is not UTF-8"),
+        ("codebase_indexer.pipeline.parser_process", "asyncpg", "it has no database"),
+        ("codebase_indexer.pipeline.parser_process", "httpx", "it asks no service"),
+        (
+            "codebase_indexer.pipeline.parser_process",
+            "chardetng_py",
+            "few repositories have files that are not UTF-8",
+        ),
         ("codebase_indexer.main", "httpx", "few jobs follow a redirect or ask an embedding service"),
-        ("codebase_indexer.main", "codebase_index.embedding.static", "the worker processes have the model"),
+        ("codebase_indexer.main", "codebase_index.embedding.static", "the parser processes have the model"),
         ("codebase_indexer.main", "re2", "it redacts nothing"),
     ],
 )

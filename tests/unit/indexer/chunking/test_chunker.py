@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codebase_indexer.chunking import chunker, grammars
-from codebase_indexer.chunking.chunker import MIN_BYTES, chunk
+from codebase_indexer.chunking.chunker import MIN_BYTES, split
 from codebase_indexer.chunking.languages import LANGUAGES
 from codebase_indexer.chunking.outline import MAX_BYTES
 from codebase_indexer.chunking.prose import FORMATS
@@ -19,17 +19,17 @@ from tests.fixtures.snippets import SHORT, SNIPPETS, body
 GRAMMARS = sorted({language.grammar for language in LANGUAGES.values() if language.grammar} - {"notebook"})
 
 
-def check_whole(data: bytes, pieces: list[chunker.Piece]) -> None:
+def check_whole(data: bytes, chunks: list[chunker.SourceChunk]) -> None:
     """What holds for every file: covered exactly once, in order, in bounded pieces with true line numbers."""
-    assert all(a.end <= b.start for a, b in pairwise(pieces))
-    gaps = zip([0, *(p.end for p in pieces)], [*(p.start for p in pieces), len(data)], strict=True)
+    assert all(a.end <= b.start for a, b in pairwise(chunks))
+    gaps = zip([0, *(p.end for p in chunks)], [*(p.start for p in chunks), len(data)], strict=True)
     assert all(not data[a:b].strip() for a, b in gaps)
-    for piece in pieces:
-        assert 0 < piece.end - piece.start <= MAX_BYTES
-        assert piece.start_line == 1 + data.count(b"\n", 0, piece.start)
-        assert piece.end_line == 1 + data.count(b"\n", 0, piece.end - 1)
-        assert "\0" not in piece.text
-        assert piece.text.encode()  # no lone surrogates
+    for chunk in chunks:
+        assert 0 < chunk.end - chunk.start <= MAX_BYTES
+        assert chunk.start_line == 1 + data.count(b"\n", 0, chunk.start)
+        assert chunk.end_line == 1 + data.count(b"\n", 0, chunk.end - 1)
+        assert "\0" not in chunk.text
+        assert chunk.text.encode()  # no lone surrogates
 
 
 @pytest.mark.parametrize("grammar", SOURCES)
@@ -39,10 +39,10 @@ def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
     tree = grammars.load(grammar).parse(data)
     assert tree is not None
     assert not tree.root_node.has_error, "the sample must be valid"
-    pieces = chunk(data, grammar)
-    check_whole(data, pieces)
-    assert "".join(p.text for p in pieces) == source
-    symbols = [p.symbol for p in pieces]
+    chunks = split(data, grammar)
+    check_whole(data, chunks)
+    assert "".join(p.text for p in chunks) == source
+    symbols = [p.symbol for p in chunks]
     for name in names:
         assert name in symbols
 
@@ -50,8 +50,8 @@ def test_definitions_are_cut_apart_and_named(grammar: str) -> None:
 @pytest.mark.parametrize("grammar", SHORT)
 def test_every_definition_of_a_chunk_is_noted_with_its_kind(grammar: str) -> None:
     source, defined = SHORT[grammar]
-    (piece,) = chunk(source.encode(), grammar)
-    assert [f"{symbol.kind} {symbol.name}" for symbol in piece.defines] == defined
+    (chunk,) = split(source.encode(), grammar)
+    assert [f"{symbol.kind} {symbol.name}" for symbol in chunk.defines] == defined
 
 
 def test_every_grammar_has_a_sample() -> None:
@@ -70,11 +70,11 @@ def test_grammars_are_loaded_when_they_are_needed() -> None:
 
 
 def test_members_of_small_classes_are_noted() -> None:
-    (piece,) = chunk(b"LIMIT = 1\nclass Store:\n    size = 2\n    def put(self):\n        x = 1\n", "python")
-    assert [(s.name, s.plain, s.kind) for s in piece.defines] == [
+    (chunk,) = split(b"LIMIT = 1\nclass Store:\n    size = 2\n    def put(self):\n        x = 1\n", "python")
+    assert [(s.name, s.plain, s.kind) for s in chunk.defines] == [
         ("LIMIT", "LIMIT", "constant"), ("Store", "Store", "class"), ("Store.put", "put", "method"),
     ]  # fmt: skip
-    assert (piece.symbol, piece.kind) == ("Store", "class")
+    assert (chunk.symbol, chunk.kind) == ("Store", "class")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_members_of_small_classes_are_noted() -> None:
     ],
 )
 def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: str) -> None:
-    (piece,) = chunk(source, grammar)
-    assert [(s.name, s.plain) for s in piece.defines] == [(name, plain)]
+    (chunk,) = split(source, grammar)
+    assert [(s.name, s.plain) for s in chunk.defines] == [(name, plain)]
 
 
 @pytest.mark.parametrize("grammar", ["javascript", "typescript"])
@@ -109,52 +109,52 @@ def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: 
     ],
 )  # fmt: skip
 def test_functions_are_known_by_what_they_are_assigned_to(grammar: str, source: str, defined: list[str]) -> None:
-    (piece,) = chunk(source.encode(), grammar)
-    assert [f"{symbol.kind} {symbol.name}" for symbol in piece.defines] == defined
+    (chunk,) = split(source.encode(), grammar)
+    assert [f"{symbol.kind} {symbol.name}" for symbol in chunk.defines] == defined
 
 
 def test_a_heading_is_named_by_its_path_and_not_looked_for_in_code() -> None:
     text = "Guide\n=====\n\n## Install\n\n```sh\n# not a heading\n```\n\n### Linux\n\n## Use\n"
-    (piece,) = chunk(text.encode(), "markdown")
-    names = [symbol.name for symbol in piece.defines]
+    (chunk,) = split(text.encode(), "markdown")
+    names = [symbol.name for symbol in chunk.defines]
     assert names == ["Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use"]
 
 
 def test_comments_and_decorators_stay_with_what_they_are_about() -> None:
     source, _ = SOURCES["python"]
-    first = next(p for p in chunk(source.encode(), "python") if "def first" in p.text)
+    first = next(p for p in split(source.encode(), "python") if "def first" in p.text)
     assert "# about first\n@cache\ndef first" in first.text
 
 
 def test_a_definition_that_fits_is_never_cut() -> None:
     functions = [f"def function_{i}(a):\n" + body(f"x{i}_{{0}} = {{0}}")[: 400 + 60 * i] + "\n" for i in range(10)]
     source = "\n".join(functions)
-    pieces = chunk(source.encode(), "python")
+    chunks = split(source.encode(), "python")
     for function in functions:
         if len(function) <= MAX_BYTES - MIN_BYTES:
-            assert sum(function.splitlines()[0] in p.text for p in pieces) == 1
-            assert any(function.strip() in p.text for p in pieces)
+            assert sum(function.splitlines()[0] in p.text for p in chunks) == 1
+            assert any(function.strip() in p.text for p in chunks)
 
 
 def test_module_level_code_is_not_dropped() -> None:
     source = "A = 1\n\ndef f():\n    pass\n\nprint('side effect')\n" * 60
-    pieces = chunk(source.encode(), "python")
-    assert "".join(p.text for p in pieces) == source
+    chunks = split(source.encode(), "python")
+    assert "".join(p.text for p in chunks) == source
 
 
 def test_small_files_are_one_chunk_named_after_their_first_definition() -> None:
-    (piece,) = chunk(b"import os\n\n\ndef main():\n    pass\n", "python")
-    assert (piece.start_line, piece.end_line, piece.symbol) == (1, 5, "main")
+    (chunk,) = split(b"import os\n\n\ndef main():\n    pass\n", "python")
+    assert (chunk.start_line, chunk.end_line, chunk.symbol) == (1, 5, "main")
 
 
 def test_a_part_of_a_long_function_is_named_after_it_not_after_its_neighbour() -> None:
     source = "def long():\n" + body("value_{0} = something({0})") * 3 + "\ndef other():\n    pass\n"
-    assert [p.symbol for p in chunk(source.encode(), "python")] == ["long"] * len(chunk(source.encode(), "python"))
+    assert [p.symbol for p in split(source.encode(), "python")] == ["long"] * len(split(source.encode(), "python"))
 
 
 def test_crlf_keeps_its_line_numbers() -> None:
     source = SOURCES["python"][0]
-    unix, windows = chunk(source.encode(), "python"), chunk(source.replace("\n", "\r\n").encode(), "python")
+    unix, windows = split(source.encode(), "python"), split(source.replace("\n", "\r\n").encode(), "python")
     assert {p.symbol for p in windows} >= {"first", "Store.put"}
     check_whole(source.replace("\n", "\r\n").encode(), windows)
     assert windows[-1].end_line == unix[-1].end_line
@@ -163,34 +163,34 @@ def test_crlf_keeps_its_line_numbers() -> None:
 def test_markdown_is_cut_at_headings() -> None:
     text = "".join(f"# Heading {i}\n\n" + "words of a paragraph that goes on\n" * 30 + "\n" for i in range(5))
     for grammar in ("markdown", None):
-        assert all(p.text.startswith("# Heading") for p in chunk(text.encode(), grammar))
+        assert all(p.text.startswith("# Heading") for p in split(text.encode(), grammar))
 
 
 def test_a_paragraph_in_one_line_is_cut_between_words() -> None:
     text = "Whoever holds the attempt may write, and all the others have to stop at once. " * 60
-    pieces = chunk(text.encode(), "markdown")
-    assert len(pieces) > 2
-    assert all(piece.text.endswith(" ") and not piece.text.startswith(" ") for piece in pieces)
-    assert "".join(piece.text for piece in pieces) == text
+    chunks = split(text.encode(), "markdown")
+    assert len(chunks) > 2
+    assert all(chunk.text.endswith(" ") and not chunk.text.startswith(" ") for chunk in chunks)
+    assert "".join(chunk.text for chunk in chunks) == text
 
 
 def test_a_long_line_is_cut_between_characters() -> None:
     data = ("é" * 5000).encode()
-    pieces = chunk(data, None)
-    check_whole(data, pieces)
-    assert "".join(p.text for p in pieces) == "é" * 5000
-    assert {(p.start_line, p.end_line) for p in pieces} == {(1, 1)}
+    chunks = split(data, None)
+    check_whole(data, chunks)
+    assert "".join(p.text for p in chunks) == "é" * 5000
+    assert {(p.start_line, p.end_line) for p in chunks} == {(1, 1)}
 
 
 def test_a_parse_that_takes_too_long_ends_in_chunks_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     source = SOURCES["go"][0].encode() * 20
     with monkeypatch.context() as patch:
         patch.setattr(grammars, "PARSE_SECONDS", -1.0)
-        pieces = chunk(source, "go")
-    check_whole(source, pieces)
-    assert {p.symbol for p in pieces} == {None}
+        chunks = split(source, "go")
+    check_whole(source, chunks)
+    assert {p.symbol for p in chunks} == {None}
     # The parser is fit for the next file.
-    assert "Server.Run" in {p.symbol for p in chunk(SOURCES["go"][0].encode(), "go")}
+    assert "Server.Run" in {p.symbol for p in split(SOURCES["go"][0].encode(), "go")}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_parse_that_takes_too_long_ends_in_chunks_by_lines(monkeypatch: pytest
     ],
 )
 def test_hostile_files_are_cut_all_the_same(grammar: str | None, data: bytes) -> None:
-    check_whole(data, chunk(data, grammar))
+    check_whole(data, split(data, grammar))
 
 
 LINES = st.lists(
@@ -246,7 +246,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
 @given(mutated())
 def test_damaged_code_is_covered_exactly_once(damaged: tuple[str, bytes]) -> None:
     grammar, data = damaged
-    check_whole(data, chunk(data, grammar))
+    check_whole(data, split(data, grammar))
 
 
 @settings(max_examples=150, deadline=None)
@@ -259,7 +259,7 @@ def test_damaged_code_is_covered_exactly_once(damaged: tuple[str, bytes]) -> Non
 @example("go", b"\xef\xbb\xbfpackage main\n")
 @example(None, b"\x80" * 4000)
 def test_every_file_is_covered_exactly_once(grammar: str | None, data: bytes) -> None:
-    check_whole(data, chunk(data, grammar))
+    check_whole(data, split(data, grammar))
 
 
 @settings(max_examples=100, deadline=None)

@@ -16,7 +16,7 @@ from codebase_index.store.ingest.batch import IndexedFile, SkippedFile, WorkItem
 from codebase_indexer.confinement import beneath
 from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree, is_path_traversal
 from codebase_indexer.content.skipping import Skip
-from codebase_indexer.pipeline.files import Processor
+from codebase_indexer.pipeline.files import FileProcessor
 from codebase_indexer.source.scan import scan
 from tests.fixtures.crafted_index import GITLINK, entry, write_index
 from tests.unit.indexer.source.test_scan import git, listed, write
@@ -162,7 +162,7 @@ def test_the_worker_reads_nothing_outside_whatever_its_list_says(root: Path) -> 
     (root / "repo" / "link").symlink_to("../other")
     paths = ["../other/secret.py", str(root.parent / "outside" / "secret.py"), "link/secret.py", "pipe", "a.py"]
     items = [WorkItem(seq, path, 1) for seq, path in enumerate(paths)]
-    results = Processor("1:test", None).process(root / "repo", items, {}, root).results
+    results = FileProcessor("1:test", None).process(root / "repo", items, {}, root).results
     reasons = [result.reason for result in results if isinstance(result, SkippedFile)]
     assert reasons == [Skip.PATH_TRAVERSAL, Skip.PATH_TRAVERSAL, Skip.SYMLINK, Skip.NOT_REGULAR]
     assert isinstance(results[-1], IndexedFile)
@@ -171,7 +171,7 @@ def test_the_worker_reads_nothing_outside_whatever_its_list_says(root: Path) -> 
 @pytest.mark.usefixtures("opener")
 def test_a_folder_that_is_gone_costs_its_files_not_the_worker(root: Path) -> None:
     items = [WorkItem(seq, "a.py", 1) for seq in range(3)]
-    results = Processor("1:test", None).process(root / "gone", items, {}, root / "gone").results
+    results = FileProcessor("1:test", None).process(root / "gone", items, {}, root / "gone").results
     assert [result.reason for result in results if isinstance(result, SkippedFile)] == [Skip.VANISHED] * 3
 
 

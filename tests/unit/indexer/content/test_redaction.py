@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebase_indexer.content import extraction, redaction
-from codebase_indexer.content.extraction import Content
+from codebase_indexer.content.extraction import ExtractedText
 from codebase_indexer.content.redaction import redact
 from codebase_indexer.content.secret_files import SecretPolicy
 from tests.fixtures import secrets
@@ -168,8 +168,8 @@ def test_what_is_redacted_is_the_decoded_text(encoding: str) -> None:
     line, token = TOKENS["github-token"]
     text = f"# 初始化配置文件，读取用户输入的参数\n{line}\n{secrets.private_key()}"
     mark = "" if encoding == "gbk" else "\ufeff"
-    found = extraction.read("a.py", (mark + text).encode(encoding), SecretPolicy())
-    assert isinstance(found, Content) and found.redacted == 2
+    found = extraction.extract("a.py", (mark + text).encode(encoding), SecretPolicy())
+    assert isinstance(found, ExtractedText) and found.redacted == 2
     assert token not in found.text.decode() and found.text.count(b"\n") == text.count("\n")
 
 

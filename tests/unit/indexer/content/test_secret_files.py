@@ -127,14 +127,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def test_both_are_on_unless_a_site_switches_them_off() -> None:
-    assert Settings.from_env(environment()).secrets == SecretPolicy(leave_out=True, redact=True)
+    assert Settings.from_env(environment()).secrets == SecretPolicy(skip_files=True, redact=True)
     off = Settings.from_env(environment(CODEBASE_SKIP_SECRET_FILES="false", CODEBASE_REDACT_SECRETS="false"))
-    assert off.secrets == SecretPolicy(leave_out=False, redact=False)
+    assert off.secrets == SecretPolicy(skip_files=False, redact=False)
     for value in ("no", "0", "False"):
         with pytest.raises(ValueError, match="must be true or false"):
             Settings.from_env(environment(CODEBASE_REDACT_SECRETS=value))
 
 
 def test_each_policy_makes_an_index_of_its_own() -> None:
-    policies = [SecretPolicy(leave_out, redact) for leave_out in (True, False) for redact in (True, False)]
+    policies = [SecretPolicy(skip_files, redact) for skip_files in (True, False) for redact in (True, False)]
     assert len({policy.version for policy in policies}) == 4

@@ -29,7 +29,7 @@ from codebase_indexer.chunking.languages import detect
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 from codebase_indexer.pipeline import files
-from codebase_indexer.pipeline.files import Processor
+from codebase_indexer.pipeline.files import FileProcessor
 from codebase_indexer.source.blob import blob_id
 from tests.fixtures import secrets
 
@@ -111,7 +111,7 @@ def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path:
 def test_a_later_part_of_a_function_is_searched_by_its_signature(tmp_path: Path) -> None:
     lines = "".join(f"    value_{i} = compute(a, {i})\n" for i in range(90))
     (tmp_path / "a.py").write_text("@cache\ndef first(a, unusual):\n" + lines)
-    processed = Processor(FINGERPRINT, None).process(tmp_path, [WorkItem(0, "a.py", 0)], {})
+    processed = FileProcessor(FINGERPRINT, None).process(tmp_path, [WorkItem(0, "a.py", 0)], {})
     (result,), (terms,) = processed.results, processed.parts
     assert isinstance(result, IndexedFile)
     later = result.chunks[1]
@@ -129,7 +129,7 @@ def test_a_name_alone_is_judged_by_its_last_part() -> None:
 
 def process(folder: Path, *paths: str, known: dict[str, StoredFile] | None = None) -> list[FileResult]:
     items = [WorkItem(seq, path, 0) for seq, path in enumerate(paths)]
-    return list(Processor(FINGERPRINT, None).process(folder, items, known or {}).results)
+    return list(FileProcessor(FINGERPRINT, None).process(folder, items, known or {}).results)
 
 
 def test_the_blob_id_is_gits_own(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_file_becomes_chunks_with_terms_and_vectors(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Title\n")
     embedder = StaticEmbedder.load()
     items = [WorkItem(7, "app.py", 0), WorkItem(8, "notes.md", 0)]
-    processed = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
+    processed = FileProcessor(FINGERPRINT, embedder).process(tmp_path, items, {})
     code, notes = processed.results
     assert isinstance(code, IndexedFile)
     assert isinstance(notes, IndexedFile)
@@ -272,7 +272,7 @@ def test_nothing_that_is_made_of_a_file_holds_its_secrets(tmp_path: Path) -> Non
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
     embedder = StaticEmbedder.load()
     items = [WorkItem(n, path, 0) for n, path in enumerate(["a.py", "a.md", "a.ipynb"])]
-    batch = Processor(FINGERPRINT, embedder).process(tmp_path, items, {})
+    batch = FileProcessor(FINGERPRINT, embedder).process(tmp_path, items, {})
     results = [r for r in batch.results if isinstance(r, IndexedFile)]
     assert [r.redacted for r in results] == [len(found) + 2, 2, 1]
     made = pickle.dumps(batch) + pickle.dumps(pack(batch))
@@ -282,21 +282,21 @@ def test_nothing_that_is_made_of_a_file_holds_its_secrets(tmp_path: Path) -> Non
         # A word of the token, as the terms have it: long enough to be of nothing else.
         pieces = [piece for piece in re.split(r"[^a-z0-9]+", token.lower()) if len(piece) >= 16]
         assert not words & set(pieces)
-    kept = Processor(FINGERPRINT, embedder, SecretPolicy(redact=False)).process(tmp_path, items, {})
+    kept = FileProcessor(FINGERPRINT, embedder, SecretPolicy(redact=False)).process(tmp_path, items, {})
     assert all(token.encode() in pickle.dumps(kept) for _, token in found.values())
 
 
 def test_an_error_in_one_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.py").write_text("x = 2\n")
-    real = chunker.chunk
+    real = chunker.split
 
     def failing(data: bytes, grammar: str | None) -> object:
         if b"1" in data:
             raise RecursionError
         return real(data, grammar)
 
-    monkeypatch.setattr(files, "chunk", failing)
+    monkeypatch.setattr(files, "split", failing)
     first, second = process(tmp_path, "a.py", "b.py")
     assert first == SkippedFile(0, Skip.CRASHED)
     assert isinstance(second, IndexedFile)

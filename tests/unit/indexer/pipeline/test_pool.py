@@ -1,4 +1,4 @@
-"""Worker processes, real ones: what they return, and what becomes of a batch whose process dies."""
+"""Parser processes, real ones: what they return, and what becomes of a batch whose process dies."""
 
 import asyncio
 import os
@@ -14,37 +14,37 @@ import pytest
 from codebase_index.store.ingest.batch import IndexedFile, PackedBatch, PackedFile, SkippedFile, WorkItem
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
-from codebase_indexer.pipeline.pool import Pool, PoolBroken
-from codebase_indexer.pipeline.worker_protocol import Batch
+from codebase_indexer.pipeline.parser_protocol import ParseRequest
+from codebase_indexer.pipeline.pool import ParserPool, PoolBroken
 from codebase_indexer.source import git
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
-    pool = Pool(1, "1:test", ("static", None))
+async def pool() -> AsyncIterator[ParserPool]:
+    pool = ParserPool(1, "1:test", ("static", None))
     yield pool
     pool.close()
 
 
-def batch(folder: Path, count: int) -> Batch:
+def batch(folder: Path, count: int) -> ParseRequest:
     for number in range(count):
         (folder / f"f{number}.py").write_text(f"value_{number} = {number}\n" * 50)
-    return Batch(folder, [WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
+    return ParseRequest(folder, [WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
 
 
 def children() -> list[psutil.Process]:
-    """The worker processes."""
+    """The parser processes."""
     name = "codebase_indexer.pipeline.pool"
     return [child for child in psutil.Process().children() if name in " ".join(child.cmdline())]
 
 
-async def test_a_batch_comes_back_whole_and_in_order(pool: Pool, tmp_path: Path) -> None:
+async def test_a_batch_comes_back_whole_and_in_order(pool: ParserPool, tmp_path: Path) -> None:
     results = (await pool.process(batch(tmp_path, 5))).results
     assert [r.seq for r in results] == [0, 1, 2, 3, 4]
     assert all(isinstance(r, PackedFile) and len(r.rows.vectors) == r.count * 2 * 256 for r in results)
 
 
-async def test_a_process_that_dies_between_batches_is_replaced(pool: Pool, tmp_path: Path) -> None:
+async def test_a_process_that_dies_between_batches_is_replaced(pool: ParserPool, tmp_path: Path) -> None:
     await pool.process(batch(tmp_path, 1))
     (child,) = children()
     child.kill()
@@ -63,7 +63,7 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
     monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)
-    pool = Pool(1, "1:test", None)
+    pool = ParserPool(1, "1:test", None)
     try:
         found = await pool.process(batch(tmp_path, 1))
     finally:
@@ -71,7 +71,7 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
     assert found.results == [SkippedFile(0, Skip.STALLED)]
 
 
-async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_path: Path) -> None:
+async def test_a_process_killed_while_it_works_costs_no_file(pool: ParserPool, tmp_path: Path) -> None:
     await pool.process(batch(tmp_path, 1))
     (child,) = children()
     child.suspend()  # so that it surely holds the batch when it dies
@@ -81,7 +81,9 @@ async def test_a_process_killed_while_it_works_costs_no_file(pool: Pool, tmp_pat
     assert all(isinstance(r, PackedFile) for r in (await running).results)
 
 
-async def test_a_process_that_hangs_is_ended(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_hangs_is_ended(
+    pool: ParserPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await pool.process(batch(tmp_path, 1))
     (child,) = children()
     child.suspend()
@@ -108,11 +110,11 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
     # Python runs this at the start of every process: a parser with a fault.
     (tmp_path / "fault").mkdir()
     (tmp_path / "fault" / "sitecustomize.py").write_text(
-        "import os, signal, time\nimport codebase_indexer.pipeline.files as files\nreal = files.chunk\n"
-        f"files.chunk = lambda data, grammar: {fault} if b'value_1 ' in data else real(data, grammar)\n"
+        "import os, signal, time\nimport codebase_indexer.pipeline.files as files\nreal = files.split\n"
+        f"files.split = lambda data, grammar: {fault} if b'value_1 ' in data else real(data, grammar)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
-    pool = Pool(1, "1:test", model)
+    pool = ParserPool(1, "1:test", model)
     try:
         await pool.process(batch(tmp_path, 1))
         monkeypatch.setattr(pool_module, "FILE_SECONDS", seconds)
@@ -128,7 +130,7 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
 
 
 async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
-    pool = Pool(1, "1:test", ("static", "no-such-model"))
+    pool = ParserPool(1, "1:test", ("static", "no-such-model"))
     try:
         with pytest.raises(PoolBroken, match="does not start"):
             await pool.process(batch(tmp_path, 1))
@@ -136,7 +138,7 @@ async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
         pool.close()
 
 
-async def test_a_cancelled_batch_leaves_no_answer_behind(pool: Pool, tmp_path: Path) -> None:
+async def test_a_cancelled_batch_leaves_no_answer_behind(pool: ParserPool, tmp_path: Path) -> None:
     await pool.process(batch(tmp_path, 1))
     (child,) = children()
     child.suspend()
@@ -151,10 +153,10 @@ async def test_a_cancelled_batch_leaves_no_answer_behind(pool: Pool, tmp_path: P
 def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:
     code = (
         "import asyncio, os, sys\n"
-        "from codebase_indexer.pipeline.pool import Pool\n"
+        "from codebase_indexer.pipeline.pool import ParserPool\n"
         "async def main():\n"
-        "    pool = Pool(2, 'x', None)\n"
-        "    print(*(w._process.pid for w in pool._workers), flush=True)\n"
+        "    pool = ParserPool(2, 'x', None)\n"
+        "    print(*(p._process.pid for p in pool._parsers), flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
         "if __name__ == '__main__':\n"
         "    asyncio.run(main())\n"
@@ -181,7 +183,7 @@ async def test_processes_on_untrusted_files_are_given_no_secret(
     """By what the kernel keeps of them from their start, neither those that parse nor git."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    pool = Pool(2, "1:test", None)
+    pool = ParserPool(2, "1:test", None)
     try:
         await pool.process(batch(tmp_path, 3))
         seen = [(Path("/proc") / str(child.pid) / "environ").read_bytes() for child in psutil.Process().children()]

@@ -68,7 +68,12 @@ def survey_of(tmp_path: Path, store: Store, **fields: Any) -> Survey:
     """Return the survey of an attempt on the folder `a`; `fields` are those of the job's row."""
     policy = SourcePolicy((Root(PurePosixPath("/repos"), tmp_path / "roots"),))
     settings: Any = SimpleNamespace(
-        leads=True, policy=policy, work_dir=tmp_path / "work", work_bytes=2**30, secrets=SecretPolicy(), attempt=1
+        is_leader=True,
+        policy=policy,
+        work_dir=tmp_path / "work",
+        work_bytes=2**30,
+        secrets=SecretPolicy(),
+        attempt=1,
     )
     listed = job("a")
     assert listed.spec

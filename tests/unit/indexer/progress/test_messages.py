@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from codebase_index.api.job import JobState, Phase
 from codebase_index.store.ingest.batch import WorkItem
 from codebase_index.store.jobs.rows import JobRow
-from codebase_indexer.pipeline.pipeline import MAX_BATCH_FILES, Flight, by_bytes, plan_flight
+from codebase_indexer.pipeline.pipeline import MAX_BATCH_FILES, Concurrency, by_bytes, plan_concurrency
 from codebase_indexer.progress import messages
 from codebase_indexer.progress.messages import Throughput
 from codebase_indexer.progress.reporter import ProgressReporter
@@ -89,8 +89,8 @@ FILES, WORKERS, PODS = st.integers(0, 200_000), st.integers(1, 64), st.integers(
 
 
 @given(FILES, WORKERS, PODS, st.integers(0, 3_000))
-def test_what_is_in_flight_stays_under_one_percent(files: int, workers: int, pods: int, repeated: int) -> None:
-    flight = plan_flight(files, workers, pods, repeated)
+def test_what_is_in_flight_stays_under_one_percent(files: int, processes: int, pods: int, repeated: int) -> None:
+    flight = plan_concurrency(files, processes, pods, repeated)
     assert flight.lanes >= 1
     assert 1 <= flight.batch_files <= MAX_BATCH_FILES
     in_flight = flight.lanes * flight.batch_files
@@ -98,20 +98,20 @@ def test_what_is_in_flight_stays_under_one_percent(files: int, workers: int, pod
 
 
 @given(FILES, WORKERS, PODS, st.integers(1, 40))
-def test_crashes_share_one_percent(files: int, workers: int, pods: int, crashes: int) -> None:
+def test_crashes_share_one_percent(files: int, processes: int, pods: int, crashes: int) -> None:
     repeated = 0
     for _ in range(crashes):
-        flight = plan_flight(files, workers, pods, repeated)
+        flight = plan_concurrency(files, processes, pods, repeated)
         repeated += flight.lanes * flight.batch_files * pods  # all of it is lost, in all pods
     # When nothing is left of it, a crash costs each pod one file.
     assert repeated <= max(0, files - 1) // 100 + crashes * pods
 
 
 def test_a_large_repository_keeps_every_process_busy() -> None:
-    flight = plan_flight(15_000, workers=2)
+    flight = plan_concurrency(15_000, processes=2)
     assert (flight.lanes, flight.batch_files) == (3, 32)
-    assert plan_flight(15_000, workers=2, repeated=80).batch_files == 5
-    assert plan_flight(15_000, workers=2, repeated=148) == Flight(lanes=1, batch_files=1)
+    assert plan_concurrency(15_000, processes=2, repeated=80).batch_files == 5
+    assert plan_concurrency(15_000, processes=2, repeated=148) == Concurrency(lanes=1, batch_files=1)
 
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=60))

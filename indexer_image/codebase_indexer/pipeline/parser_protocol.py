@@ -1,4 +1,4 @@
-"""What the main process and its worker processes say to each other: batches one way, a word the other."""
+"""The messages between the indexer's main process and its parser processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from pathlib import Path
 from codebase_index.store.ingest.batch import StoredFile, WorkItem
 
 READY = "ready"
-"""What a process says when it has opened the model."""
+"""Sent by a parser process once it has loaded the model."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Files to process, and what the index already holds of them."""
+class ParseRequest:
+    """Files to parse, and what the index already has of them."""
 
     folder: Path
     items: Sequence[WorkItem]
     known: Mapping[str, StoredFile]
     boundary: Path | None = None
-    """Below which no link is followed, by default `folder` itself."""
+    """The folder below which no link is followed; by default `folder` itself."""
