@@ -130,4 +130,4 @@ async def test_a_port_that_is_taken_ends_the_start_with_code_2(environment: dict
         )
         _, stderr = await asyncio.wait_for(process.communicate(), START_SECONDS)
     assert process.returncode == 2
-    assert stderr.decode().splitlines()[-1].startswith("codebase_mcp: nothing can listen on 127.0.0.1")
+    assert stderr.decode().splitlines()[-1].startswith("codebase_mcp: cannot listen on 127.0.0.1")
