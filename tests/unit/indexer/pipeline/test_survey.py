@@ -329,7 +329,7 @@ async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_pat
         return True
 
     survey.work = SimpleNamespace(freeze=freeze)  # type: ignore[assignment]
-    survey.sharing = SimpleNamespace(adopt=AsyncMock(return_value=[]))  # type: ignore[assignment]
+    survey.sharing = SimpleNamespace(copy_from_others=AsyncMock(return_value=[]))  # type: ignore[assignment]
     await survey.open()
     await survey.freeze(survey.writer, await survey.list_files())
     assert answers == [{"a.py": False, "gone.py": True}]
