@@ -39,12 +39,12 @@ def test_a_batch_adds_to_the_counters_in_the_order_of_the_table() -> None:
 def test_a_language_takes_two_places(tmp_path: Path) -> None:
     script = """
 import json
-from codebase_indexer.chunking.chunker import chunk
+from codebase_indexer.chunking.chunker import split
 from codebase_indexer.chunking.languages import detect
 from hack.scripts.document_languages import table
 language = detect("greeting.d")
 source = b"string greet(string name) { return name; }"
-print(json.dumps([language.name, [p.symbol for p in chunk(source, language.grammar)], table()]))
+print(json.dumps([language.name, [p.symbol for p in split(source, language.grammar)], table()]))
 """
     name, symbols, table = ask(LANGUAGE.follow(tmp_path), script)
     assert (name, symbols) == ("d", ["greet"])

@@ -15,13 +15,13 @@ def file(seq: int, chunks: int, vectors: int | None = None) -> IndexedFile:
 
 @pytest.mark.parametrize("terms", [0, 2, 4])
 def test_a_batch_whose_terms_do_not_cover_its_chunks_is_not_made(terms: int) -> None:
-    with pytest.raises(ValueError, match=f"a batch of 3 chunks, of which {terms} can be searched"):
+    with pytest.raises(ValueError, match=f"a batch of 3 chunks has search data for {terms}"):
         ProcessedBatch([file(0, 1), file(1, 2)], [encode([{"word": 1}] * terms)])
 
 
 def test_a_packed_batch_that_lost_what_it_is_searched_by_is_not_made() -> None:
     whole = pack(ProcessedBatch([file(0, 2)], [encode([{"word": 1}] * 2)]))
-    with pytest.raises(ValueError, match="a batch of 2 chunks, of which 0 can be searched"):
+    with pytest.raises(ValueError, match="a batch of 2 chunks has search data for 0"):
         PackedBatch(whole.results)
 
 
