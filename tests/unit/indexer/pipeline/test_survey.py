@@ -340,8 +340,8 @@ async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_pat
 
 async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plain: Path, tmp_path: Path) -> None:
     answer = threading.Event()
-    threads = ThreadPoolExecutor(1)
-    asyncio.get_running_loop().set_default_executor(threads)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
     waiting = asyncio.create_task(asyncio.to_thread(answer.wait))
     try:
         async with asyncio.timeout(60):
@@ -351,3 +351,4 @@ async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plai
     finally:
         answer.set()
         await waiting
+        loop.set_default_executor(ThreadPoolExecutor())  # the loop is that of all tests
