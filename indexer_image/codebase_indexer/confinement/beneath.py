@@ -41,6 +41,11 @@ def is_path_traversal(path: bytes) -> bool:
 
 _SLASH, _DOT = b"/."
 
+_OUT_OF_REACH: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+)
+"""Errors of a look at a name that mean no file, or one in a folder that may not be entered."""
+
 
 class PathTraversal(OSError):
     """The path leads out of the folder that must contain it."""
@@ -98,8 +103,12 @@ class Tree:
             os.close(descriptor)
 
     def may_have(self, path: bytes) -> bool:
-        """Say whether the path probably exists: a cheap check before opening."""
-        return os.access(self._prefix + path, os.F_OK, dir_fd=self._top, follow_symlinks=False)
+        """Say whether the path probably exists: a cheap check before opening, which meets an error of the disk again."""
+        try:
+            os.stat(self._prefix + path, dir_fd=self._top, follow_symlinks=False)
+        except OSError as error:
+            return error.errno not in _OUT_OF_REACH
+        return True
 
     def directory(self, path: bytes) -> int:
         """Return a descriptor of a directory, good for what lies in it; an empty path is the folder itself.

@@ -26,6 +26,7 @@ from codebase_indexer.source.repository import Repository, is_sha256
 log = logging.getLogger(__name__)
 
 MCPIGNORE = ".mcpignore"
+GITIGNORE = ".gitignore"
 
 _INDEX_BYTES = 512 * 2**20
 """An index of a million files has 150 MB."""
@@ -34,6 +35,20 @@ _RULES_BYTES = 2**20
 """Of one file of patterns or attributes: ten thousand lines."""
 
 _SHARED_INDEX = re.compile(r"sharedindex\.[0-9a-f]{40,64}")
+
+_UNREADABLE_DIRECTORY = re.compile(
+    r"^warning: could not open directory '(.*?)/': [^\n]*$", re.MULTILINE | re.DOTALL
+)
+_UNREADABLE_IGNORE_FILE = re.compile(
+    r"^warning: unable to access '(.*?\.gitignore)': (?!Permission denied|Too many levels of symbolic)([^\n]*)$",
+    re.MULTILINE | re.DOTALL,
+)
+"""Not where git follows no link, as it should, nor what `_check_ignore_files` finds by itself: git cannot read the
+ignore file of a folder whose names it may read and whose files it may not, either."""
+
+
+class RuleFileUnusable(git.GitFailed):
+    """A file of patterns or attributes was not read to its end. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -152,28 +167,50 @@ def directories(paths: Sequence[bytes]) -> set[bytes]:
 def _read_rule_files(tree: Tree, within: set[bytes], name: str) -> dict[bytes, bytes]:
     """Return the text of each rule file (ignore or attributes) of this name, by its directory.
 
-    Like git, it follows no links; pipes are not read. Raises OSError for an unreadable one, since it may exclude
-    what must not be indexed, and GitFailed for one that is too large.
+    Raises RuleFileUnusable.
     """
-    found = {}
     last = b"/" + os.fsencode(name)
-    for directory in within:
-        path = directory + last if directory else last[1:]
-        if not tree.may_have(path):
-            continue
-        try:
-            text = tree.read(path, _RULES_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            if isinstance(error, NotRegular) or error.errno == errno.ELOOP:
-                log.warning("ignore file skipped: not a regular file", extra={"path": os.fsdecode(path)})
-                continue
-            raise
-        if len(text) > _RULES_BYTES:
-            raise git.GitFailed(f"{os.fsdecode(path)} is larger than {_RULES_BYTES >> 20} MiB")
-        found[directory] = text
-    return found
+    texts = ((directory, _read_rule_file(tree, (directory + last).lstrip(b"/"))) for directory in within)
+    return {directory: text for directory, text in texts if text is not None}
+
+
+def _read_rule_file(tree: Tree, path: bytes) -> bytes | None:
+    """Return the text of a rule file; None: there is none. Like git, it follows no links; pipes are not read.
+
+    Raises RuleFileUnusable for an unreadable one, since it may exclude what must not be indexed, and for one that
+    is too large.
+    """
+    if not tree.may_have(path):
+        return None
+    name = os.fsdecode(path)
+    try:
+        text = tree.read(path, _RULES_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if isinstance(error, NotRegular) or error.errno == errno.ELOOP:
+            log.warning("ignore file skipped: not a regular file", extra={"path": name})
+            return None
+        raise _unreadable_rules(name, error.strerror or str(error)) from error
+    if len(text) > _RULES_BYTES:
+        raise RuleFileUnusable(f"{name} is larger than {_RULES_BYTES >> 20} MiB; shorten it")
+    return text
+
+
+def _unreadable_rules(name: str, why: str) -> RuleFileUnusable:
+    return RuleFileUnusable(f"{name} cannot be read ({why}), so nobody knows what it excludes; make it readable")
+
+
+def _check_ignore_files(tree: Tree, repository: Repository | None, paths: Sequence[bytes], warnings: str) -> None:
+    """Make sure that git read every ignore file that has a say in what it listed.
+
+    Where it cannot read one, git warns at best and goes on as if there were none. Raises RuleFileUnusable.
+    """
+    if warning := _UNREADABLE_IGNORE_FILE.search(warnings):
+        raise _unreadable_rules(warning[1], warning[2])
+    _read_rule_files(tree, directories(paths), GITIGNORE)
+    if repository:
+        _rules_above(tree, repository, GITIGNORE)
 
 
 def _add_untracked(
@@ -184,13 +221,16 @@ def _add_untracked(
 ) -> Listing:
     """Return the tracked files, and the untracked ones that are not ignored."""
     output = scratch_git.run(tree.folder, "ls-files", "-z", "--others", "--exclude-standard")
-    unreadable = re.findall(r"^warning: could not open directory '(.*)/': ", output.warnings, re.MULTILINE)
+    inside = "" if tree.folder == scratch_git.top else f"{tree.folder.relative_to(scratch_git.top)}/"
+    # Listed paths are relative to the folder, those of warnings to the top.
+    unreadable = [path.removeprefix(inside) for path in _UNREADABLE_DIRECTORY.findall(output.warnings)]
     listed = sorted({*tracked, *filter(None, output.data.split(b"\0"))})
     paths: list[bytes] = []
     path_traversals: list[bytes] = []
     for path in listed:
         # Of a nested repository git lists the folder, with a slash at its end.
         (path_traversals if is_path_traversal(path.removesuffix(b"/")) else paths).append(path)
+    _check_ignore_files(tree, repository, paths, output.warnings)
     stat_entries = {path: entry for path, entry in tracked.items() if entry}
     if stat_entries and repository:
         for path in _paths_with_filters(tree, scratch_git, paths, repository):
@@ -242,9 +282,16 @@ def _paths_with_filters(
 
 
 def _rules_above(tree: Tree, repository: Repository, name: str) -> list[bytes]:
-    """Return the texts of the rule files above the folder, up to the repository's top."""
-    folders = [folder for folder in tree.folder.parents if folder.is_relative_to(repository.top)]
-    return [text for folder in folders if (text := repository.roots.read(folder / name, _RULES_BYTES))]
+    """Return the texts of the rule files above the folder, up to the repository's top.
+
+    Raises RuleFileUnusable, OSError and SourceRefused.
+    """
+    texts = []
+    for folder in tree.folder.parents:
+        if folder.is_relative_to(repository.top):
+            with repository.roots.tree(folder) as above:
+                texts.append(_read_rule_file(above, os.fsencode(name)))
+    return [text for text in texts if text]
 
 
 def _is_ignored(scratch_git: _ScratchRepository, folder: Path) -> bool:

@@ -20,7 +20,7 @@ from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 from codebase_indexer.source import git
-from codebase_indexer.source.listing import Listing, apply_filters, list_files
+from codebase_indexer.source.listing import Listing, RuleFileUnusable, apply_filters, list_files
 from codebase_indexer.source.repository import find_repository
 
 REPORT_EVERY = 1000
@@ -43,14 +43,16 @@ def scan(
     exclude: Sequence[str] = (),
     report: Report = lambda scanned, listed: None,
     skip_secrets: bool = True,
+    name: str | None = None,
 ) -> list[ScanEntry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
 
     `folder` and `boundary` are resolved; nothing above `boundary` is looked at, except for a repository that lies
     beneath one of `roots`, where a linked worktree's may. `include` and `exclude` are
     patterns in the syntax of .gitignore. `skip_secrets`: files that hold secrets by their name are skipped,
-    whatever those patterns say. Raises ScanFailed and SourceRefused.
+    whatever those patterns say. `name` is what users call the folder. Raises ScanFailed and SourceRefused.
     """
+    scratch = ""
     try:
         with Tree(folder, boundary) as tree:
             with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
@@ -65,12 +67,20 @@ def scan(
                     if entry := classifier.classify(path):
                         entries.append(entry)
     except (git.GitFailed, OSError) as error:
-        raise ScanFailed(
-            f"the files of {folder} could not be listed: {error}; check that it is readable and, "
-            "if it is a git repository, that `git status` works in it"
-        ) from error
+        raise ScanFailed(_explain(error, folder, scratch, name or str(folder))) from error
     report(len(paths), len(paths))
     return entries
+
+
+def _explain(error: Exception, folder: Path, scratch: str, name: str) -> str:
+    """Say why a folder could not be listed, in paths that its users know."""
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    for ours, theirs in ((f"{scratch}/listing", ".git"), (f"{scratch}/", ""), (str(folder), name)):
+        why = why.replace(ours, theirs) if scratch else why
+    advice = "check that it is readable and, if it is a git repository, that `git status` works in it"
+    return f"the files of {name} could not be listed: {why}" + (
+        "" if isinstance(error, RuleFileUnusable) else f"; {advice}"
+    )
 
 
 def _printable(path: bytes) -> str:

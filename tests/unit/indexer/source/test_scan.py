@@ -1,18 +1,23 @@
 """The scan against git itself: the same files on repositories with every kind of ignore rule."""
 
+import json
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
+from codebase_indexer.source.git import Output
+from codebase_indexer.source.git import run as run_git
 from codebase_indexer.source.repository import find_repository, head_commit
-from codebase_indexer.source.scan import scan
+from codebase_indexer.source.scan import ScanFailed, scan
 
 ENV = {
     **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
@@ -349,28 +354,123 @@ def test_the_repository_is_not_written_to(repo: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in repo.rglob("*")} == before
 
 
-def test_folders_that_may_not_be_entered_are_listed_as_such() -> None:
-    """Root may enter any folder, so as root this runs in a process that gave that capability away."""
-    code = (
-        "import sys; from pathlib import Path; from codebase_indexer.source.scan import scan; "
-        "[print(e.path, e.skip_reason, sep='|') for e in scan(Path(sys.argv[1]), boundary=Path(sys.argv[1]))]"
-    )
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user may enter, as pytest's own are not."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write(folder, "open/a.py", "closed/b.py", "secret.py")
-        folder.chmod(0o755)
-        (folder / "closed").chmod(0)
-        (folder / "secret.py").chmod(0)
-        drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
-        command = [*drop, sys.executable, "-c", code, name]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        (folder / "closed").chmod(0o755)
-    assert set(out.splitlines()) == {"closed|not readable", "open/a.py|None", "secret.py|None"}
+        Path(name).chmod(0o755)
+        yield Path(name)
+        subprocess.run(["chmod", "-R", "u+rwX", name], check=True)
+
+
+def unprivileged(folder: Path, boundary: Path | None = None) -> tuple[dict[str, str], str]:
+    """Scan as a user whom file modes bind: path -> reason, and the error. Root gives its capabilities away."""
+    code = (
+        "import json, sys; from pathlib import Path; "
+        "from codebase_indexer.source.scan import ScanFailed, scan\n"
+        "folder, boundary = map(Path, sys.argv[1:])\n"
+        "try: entries = scan(folder, boundary=boundary, name='/r')\n"
+        "except ScanFailed as error: sys.exit(str(error))\n"
+        "print(json.dumps({e.path: str(e.skip_reason) for e in entries}))"
+    )
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+    command = [*drop, sys.executable, "-c", code, str(folder), str(boundary or folder)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    return (json.loads(ended.stdout) if ended.stdout else {}), ended.stderr
+
+
+def test_folders_that_may_not_be_entered_are_listed_as_such(open_folder: Path) -> None:
+    write(open_folder, "open/a.py", "closed/b.py", "new\nline/c.py", "secret.py")
+    (open_folder / "names only").mkdir()
+    write(open_folder, "names only/.gitignore", "names only/d.py")
+    for name in ("closed", "new\nline", "secret.py"):
+        (open_folder / name).chmod(0)
+    (open_folder / "names only").chmod(0o444)
+    assert unprivileged(open_folder)[0] == {
+        "closed": "not readable", "new\nline": "not readable", "open/a.py": "None", "secret.py": "None",
+        "names only/.gitignore": "not readable", "names only/d.py": "not readable",
+    }  # fmt: skip
+
+
+def test_a_folder_inside_a_repository_names_its_own_unreadable_folders(open_folder: Path) -> None:
+    git(open_folder, "init", "--quiet")
+    write(open_folder, "sub/a.py", "sub/closed/b.py", "beside/c.py")
+    (open_folder / "sub/closed").chmod(0)
+    assert unprivileged(open_folder / "sub", open_folder)[0] == {"closed": "not readable", "a.py": "None"}
+
+
+@pytest.mark.parametrize("name", [".gitignore", "sub/.gitignore", ".mcpignore", "sub/.mcpignore"])
+@pytest.mark.parametrize("has_git", [True, False])
+def test_an_ignore_file_that_cannot_be_read_ends_the_scan(name: str, has_git: bool, open_folder: Path) -> None:
+    """git warns, and lists what the file excludes."""
+    if has_git:
+        git(open_folder, "init", "--quiet")
+    write(open_folder, "a.py", "sub/private.py")
+    write(open_folder, name, text="private.py\n")
+    (open_folder / name).chmod(0)
+    found, error = unprivileged(open_folder)
+    assert not found
+    assert error == (
+        f"the files of /r could not be listed: {name} cannot be read (Permission denied), so nobody knows what it "
+        "excludes; make it readable\n"
+    )
+
+
+def test_an_ignore_file_above_the_folder_that_cannot_be_read_ends_the_scan(open_folder: Path) -> None:
+    git(open_folder, "init", "--quiet")
+    write(open_folder, "sub/deep/private.py")
+    write(open_folder, "sub/.gitignore", text="private.py\n")
+    (open_folder / "sub/.gitignore").chmod(0)
+    found, error = unprivileged(open_folder / "sub/deep", open_folder)
+    assert not found
+    assert ".gitignore cannot be read (Permission denied)" in error
+
+
+@pytest.mark.parametrize("error", ["Input/output error", "Stale file handle"])
+def test_an_ignore_file_that_git_alone_could_not_read_ends_the_scan(
+    error: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share may fail for a moment: git reads the file then, this process a moment later."""
+    write(repo, "a.py", "sub/private.py")
+    real = run_git
+
+    def failing(arguments: Sequence[str | Path], **options: object) -> Output:
+        output = real(arguments, **options)  # type: ignore[arg-type]
+        return replace(output, warnings=f"warning: unable to access 'sub/.gitignore': {error}")
+
+    monkeypatch.setattr("codebase_indexer.source.git.run", failing)
+    with pytest.raises(ScanFailed, match=f"sub/.gitignore cannot be read .{error}."):
+        scan(repo, boundary=repo)
+
+
+@pytest.mark.parametrize("name", [".gitignore", "sub/.gitignore", ".mcpignore"])
+def test_an_ignore_file_has_a_bounded_size(name: str, repo: Path) -> None:
+    write(repo, "a.py", "sub/b.py")
+    write(repo, name, text="x\n" * 2**19)
+    assert "a.py" in listed(repo)
+    write(repo, name, text="x\n" * 2**19 + "y")
+    with pytest.raises(ScanFailed, match=f"{name} is larger than 1 MiB; shorten it"):
+        scan(repo, boundary=repo)
+
+
+def test_an_ignore_file_that_is_a_link_counts_for_nothing(repo: Path, tmp_path: Path) -> None:
+    write(tmp_path, "rules", text="a.py\n")
+    write(repo, "a.py")
+    (repo / ".gitignore").symlink_to(tmp_path / "rules")
+    assert set(listed(repo)) == oracle(repo) == {"a.py", ".gitignore"}
+
+
+def test_an_error_names_the_folder_as_its_users_do(repo: Path) -> None:
+    (repo / ".git/index").write_bytes(b"junk")
+    with pytest.raises(ScanFailed) as failed:
+        scan(repo, boundary=repo, name="/repos/shop")
+    assert str(failed.value).startswith("the files of /repos/shop could not be listed: ")
+    assert ".git/index" in str(failed.value)
+    assert str(repo) not in str(failed.value)
+    assert "scan-" not in str(failed.value)
 
 
 def test_a_folder_that_vanished_is_an_error_that_says_so(tmp_path: Path) -> None:
-    from codebase_indexer.source.scan import ScanFailed
-
     with pytest.raises(ScanFailed, match="could not be listed"):
         scan(tmp_path / "gone", boundary=tmp_path)
 
