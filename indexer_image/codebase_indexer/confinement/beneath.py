@@ -103,7 +103,7 @@ class Tree:
             os.close(descriptor)
 
     def may_have(self, path: bytes) -> bool:
-        """Say whether the path probably exists: a cheap check before opening, which meets an error of the disk again."""
+        """Say whether the path probably exists: a cheap check before opening, which meets an error again."""
         try:
             os.stat(self._prefix + path, dir_fd=self._top, follow_symlinks=False)
         except OSError as error:

@@ -37,6 +37,7 @@ from codebase_indexer.source.deletions import (
     Presence,
     ScanResult,
     any_readable,
+    count_files,
     find_deleted,
     is_mass_deletion,
     is_uncertain,
@@ -109,6 +110,8 @@ class Survey:
     _rechecked: bool = field(default=False, init=False)  # whether doubtful files caused a relisting
     _unseen: list[UnseenFile] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
+    # Files to index that the user confirmed by force_reindex, whatever the index has: those of the first list.
+    _confirmed: int | None = field(default=None, init=False)
     unsettled: bool = field(default=False, init=False)
     """Whether git was changing the repository to the end: neither its commit nor its deletions are known."""
     _replacements: int = field(default=0, init=False)
@@ -156,7 +159,10 @@ class Survey:
             return None
         await self.begin_stage(messages.scanning(0, 0))
         self._listed_here = True
-        return await self._scan()
+        entries = await self._scan()
+        if self.spec.force_reindex:
+            self._confirmed = count_files(entries)
+        return entries
 
     async def freeze(self, writer: Writer, entries: list[ScanEntry] | None) -> None:
         """Freeze the work list, reusing unchanged files of this index and equal files copied from others.
@@ -179,7 +185,7 @@ class Survey:
             except UnverifiedMoves as moved:
                 assert reuse and reuse.gone is not None
                 presences = await self._probe(moved.paths)
-                proven_gone = {path: presence is Presence.ABSENT_ERRNOS for path, presence in presences.items()}
+                proven_gone = {path: presence is Presence.ABSENT for path, presence in presences.items()}
                 reuse = replace(reuse, gone={**reuse.gone, **proven_gone})
             else:
                 return
@@ -316,8 +322,11 @@ class Survey:
     def _unreadable(self, error: Exception) -> SourceUnreadable:
         if isinstance(error, SourceUnreadable):
             return SourceUnreadable(f"{str(error).removesuffix(_INTACT)}{_INTACT}")
+        why = (
+            (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        )  # not by the mount's path
         return SourceUnreadable(
-            f"{self.job.source} cannot be read ({error}){_INTACT}; bring its disk or share back, then start the "
+            f"{self.job.source} cannot be read ({why}){_INTACT}; bring its disk or share back, then start the "
             "job again"
         )
 
@@ -336,9 +345,9 @@ class Survey:
         except (ScanFailed, SourceUnreadable):
             await self.check()  # it went away meanwhile
             raise
-        # The user's word is for the source that this attempt opened first; another node may show an empty one.
-        if not (trusting and self._listed_here and self.spec.force_reindex):
-            await self._refuse_mass_deletion(entries)
+        if not trusting:
+            self._confirmed = None  # that was about what was here before
+        await self._refuse_mass_deletion(entries)
         self._scan_result = scan_result_of(entries)
         more = await retry_while_unavailable(
             "make the list again",
@@ -354,7 +363,7 @@ class Survey:
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                 include=spec.include, exclude=spec.exclude, report=self.reporter.scanning,
-                skip_secrets=self.settings.secrets.skip_files,
+                skip_secrets=self.settings.secrets.skip_files, name=self.job.source,
             )
         )  # fmt: skip
         log.info("scanned", extra={"files": len(entries)})
@@ -365,13 +374,15 @@ class Survey:
         if not self.may_sweep or not may_miss_files(entries, commit):
             return
         index_id = self.writer.index_id
-        indexed = await retry_while_unavailable("count files", lambda: self.sweep.count(index_id))
-        if is_mass_deletion(entries, commit, indexed):
-            found = sum(entry.skip_reason is None for entry in entries)
+        expected = await retry_while_unavailable("count files", lambda: self.sweep.count(index_id))
+        had = "its index has"
+        if self._confirmed is not None and self._confirmed < expected:
+            expected, had = self._confirmed, "when this job began it held"
+        if is_mass_deletion(entries, commit, expected):
             raise SourceChanged(
-                f"{self.job.source} holds {found:,} files to index, and its index has {indexed:,}: more than half "
-                f"is missing, and git does not say that it was deleted{_INTACT}; bring the files back or, if they "
-                "were deleted on purpose, start a job with force_reindex"
+                f"{self.job.source} holds {count_files(entries):,} files to index, and {had} {expected:,}: more "
+                f"than half is missing, and git does not say that it was deleted{_INTACT}; bring the files back "
+                "or, if they were deleted on purpose, start a job with force_reindex"
             )
 
     async def _record_listed(self) -> None:

@@ -23,7 +23,7 @@ class Presence(Enum):
     """Whether a file exists."""
 
     PRESENT = auto()
-    ABSENT_ERRNOS = auto()  # proven: the folder that would hold it can be listed
+    ABSENT = auto()  # proven: the folder that would hold it can be listed
     UNKNOWN = auto()  # its folder cannot be listed
 
 
@@ -64,7 +64,7 @@ class _Prober:
     def probe(self, path: bytes) -> Presence:
         """Probe one path."""
         if is_path_traversal(path):
-            return Presence.ABSENT_ERRNOS  # from an older version: not a file of this repository
+            return Presence.ABSENT  # from an older version: not a file of this repository
         directory, _, name = path.rpartition(b"/")
         try:
             parent = self._tree.directory(directory)
@@ -73,10 +73,10 @@ class _Prober:
             finally:
                 os.close(parent)
         except (FileNotFoundError, NotADirectoryError):
-            return Presence.ABSENT_ERRNOS if self._is_listable(directory) else Presence.UNKNOWN
+            return Presence.ABSENT if self._is_listable(directory) else Presence.UNKNOWN
         except OSError as error:
             # Behind a link: whatever is there, it is no file of this repository.
-            return Presence.ABSENT_ERRNOS if error.errno == errno.ELOOP else Presence.UNKNOWN
+            return Presence.ABSENT if error.errno == errno.ELOOP else Presence.UNKNOWN
         return Presence.PRESENT if self._is_listable(directory) else Presence.UNKNOWN
 
     def _is_listable(self, directory: bytes) -> bool:
@@ -126,7 +126,7 @@ def is_uncertain(file: UnseenFile) -> bool:
 
 def _is_deleted(file: UnseenFile, presence: Presence, scan_result: ScanResult | None) -> bool:
     if presence is not Presence.PRESENT or scan_result is None:
-        return presence is Presence.ABSENT_ERRNOS
+        return presence is Presence.ABSENT
     if file.path not in scan_result:
         return not _is_below_unreadable(file.path, scan_result)  # ignored now, or excluded
     reason = scan_result[file.path]
@@ -150,8 +150,12 @@ def is_mass_deletion(entries: Sequence[ScanEntry], commit: str | None, indexed: 
     That is more than half of the index, without git's evidence: outside of git there is none, and files that git
     has in its index but not on disk are missing, not deleted.
     """
-    found = sum(entry.skip_reason is None for entry in entries)
-    return may_miss_files(entries, commit) and 2 * found < indexed
+    return may_miss_files(entries, commit) and 2 * count_files(entries) < indexed
+
+
+def count_files(entries: Sequence[ScanEntry]) -> int:
+    """Return how many files of a scan are to be indexed."""
+    return sum(entry.skip_reason is None for entry in entries)
 
 
 def may_miss_files(entries: Sequence[ScanEntry], commit: str | None) -> bool:

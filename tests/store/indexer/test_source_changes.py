@@ -251,6 +251,22 @@ async def test_a_word_given_for_another_folder_does_not_count(slow: WorkerHarnes
     assert {row[0] for row in await slow.index_of(job)} == {row[0] for row in before}
 
 
+async def test_a_folder_emptied_under_a_forced_job_removes_nothing(slow: WorkerHarness) -> None:
+    """In place: it is the same folder, and only what vanished tells that the user's word was for another state."""
+    folder = slow.root / "tree"
+    grow(folder, "first")
+    job, before = await completed(slow)
+
+    def empty() -> None:
+        for package in range(1, 17):
+            shutil.rmtree(folder / f"package_{package}")
+
+    code, row = await struck(slow, 0.3, empty)
+    assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_CHANGED.value)
+    assert "its index has 2,000: more than half is missing" in (row.error_message or "")
+    assert {row[0] for row in await slow.index_of(job)} == {row[0] for row in before}
+
+
 async def test_files_deleted_while_a_job_runs_are_removed_by_it(slow: WorkerHarness) -> None:
     folder = slow.root / "tree"
     grow(folder, "first")

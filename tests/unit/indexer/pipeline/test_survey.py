@@ -300,7 +300,7 @@ async def test_only_an_unlisted_file_that_is_present_is_worth_relisting(
 ) -> None:
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
-    presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT_ERRNOS}[path]
+    presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT}[path]
     monkeypatch.setattr(module, "probe", lambda *_: {path: presence})
     store.unseen = [UnseenFile(1, path, 3, None)]
     assert await survey.relist_if_changed() is relisted
@@ -336,6 +336,35 @@ async def test_only_what_is_gone_from_where_it_was_has_moved(repo: Path, tmp_pat
 
 
 # --- who waits for whom ---------------------------------------------------------------------------------
+
+
+async def relisted_by_force(folder: Path, tmp_path: Path, before: int, after: int, indexed: int) -> None:
+    """List `before` files with force_reindex, the index having `indexed`; then there are `after`."""
+    write(folder, *(f"{n}.py" for n in range(before - 2)))  # beside a.py and b.py
+    store = Store()
+    survey = survey_of(tmp_path, store)
+    survey.spec = survey.spec.model_copy(update={"force_reindex": True})
+    survey.sweep.count = AsyncMock(return_value=indexed)  # type: ignore[method-assign]
+    await listed(survey)
+    for n in range(after, before):
+        (folder / f"{n - 2}.py").unlink()
+    store.lost = {"9.py": Skip.VANISHED}
+    await survey.relist_if_changed()
+
+
+async def test_a_confirmed_source_that_is_emptied_under_the_job_needs_another_word(
+    plain: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SourceChanged, match="holds 6 files to index, and when this job began it held 20: more than"
+    ):
+        await relisted_by_force(plain, tmp_path, before=20, after=6, indexed=60)
+    with pytest.raises(SourceChanged, match="holds 5 files to index, and its index has 15: more than"):
+        await relisted_by_force(plain, tmp_path, before=20, after=5, indexed=15)
+
+
+async def test_the_users_word_is_good_for_what_the_job_found_first(plain: Path, tmp_path: Path) -> None:
+    await relisted_by_force(plain, tmp_path, before=20, after=19, indexed=600)
 
 
 async def test_the_disk_is_asked_while_all_other_threads_wait_for_a_service(plain: Path, tmp_path: Path) -> None:

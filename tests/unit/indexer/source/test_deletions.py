@@ -13,13 +13,13 @@ from codebase_indexer.source.deletions import Presence, ScanResult, find_deleted
 @pytest.mark.parametrize(
     ("reason", "presence", "scan_result", "is_deleted"),
     [
-        pytest.param(None, Presence.ABSENT_ERRNOS, None, True, id="deleted before the job"),
-        pytest.param(Skip.VANISHED, Presence.ABSENT_ERRNOS, None, True, id="deleted while the job ran"),
+        pytest.param(None, Presence.ABSENT, None, True, id="deleted before the job"),
+        pytest.param(Skip.VANISHED, Presence.ABSENT, None, True, id="deleted while the job ran"),
         pytest.param(Skip.VANISHED, Presence.PRESENT, {"a.py": None}, False, id="it came back"),
         pytest.param(None, Presence.UNKNOWN, None, False, id="its folder cannot be read"),
         pytest.param(None, Presence.UNKNOWN, {}, False, id="nor could it at the second listing"),
         pytest.param(Skip.UNREADABLE, Presence.PRESENT, {"a.py": None}, False, id="it cannot be read"),
-        pytest.param(Skip.UNREADABLE, Presence.ABSENT_ERRNOS, None, True, id="unreadable, and then deleted"),
+        pytest.param(Skip.UNREADABLE, Presence.ABSENT, None, True, id="unreadable, and then deleted"),
         pytest.param(Skip.CRASHED, Presence.PRESENT, None, False, id="it ends its process"),
         pytest.param(None, Presence.PRESENT, None, False, id="there, and not listed a second time"),
         pytest.param(None, Presence.PRESENT, {}, True, id="ignored now"),
@@ -53,7 +53,7 @@ def test_a_probe_tells_present_from_absent_files(tmp_path: Path) -> None:
     paths = ["sub/here.py", "sub/gone.py", "no/such/folder.py", "sub/here.py/below.py", "link/a.py"]
     there, *others = probe(tmp_path / "tree", tmp_path, paths).values()
     assert there is Presence.PRESENT
-    assert others == [Presence.ABSENT_ERRNOS] * 4
+    assert others == [Presence.ABSENT] * 4
 
 
 def test_files_of_an_absent_folder_are_unknown(tmp_path: Path) -> None:
