@@ -1,13 +1,14 @@
 """Detects the encoding of a file and decodes it to UTF-8. Pure.
 
-In this order: a byte-order mark, UTF-8, what the file itself declares, a detector. The detector is Firefox's
-(chardetng), made for text that is short and mostly ASCII, such as sources with non-ASCII comments alone. It always
-answers, so its result must look like text; otherwise the file is not decoded at all, since users would find and
-believe garbled text.
+In this order: a byte-order mark, the escapes of seven-bit encodings, UTF-8, what the file itself declares, a
+detector. The detector is Firefox's (chardetng), made for text that is short and mostly ASCII, such as sources with
+non-ASCII comments alone. It always answers, and a declaration may be wrong, so the result must look like text;
+otherwise the file is not decoded at all, since users would find and believe garbled text.
 """
 
 import codecs
 import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,19 +28,38 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Python and Ruby (PEP 263), Emacs, Vim, XML, HTML and CSS.
-_DECLARED = re.compile(rb"(?:coding|charset)\s{0,3}[:=\s]\s{0,3}[\"']?([A-Za-z][\w.:-]{1,30})", re.IGNORECASE)
+_LABEL = rb"([A-Za-z][\w.:-]{1,30})"
+_DECLARATIONS = (
+    # Python and Ruby (PEP 263), Emacs and Vim: a comment in one of the first lines. Code may name other encodings.
+    rb"\A(?:[^\n]*\n){0,4}[ \t\f]*(?:[#;%!\"'*]|//|/\*|--|<!--|rem\b)[^\n]{0,200}?coding[:=][ \t]*" + _LABEL,
+    rb"\A\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*[\"']" + _LABEL,
+    rb"\A\s*(?=[<{]).{0,1024}?<meta[^>]{0,200}?\bcharset\s*=\s*[\"']?" + _LABEL,
+    rb"\A\s*(?=[<{]).{0,1024}?<%@\s*page[^>]{0,200}?(?:\bcharset\s*=\s*|\bpageEncoding\s*=\s*[\"'])" + _LABEL,
+    rb"\A\s*@charset\s+[\"']" + _LABEL,
+)
+_DECLARED = [re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _DECLARATIONS]
 _WIDER = {
     "iso8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
     "big5": "big5hkscs",
 }  # fmt: skip
 """Encodings and the supersets that browsers use for them."""
 
-_OF_TEXT = re.compile(r"iso8859|cp\d|koi8|mac[-_]|gb|big5|euc_|shift_jis|johab|hz|tis[-_]620|kz1048|ptcp154")
-_MULTI_BYTE = frozenset(["gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "iso2022_jp"])
+_OF_TEXT = re.compile(r"iso8859|cp\d|koi8|mac[-_]|gb|big5|euc_|shift_jis|johab|tis[-_]620|kz1048|ptcp154")
+_MULTI_BYTE = frozenset(
+    ["gb18030", "big5hkscs", "cp932", "euc_jp", "euc_jis_2004", "euc_jisx0213", "cp949", "johab"]
+)
 _WESTERN = "cp1252"
+_ESCAPE_TO_MULTI_BYTE = re.compile(rb"\x1b\$(?:[@AB]|[()][A-Q])")
+_ISO_2022 = ("iso2022_jp", "iso2022_jp_ext", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_kr")
+# Pairs of letters between ~{ and ~}; no tilde among them, which is common in the format strings of Lisp.
+_HZ_BEGIN, _HZ_RUN = b"~{", re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7d])+~\}")
 # Distinguishes Japanese and Korean from Chinese, whose bytes may be the same.
 _OWN_LETTERS = {"euc_jp": re.compile(r"[\u3041-\u30ff]"), "cp949": re.compile(r"[\uac00-\ud7a3]")}
+
+_HALF_WIDTH_KATAKANA = re.compile(r"[\uff61-\uff9f]")
+_DETECTABLE = frozenset(["gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1251", "koi8-r", _WESTERN])
+"""Encodings that the detector tells from each other, as it cannot those of DOS, of the Mac, or Latin ones."""
+_LATIN = frozenset(letter for letter in map(chr, range(0x80, 0x250)) if letter.isalpha())
 
 _HIGH = re.compile(rb"[\x80-\xff]")
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff]")
@@ -74,13 +94,33 @@ def decode(data: bytes) -> DecodedText | None:
         if data.startswith(mark):
             text = _decoded(data[len(mark) :], encoding)
             return _as_utf8(text, encoding) if text is not None and _is_text(text) else None
-    if data.isascii() or _decoded(data, "utf-8") is not None:
+    if data.isascii():
+        return _decode_seven_bit(data)
+    if _decoded(data, "utf-8") is not None:
         return DecodedText(data)
-    for guess in (_declared, _detected):
-        guessed = guess(data)
-        if guessed and (text := _decoded(data, guessed)) is not None and _is_text(text):
-            return _as_utf8(text, guessed)
-    return None
+    declared = _declared(data)
+    if declared is None:
+        return _decode_as(data, _detected(data))
+    return None if _is_contradicted(data, declared) else _decode_as(data, declared)
+
+
+def _decode_as(data: bytes, encoding: str | None) -> DecodedText | None:
+    text = _decoded(data, encoding) if encoding else None
+    return _as_utf8(text, encoding) if encoding and text is not None and _is_text(text) else None
+
+
+def _decode_seven_bit(data: bytes) -> DecodedText | None:
+    """Return the text of a file without a byte above 127: ASCII, or an encoding that switches by escapes."""
+    if _ESCAPE_TO_MULTI_BYTE.search(data):
+        encodings: tuple[str, ...] = _ISO_2022
+    elif _HZ_BEGIN in data and len(_HZ_RUN.findall(data)) == data.count(_HZ_BEGIN):
+        encodings = ("hz",)
+    else:
+        return DecodedText(data)
+    for encoding in encodings:
+        if (text := _decoded(data, encoding)) is not None and _is_text(text):
+            return _as_utf8(text, encoding)
+    return DecodedText(data) if encodings == ("hz",) else None
 
 
 def _as_utf8(text: str, encoding: str) -> DecodedText:
@@ -95,9 +135,33 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _declared(data: bytes) -> str | None:
-    """Return the encoding that the head of a file declares."""
-    match = _DECLARED.search(data, 0, DECLARED_WITHIN_BYTES)
-    return _codec(match[1].decode()) if match else None
+    """Return the encoding that the head of a file declares, if the file may be read so."""
+    matches = (pattern.match(data, 0, DECLARED_WITHIN_BYTES) for pattern in _DECLARED)
+    declared = next((name for match in matches if match and (name := _codec(match[1].decode()))), None)
+    if declared is None or _decode_as(data, declared) is None:
+        return None
+    sample, _ = _sample(data)
+    plausible = (
+        declared in _MULTI_BYTE or len(_HIGH.findall(sample)) < MIN_BYTES or _is_plausible(sample, declared)
+    )
+    return declared if plausible else None
+
+
+def _is_contradicted(data: bytes, declared: str) -> bool:
+    """Say whether the detector is sure of another text than the declared encoding makes, where it can tell.
+
+    Latin-1 takes every byte, and is declared by many who mean nothing by it.
+    """
+    sample, _ = _sample(data)
+    if declared not in _DETECTABLE or len(_HIGH.findall(sample)) < MIN_BYTES:
+        return False
+    detected = _detected(data)
+    if detected is None:
+        return False
+    text = sample.decode(detected, errors="replace")
+    if declared == _WESTERN:
+        return not any(letter in _LATIN for letter in text if not letter.isascii())
+    return text != sample.decode(declared, errors="replace")
 
 
 def _codec(label: str) -> str | None:
@@ -106,7 +170,13 @@ def _codec(label: str) -> str | None:
         name = codecs.lookup(label).name
     except (LookupError, ValueError):
         return None
-    return _WIDER.get(name, name) if _OF_TEXT.match(name) else None
+    return _WIDER.get(name, name) if _OF_TEXT.match(name) and _keeps_ascii(name) else None
+
+
+def _keeps_ascii(encoding: str) -> bool:
+    """Say whether ASCII letters are themselves in an encoding: in EBCDIC no ASCII declaration could be read."""
+    letters = string.ascii_letters + string.digits
+    return _decoded(letters.encode(), encoding) == letters
 
 
 def _detected(data: bytes) -> str | None:
@@ -161,6 +231,8 @@ def _is_plausible(sample: bytes, encoding: str) -> bool:
     non_ascii = _NON_ASCII.findall(text)
     if encoding in _MULTI_BYTE:
         own = _OWN_LETTERS.get(encoding)
+        if 2 * len(_HALF_WIDTH_KATAKANA.findall(text)) > len(non_ascii):
+            return False  # each is a single byte, so almost any noise is made of them
         return len(non_ascii) > 1 and (own is None or own.search(text) is not None)
     letters = [character for character in non_ascii if character.isalpha()]
     # Greek and Cyrillic: words are mostly small letters.

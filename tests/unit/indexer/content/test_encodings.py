@@ -56,6 +56,77 @@ def test_a_declaration_that_is_no_encoding_of_text_counts_for_nothing(label: str
     assert found is not None and (found.data.decode(), found.encoding) == (text, "cp1252")
 
 
+RUSSIAN = "# Пользователь не найден, повторите попытку позже\n# Заказ отменён администратором системы\n"
+CHINESE = "# 用户登录失败时重试三次\n# 订单已经取消，请联系管理员处理这个问题\n"
+JAPANESE = "// ログインに失敗した場合は再試行する\n// 注文はキャンセルされました。管理者に連絡してください\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (CHINESE + "def load(p):\n    return open(p, encoding='latin-1').read()\n", "gbk"),
+        ('class A {\n  String type = "text/html; charset=ISO-8859-1";\n' + JAPANESE + "}\n", "shift_jis"),
+        (RUSSIAN + "def load(p):\n    return open(p, encoding='koi8-r').read()\n", "cp1251"),
+        (RUSSIAN + "def load(p):\n    return open(p, encoding=latin1).read()\n", "cp1251"),
+        ("PAGE = '<meta charset=koi8-r>'\n" + RUSSIAN, "cp1251"),
+    ],
+)
+def test_what_code_says_of_other_files_declares_nothing(text: str, encoding: str) -> None:
+    found = decode(text.encode(encoding))
+    assert found is not None and found.data.decode() == text
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "encoding", "is_read"),
+    [
+        ("latin-1", CHINESE, "gbk", True),  # as latin-1 it is no writing
+        ("koi8-r", RUSSIAN, "cp1251", True),
+        ("latin-1", RUSSIAN, "cp1251", False),  # either may be
+        ("gbk", JAPANESE, "euc_jp", False),
+    ],
+)
+def test_a_declaration_that_the_text_speaks_against_is_not_believed(
+    label: str, text: str, encoding: str, is_read: bool
+) -> None:
+    text = f"# -*- coding: {label} -*-\n{text}"
+    found = decode(text.encode(encoding))
+    assert (found is not None and found.data.decode()) == (text if is_read else False)
+
+
+def test_true_declarations_are_believed() -> None:
+    for source in sources(seed=9, each=5):
+        text = f"# -*- coding: {source.encoding} -*-\n{source.text}"
+        found = decode(text.encode(source.encoding))
+        assert found is not None and found.data.decode() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [(JAPANESE, "iso2022_jp"), ("/* 환경 설정 파일 */\n", "iso2022_kr"), (CHINESE, "hz")]
+)
+def test_seven_bits_may_be_more_than_ascii(text: str, encoding: str) -> None:
+    found = decode(text.encode(encoding) + b"int x;\n")
+    assert found is not None and (found.data.decode(), found.encoding) == (text + "int x;\n", encoding)
+
+
+def test_an_escape_to_two_bytes_that_leads_nowhere_is_not_decoded() -> None:
+    assert decode(b"x\x1b$B~~~~\n") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['(format t "~{~a~^, ~}")', '(format t "~{X~Ab~}")', "assign x = ~{a, b};", "~{0}", "\x1b[31mred\x1b[0m"],
+)
+def test_signs_of_seven_bit_encodings_in_code_are_code(text: str) -> None:
+    found = decode(text.encode())
+    assert found is not None and (found.data.decode(), found.encoding) == (text, None)
+
+
+@pytest.mark.parametrize("label", ["cp037", "cp500", "cp1140"])
+def test_ebcdic_can_not_be_declared_in_ascii(label: str) -> None:
+    body = "IDENTIFICATION DIVISION PROGRAM HELLO".encode(label) * 3
+    assert decode(f"* coding: {label}\n".encode() + body) is None
+
+
 def test_sources_with_comments_of_many_languages_are_decoded_as_they_were_meant() -> None:
     """The measure by which the detector was chosen: 99.6 % right on this set."""
     outcome: Counter[str] = Counter()
