@@ -110,6 +110,7 @@ class Survey:
     _rechecked: bool = field(default=False, init=False)  # whether doubtful files caused a relisting
     _unseen: list[UnseenFile] = field(default_factory=list, init=False)
     _listed_here: bool = field(default=False, init=False)  # whether this attempt made the first list
+    _listed_at: float = field(default_factory=time.time, init=False)  # when the last listing began
     # Files to index that the user confirmed by force_reindex, whatever the index has: those of the first list.
     _confirmed: int | None = field(default=None, init=False)
     unsettled: bool = field(default=False, init=False)
@@ -311,8 +312,10 @@ class Survey:
         return await self._probe([file.path for file in self._unseen if is_uncertain(file)])
 
     async def _probe(self, paths: Sequence[str]) -> dict[str, Presence]:
-        folder, boundary = self.checkout.folder, self.checkout.boundary
-        return await self._ask_with_timeout(lambda: probe(folder, boundary, paths), PROBE_TIMEOUT_SECONDS)
+        folder, boundary, listed_at = self.checkout.folder, self.checkout.boundary, self._listed_at
+        return await self._ask_with_timeout(
+            lambda: probe(folder, boundary, paths, listed_at), PROBE_TIMEOUT_SECONDS
+        )
 
     async def _list_unseen(self) -> None:
         if not self.may_sweep:
@@ -359,6 +362,7 @@ class Survey:
 
     async def _scan(self) -> list[ScanEntry]:
         spec, checkout = self.spec, self.checkout
+        self._listed_at = time.time()
         entries = await self._ask(
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,

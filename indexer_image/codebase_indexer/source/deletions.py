@@ -6,6 +6,7 @@ longer readable, or in a repository that was moved aside for a moment. Unreadabl
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
@@ -19,6 +20,10 @@ ScanResult = Mapping[str, str | None]
 """Path -> skip reason, None for files to index."""
 
 
+_DOUBTFUL = UNCERTAIN | {Skip.SYMLINK, Skip.BEHIND_SYMLINK}
+"""Reasons after which a file is removed only if the probe finds it gone: a link may stay for a moment only."""
+
+
 class Presence(Enum):
     """Whether a file exists."""
 
@@ -27,11 +32,15 @@ class Presence(Enum):
     UNKNOWN = auto()  # its folder cannot be listed
 
 
-def probe(folder: Path, boundary: Path, paths: Iterable[str]) -> dict[str, Presence]:
-    """Probe paths below a folder. Raises nothing: an error makes a path UNKNOWN."""
+def probe(folder: Path, boundary: Path, paths: Iterable[str], listed_at: float) -> dict[str, Presence]:
+    """Probe paths below a folder. Raises nothing: an error makes a path UNKNOWN.
+
+    `listed_at` is when the listing began, in seconds since 1970: a link in the place of a folder or a file proves
+    nothing if it has come since, as it may go again.
+    """
     try:
         with Tree(folder, boundary) as tree:
-            prober = _Prober(tree)
+            prober = _Prober(tree, listed_at)
             return {path: prober.probe(path.encode()) for path in paths}
     except OSError:
         return dict.fromkeys(paths, Presence.UNKNOWN)
@@ -57,8 +66,9 @@ def _is_readable(tree: Tree, path: bytes) -> bool:
 class _Prober:
     """Probes paths. Caches which folders can be listed: for one pass, not for a whole job."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, listed_at: float) -> None:
         self._tree = tree
+        self._listed_at = listed_at
         self._readable: dict[bytes, bool] = {}
 
     def probe(self, path: bytes) -> Presence:
@@ -69,15 +79,36 @@ class _Prober:
         try:
             parent = self._tree.directory(directory)
             try:
-                os.stat(name, dir_fd=parent, follow_symlinks=False)
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             finally:
                 os.close(parent)
         except (FileNotFoundError, NotADirectoryError):
             return Presence.ABSENT if self._is_listable(directory) else Presence.UNKNOWN
         except OSError as error:
-            # Behind a link: whatever is there, it is no file of this repository.
-            return Presence.ABSENT if error.errno == errno.ELOOP else Presence.UNKNOWN
+            return self._probe_link_to(directory) if error.errno == errno.ELOOP else Presence.UNKNOWN
+        if stat.S_ISLNK(found.st_mode):
+            return self._judge_link(found)
         return Presence.PRESENT if self._is_listable(directory) else Presence.UNKNOWN
+
+    def _probe_link_to(self, directory: bytes) -> Presence:
+        """Probe what lies behind a link: if that is there to stay, whatever it is, no file of this repository."""
+        if not directory:
+            return Presence.UNKNOWN  # the repository itself is a link now
+        parent, _, name = directory.rpartition(b"/")
+        try:
+            above = self._tree.directory(parent)
+        except OSError as error:
+            return self._probe_link_to(parent) if error.errno == errno.ELOOP else Presence.UNKNOWN
+        try:
+            found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        except OSError:
+            return Presence.UNKNOWN
+        finally:
+            os.close(above)
+        return self._judge_link(found) if stat.S_ISLNK(found.st_mode) else Presence.UNKNOWN
+
+    def _judge_link(self, link: os.stat_result) -> Presence:
+        return Presence.ABSENT if link.st_ctime < self._listed_at else Presence.UNKNOWN
 
     def _is_listable(self, directory: bytes) -> bool:
         """Say whether a folder, or the nearest one above it that exists, can be listed."""
@@ -121,7 +152,7 @@ def find_deleted(
 
 def is_uncertain(file: UnseenFile) -> bool:
     """Say whether a file's current content is unknown."""
-    return file.skip_reason is None or file.skip_reason in UNCERTAIN
+    return file.skip_reason is None or file.skip_reason in _DOUBTFUL
 
 
 def _is_deleted(file: UnseenFile, presence: Presence, scan_result: ScanResult | None) -> bool:
@@ -130,13 +161,13 @@ def _is_deleted(file: UnseenFile, presence: Presence, scan_result: ScanResult | 
     if file.path not in scan_result:
         return not _is_below_unreadable(file.path, scan_result)  # ignored now, or excluded
     reason = scan_result[file.path]
-    return reason is not None and reason not in UNCERTAIN
+    return reason is not None and reason not in _DOUBTFUL
 
 
 def _is_below_unreadable(path: str, scan_result: ScanResult) -> bool:
-    """Say whether the scan could not open one of the folders above a file."""
+    """Say whether the scan could not open one of the folders above a file, or found a link in its place."""
     parts = path.split("/")
-    return any(scan_result.get("/".join(parts[:depth])) in UNCERTAIN for depth in range(1, len(parts)))
+    return any(scan_result.get("/".join(parts[:depth])) in _DOUBTFUL for depth in range(1, len(parts)))
 
 
 def scan_result_of(entries: Sequence[ScanEntry]) -> ScanResult:

@@ -1,5 +1,6 @@
 """What a second look proves gone, and what it leaves in the index because nobody can tell."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ from codebase_indexer.source.deletions import Presence, ScanResult, find_deleted
         ),
         pytest.param(None, Presence.PRESENT, {"a.py": Skip.BINARY}, True, id="unfit at the second listing"),
         pytest.param(None, Presence.PRESENT, {"a.py": Skip.UNREADABLE}, False, id="unreadable at second listing"),
+        pytest.param(Skip.BEHIND_SYMLINK, Presence.PRESENT, None, False, id="a link was there for a moment"),
+        pytest.param(Skip.SYMLINK, Presence.UNKNOWN, None, False, id="a link is there, maybe for a moment"),
+        pytest.param(Skip.SYMLINK, Presence.PRESENT, {"a.py": Skip.BEHIND_SYMLINK}, False, id="again and again"),
+        pytest.param(Skip.BEHIND_SYMLINK, Presence.ABSENT, None, True, id="the link is there to stay"),
         pytest.param(Skip.BINARY, Presence.UNKNOWN, None, True, id="read, and nothing to index now"),
     ],
 )
@@ -40,8 +45,8 @@ def test_only_what_is_proven_deleted_is_removed(
 
 def test_what_lies_in_a_folder_that_the_second_listing_could_not_open_is_not_gone() -> None:
     file = UnseenFile(1, "src/deep/a.py", 3, None)
-    for dark in ("src", "src/deep"):
-        assert not list(find_deleted([file], {file.path: Presence.PRESENT}, {dark: Skip.UNREADABLE, "b.py": None}))
+    for dark, reason in (("src", Skip.UNREADABLE), ("src/deep", Skip.UNREADABLE), ("src", Skip.SYMLINK)):
+        assert not list(find_deleted([file], {file.path: Presence.PRESENT}, {dark: reason, "b.py": None}))
 
 
 def test_a_probe_tells_present_from_absent_files(tmp_path: Path) -> None:
@@ -51,13 +56,32 @@ def test_a_probe_tells_present_from_absent_files(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "a.py").write_text("a = 1\n")
     (tmp_path / "tree" / "link").symlink_to(tmp_path / "elsewhere")
     paths = ["sub/here.py", "sub/gone.py", "no/such/folder.py", "sub/here.py/below.py", "link/a.py"]
-    there, *others = probe(tmp_path / "tree", tmp_path, paths).values()
+    there, *others = probe(tmp_path / "tree", tmp_path, paths, time.time() + 1).values()
     assert there is Presence.PRESENT
     assert others == [Presence.ABSENT] * 4
 
 
+def test_a_link_that_came_after_the_listing_proves_nothing(tmp_path: Path) -> None:
+    """A folder that is swapped for a link and back, again and again, shows either to any look."""
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "a.py").write_text("a = 1\n")
+    for name in ("link", "sub/link", "file.py"):
+        (tmp_path / "tree" / name).symlink_to(tmp_path / "elsewhere")
+    paths = ["link/deep/a.py", "sub/link/a.py", "file.py"]
+    came = (tmp_path / "tree" / "link").lstat().st_ctime
+    assert set(probe(tmp_path / "tree", tmp_path, paths, came - 1).values()) == {Presence.UNKNOWN}
+    assert set(probe(tmp_path / "tree", tmp_path, paths, came + 60).values()) == {Presence.ABSENT}
+
+
+def test_files_of_a_folder_that_is_a_link_now_are_unknown(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "tree").symlink_to(tmp_path / "elsewhere")
+    assert probe(tmp_path / "tree", tmp_path, ["a.py"], time.time() + 60) == {"a.py": Presence.UNKNOWN}
+
+
 def test_files_of_an_absent_folder_are_unknown(tmp_path: Path) -> None:
-    assert probe(tmp_path / "tree", tmp_path, ["a.py", "sub/b.py"]) == dict.fromkeys(
+    assert probe(tmp_path / "tree", tmp_path, ["a.py", "sub/b.py"], 0) == dict.fromkeys(
         ["a.py", "sub/b.py"], Presence.UNKNOWN
     )
 
