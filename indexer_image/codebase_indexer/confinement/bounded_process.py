@@ -21,6 +21,10 @@ class CpuTimeExceeded(BoundExceeded):
     """It used up its CPU time."""
 
 
+class TimeExceeded(BoundExceeded):
+    """It took too long by the clock."""
+
+
 class Stalled(BoundExceeded):
     """It slept for longer than `stalled_seconds` at a stretch."""
 
@@ -159,7 +163,7 @@ def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds, wat
         watch()
         now = time.monotonic()
         if now - begin > bounds.seconds:
-            raise BoundExceeded(f"took longer than {bounds.seconds:.0f} s")
+            raise TimeExceeded(f"took longer than {bounds.seconds:.0f} s")
         before, (ticks, sleeps) = ticks, _activity(process.pid)
         if ticks != before or not sleeps:
             awake = now

@@ -17,6 +17,7 @@ from codebase_indexer.confinement.bounded_process import (
     CpuTimeExceeded,
     OutputExceeded,
     Stalled,
+    TimeExceeded,
 )
 
 
@@ -142,7 +143,7 @@ def run(
         ended = bounded_process.run(command, env=env, bounds=bounds, data=data, watch=watch)
     except (BoundExceeded, ValueError) as error:  # ValueError: a NUL in an argument
         kind = OutputLimitExceeded if isinstance(error, OutputExceeded) else GitFailed
-        raise kind(f"git {_name(arguments)} {error}{_advice(error)}") from error
+        raise kind(f"git {_name(arguments)} {error}{_advice(error, local)}") from error
     warnings = ended.error.decode(errors="replace").strip()
     if ended.code != 0:
         raise GitFailed(warnings[-1000:] or f"git ended with {ended.code}")
@@ -160,8 +161,9 @@ def _name(arguments: Sequence[str | Path]) -> str:
     return ""
 
 
-def _advice(error: Exception) -> str:
-    if isinstance(error, CpuTimeExceeded):
+def _advice(error: Exception, local: bool) -> str:
+    # On a busy node the clock may be first.
+    if isinstance(error, CpuTimeExceeded) or (local and isinstance(error, TimeExceeded)):
         return "; look for patterns with many stars in the ignore files, and in the job's include and exclude"
     if isinstance(error, Stalled):
         return "; look for pipes in place of .gitignore, .gitattributes and .git/HEAD (find . -type p)"

@@ -15,6 +15,7 @@ from codebase_indexer.confinement.bounded_process import (
     CpuTimeExceeded,
     ProcessResult,
     Stalled,
+    TimeExceeded,
 )
 from codebase_indexer.source import git
 from codebase_indexer.source.git import GitFailed
@@ -102,6 +103,17 @@ def test_so_does_one_of_the_job(patterns: str, repo: Path, monkeypatch: pytest.M
     write(repo, *LONG)
     with pytest.raises(ScanFailed, match="include and exclude"):
         scan(repo, boundary=repo, **{patterns: BOMB.split()[:3000]})  # type: ignore[arg-type]
+
+
+def test_the_clock_may_be_first_on_a_busy_node(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*arguments: object, **options: object) -> None:
+        raise TimeExceeded("took longer than 300 s")
+
+    monkeypatch.setattr(bounded_process, "run", late)
+    with pytest.raises(GitFailed, match="git ls-files took longer than 300 s; look for patterns with many stars"):
+        git.run(["-C", repo, "ls-files"])
+    with pytest.raises(GitFailed, match=r"git fetch took longer than 300 s$"):
+        git.run(["fetch"], local=False)
 
 
 def test_a_pattern_with_a_nul_is_a_failure_of_the_job_not_of_the_worker(repo: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from codebase_index.store.ingest.batch import IndexedFile, PackedBatch, PackedFi
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
 from codebase_indexer.pipeline.parser_protocol import ParseRequest
-from codebase_indexer.pipeline.pool import ParserPool, PoolBroken
+from codebase_indexer.pipeline.pool import ParserDied, ParserPool, ParserStalled, PoolBroken, _ParserProcess
 from codebase_indexer.source import git
 
 
@@ -93,6 +94,33 @@ async def test_a_process_that_hangs_is_ended(
         await asyncio.to_thread(child.wait)
     monkeypatch.undo()
     assert all(isinstance(r, PackedFile) for r in (await running).results)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "computes", "outcome"),
+    [
+        pytest.param([0, 3, 6], True, "answer", id="it waits for a processor"),
+        pytest.param([0, 14], True, "died", id="it computes"),
+        pytest.param([0, 1, 2, 3, 4], True, "died", id="it waits too long for a processor"),
+        pytest.param([0, 0], False, "stalled", id="it sleeps"),
+    ],
+)
+def test_a_busy_node_makes_no_crash(
+    cpu: list[float], computes: bool, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer comes after 30 to 45 s by the clock, in which the process had a processor for a few."""
+    answers = [False, False, outcome == "answer", False]
+    process = _ParserProcess(())
+    process._pipe = SimpleNamespace(poll=lambda seconds: answers.pop(0), recv=lambda: "answer")  # type: ignore[assignment]
+    monkeypatch.setattr(process, "_cpu_seconds", lambda: cpu.pop(0), raising=False)
+    monkeypatch.setattr(process, "_is_computing", lambda: computes)
+    try:
+        found = process._receive(15.0, pool_module.BUSY_FACTOR)
+    except ParserStalled:
+        found = "stalled"
+    except ParserDied:
+        found = "died"
+    assert found == outcome
 
 
 @pytest.mark.parametrize("model", [None, ("static", None)], ids=["no model here", "a model"])
