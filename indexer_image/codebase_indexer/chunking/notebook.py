@@ -4,8 +4,9 @@ Code cells are cut by the kernel's language, the others as Markdown. Outputs, im
 they would be most of the file, and nobody asks for them.
 """
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tree_sitter import Node
@@ -22,31 +23,81 @@ _KERNELS = {"ir": "r", "c++": "cpp", "c#": "csharp", "sh": "bash", "javascript":
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's source, and for each of its lines the line of the file (from 1) and the bytes where it stands."""
+    """A cell's source, in the strings of the file that make it up."""
 
     code: bool
-    source: bytes
-    lines: list[int]
-    spans: list[tuple[int, int]]
+    strings: list[Node]
+    texts: list[str]
+
+    @property
+    def source(self) -> bytes:
+        """What the strings say together."""
+        return "".join(self.texts).encode(errors="replace")
 
 
 def read(data: bytes) -> list[SourceChunk] | None:
-    """Split a notebook; None: it is not one, and is to be split as JSON text."""
+    """Split a notebook; None: it is not one, and is to be split as the text that it is."""
+    members = _notebook(data)
+    if members is None:
+        return None
+    language = _kernel(members.get(b"metadata"), data)
+    chunks: list[SourceChunk] = []
+    for cell in _cells(members, data):
+        chunks += _split_cell(cell, language if cell.code else "markdown")
+    return chunks
+
+
+def redact(data: bytes, redacted: Callable[[bytes], tuple[bytes, int]]) -> tuple[bytes, int] | None:
+    """Return a notebook whose cells' sources are redacted, and how many secrets they had; None: it is not one.
+
+    It is done with what the strings say, which is what is indexed: in the file itself a token may stand behind an
+    escape, and a mark with line ends would break it. Each string keeps its line ends, and its line.
+    """
+    members = _notebook(data)
+    if members is None:
+        return None
+    parts: list[bytes] = []
+    at = total = 0
+    for cell in _cells(members, data):
+        source, count = redacted(cell.source)
+        if not count:
+            continue
+        total += count
+        for string, text in zip(cell.strings, _shares(cell, source.decode()), strict=True):
+            parts += [data[at : string.start_byte], json.dumps(text).encode()]
+            at = string.end_byte
+    return (b"".join([*parts, data[at:]]), total) if total else (data, 0)
+
+
+def _shares(cell: Cell, source: str) -> Iterator[str]:
+    """Yield what each string of a cell says when the cell has another source with as many lines."""
+    lines = source.split("\n")
+    at = 0
+    for text in cell.texts[:-1]:
+        end = at + text.count("\n")
+        yield "".join(f"{line}\n" for line in lines[at:end])
+        at = end
+    yield "\n".join(lines[at:])
+
+
+@functools.lru_cache(maxsize=1)  # redacted and cut one after the other, mostly unchanged
+def _notebook(data: bytes) -> dict[bytes, Node] | None:
+    """Parse a notebook; None: it is not one."""
     tree = grammars.load("json").parse(data)
     top = tree.root_node.named_child(0) if tree else None
     if top is None or top.type != "object" or tree is None or tree.root_node.has_error:
         return None
     members = dict(_members(top, data))
     cells = members.get(b"cells")
-    if cells is None or cells.type != "array":
-        return None
-    language = _kernel(members.get(b"metadata"), data)
-    chunks: list[SourceChunk] = []
-    for node in cells.named_children[:MAX_CELLS]:
+    return members if cells is not None and cells.type == "array" else None
+
+
+def _cells(members: dict[bytes, Node], data: bytes) -> Iterator[Cell]:
+    """Yield the cells that have a source."""
+    for node in members[b"cells"].named_children[:MAX_CELLS]:
         cell = _cell(node, data)
         if cell is not None and cell.source.strip():
-            chunks += _split_cell(cell, language if cell.code else "markdown")
-    return chunks
+            yield cell
 
 
 def _members(node: Node, data: bytes) -> Iterator[tuple[bytes, Node]]:
@@ -77,19 +128,13 @@ def _cell(node: Node, data: bytes) -> Cell | None:
     if kind is None or source is None:
         return None
     parts = source.named_children if source.type == "array" else [source]
-    text: list[str] = []
-    lines: list[int] = []
-    spans: list[tuple[int, int]] = []
+    strings: list[Node] = []
+    texts: list[str] = []
     for part in parts:
-        if part.type != "string" or (value := _string(part, data)) is None:
-            continue
-        text.append(value)
-        # A part that goes on where the one before did not end is the same line.
-        count = value.count("\n") + (part == parts[-1] and not value.endswith("\n"))
-        lines += [part.start_point[0] + 1] * count
-        spans += [(part.start_byte, part.end_byte)] * count
-    source_text = "".join(text).encode(errors="replace")
-    return Cell(data[kind.start_byte : kind.end_byte] == b'"code"', source_text, lines, spans)
+        if part.type == "string" and (value := _string(part, data)) is not None:
+            strings.append(part)
+            texts.append(value)
+    return Cell(data[kind.start_byte : kind.end_byte] == b'"code"', strings, texts)
 
 
 def _string(node: Node, data: bytes) -> str | None:
@@ -102,13 +147,19 @@ def _string(node: Node, data: bytes) -> str | None:
 
 def _split_cell(cell: Cell, grammar: str | None) -> Iterator[SourceChunk]:
     """Split a cell, with the positions of its chunks in the file."""
-    if not cell.lines:
-        return
-    last = len(cell.lines) - 1
+    places = _places(cell)
     for chunk in split(cell.source, grammar):
-        first, end = min(chunk.start_line - 1, last), min(chunk.end_line - 1, last)
+        first, last = places[chunk.start_line - 1], places[chunk.end_line - 1]
         yield replace(
             chunk,
-            start=cell.spans[first][0], end=cell.spans[end][1],
-            start_line=cell.lines[first], end_line=cell.lines[end],
+            start=first.start_byte, end=last.end_byte,
+            start_line=first.start_point[0] + 1, end_line=last.start_point[0] + 1,
         )  # fmt: skip
+
+
+def _places(cell: Cell) -> list[Node]:
+    """Return for each line of a cell's source the string in which it ends."""
+    places: list[Node] = []
+    for string, text in zip(cell.strings, cell.texts, strict=True):
+        places += [string] * text.count("\n")
+    return [*places, cell.strings[-1]]

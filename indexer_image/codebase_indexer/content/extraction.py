@@ -43,7 +43,7 @@ def extract(path: str, data: bytes, secrets: SecretPolicy) -> ExtractedText | Sk
         return Skip.SENSITIVE_CONTENT
     redacted = 0
     if secrets.redact:
-        text, redacted = redact(text)
+        text, redacted = _redact(text, language)
     return ExtractedText(text, language, decoded.encoding, redacted)
 
 
@@ -52,3 +52,9 @@ def _reason_by_text(text: bytes, language: Language) -> Skip | None:
     if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
         return None  # its long lines are images, which are left out
     return reason or (Skip.LARGE_DATA if is_large_data(language, len(text)) else None)
+
+
+def _redact(text: bytes, language: Language) -> tuple[bytes, int]:
+    """Return a text without its secrets, and how many there were: of a notebook, in the sources of its cells."""
+    found = notebook.redact(text, redact) if language.grammar == notebook.FORMAT else None
+    return redact(text) if found is None else found

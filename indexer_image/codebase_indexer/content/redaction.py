@@ -12,21 +12,36 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import re2
 
+_BEFORE = r"(?:\b|_|\\(?:[abefnrtv]|[0-7]{2,3}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})|[%=][0-9A-Fa-f]{2}|\[[0-9;]{0,8}m)"
+"""Where a token begins: at a word, or after `_`, an escape (`\\n`), a percent code (`%3D`, in mail `=3D`) or a
+terminal's colour. These end in a letter or a digit, so that no word begins behind them."""
+
+_AFTER = r"(?:[^A-Za-z0-9]|$)"
+
+_SLASH = r"(?:/|\\/|\\u002[fF]|%2[fF])"
+_EQUALS = r"(?:=|\\u003[dD]|%3[dD])"
+_SIGN = r"(?:[A-Za-z0-9+/]|\\/|\\u002[bBfF]|%2[bBfF])"
+"""Of Base64. JSON may escape its signs (`\\/` PHP's, `\\u002b` Go's and .NET's), a query's are percent codes."""
+
+_QUOTES = r"[\\\"'\])]{0,4}"
+"""Around a name or a value, escaped maybe: a string within a string."""
+
 _TOKENS: dict[str, str] = {
     # Clouds
     "aws_access_key_id": r"\b(A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16})\b",
-    "aws_secret_access_key": (
-        r"(?i:aws_?secret_?(?:access_?)?key|\bsecret_?access_?key)[\"'\]]{0,2}\s{0,5}[=:,>]{1,2}\s{0,5}[\"']?"
-        r"([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)"
+    "aws_secret_access_key": (  # also as `name: ..., value: ...`, and as an argument
+        rf"(?i:(?:aws[_-]?secret[_-]?(?:access[_-]?)?|secret[_-]?access[_-]?)key){_QUOTES}"
+        rf"(?:\s{{0,5}}[=:,>]{{1,2}}\s{{0,40}}|\s{{1,40}})(?:{_QUOTES}(?i:value){_QUOTES}\s{{0,5}}[=:]\s{{0,5}})?{_QUOTES}"
+        rf"({_SIGN}{{40}})(?:[^A-Za-z0-9/+=]|$)"
     ),
-    "azure_storage_key": r"AccountKey=([A-Za-z0-9+/]{86}==)",
-    "azure_shared_access_key": r"SharedAccessKey=([A-Za-z0-9+/]{43}=)",
-    "google_api_key": r"\b(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9_-]|$)",
+    "azure_storage_key": rf"AccountKey{_EQUALS}({_SIGN}{{86}}{_EQUALS}{_EQUALS})",
+    "azure_shared_access_key": rf"SharedAccessKey{_EQUALS}({_SIGN}{{43}}{_EQUALS})",
+    "google_api_key": r"\b(AIza[A-Za-z0-9_-]{35})\b",
     "google_oauth_secret": r"\b(GOCSPX-[A-Za-z0-9_-]{28})",
     "google_oauth_token": r"\b(ya29\.[A-Za-z0-9_-]{40,})",
     "alibaba_access_key_id": r"\b(LTAI[A-Za-z0-9]{20})\b",
@@ -60,7 +75,7 @@ _TOKENS: dict[str, str] = {
     # Models
     "openai_api_key": (
         r"\b(sk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}"
-        r"|[A-Za-z0-9]{48}\b))"
+        r"|[A-Za-z0-9]{48}))\b"
     ),
     "anthropic_api_key": r"\b(sk-ant-[a-z]{3,5}\d\d-[A-Za-z0-9_-]{20,})",
     "openrouter_api_key": r"\b(sk-or-v1-[a-f0-9]{64})\b",
@@ -76,17 +91,21 @@ _TOKENS: dict[str, str] = {
         r"|xapp-\d-[A-Z0-9]{8,14}-\d{8,16}-[a-z0-9]{40,})"
     ),
     "slack_webhook": (
-        r"hooks\.slack\.com/(?:services|workflows|triggers)/"
-        r"(T[A-Z0-9]{7,14}/[A-Z0-9]{8,24}/(?:\d{10,20}/)?[A-Za-z0-9]{20,40})"
+        rf"hooks\.slack\.com{_SLASH}(?:services|workflows|triggers){_SLASH}"
+        rf"(T[A-Z0-9]{{7,14}}{_SLASH}[A-Z0-9]{{8,24}}{_SLASH}(?:\d{{10,20}}{_SLASH})?[A-Za-z0-9]{{20,40}})"
     ),
     "discord_token": (  # its first part is the Base64 of 17 to 20 digits
         r"\b((?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){5,6}[A-Za-z0-9]{0,3}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
     ),
-    "discord_webhook": r"discord(?:app)?\.com/api/(?:v\d{1,2}/)?webhooks/\d{17,20}/([A-Za-z0-9_-]{60,80})",
-    "teams_webhook": (
-        r"webhook\.office\.com/webhookb2/([a-f0-9@-]{60,80}/IncomingWebhook/[a-f0-9]{32}/[a-f0-9-]{36})"
+    "discord_webhook": (
+        rf"discord(?:app)?\.com{_SLASH}api{_SLASH}(?:v\d{{1,2}}{_SLASH})?webhooks{_SLASH}\d{{17,20}}{_SLASH}"
+        r"([A-Za-z0-9_-]{60,80})"
     ),
-    "telegram_bot_token": r"\b(\d{8,10}:AA[A-Za-z0-9_-]{33})(?:[^A-Za-z0-9_-]|$)",
+    "teams_webhook": (
+        rf"webhook\.office\.com{_SLASH}webhookb2{_SLASH}"
+        rf"([a-f0-9@-]{{60,80}}{_SLASH}IncomingWebhook{_SLASH}[a-f0-9]{{32}}{_SLASH}[a-f0-9-]{{36}})"
+    ),
+    "telegram_bot_token": r"\b(\d{8,10}:AA[A-Za-z0-9_-]{33})\b",
     "sendgrid_api_key": r"\b(SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})",
     "mailgun_api_key": r"\b(key-[a-f0-9]{32})\b",
     "mailchimp_api_key": r"\b([a-f0-9]{32}-us\d{1,2})\b",
@@ -107,12 +126,19 @@ _TOKENS: dict[str, str] = {
     "sentry_token": r"\b(sntry[su]_[A-Za-z0-9_+/=-]{40,})",
     "age_secret_key": r"\b(AGE-SECRET-KEY-1[AC-HJ-NP-Z02-9]{58})\b",
     "jwt": r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",
-    "url_password": (  # postgres://user:password@host
-        r"://[^\s:/?#@\[\]\"'`<>{}$()*\\]{0,64}:([^\s:/?#@\[\]\"'`<>{}$()*\\]{8,200})@[A-Za-z0-9\[]"
+    "authorization_header": (
+        rf"(?i:authorization){_QUOTES}\s{{0,5}}[:=,>]{{1,2}}\s{{0,5}}{_QUOTES}(?i:bearer|basic|token)\s{{1,3}}"
+        r"([A-Za-z0-9+/_.=~-]{16,})"
     ),
-    "private_key": r"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----",
+    "url_password": (  # postgres://user:password@host
+        rf":{_SLASH}{_SLASH}[^\s:/?#@\[\]\"'`<>{{}}$()*\\]*"
+        r":((?:[^\s:/?@\[\]\"'`<>{}\\]|\\u00(?:2[146bB]|3[dD])){8,})@[A-Za-z0-9\[]"
+    ),
+    "private_key": r"-{4,5} ?(?i:BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)) ?-{4,5}",
+    "putty_private_key": r"Private-Lines: (\d{1,4})",
 }
-"""What is redacted and called so, and its form: the group is the secret, the rest what it is known by."""
+"""What is redacted and called so, and its form: the group is the secret, the rest what it is known by. At its two
+ends ``\\b`` stands for `_BEFORE` and `_AFTER`."""
 
 _COUNT = re.compile(r"\{(\d+)(?:,\d*)?\}")
 _COUNTED = 3
@@ -130,26 +156,35 @@ def _coarse(pattern: str) -> str:
 
 
 def _compiled(patterns: Iterable[str]) -> Any:
+    """Compile patterns to one expression, with a group for each: those that begin a word come first."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes
     options.max_mem = 64 << 20
-    return re2.compile("|".join(patterns).encode(), options=options)
+    ended = [pattern.removesuffix(r"\b") + _AFTER if pattern.endswith(r"\b") else pattern for pattern in patterns]
+    words = [pattern.removeprefix(r"\b") for pattern in ended if pattern.startswith(r"\b")]
+    others = [pattern for pattern in ended if not pattern.startswith(r"\b")]
+    return re2.compile("|".join([f"{_BEFORE}(?:{'|'.join(words)})", *others]).encode(), options=options)
 
 
 _COARSE = _compiled(map(_coarse, _TOKENS.values()))
-_NAMES = tuple(_TOKENS)
+_NAMES = sorted(_TOKENS, key=lambda name: not _TOKENS[name].startswith(r"\b"))
+"""Of the groups of an expression."""
 
 _MIN_ENTROPY = 2.5
 """Bits per character below which a token is a placeholder such as `ghp_aaaa...`. Random digits have 3."""
 
 _EXAMPLE = re.compile(
     rb"example|xxxx|placeholder|redacted|dummy|changeme|your[_-]"
+    rb"|qwxhzgrpbjpvcgvuihnlc2ftzq|dxnlcjpwyxnz"  # RFC 7617's Aladdin, and user:pass
     rb"|4ec39hqlyjwdarjtt1zdp7dc|eby8vdm02xnocqflquwj|ixmjm0nty3odkw",  # of Stripe's, Azure's and jwt.io's pages
     re.IGNORECASE,
 )
 
-_PLACEHOLDER_PASSWORD = re.compile(rb"[a-z_-]+|[A-Z_-]+|.*(?i:passw|p%40ssw|secret).*", re.DOTALL)
-"""A placeholder password, as in documents and tests: letters of one case, or it contains such a word."""
+_WORD = re.compile(rb"[a-z_-]+|[A-Z_-]+|(?:\$\(?\w+\)?)+|%\(\w+\)s|\w{0,99}\(\w*\)")
+"""What stands for a password, as documents and programs have it: letters of one case, a variable, a call."""
+
+_SAYS_SO = re.compile(rb"passw(?:or)?d?|p%40ssw(?:or)?d?|secret", re.IGNORECASE)
+_MIN_PASSWORD_BYTES = 8
 
 _MAX_KEY_BYTES = 32 * 1024
 _MIN_KEY_CHARACTERS = 40
@@ -157,8 +192,13 @@ _KEY_SHARE = 0.95
 """Share of Base64 characters between the two marker lines of a private key. Between two constants in code it is
 lower."""
 
+_KEYS = frozenset(["private_key", "putty_private_key"])
+_KEY_STOP = re.compile(rb"(-{4,5} ?END|Private-(?:MAC|Hash))|-----|---- |Private-", re.IGNORECASE)
+"""Where a key's body ends (the group), or where it is cut off at the latest."""
+
 _FILLER = re.compile(rb"\\[nrt]|[\s\"',;\\]")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
+_BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]{40,}")
 
 
 def redact(data: bytes) -> tuple[bytes, int]:
@@ -171,20 +211,31 @@ def redact(data: bytes) -> tuple[bytes, int]:
         return data, 0
     parts: list[bytes] = []
     at = count = 0
-    for match in _exact().finditer(data):
-        name = _NAMES[match.lastindex - 1]
-        begin, end = match.span(match.lastindex)
-        if name == "private_key":
-            begin, end = match.end(), _end_of_key(data, match.end())
-            secret = _is_key(data[begin:end])
-        else:
-            secret = _is_secret(name, data[begin:end])
-        if not secret or begin < at:
-            continue
+    for name, begin, end in _secrets(data):
         parts += [data[at:begin], _placeholder(name, data[begin:end])]
         at = end
         count += 1
     return (b"".join([*parts, data[at:]]), count) if count else (data, 0)
+
+
+def _secrets(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield what is secret in a text: its kind, where it begins, and where it ends."""
+    exact = _exact()
+    at = 0
+    # The sign behind a token may be what the next one is known by: each search begins where the token ends.
+    while match := exact.search(data, at):
+        name = _NAMES[match.lastindex - 1]
+        begin, end = match.span(match.lastindex)
+        at = end
+        if name in _KEYS:
+            at = begin = match.end()
+            end = _end_of_key(data, begin)
+            secret = _is_key(data[begin:end])
+        else:
+            secret = _is_secret(name, data[begin:end])
+        if secret:
+            yield name, begin, end
+            at = end
 
 
 @functools.cache
@@ -202,19 +253,27 @@ def _placeholder(name: str, secret: bytes) -> bytes:
 
 
 def _is_secret(name: str, token: bytes) -> bool:
-    """Say whether a token may be real, not one of the examples in documents."""
-    if name == "url_password" and _PLACEHOLDER_PASSWORD.fullmatch(token):
+    """Say whether a token may be someone's: not one of those that documents show."""
+    if name == "url_password" and _is_word(token):
+        return False
+    if name == "authorization_header" and (_is_word(token) or not any(sign in b"0123456789" for sign in token)):
         return False
     return _entropy(token) >= _MIN_ENTROPY and not _EXAMPLE.search(token)
 
 
+def _is_word(token: bytes) -> bool:
+    """Say whether a password stands for one: what is left of it without "password" is short, or a word."""
+    rest = _SAYS_SO.sub(b"", token)
+    return len(rest) < _MIN_PASSWORD_BYTES or _WORD.fullmatch(rest) is not None
+
+
 def _end_of_key(data: bytes, begin: int) -> int:
-    """Return where the body of a private key ends: at its END line, or where it stops looking like one."""
+    """Return where the body of a private key ends: at the line that says so, or as far as it looks like one."""
     limit = min(len(data), begin + _MAX_KEY_BYTES)
-    end = data.find(b"-----", begin, limit)
-    if data.startswith(b"-----END", end):
-        return end
-    for line in data[begin : end if end >= 0 else limit].splitlines(keepends=True):
+    stop = _KEY_STOP.search(data, begin, limit)
+    if stop and stop[1]:
+        return stop.start()
+    for line in data[begin : stop.start() if stop else limit].splitlines(keepends=True):
         characters = _FILLER.sub(b"", line)
         if characters and len(_BASE64.findall(characters)) < _MIN_KEY_CHARACTERS:
             break
@@ -223,10 +282,12 @@ def _end_of_key(data: bytes, begin: int) -> int:
 
 
 def _is_key(body: bytes) -> bool:
-    """Say whether a text is the body of a private key, also inside a string literal."""
+    """Say whether a text is that of a private key, also as a string of a program, or in the lines of a log."""
     characters = _FILLER.sub(b"", body)
-    share = len(_BASE64.findall(characters)) / max(1, len(characters))
-    return len(characters) >= _MIN_KEY_CHARACTERS and share >= _KEY_SHARE and _entropy(characters) >= _MIN_ENTROPY
+    if len(characters) < _MIN_KEY_CHARACTERS or _entropy(characters) < _MIN_ENTROPY:
+        return False
+    in_lines = sum(map(len, _BASE64_LINE.findall(body)))
+    return len(_BASE64.findall(characters)) >= _KEY_SHARE * len(characters) or in_lines >= len(characters) / 2
 
 
 def _entropy(text: bytes) -> float:
