@@ -1,23 +1,34 @@
-"""uvicorn's HTTP/1.1 with timeouts.
+"""uvicorn's HTTP/1.1 with timeouts and bounds.
 
 uvicorn waits for ever for the rest of a head or a body, and for a client that does not read its answer; when such
-clients hold all of its connections, it answers 503 to everybody else. Nothing else is changed here.
+clients hold all of its connections, it answers 503 to everybody else. It parses all that a turn of the event loop
+brings, and reads on while requests wait to be answered. Nothing else is changed here.
 """
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
 from starlette.responses import PlainTextResponse
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from codebase_mcp.limits.caller import IpNetwork, caller_key, in_networks, parse_address
 from codebase_mcp.limits.connection_limits import RECEIVE_SECONDS, Admission, ConnectionLimits, ConnectionTable
+from codebase_mcp.transport.bounded_connection import BoundedConnection
 
 log = logging.getLogger(__name__)
+
+RECEIVE_BYTES: Final = 4 * 1024
+"""What one connection may bring in one turn of the event loop; asyncio would take 256 KiB. In its worst form,
+one-byte chunks, it is parsed in 5 ms."""
+
+_MAX_INCOMPLETE_BYTES: Final = 16 * 1024
+"""A head, a chunk line or trailers that are longer are refused by h11."""
 
 _TIMEOUT_TEXT: Final = (
     f"the request did not arrive as a whole within {RECEIVE_SECONDS:g} s, or its place was needed by another; "
@@ -81,18 +92,39 @@ class ConnectionManager:
             self.closed[reason] += 1
 
 
-class DeadlineProtocol(H11Protocol):
+class _Flow(FlowControl):
+    """uvicorn's flow control, which reads nothing while a pipelined request waits for the answer before it.
+
+    uvicorn reads on whenever the application awaits the client, so that pipelined requests would fill the memory.
+    """
+
+    def __init__(self, transport: asyncio.Transport, conn: BoundedConnection) -> None:
+        super().__init__(transport)
+        self._conn = conn
+
+    def resume_reading(self) -> None:
+        """Read on, unless there is a next request already."""
+        if self._conn.their_state is not h11.DONE or not self._conn.unread:
+            super().resume_reading()
+
+
+class DeadlineProtocol(H11Protocol, asyncio.BufferedProtocol):
     """A connection that reports whether it waits for its client, and can be abandoned."""
+
+    conn: BoundedConnection
 
     def __init__(self, manager: ConnectionManager, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.conn = BoundedConnection(_MAX_INCOMPLETE_BYTES)
         self._manager = manager
+        self._buffer = bytearray(RECEIVE_BYTES)
         self._is_working = False
         self._has_data = False  # a part of the next request has arrived
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a request."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.conn)
         refusal = self._manager.admit(self, self.client[0] if self.client else None)
         if refusal is not None:
             self.app = refusal
@@ -102,6 +134,14 @@ class DeadlineProtocol(H11Protocol):
         self._manager.connections.remove(self)
         super().connection_lost(exc)
 
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return the buffer for what comes in one turn of the event loop."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Receive what the buffer holds now."""
+        self.data_received(bytes(self._buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         """Receive data."""
         if not self._has_data:
@@ -110,10 +150,27 @@ class DeadlineProtocol(H11Protocol):
         super().data_received(data)
         self._update_state()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is malformed or out of bounds, unless it has been answered, and close."""
+        refusal = self.conn.refusal
+        status, text = (refusal.error_status_hint, str(refusal)) if refusal else (400, msg)
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
+                h11.Data(data=f"{text}\n".encode()),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what the application may still say comes too late
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         """Wait for the next request, or start with one that has arrived already."""
         super().on_response_complete()
-        self._has_data = self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
+        self.flow.resume_reading()  # now that the next request, too, has been taken from what had arrived
+        self._has_data = self.conn.their_state is not h11.IDLE or bool(self.conn.unread)
         if self._has_data:
             self._unset_keepalive_if_required()  # it is no idle connection
         self._update_state()

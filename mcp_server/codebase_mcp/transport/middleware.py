@@ -14,8 +14,9 @@ from codebase_mcp.transport.allowed_hosts import AllowedHosts
 MAX_BODY_BYTES: Final = 256 * 1024
 """The largest arguments are two paths and a query: some 20 KB."""
 
-MAX_HEADERS: Final = 100
-"""A browser sends twenty, a proxy adds ten."""
+_MAX_READ_BYTES: Final = 1024 * 1024
+"""What is read of a body that is too large before it is refused, and not kept: a client that is still sending when
+the connection is closed may lose the answer."""
 
 _IDENTITY_ENCODINGS: Final = ("", "identity")
 
@@ -56,8 +57,6 @@ class RequestGuard:
 
     def _refusal(self, headers: Headers) -> Response | None:
         names = ", ".join(self._hosts.names)
-        if len(headers) > MAX_HEADERS:
-            return _refusal_response(431, f"the request has more than {MAX_HEADERS} headers; send fewer")
         if not all(host in self._hosts for host in headers.getlist("host") or [""]):
             return _refusal_response(421, (
                 f"this server does not answer under the name in the Host header; allowed are {names}; if it is "
@@ -94,16 +93,17 @@ class RequestGuard:
 
 async def _read_body(receive: Receive) -> bytes | Response | None:
     """Return the whole body; a refusal if it is too large; or None if the client has gone away."""
-    body = bytearray()
-    while True:
+    body, size, more = bytearray(), 0, True
+    while more and size <= _MAX_READ_BYTES:
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            return _too_large()
-        if not message.get("more_body", False):
-            return bytes(body)
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= MAX_BODY_BYTES:
+            body += part
+        more = message.get("more_body", False)
+    return bytes(body) if size <= MAX_BODY_BYTES else _too_large()
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -18,14 +18,10 @@ import pytest
 from codebase_mcp.limits.connection_limits import RECEIVE_SECONDS, ConnectionLimits
 from codebase_mcp.transport import http
 from codebase_mcp.transport.http import fit_open_files
+from tests.mcp.raw_http import CHUNKED, HEAD, LIST, chunks, exchanged, posted, status_of
 
 OF_CLIENT = 24
 MOST = 48
-LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
-HEAD = (
-    b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    b"Accept: application/json, text/event-stream\r\n"
-)
 IDLE = {
     "nothing": b"",
     "half a head": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ",
@@ -55,26 +51,6 @@ async def connected(port: int, count: int, first: bytes) -> AsyncIterator[list[s
     finally:
         for one in held:
             one.close()
-
-
-async def exchanged(port: int, *parts: bytes) -> bytes:
-    """Send these parts, and return all that comes until the server closes the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for part in parts:
-        writer.write(part)
-        await asyncio.sleep(0)
-    try:
-        return await asyncio.wait_for(reader.read(), 60)
-    finally:
-        writer.close()
-
-
-def posted(body: bytes, more: bytes = b"", head: bytes = HEAD) -> bytes:
-    return head + more + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +142,6 @@ async def test_the_probe_port_counts_calls_and_connections(limited: int, probe_p
 
 MODERN = HEAD + b"MCP-Protocol-Version: 2026-07-28\r\n"
 DEEP = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b'{"a":' * 20_000
-CHUNKED = b"Transfer-Encoding: chunked\r\nConnection: close\r\n"
-
-
-def chunks(*parts: bytes) -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
 
 
 @pytest.mark.parametrize(
