@@ -24,6 +24,9 @@ PASSWORD = secrets.of(secrets.ALL, 20)
         "home/.kube/config", ".aws/config", ".aws/credentials", "credentials.json", ".cargo/credentials.toml",
         "client_secret.json", "kubeconfig", "prod.kubeconfig", "vpn.ovpn", "a.kdbx", ".dockercfg", ".s3cfg",
         ".envrc", "app/.envrc.local", ".dockerconfigjson", "deploy/.dockerconfigjson", "certificate.pem",
+        "default.tfstate", "default.key", "default-ssl.key", "default.pem", "sample.p12", "schema.p8", "dist.env",
+        "id_rsa_default", "terraform.tfvars", "prod.auto.tfvars", "terraform.tfstate.1700000000.backup",
+        ".flaskenv", ".streamlit/secrets.toml", "credentials.csv", "rootkey.csv",
     ],
 )  # fmt: skip
 def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
@@ -39,10 +42,37 @@ def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
         "id_rsa.py", "keys.py", "key.go", "pem.c", "config.json", "config", "src/config.json", "credentials.py",
         "src/credentials.go", "credentials.example.json", "secrets.yaml", "templates/secrets.yaml", "token.rs",
         "monkey", "public.key.md", "docs/.env.md", "tfstate.go", "hosts.yml", ".npmrc", "id_card.svg",
+        "server.key.example", "id_rsa.example", "terraform.tfvars.example", "credentials.sample.json",
+        "sample.ovpn", ".env.schema", "variables.tf", "secrets.toml", "users.csv",
+        ".env.example~", "env.py.bak", "copy.py", "~",
     ],
 )  # fmt: skip
 def test_a_file_that_only_sounds_like_it_is_none(path: str) -> None:
     assert not is_secret_by_name(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".env", ".env.local", "prod.env", "id_rsa", "key.pem", "server.key", ".netrc", ".pgpass", ".npmrc.key",
+     ".git-credentials", "credentials.json", ".docker/config.json", ".kube/config", "terraform.tfstate"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "copy",
+    ["{}~", "#{}#", ".#{}", "{}.bak", "{}.bak2", "{}.old", "{}.orig", "{}.save", "{}.swp", "{}.~1~", "{}.1",
+     "{} copy", "{} copy 2", "{} 2", "{} (1)", "Copy of {}", "{}.1700000000.backup", "{}.old~"],
+)  # fmt: skip
+def test_a_copy_is_judged_by_the_name_of_what_was_copied(name: str, copy: str) -> None:
+    folder, separator, name = name.rpartition("/")
+    assert is_secret_by_name(folder + separator + copy.format(name))
+    assert not is_secret_by_name(folder + separator + copy.format("app.py"))
+    assert not is_secret_by_name(folder + separator + copy.format(".env.dist"))
+
+
+@pytest.mark.parametrize(
+    "name", ["key copy.pem", "key - Copy.pem", "key (1).pem", "credentials (2).json", "key 2.pem"]
+)
+def test_a_copy_of_a_desktop_has_its_mark_before_the_ending(name: str) -> None:
+    assert is_secret_by_name(name)
 
 
 KUBECONFIG = f"""apiVersion: v1
@@ -82,6 +112,25 @@ SERVICE_ACCOUNT = {
         ("prod.yaml", KUBECONFIG.replace(PASSWORD, "{{ .Values.adminToken }}"), False),
         ("map.yaml", "kind: ConfigMap\ndata:\n  token: a-key-of-the-map\n", False),
         ("docs/prod.md", KUBECONFIG, False),
+        ("prod.yaml", KUBECONFIG.replace("Config", "'Config'"), True),
+        ("prod.yaml", KUBECONFIG.replace("\n    token", " {token") + "}", True),
+        ("prod.yml.j2", KUBECONFIG, True),
+        ("prod.yml.j2", KUBECONFIG.replace(PASSWORD, "'{{ admin_token }}'"), False),
+        ("prod.json", json.dumps({"kind": "Config", "users": [{"user": {"token": PASSWORD}}]}), True),
+        ("shop.txt", json.dumps(SERVICE_ACCOUNT), True),
+        ("shop_default.json", json.dumps(SERVICE_ACCOUNT), True),
+        ("shop.json~", json.dumps(SERVICE_ACCOUNT), True),
+        ("state.json", json.dumps({"outputs": {"a": "x " * 1200}, "terraform_version": "1.9.0"}), True),
+        ("versions.json", json.dumps({"terraform_version": "1.9.0", "helm_version": "3.14"}), False),
+        (".yarnrc.yml", f"npmAuthToken: {PASSWORD}\n", True),
+        (".yarnrc.yml", 'npmAuthToken: "${NPM_TOKEN}"\nnodeLinker: node-modules\n', False),
+        ("secrets.yml", f"production:\n  db_password: {PASSWORD}\n", True),
+        ("secrets.prod.yaml", f'data: {{"api-token": "x", "DB_PASSWORD": "{PASSWORD}"}}\n', True),
+        ("templates/secrets.yaml", "stringData:\n  password: {{ .Values.password | quote }}\n", False),
+        ("secrets.yml", "secret_key_base: <%= ENV['KEY'] %>\ntoken: !vault |\n  $ANSIBLE_VAULT;1.1\n", False),
+        ("secrets.yaml", "password: ENC[AES256_GCM,data:x7Kq2mPw,type:str]\n", False),
+        ("prod.tfvars", f'region = "eu-1"\ndb_password = "{PASSWORD}"\n', True),
+        ("prod.tfvars", 'region = "eu-central-1"\ntoken_name = "deploy-of-the-shop"\n', False),
         (".npmrc", f"//registry.npmjs.org/:_authToken={PASSWORD}\n", True),
         (".npmrc", f"registry=https://npm.shop\n_auth = {PASSWORD}\n", True),
         (".npmrc", "//registry.npmjs.org/:_authToken=${NPM_TOKEN}\nsave-exact=true\n", False),
