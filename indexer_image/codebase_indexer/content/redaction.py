@@ -175,7 +175,7 @@ _MIN_ENTROPY = 2.5
 
 _EXAMPLE = re.compile(
     rb"example|xxxx|placeholder|redacted|dummy|changeme|your[_-]"
-    rb"|qwxhzgrpbjpvcgvuihnlc2ftzq|dxnlcjpwyxnz"  # RFC 7617's Aladdin, and user:pass
+    rb"|qwxhzgrpbjpvcgvuihnlc2ftzq|czzcagrsa3f0mzpnwdf|dxnlcjpwyxnz"  # of RFC 7617 and 6749, and user:pass
     rb"|4ec39hqlyjwdarjtt1zdp7dc|eby8vdm02xnocqflquwj|ixmjm0nty3odkw",  # of Stripe's, Azure's and jwt.io's pages
     re.IGNORECASE,
 )

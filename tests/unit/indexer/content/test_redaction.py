@@ -183,6 +183,7 @@ def example(*parts: str) -> str:
         "postgres://app:mySecretPassword1@db and https://me:Passw0rdSecret@h and redis://:**********@h",
         "Authorization: Bearer YOUR_ACCESS_TOKEN_HERE and Authorization: Bearer someTokenOfTheCaller",
         "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ== and Authorization: Basic dXNlcjpwYXNzd29yZA==",
+        "Authorization: Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW",
         "Private-Lines: 14\n(Base64)\nPrivate-MAC: (HMAC, in digits) PuTTY-User-Key-File-3",
         'if line.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"):\n    raise ValueError("not a public one")\n',
     ],
@@ -320,6 +321,23 @@ def test_a_key_in_a_notebook_is_redacted_and_the_notebook_stays_one(split: str) 
     assert not any(line in text for line in key.splitlines()[1:-1])
     assert text.count("\n") == source.count("\n")
     assert lines[-1][1] == 1 + data.count(b"\n")
+
+
+FRAGMENTS = st.sampled_from(
+    ["\n", "\r\n", "a = 1", "\u2028", "\x0b", "\\n", '"', "距離", "\ud800", TOKENS["github-token"][1],
+     " " + TOKENS["url-password"][0] + " ", secrets.private_key(lines=3)]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(strings=st.lists(st.lists(FRAGMENTS, max_size=5).map("".join), min_size=1, max_size=6))
+def test_the_strings_of_a_notebook_say_what_is_left_of_its_source_on_their_lines(strings: list[str]) -> None:
+    source = "".join(strings).encode(errors="replace")
+    found = cells.redact(notebook(*strings), redact)
+    assert found is not None
+    after = json.loads(found[0])["cells"][0]["source"]
+    assert ("".join(after).encode(errors="replace"), found[1]) == redact(source)
+    assert [text.count("\n") for text in after] == [text.count("\n") for text in strings]
 
 
 def test_a_notebook_without_a_secret_stays_as_it_is() -> None:
