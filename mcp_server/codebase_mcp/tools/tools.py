@@ -1,11 +1,12 @@
 """The tools. Their docstrings are the descriptions that models read, their signatures the schemas."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp_types import ToolAnnotations
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from codebase_index.api.job import JobState
 from codebase_index.api.resource import Ref
@@ -38,6 +39,17 @@ JobId = Annotated[
     str,
     Field(min_length=1, max_length=64, description="UUID from start_indexing_background or list_indexing_jobs"),
 ]
+
+
+def _in_utc(time: datetime) -> datetime:
+    """Return the same time in UTC, as the database has it: years 1 to 9999 there, too."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is outside of the years 1 to 9999 of UTC; give one within") from None
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Tools:
@@ -97,14 +109,17 @@ class Tools:
         status: Annotated[JobState | None, Field(description="Only jobs in this state")] = None,
         repo_path: Annotated[
             str | None,
-            Field(min_length=1, max_length=4096, description="Only jobs whose path or URL contains this"),
+            Field(
+                min_length=1, max_length=4096, pattern=_NO_NUL,
+                description="Only jobs whose path or URL contains this",
+            ),
         ] = None,
         created_after: Annotated[
-            AwareDatetime | None, Field(description="Only jobs created after this time, RFC 3339 with a time zone")
+            Time | None, Field(description="Only jobs created after this time, RFC 3339 with a time zone")
         ] = None,
         limit: Annotated[int, Field(ge=1, le=100, description="Jobs on a page")] = 20,
         offset: Annotated[int, Field(ge=0, le=1_000_000, description="Jobs to leave out from the front")] = 0,
-    ) -> JobList:
+    ) -> JobList:  # fmt: skip
         """Use this to find indexing jobs, newest first: what runs, what waits, what was indexed when."""
         return await self._jobs.list(ListRequest(status, repo_path, created_after, limit, offset))
 
