@@ -21,7 +21,7 @@ from codebase_mcp.search.service import SearchService
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.tools.tools import build_server
 from codebase_mcp.transport.health import HealthChecks
-from codebase_mcp.transport.http import build_app, build_probes, serve_http
+from codebase_mcp.transport.http import build_app, serve_http
 
 POOL_SIZE = 8
 DATABASE_TIMEOUT_SECONDS = 10.0
@@ -64,8 +64,7 @@ async def serve(settings: Settings, over_http: bool) -> None:
     async with open_services(settings) as services, periodic_collection():
         server = build_server(services.jobs, services.search)
         if over_http:
-            app, probes = build_app(server, services.health, settings), build_probes(services.health)
-            await serve_http(app, probes, settings)
+            await serve_http(build_app(server, services.health, settings), services.health, settings)
         else:
             await server.run_stdio_async()
 

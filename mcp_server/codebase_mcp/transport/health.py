@@ -48,14 +48,22 @@ class HealthChecks:
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     async def healthz(self, _: Request) -> Response:
-        """Answer whether the process is alive: always 200."""
-        facts, status = await self._liveness.get()
+        """Answer that the process is alive: always 200. The probe port's answer is `probes.Probes`'."""
+        facts, status = await self.liveness()
         return JSONResponse(facts, status)
 
     async def readyz(self, _: Request) -> Response:
         """Answer whether it can serve: 200 or 503."""
-        facts, status = await self._readiness.get()
+        facts, status = await self.readiness()
         return JSONResponse(facts, status)
+
+    async def liveness(self) -> HealthReport:
+        """Return the answer of `/healthz`, at most a second old."""
+        return await self._liveness.get()
+
+    async def readiness(self) -> HealthReport:
+        """Return the answer of `/readyz`, at most a second old."""
+        return await self._readiness.get()
 
     async def _check_liveness(self) -> HealthReport:
         """Report the number of active jobs and the age of the oldest, in seconds: always 200."""

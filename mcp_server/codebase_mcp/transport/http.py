@@ -25,6 +25,7 @@ from codebase_mcp.transport.allowed_hosts import AllowedHosts
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http_protocol import ConnectionManager
 from codebase_mcp.transport.middleware import MAX_BODY_BYTES, RequestGuard
+from codebase_mcp.transport.probes import Heartbeat, Probes
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,6 @@ def build_app(server: MCPServer, health: HealthChecks, settings: Settings) -> St
     return app
 
 
-def build_probes(health: HealthChecks) -> Starlette:
-    """Return the application of the probe port: `/healthz`, `/readyz` and `/metrics`."""
-    return Starlette(routes=[*health.routes(), Route("/metrics", metrics.serve_metrics)])
-
-
 class CallerMiddleware:
     """Sets the caller of each request: `caller.current()`."""
 
@@ -84,22 +80,33 @@ class CallerMiddleware:
             await self._app(scope, receive, send)
 
 
-async def serve_http(app: Starlette, probes: Starlette, settings: Settings) -> None:
+async def serve_http(app: Starlette, health: HealthChecks, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError."""
     limits = fit_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))
     servers = [main]
+    heartbeat = Heartbeat()
     if settings.probe_port:
+        probes = Probes(health, heartbeat).app()
         servers.append(_Server(probes, settings.bind, settings.probe_port, ConnectionManager(PROBE_LIMITS)))
     try:
         with _handle_signals(servers):
-            async with asyncio.TaskGroup() as group:
+            async with heartbeat.beating(), asyncio.TaskGroup() as group:
+                group.create_task(main.serve())
                 # One after the other: a probe that succeeds says that clients are served, too.
-                for server in servers:
-                    group.create_task(server.serve())
-                    await server.listening.wait()
+                await main.listening.wait()
+                for server in servers[1:]:
+                    group.create_task(_serve_in_thread(server))
     except* SettingsError as errors:
         raise errors.exceptions[0] from None
+
+
+async def _serve_in_thread(server: "_Server") -> None:
+    """Serve with a loop of its own. Raises SettingsError."""
+    try:
+        await asyncio.to_thread(lambda: asyncio.run(server.serve()))
+    finally:
+        server.should_exit = True  # a thread cannot be cancelled
 
 
 def fit_open_files(limits: ConnectionLimits) -> ConnectionLimits:
