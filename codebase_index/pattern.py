@@ -24,6 +24,10 @@ _SINGLE_LINES: Final = "lines are matched one at a time; look for what one line 
 MAX_REPEAT: Final = 255
 """Most repetitions in `{n,m}`: Postgres' own limit."""
 
+MAX_OPTIONAL: Final = 200
+"""Most parts that may be missing (`?`, `*`, `{0,m}`): to read 200 takes Postgres 0.06 s, 900 take it 3 s, in which
+it can't be interrupted."""
+
 
 class PatternRefused(ValueError):
     """The pattern cannot be searched for. The message says why, where, and what to do."""
@@ -101,6 +105,9 @@ class _Reader:
         self._runs: list[str] = [""]
         self._can_repeat = False
         self._last_is_literal = False
+        self._optional = 0  # parts that may be missing, counted as often as they are repeated
+        self._optional_before: list[int] = []  # the same, before each group that is open
+        self._optional_inside = 0  # and in the group that has just been closed
 
     def read(self) -> str:
         parts = []
@@ -141,11 +148,13 @@ class _Reader:
         if self._depth == 0:
             self._runs[-1] += char
         self._can_repeat = self._last_is_literal = True
+        self._optional_inside = 0
         return _escaped(char)
 
     def _other(self, translated: str, *, can_repeat: bool = True) -> str:
         self._runs.append("")
         self._can_repeat, self._last_is_literal = can_repeat, False
+        self._optional_inside = 0
         return translated
 
     def _open(self) -> str:
@@ -157,19 +166,23 @@ class _Reader:
                 )
             self._at = group.end()
         self._depth += 1
+        self._optional_before.append(self._optional)
         return self._other("(?:", can_repeat=False)
 
     def _close(self) -> str:
         if not self._depth:
             raise self._refused("a parenthesis closes no group; write \\) for the character")
         self._depth -= 1
-        return self._other(")")
+        closed = self._other(")")
+        self._optional_inside = self._optional - self._optional_before.pop()
+        return closed
 
     def _quantifier(self) -> str:
         if not self._can_repeat:
             raise self._refused(
                 "there is nothing to repeat; write a backslash before the character to mean itself"
             )
+        most = 1
         bound = _BOUND.match(self._text, self._at)
         quantifier = bound[0] if bound else self._text[self._at]
         if bound:
@@ -180,6 +193,9 @@ class _Reader:
         if self._text.startswith("?", self._at):  # lazy: whether a line matches does not depend on it
             self._at += 1
         optional = quantifier in "*?" or (bound is not None and int(bound[1]) == 0)
+        self._optional += optional + self._optional_inside * max(most - 1, 0)
+        if self._optional > MAX_OPTIONAL:
+            raise self._refused(f"more than {MAX_OPTIONAL} of its parts may be missing; simplify it")
         if self._depth == 0 and self._last_is_literal and optional:
             self._runs[-1] = self._runs[-1][:-1]
         return self._other(quantifier, can_repeat=False)

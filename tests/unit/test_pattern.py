@@ -52,6 +52,14 @@ def test_expressions_are_translated_or_refused(written: str, translated: str | N
         assert regex(written).expression == translated
 
 
+@pytest.mark.parametrize("text", ["a?" * 201, "a*" * 900, f"(?:{'a?' * 150}){{2}}", "(((a?b){9}){9}){9}"])
+def test_many_parts_that_may_be_missing_are_refused(text: str) -> None:
+    with pytest.raises(PatternRefused, match="more than 200 of its parts may be missing; simplify it"):
+        regex(text)
+    regex("a?" * 200)
+    regex("(?:a?b){200}c+(d{2,255}e){3}")
+
+
 def test_a_refusal_says_where_why_and_what_to_do() -> None:
     with pytest.raises(PatternRefused, match=r"near .*back references are not supported; or use mode=text"):
         regex(r"(\w+) = \1")
