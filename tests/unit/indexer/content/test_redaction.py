@@ -283,8 +283,8 @@ def notebook(*strings: str, raw: bool = False) -> bytes:
 
 def pieces(data: bytes) -> tuple[str, list[tuple[int, int]], int]:
     """What is indexed of a notebook, the lines that it has in the file, and how many secrets it had."""
-    found = extraction.read("a.ipynb", data, SecretPolicy())
-    assert isinstance(found, Content) and found.text.count(b"\n") == data.count(b"\n")
+    found = extraction.extract("a.ipynb", data, SecretPolicy())
+    assert isinstance(found, ExtractedText) and found.text.count(b"\n") == data.count(b"\n")
     cut = cells.read(found.text)
     assert cut is not None, "no notebook any more"
     return "".join(p.text for p in cut), [(p.start_line, p.end_line) for p in cut], found.redacted
@@ -342,14 +342,14 @@ def test_the_strings_of_a_notebook_say_what_is_left_of_its_source_on_their_lines
 
 def test_a_notebook_without_a_secret_stays_as_it_is() -> None:
     data = notebook("a = 1\n", "b = 2")
-    found = extraction.read("a.ipynb", data, SecretPolicy())
-    assert isinstance(found, Content) and found.text is data
+    found = extraction.extract("a.ipynb", data, SecretPolicy())
+    assert isinstance(found, ExtractedText) and found.text is data
 
 
 def test_what_is_no_notebook_is_redacted_as_the_text_that_it_is() -> None:
     _, token = TOKENS["github-token"]
-    found = extraction.read("a.ipynb", json.dumps({"cells": "none", "log": f"\n{token}"}).encode(), SecretPolicy())
-    assert isinstance(found, Content) and found.redacted == 1 and token not in found.text.decode()
+    found = extraction.extract("a.ipynb", json.dumps({"cells": "none", "log": f"\n{token}"}).encode(), SecretPolicy())
+    assert isinstance(found, ExtractedText) and found.redacted == 1 and token not in found.text.decode()
 
 
 @pytest.mark.parametrize(
