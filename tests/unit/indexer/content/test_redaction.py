@@ -348,7 +348,9 @@ def test_a_notebook_without_a_secret_stays_as_it_is() -> None:
 
 def test_what_is_no_notebook_is_redacted_as_the_text_that_it_is() -> None:
     _, token = TOKENS["github-token"]
-    found = extraction.extract("a.ipynb", json.dumps({"cells": "none", "log": f"\n{token}"}).encode(), SecretPolicy())
+    found = extraction.extract(
+        "a.ipynb", json.dumps({"cells": "none", "log": f"\n{token}"}).encode(), SecretPolicy()
+    )
     assert isinstance(found, ExtractedText) and found.redacted == 1 and token not in found.text.decode()
 
 
