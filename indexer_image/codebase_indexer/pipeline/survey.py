@@ -325,12 +325,11 @@ class Survey:
     def _unreadable(self, error: Exception) -> SourceUnreadable:
         if isinstance(error, SourceUnreadable):
             return SourceUnreadable(f"{str(error).removesuffix(_INTACT)}{_INTACT}")
-        why = (
-            (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        )  # not by the mount's path
+        # The text of an OSError names the path of the mount, which users do not know.
+        reason = error.strerror if isinstance(error, OSError) else None
         return SourceUnreadable(
-            f"{self.job.source} cannot be read ({why}){_INTACT}; bring its disk or share back, then start the "
-            "job again"
+            f"{self.job.source} cannot be read ({reason or error}){_INTACT}; bring its disk or share back, then "
+            "start the job again"
         )
 
     def _unstable(self, times: int) -> SourceChanged:
