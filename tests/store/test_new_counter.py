@@ -11,7 +11,7 @@ from pathlib import Path
 from codebase_index.api.crd import document
 from codebase_index.api.resource import Progress
 from codebase_index.store.database import Database
-from codebase_mcp.models import Job
+from codebase_mcp.models import JobStatus
 from tests.store.harness import WorkerHarness, track
 
 async def main(dsn, root):
@@ -24,8 +24,8 @@ async def main(dsn, root):
     _, row = await harness.run(await harness.job("app"))
     await database.close()
     mirror = Progress(**row.counts()).model_dump(by_alias=True)
-    return [row.message, row.counts(), Job.of_row(row).model_dump(mode="json"), mirror,
-            Job.model_json_schema(mode="serialization")["properties"], document()]
+    return [row.message, row.counts(), JobStatus.of_row(row).model_dump(mode="json"), mirror,
+            JobStatus.model_json_schema(mode="serialization")["properties"], document()]
 
 print(json.dumps(asyncio.run(main(*sys.argv[1:]))))
 """
