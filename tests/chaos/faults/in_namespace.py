@@ -1,7 +1,8 @@
-"""`python -m tests.chaos.faults.in_namespace PID mount|unmount TARGET [TYPE OPTIONS]`: mounts of a process.
+"""`python -I -S in_namespace.py PID mount|unmount TARGET [TYPE OPTIONS]`: mounts of a process.
 
 A container has mounts of its own. This process enters them with the host's programs, and needs none that the
-container's image may lack. It must be a process by itself: a program with threads cannot enter.
+container's image may lack. It must be a process by itself: a program with threads cannot enter. It imports the
+standard library alone, so that it starts at once.
 """
 
 import ctypes
