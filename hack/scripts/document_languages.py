@@ -4,8 +4,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from codebase_index.languages import LANGUAGES
 from codebase_index.symbols import Kind
-from codebase_indexer.chunking.languages import LANGUAGES
 from codebase_indexer.chunking.prose import FORMATS
 from codebase_indexer.chunking.syntax import DEFINITIONS, SAME_AS
 

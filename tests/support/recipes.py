@@ -103,7 +103,7 @@ LANGUAGE = Recipe(
     "A new language",
     (
         Edit(
-            "indexer_image/codebase_indexer/chunking/languages.py",
+            "codebase_index/languages.py",
             '        (_parsed("sql"), "sql"),\n',
             '        (_parsed("d"), "d di"),\n',
         ),

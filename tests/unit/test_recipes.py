@@ -40,7 +40,7 @@ def test_a_language_takes_two_places(tmp_path: Path) -> None:
     script = """
 import json
 from codebase_indexer.chunking.chunker import split
-from codebase_indexer.chunking.languages import detect
+from codebase_index.languages import detect
 from hack.scripts.document_languages import table
 language = detect("greeting.d")
 source = b"string greet(string name) { return name; }"

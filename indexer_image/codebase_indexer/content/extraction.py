@@ -5,8 +5,8 @@ Chunks, terms, vectors and symbols of a file are all made from the text that is 
 
 from dataclasses import dataclass
 
+from codebase_index.languages import Language, detect, is_large_data, is_prose
 from codebase_indexer.chunking import notebook
-from codebase_indexer.chunking.languages import Language, detect, is_large_data, is_prose
 from codebase_indexer.content.encodings import decode, has_mark
 from codebase_indexer.content.redaction import redact
 from codebase_indexer.content.secret_files import SecretPolicy, is_secret_by_content

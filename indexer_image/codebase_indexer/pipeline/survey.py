@@ -18,6 +18,7 @@ from typing import TypeVar
 from codebase_index.api.job import Phase
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import SourceRefused, SourceUnreadable
+from codebase_index.languages import same_kind
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.cross_index_copy import CrossIndexCopy
 from codebase_index.store.ingest.relist import Relist
@@ -26,7 +27,6 @@ from codebase_index.store.ingest.sweep import Sweep, UnseenFile
 from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
-from codebase_indexer.chunking.languages import same_kind
 from codebase_indexer.content.skipping import UNCERTAIN, Skip
 from codebase_indexer.database_retry import retry_while_unavailable
 from codebase_indexer.progress import messages

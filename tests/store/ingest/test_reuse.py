@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codebase_index.api.job import JobState
+from codebase_index.languages import same_kind
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost, StoreUnavailable
@@ -21,7 +22,6 @@ from codebase_index.store.ingest.sweep import Sweep
 from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
-from codebase_indexer.chunking.languages import same_kind
 from tests.store.jobs.test_jobs import custom_resource, started
 from tests.support.terms import packed
 

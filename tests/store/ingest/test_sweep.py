@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from codebase_index.languages import same_kind
 from codebase_index.store.database import Database
 from codebase_index.store.errors import FenceLost
 from codebase_index.store.ingest.relist import Relist
@@ -13,7 +14,6 @@ from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
 from codebase_index.store.ingest.sweep import SWEEP_CHUNKS, Sweep, UnseenFile, in_parts
 from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_indexer.chunking.languages import same_kind
 from tests.store.ingest.test_reuse import TREE, Indexer, blob, entries
 from tests.store.jobs.test_jobs import started
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from codebase_index.languages import LANGUAGES
 from codebase_indexer.chunking import chunker, grammars
 from codebase_indexer.chunking.chunker import MIN_BYTES, split
-from codebase_indexer.chunking.languages import LANGUAGES
 from codebase_indexer.chunking.outline import MAX_BYTES
 from codebase_indexer.chunking.prose import FORMATS
 from tests.fixtures.snippets import LONG as SOURCES

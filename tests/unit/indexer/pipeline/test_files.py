@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.languages import detect
 from codebase_index.lexical.postings import decode, find
 from codebase_index.lexical.stemming import stem
 from codebase_index.lexical.words import terms
@@ -25,7 +26,6 @@ from codebase_index.store.ingest.batch import (
     pack,
 )
 from codebase_indexer.chunking import chunker, texts
-from codebase_indexer.chunking.languages import detect
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 from codebase_indexer.pipeline import files

@@ -1,4 +1,4 @@
-"""Detects the language of a file by its name, else by its first line."""
+"""Programming languages: which one a file is in, by its name or first line, and what people call them. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -144,6 +144,34 @@ _BY_NAME: dict[str, Language] = {
     "pkgbuild": _parsed("bash"),
 }
 
+_SPELLINGS: dict[str, str] = {
+    spelling: name
+    for name, spellings in {
+        "python": "python3 cython", "javascript": "node nodejs ecmascript javascriptreact", "go": "golang",
+        "typescript": "typescriptreact", "rust": "rustlang", "c": "ansi-c", "cpp": "cplusplus cuda",
+        "csharp": "c# dotnet", "fsharp": "f#", "bash": "shell shellscript", "objective-c": "objc objectivec obj-c",
+        "commonlisp": "common-lisp", "emacs-lisp": "elisp", "assembly": "assembler",
+        "sql": "postgresql plpgsql mysql tsql", "notebook": "jupyter jupyter-notebook",
+        "protobuf": "protocol-buffers proto3", "terraform": "opentofu", "powershell": "pwsh", "vue": "vuejs",
+        "restructuredtext": "restructured-text", "text": "plaintext plain-text",
+        "make": "makefile gnumake", "dockerfile": "docker", "vim": "vimscript viml", "go-mod": "gomod go.mod",
+        "ini": "dotenv", "css": "stylesheet",
+    }.items()
+    for spelling in spellings.split()
+}  # fmt: skip
+"""What people call languages, besides their names here and the extensions of their files."""
+
+NAMES: tuple[str, ...] = tuple(sorted({language.name for language in (*LANGUAGES.values(), *_BY_NAME.values())}))
+"""The languages that files can be in."""
+
+_SEPARATORS = re.compile(r"[\s_.-]+")
+_CANONICAL = {
+    **{extension: language.name for extension, language in LANGUAGES.items()},
+    **_SPELLINGS,
+    **{name: name for name in NAMES},
+}
+_CANONICAL_JOINED = {_SEPARATORS.sub("", spelling): name for spelling, name in _CANONICAL.items()}
+
 _SHEBANG = re.compile(rb"#![^\n]*?\b(python|node|deno|ruby|php|bash|zsh|ksh|sh|perl|lua)[.\d]*(?:\s|$)")
 _BY_INTERPRETER: dict[bytes, Language] = {
     b"python": _parsed("python"),
@@ -161,6 +189,16 @@ _BY_INTERPRETER: dict[bytes, Language] = {
 
 _UNKNOWN = Language("")
 _PROSE = frozenset(["markdown", "restructuredtext", "asciidoc", "org", "latex", "text"])
+
+
+def canonical_name(text: str) -> str | None:
+    """Return the name of the language that people call so, in any letter case, or by an extension. None: unknown.
+
+    >>> canonical_name("TSX"), canonical_name("C++"), canonical_name("*.py"), canonical_name("Objective C")
+    ('typescript', 'cpp', 'python', 'objective-c')
+    """
+    wanted = text.strip().lower().removeprefix("*").removeprefix(".")
+    return _CANONICAL.get(wanted) or _CANONICAL_JOINED.get(_SEPARATORS.sub("", wanted))
 
 
 def is_large_data(language: Language, size: int) -> bool:
