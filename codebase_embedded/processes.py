@@ -1,0 +1,122 @@
+"""Processes by identity (pid and start time) and by the mark in their environment.
+
+A pid alone is never trusted: it may belong to another process by now. What an instance starts inherits the mark and
+passes it on, so that what is left after a SIGKILL of everything can be found and ended.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+INSTANCE_MARK: Final = "CODEBASE_INSTANCE"
+"""Variable of the environment: the folder of the instance that a process belongs to."""
+
+POD_MARK: Final = "CODEBASE_POD_UID"
+"""The same for the pod."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process for good: its pid, and when it started."""
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """Return the process that has this pid now."""
+        started = start_mark(pid)
+        return cls(pid, started) if started else None
+
+    @classmethod
+    def parse(cls, text: str) -> "Process | None":
+        """Read what `str` wrote."""
+        pid, _, started = text.partition("@")
+        return cls(int(pid), started) if pid.isdecimal() and started else None
+
+    def __str__(self) -> str:
+        return f"{self.pid}@{self.started}"
+
+    def alive(self) -> bool:
+        """Whether it still runs. One that ended and was not waited for does not."""
+        return start_mark(self.pid) == self.started
+
+    def signal(self, number: int) -> bool:
+        """Send a signal, if it still runs."""
+        if not self.alive():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+            return True
+        return False
+
+
+def start_mark(pid: int) -> str | None:
+    """Return when the process with this pid started, in a form to be compared alone; None: there is none.
+
+    In clock ticks since the boot where there is /proc: psutil's time moves when the clock is set.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.exists():
+        try:
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else f"{_boot()}-{fields[19]}"
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return "boot"
+
+
+def marked(variable: str, value: str) -> Iterator[Process]:
+    """Yield every process that runs with this variable in its environment, except this one."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found = Process.of(process.pid)
+                if found is not None:
+                    yield found
+
+
+def working_in(folder: Path) -> Iterator[Process]:
+    """Yield every process whose working folder is this one: Postgres' processes overwrite their environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.cwd() == str(folder):
+                found = Process.of(process.pid)
+                if found is not None:
+                    yield found
+
+
+def wait_gone(processes: Iterable[Process], seconds: float) -> list[Process]:
+    """Wait until none of them runs; return those that do after so many seconds."""
+    deadline = time.monotonic() + seconds
+    left = [process for process in processes if process.alive()]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.02)
+        left = [process for process in left if process.alive()]
+    return left
+
+
+def kill(processes: Iterable[Process], seconds: float = 5.0) -> list[Process]:
+    """End processes with SIGKILL; return those that are still there after so many seconds."""
+    processes = list(processes)
+    for process in processes:
+        process.signal(signal.SIGKILL)
+    return wait_gone(processes, seconds)
