@@ -168,8 +168,8 @@ async def measure(database: Database, rounds: int) -> dict[str, Any]:
     asked = {"symbol": await symbols(database), "question": QUESTIONS, "nasty": NASTY}
     filters = {
         "": Filters(),
-        " in a folder": Filters(path_prefix="github.com/"),
-        " in a language": Filters(language="go"),
+        " in a folder": Filters(paths=(r"^\d+/github.com/",)),
+        " in a language": Filters(languages=("go",)),
     }
 
     async def ask(query: str, within: Filters) -> None:

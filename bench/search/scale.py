@@ -69,8 +69,8 @@ async def measure(corpora: list[sets.Corpus], mixed: Path, dsn: str) -> dict[str
 
 
 def _request(repos: Sequence[str], filtered: bool, corpus: sets.Corpus, text: str) -> SearchRequest:
-    path = f"{corpus.name}/" if filtered else None
-    return SearchRequest(text, repos=tuple(repos), path=path, limit=sets.TOP)
+    paths = (f"{corpus.name}/",) if filtered else ()
+    return SearchRequest(text, repos=tuple(repos), paths=paths, limit=sets.TOP)
 
 
 def _path(mixed: str, corpus: sets.Corpus, result: SearchResult) -> str:

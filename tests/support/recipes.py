@@ -121,7 +121,7 @@ TOOL = Recipe(
         Edit(
             "mcp_server/codebase_mcp/models.py",
             "class SearchResult(Answer):\n",
-            'class JobCount(Answer):\n    """The answer of count_indexing_jobs."""\n\n    total_count: int\n\n\n',
+            'class JobCount(Reply):\n    """The answer of count_indexing_jobs."""\n\n    total_count: int\n\n\n',
         ),
         Edit(
             "mcp_server/codebase_mcp/jobs/service.py",

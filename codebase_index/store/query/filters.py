@@ -17,13 +17,24 @@ _FILES = np.dtype([("first", ">i8"), ("chunks", ">i4")])
 
 @dataclass(frozen=True)
 class Filters:
-    """Which files may answer: under a path prefix, of a language."""
+    """Which files may answer.
 
-    path_prefix: str | None = None
-    language: str | None = None
+    `paths` and `not_paths` are regular expressions of Postgres over `<index id>/<path>`, so that one search may
+    look into different folders of different indexes: all of the former match, and none of the latter. `languages`:
+    the file is in one of them; none: in any or no language.
+    """
+
+    paths: tuple[str, ...] = ()
+    not_paths: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.path_prefix is not None or self.language is not None
+        return bool(self.paths or self.not_paths or self.languages)
+
+    @property
+    def parameters(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """What the queries take, in this order."""
+        return self.paths, self.not_paths, self.languages
 
 
 async def allowed(
@@ -35,6 +46,6 @@ async def allowed(
     """
     if not filters:
         return None
-    raw = await connection.fetchval(SQL["files"], index_ids, filters.path_prefix, filters.language)
+    raw = await connection.fetchval(SQL["files"], index_ids, *filters.parameters)
     files = np.frombuffer(raw, _FILES)
     return doc_ids.mask(IdRanges(files["first"].astype(np.int64), files["chunks"].astype(np.int64)))

@@ -60,7 +60,7 @@ class Snapshot:
         index, path and line.
         """
         records = await self._connection.fetch(
-            SQL["definitions"], list(index_ids), name.lower(), name, filters.path_prefix, filters.language, limit
+            SQL["definitions"], list(index_ids), name.lower(), name, *filters.parameters, limit
         )
         return [Definition(**dict(record)) for record in records]
 

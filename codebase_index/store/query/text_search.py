@@ -136,9 +136,8 @@ class _Scan:
             if not await self._limit(connection):
                 self.timed_out = True
                 return False
-            filters = self._query.filters
             files = await connection.fetch(
-                SQL["files"], index_id, path, again, filters.path_prefix, filters.language, size
+                SQL["files"], index_id, path, again, *self._query.filters.parameters, size
             )
             if not files:
                 return True

@@ -41,10 +41,11 @@ WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 SELECT id FROM chunks WHERE index_id = ANY ($1::bigint[]) AND names && $2::text[] LIMIT $3;
 
 -- name: files
--- The files that pass the filters: each as its first chunk id (eight bytes) and its chunk count (four).
-SELECT COALESCE(string_agg(int8send(first_chunk) || int4send(chunks), ''), '') FROM files
+-- The files that pass the filters ($2 to $4: `Filters.parameters`): each as its first chunk id (eight bytes) and its chunk count (four).
+SELECT COALESCE(string_agg(int8send(first_chunk) || int4send(chunks), ''), '') FROM files f
 WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
-  AND ($2::text IS NULL OR starts_with(path, $2)) AND ($3::text IS NULL OR language = $3);
+  AND f.index_id || '/' || f.path ~ ALL ($2::text[]) AND f.index_id || '/' || f.path !~ ALL ($3::text[])
+  AND (cardinality($4::text[]) = 0 OR f.language = ANY ($4));
 
 -- name: live
 -- Those of the chunks that still exist.

@@ -5,6 +5,7 @@ FROM chunks c
 JOIN files f ON f.id = c.file_id
 CROSS JOIN unnest(c.defines, c.names, c.kinds) WITH ORDINALITY AS d (name, plain, kind, number)
 WHERE c.names @> ARRAY[$2::text] AND d.plain = $2 AND c.index_id = ANY ($1::bigint[])
-  AND ($4::text IS NULL OR starts_with(f.path, $4)) AND ($5::text IS NULL OR f.language = $5)
+  AND f.index_id || '/' || f.path ~ ALL ($4::text[]) AND f.index_id || '/' || f.path !~ ALL ($5::text[])
+  AND (cardinality($6::text[]) = 0 OR f.language = ANY ($6))
 ORDER BY right(d.name, length($3)) = $3 DESC, c.index_id, f.path, c.start_line, c.id, d.number
-LIMIT $6;
+LIMIT $7;

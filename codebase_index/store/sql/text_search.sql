@@ -3,9 +3,10 @@
 SELECT f.id, f.path
 FROM files f
 WHERE f.index_id = $1 AND ($2::text IS NULL OR f.path > $2 OR ($3 AND f.path = $2))
-  AND ($4::text IS NULL OR starts_with(f.path, $4)) AND ($5::text IS NULL OR f.language = $5)
+  AND f.index_id || '/' || f.path ~ ALL ($4::text[]) AND f.index_id || '/' || f.path !~ ALL ($5::text[])
+  AND (cardinality($6::text[]) = 0 OR f.language = ANY ($6))
 ORDER BY f.path
-LIMIT $6;
+LIMIT $7;
 
 -- name: matching
 -- Chunks of some files that hold the pattern, with the numbers of the lines that match, counted from 1 in the chunk.

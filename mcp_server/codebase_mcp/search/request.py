@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codebase_index.pattern import Pattern, PatternRefused, literal, regex
-from codebase_index.store.query.hybrid_search import Filters
+from codebase_index.store.query.filters import Filters
+from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import UserError
 from codebase_mcp.search.cursor import digest
 
@@ -13,28 +14,24 @@ Mode = Literal["auto", "symbol", "text", "regex"]
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """The arguments of a search. Empty `repos` means all indexes."""
+    """The arguments of a search: `repos`, `paths` and `languages` as people write them (`selection.scope`); empty
+    ones select all. `filters` are those of the scope, once it is known.
+    """
 
     query: str
     repos: tuple[str, ...] = ()
-    path: str | None = None
-    language: str | None = None
+    paths: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     limit: int = 10
     detail: Literal["concise", "full"] = "concise"
     mode: Mode = "auto"
     cursor: str | None = None
-
-    @property
-    def filters(self) -> Filters:
-        """The filters as the store spells them: relative paths, languages in lower case."""
-        path = (self.path or "").removeprefix("./").lstrip("/")
-        return Filters(path or None, self.language.lower() if self.language else None)
+    filters: Filters = Filters()  # noqa: RUF009 - frozen
 
     @property
     def identity(self) -> str:
         """A digest of what determines the results and their order: equal on all pages of a search."""
-        filters = self.filters
-        return digest(self.query, self.mode, sorted(self.repos), filters.path_prefix, filters.language)
+        return digest(self.query, self.mode, *map(sorted, (self.repos, self.paths, self.languages)))
 
     @property
     def pattern(self) -> Pattern:
@@ -46,10 +43,12 @@ class SearchRequest:
 
     @property
     def filter_phrase(self) -> str:
-        """The filters in words, or nothing: " with path prefix 'src/' and language 'go'"."""
-        given = [f"path prefix {self.path!r}"] * bool(self.path) + [f"language {self.language!r}"] * bool(
-            self.language
-        )
+        """The filters in words, or nothing: " with path 'src/' and language 'go'"."""
+        given = [
+            f"{name} {' or '.join(quoted(value) for value in values)}"
+            for name, values in (("path", self.paths), ("language", self.languages))
+            if values
+        ]
         return " with " + " and ".join(given) if given else ""
 
     @property

@@ -19,8 +19,9 @@ from codebase_mcp.search.modes.auto import AutoMode
 from codebase_mcp.search.modes.symbol import SymbolMode
 from codebase_mcp.search.modes.text import TextMode
 from codebase_mcp.search.page import INDEX_CHANGED, Hit, Page, join_sentences
-from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, percent_of, select_indexes, state_of
+from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, percent_of, state_of
 from codebase_mcp.search.request import Mode, SearchRequest
+from codebase_mcp.selection.scope import scope_of
 
 SEARCH_TIMEOUT_SECONDS = 8.0
 """Timeout of a whole search, well below the shortest one of any client (30 s)."""
@@ -107,7 +108,8 @@ class SearchService:
             ) from error
 
     async def _answer(self, request: SearchRequest, permit: Permit) -> SearchAnswer:
-        indexes = select_indexes(await self._indexes.list(), request.repos)
+        scope = scope_of(await self._indexes.list(), request.repos, request.paths, request.languages)
+        request, indexes = replace(request, filters=scope.filters), scope.indexes
         cursor = _cursor(request, indexes)
         now = replace(cursor, state=_state(indexes))
         page = await self._modes[request.mode].page(request, indexes, now, permit) if indexes else Page([], None)
@@ -116,7 +118,7 @@ class SearchService:
         page = page.within_budget()
         changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
-        return build_answer(page, indexes, join_sentences(message, changed))
+        return build_answer(page, indexes, join_sentences(message, changed)).with_notes(scope.notes)
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.

@@ -1,6 +1,7 @@
-"""A tool with strict arguments, plain error texts, two complete output channels and an audit log line."""
+"""A tool: arguments read by their kinds, plain error texts, two complete output channels, an audit log line."""
 
 import hashlib
+import inspect
 import json
 import logging
 import time
@@ -11,39 +12,44 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools.base import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import ValidationError
+from pydantic import PrivateAttr
 
 from codebase_index import untrusted_text
 from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
 from codebase_mcp import metrics
+from codebase_mcp.arguments.kinds import Notes
+from codebase_mcp.arguments.signature import Signature
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.cluster import ClusterUnavailable
 from codebase_mcp.limits import caller
-from codebase_mcp.models import Answer, job_uuid
+from codebase_mcp.models import Reply, job_uuid
 
 audit = logging.getLogger("codebase_mcp.audit")
 
-_MAX_PROBLEMS = 5
+_MAX_REPAIRED_CHARACTERS = 600
+"""A longer repaired call costs the reader more than it helps."""
 
 
 class CheckedTool(Tool):
     """The SDK's tool with a `run` of our own.
 
-    The SDK drops unknown arguments without a word, puts "Error executing tool" before every error, and prints
-    JSON with white space that costs tokens.
+    The SDK drops unknown arguments without a word, answers with the texts of pydantic, puts "Error executing tool"
+    before every error, and prints JSON with white space that costs tokens.
     """
+
+    _signature: Signature = PrivateAttr()
 
     @classmethod
     def of(
-        cls, function: Callable[..., Awaitable[Answer]], *, title: str, annotations: ToolAnnotations
+        cls, function: Callable[..., Awaitable[Reply]], *, title: str, annotations: ToolAnnotations
     ) -> "CheckedTool":
         """Make a tool of an async function: its docstring is the description, its signature the schema."""
-        tool = cls.from_function(function, title=title, annotations=annotations)
-        arguments = tool.fn_metadata.arg_model
-        arguments.model_config["extra"] = "forbid"
-        arguments.model_rebuild(force=True)
-        tool.parameters = arguments.model_json_schema(by_alias=True)
+        description = inspect.cleandoc(function.__doc__ or "")
+        tool = cls.from_function(function, title=title, description=description, annotations=annotations)
         assert isinstance(tool, cls)
+        tool._signature = Signature.of(function)
+        tool.parameters = tool._signature.schema()
+        tool.fn_metadata.output_schema = _without_titles(tool.fn_metadata.output_schema)
         return tool
 
     async def run(
@@ -80,16 +86,13 @@ class CheckedTool(Tool):
                 } | (ids or _ids(arguments)),
             )  # fmt: skip
 
-    async def _answer(self, arguments: dict[str, Any]) -> Answer:
+    async def _answer(self, arguments: dict[str, Any]) -> Reply:
+        notes: Notes = []
         try:
-            checked = self.fn_metadata.arg_model.model_validate(arguments)
-        except ValidationError as error:
-            raise ToolError(self._explain(error)) from None
-        try:
-            answer: Answer = await self.fn(**checked.model_dump_one_level())
-            return answer
+            answer: Reply = await self.fn(**self._signature.read(arguments, notes))
+            return answer.with_notes(notes)
         except UserError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(f"{error}{self._repaired(arguments, error.repair)}") from error
         except StoreMisconfigured as error:
             raise ToolError(
                 f"unavailable: {_reason(error)}; trying again will not help before that is done"
@@ -104,27 +107,28 @@ class CheckedTool(Tool):
                 "give the operators of this server the time of this call: its log has the details"
             ) from error
 
-    def _explain(self, error: ValidationError) -> str:
-        """Return which arguments are wrong and which are accepted, without pydantic's values, links and types."""
-        problems = []
-        for problem in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
-            name = ".".join(str(part) for part in problem["loc"])[:80]
-            unknown = problem["type"] == "extra_forbidden"
-            problems.append(
-                f"unknown argument {name!r}" if unknown else f"{name}: {_without_preamble(problem['msg'])}"
-            )
-        accepted = ", ".join(self.fn_metadata.arg_model.model_fields)
-        return f"validation: {'; '.join(problems)}; {self.name} takes {accepted}; correct the call and repeat it"
+    def _repaired(self, arguments: dict[str, Any], repair: dict[str, Any]) -> str:
+        """Return the call as it would be right, to be repeated as it stands."""
+        if not repair:
+            return ""
+        known = {name: value for name, value in arguments.items() if name in self._signature.kinds}
+        call = {name: value for name, value in {**known, **repair}.items() if value is not None}
+        text = json.dumps(call, ensure_ascii=False, default=str)
+        return f"; call {self.name} with {text}" if len(text) <= _MAX_REPAIRED_CHARACTERS else ""
+
+
+def _without_titles(schema: Any) -> Any:
+    """Return a schema without the titles that pydantic makes of the names of fields."""
+    if isinstance(schema, list):
+        return [_without_titles(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_titles(part) for key, part in schema.items() if key != "title" or isinstance(part, dict)}
 
 
 def _reason(error: Exception) -> str:
     """Return the reason without the store's advice for its other users: here the caller acts."""
     return str(error).removesuffix("; it is tried again")
-
-
-def _without_preamble(message: str) -> str:
-    """Return the message of our validator without pydantic's preamble."""
-    return message.removeprefix("Value error, ")
 
 
 def _digest(arguments: dict[str, Any]) -> str:

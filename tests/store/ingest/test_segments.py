@@ -232,10 +232,10 @@ async def test_filters_cost_no_recall(database: Database) -> None:
     await Segments(database).build(writer)
     everything = await scores(database, writer, "every", "größe")
     filtered: list[tuple[Filters, Callable[[str], bool]]] = [
-        (Filters(language="go"), lambda path: int(path[5:8]) % 2 == 0),
-        (Filters(path_prefix="src/f01"), lambda path: path.startswith("src/f01")),
+        (Filters(languages=("go",)), lambda path: int(path[5:8]) % 2 == 0),
+        (Filters(paths=(r"^\d+/src/f01",)), lambda path: path.startswith("src/f01")),
         (
-            Filters(path_prefix="src/f01", language="python"),
+            Filters(paths=(r"^\d+/src/f01",), languages=("python",)),
             lambda path: path[4:7] == "f01" and int(path[7]) % 2 == 1,
         ),
     ]

@@ -63,7 +63,7 @@ async def test_a_definition_is_found_where_others_fit_the_words_better(database:
     asked = {"vector": unit(0)[0], "terms": ["item", "rate"]}
     assert await paths(database, index, **asked) == ["src/cart.py"]
     assert await paths(database, index, **asked, names=["rate"]) == ["src/cart.py", "src/tax.go"]
-    go, python = Filters(language="go"), Filters(language="python")
+    go, python = Filters(languages=("go",)), Filters(languages=("python",))
     assert await paths(database, index, **asked, names=["rate"], filters=go) == ["src/tax.go"]
     assert await paths(database, index, **asked, names=["rate"], filters=python) == ["src/cart.py"]
     assert await paths(database, index + 1, **asked, names=["rate"]) == []
@@ -80,10 +80,10 @@ async def test_no_term_is_read_as_query_syntax(database: Database, index: int, t
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(path_prefix="docs/"), ["docs/it's.md"]),
-        (Filters(language="go"), ["src/tax.go"]),
-        (Filters(path_prefix="src/", language="rust"), []),
-        (Filters(path_prefix="src%"), []),
+        (Filters(paths=(r"^\d+/docs/",)), ["docs/it's.md"]),
+        (Filters(languages=("go",)), ["src/tax.go"]),
+        (Filters(paths=(r"^\d+/src/",), languages=("rust",)), []),
+        (Filters(paths=(r"^\d+/src%",)), []),
     ],
 )
 async def test_filters_come_before_the_limit(

@@ -100,12 +100,12 @@ async def test_a_search_has_enough_says_where_it_stopped(database: Database, ind
 
 
 async def test_filters_and_other_indexes(database: Database, index: int) -> None:
-    assert await found(database, index, regex("a"), filters=Filters(language="go")) == [
+    assert await found(database, index, regex("a"), filters=Filters(languages=("go",))) == [
         ("b/c.go", 1),
         ("b/c.go", 3),
         ("b/c.go", 4),
     ]
-    assert await found(database, index, regex("x"), filters=Filters(path_prefix="b/d")) == [("b/d.txt", 6)]
+    assert await found(database, index, regex("x"), filters=Filters(paths=(r"^\d+/b/d",))) == [("b/d.txt", 6)]
     assert await found(database, index + 1, regex("a")) == []
 
 

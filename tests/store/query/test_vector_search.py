@@ -83,7 +83,7 @@ async def test_the_nearest_are_found_in_batches_and_in_segments(database: Databa
 
 
 async def test_few_chunks_are_compared_exactly(database: Database, writer: Writer) -> None:
-    filters = Filters(path_prefix="src/f01")
+    filters = Filters(paths=(r"^\d+/src/f01",))
     assert await found(database, writer, filters) == expected(within=range(10, 20))
 
 
@@ -92,7 +92,7 @@ async def test_filters_are_applied_before_the_limit(
 ) -> None:
     monkeypatch.setattr(module, "RESCORED_CHUNKS", 200)
     await Segments(database).build(writer)
-    nearest = await found(database, writer, Filters(language="go"))
+    nearest = await found(database, writer, Filters(languages=("go",)))
     assert len(nearest) == 20
     assert len(nearest & expected(step=2)) >= 18
 

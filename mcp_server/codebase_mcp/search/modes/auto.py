@@ -19,8 +19,9 @@ from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import excerpt
 from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.query_vectors.query_embedding import QueryEmbedder, QueryVectors
-from codebase_mcp.search.repositories import describe_indexes, result_sources
+from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
+from codebase_mcp.selection.repositories import describe_indexes
 
 CANDIDATES_PER_ARM: Final = 70
 """Each costs the server CPU time, and between 50 and 140 the quality is the same within noise."""

@@ -7,7 +7,8 @@ import pytest
 
 from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.search.repositories import freshness, select_indexes
+from codebase_mcp.search.repositories import freshness
+from codebase_mcp.selection.scope import scope_of
 
 DONE = datetime(2026, 11, 29, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ WHOLE, PART, OTHER = (
 def test_the_full_index_comes_before_one_with_filters(
     there: list[IndexRow], repos: list[str], meant: list[IndexRow]
 ) -> None:
-    assert select_indexes(there, repos) == meant
+    assert scope_of(there, repos).indexes == meant
 
 
 def test_an_answer_names_the_filters_of_an_index_that_has_any() -> None:

@@ -1,0 +1,1 @@
+"""Which indexes and which of their files a call is about, from what agents write."""

@@ -1,0 +1,190 @@
+"""Finds the indexes that people mean by the name, path or URL of a repository. Pure.
+
+What counts are the parts of a path or address: `https://github.com/acme/shop.git`, `git@github.com:acme/shop` and
+`github.com/acme/shop` are one, and `acme/shop` and `shop` are its ends. The letter case as it is written comes
+before any other, a whole path before an end of one.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.untrusted_text import named, quoted
+from codebase_mcp.errors import UserError
+
+MAX_NAMED_INDEXES: Final = 20
+
+_SCP: Final = re.compile(r"[\w.-]+@([\w.-]+):(?!//)(.*)")
+_URL: Final = re.compile(r"(?:git\+)?([A-Za-z][A-Za-z0-9.-]*)://(?:[^/@]*@)?([^/]*)(.*)")
+_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?")
+_REF_FOLDER: Final = re.compile(r"refs/(?:heads|tags|remotes/origin)/|(?:remotes/)?origin/")
+_HASH: Final = re.compile(r"[0-9a-f]{4,64}")
+_VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "src"])
+"""What stands in the addresses of pages that show a folder or file, before the ref."""
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Address:
+    """The parts of a path or address: without scheme, user, port and `.git`."""
+
+    parts: Parts
+    is_whole: bool
+    """It begins at the root of the file system, or with a host."""
+    has_host: bool
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """Take a text apart."""
+        text = text.strip().strip("\"'<>`").replace("\\", "/")
+        if scp := _SCP.fullmatch(text):
+            text = f"ssh://{scp[1]}/{scp[2]}"
+        host, path = "", text
+        if url := _URL.fullmatch(text):
+            host, path = url[2].split(":")[0].lower().removeprefix("www."), re.split(r"[?#]", url[3])[0]
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if not host and not text.startswith("/") and len(parts) > 2 and _HOST.fullmatch(parts[0]):
+            host, parts = parts[0].split(":")[0].lower().removeprefix("www."), parts[1:]
+        if parts and len(parts[-1]) > len(".git"):
+            parts[-1] = parts[-1].removesuffix(".git")
+        return cls((host, *parts) if host else tuple(parts), bool(host) or text.startswith("/"), bool(host))
+
+
+@dataclass(frozen=True)
+class Match:
+    """The indexes that are meant, and the folder in them; a note if it is not clear that they are meant."""
+
+    indexes: list[IndexRow]
+    folder: str = ""
+    note: str | None = None
+
+
+def find_repository(indexes: Sequence[IndexRow], text: str) -> Match:
+    """Return the indexes that `text` means: a repository, with `@ref` or not, a folder in one, or one of several.
+
+    Raises UserError if it means none, or several repositories.
+    """
+    for with_folders in (False, True):
+        for head, ref in _splits(text):
+            if found := _find(indexes, head, ref, with_folders):
+                return found
+    address = Address.of(text)
+    below = [i for i in indexes if address.is_whole and _parts(i)[: len(address.parts)] == address.parts]
+    if below and address.parts:
+        return Match(without_filtered(below))
+    raise _not_indexed(indexes, text)
+
+
+def _splits(text: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the ways to read `repository@ref`: both may hold an @."""
+    yield text, None
+    for at in reversed([found.start() for found in re.finditer("@", text)]):
+        if 0 < at < len(text) - 1:
+            yield text[:at], text[at + 1 :].strip()
+
+
+def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders: bool) -> Match | None:
+    address = Address.of(head)
+    lengths = range(len(address.parts) - 1, 0, -1) if with_folders else [len(address.parts)]
+    for length in lengths:
+        parts, folder = address.parts[:length], address.parts[length:]
+        matching = _named(indexes, parts, head)
+        note = None
+        if not matching and address.has_host and len(parts) > 2:
+            matching = [i for i in _named(indexes, parts[1:], head) if not Address.of(i.source).has_host]
+            note = f"no index of {named('/'.join(parts))} is there; {describe_indexes(matching)} was taken for it"
+        if matching:
+            shown = folder[1:] if folder[:1] == ("-",) else folder
+            if shown and shown[0] in _VIEWS and address.has_host:
+                ref, folder = (shown[1] if len(shown) > 1 else None), shown[2:]
+            return Match(_at_ref(matching, ref, head), "/".join(folder), note)
+    return None
+
+
+def _named(indexes: Sequence[IndexRow], wanted: Parts, text: str) -> list[IndexRow]:
+    """Return the indexes of the repository with this name. Raises UserError if there are several."""
+    if not wanted:
+        return []
+    fold: Callable[[str], str]
+    for fold in (str, str.casefold):
+        folded = tuple(map(fold, wanted))
+        for ends in (False, True):
+            matching = [index for index in indexes if _is_named(index, folded, fold, ends)]
+            if len({_parts(index) for index in matching}) > 1:
+                raise UserError(
+                    f"ambiguous: repo {quoted(text)} means {describe_indexes(matching)}; give one's path or URL",
+                    repo=list(dict.fromkeys(index.source for index in matching))[:MAX_NAMED_INDEXES],
+                )
+            if matching:
+                return matching
+    return []
+
+
+def _is_named(index: IndexRow, wanted: Parts, fold: Callable[[str], str], ends: bool) -> bool:
+    parts = tuple(map(fold, _parts(index)))
+    if not ends:
+        return parts == wanted
+    return parts[-len(wanted) :] == wanted or (index.name is not None and (fold(index.name),) == wanted)
+
+
+def _parts(index: IndexRow) -> Parts:
+    return Address.of(index.source).parts
+
+
+def _at_ref(matching: list[IndexRow], ref: str | None, text: str) -> list[IndexRow]:
+    """Return the indexes of one repository at a ref; without one those of what is checked out, or else all."""
+    if ref is None:
+        return without_filtered([index for index in matching if index.ref is None] or matching)
+    plain = _plain_ref(ref)
+    tests: list[Callable[[IndexRow], bool]] = [
+        lambda index: index.ref == ref,
+        lambda index: _plain_ref(index.ref or "HEAD") == plain,
+        lambda index: _plain_ref(index.ref or "HEAD").casefold() == plain.casefold(),
+        lambda index: bool(_HASH.fullmatch(ref.lower()) and (index.commit or "").startswith(ref.lower())),
+    ]
+    for test in tests:
+        if found := [index for index in matching if test(index)]:
+            return without_filtered(found)
+    refs = ", ".join(named(index.ref) if index.ref else "what is checked out" for index in matching)
+    raise UserError(
+        f"not indexed: ref {quoted(ref)} of {named(matching[0].source)}; indexed is {refs}; leave @ref out, or "
+        "index that ref with start_indexing_background",
+        repo=text,
+    )
+
+
+def _plain_ref(ref: str) -> str:
+    return _REF_FOLDER.sub("", ref, count=1) if _REF_FOLDER.match(ref) else ref
+
+
+def _not_indexed(indexes: Sequence[IndexRow], text: str) -> UserError:
+    labels = {"/".join(_parts(index)[-2:]).casefold(): index.source for index in indexes}
+    labels |= {_parts(index)[-1].casefold(): index.source for index in indexes if _parts(index)}
+    near = get_close_matches("/".join(Address.of(text).parts[-2:]).casefold(), labels, 1)
+    near = near or get_close_matches((Address.of(text).parts or ("",))[-1].casefold(), labels, 1)
+    return UserError(
+        f"not indexed: repo {quoted(text)}; indexed are {describe_indexes(indexes)}; give one of these, leave "
+        "repo out to search all, or index it with start_indexing_background",
+        repo=labels[near[0]] if near else None,
+    )
+
+
+def without_filtered(indexes: Sequence[IndexRow]) -> list[IndexRow]:
+    """Leave out the indexes with filters of a source and ref that also has one without."""
+    full = {(index.source, index.ref) for index in indexes if index.indexed_at and not _is_filtered(index)}
+    return [index for index in indexes if not (_is_filtered(index) and (index.source, index.ref) in full)]
+
+
+def _is_filtered(index: IndexRow) -> bool:
+    return bool(index.include or index.exclude)
+
+
+def describe_indexes(indexes: Sequence[IndexRow]) -> str:
+    """Name indexes in a sentence, the first MAX_NAMED_INDEXES of them."""
+    labels = [named(f"{index.source}@{index.ref}" if index.ref else index.source) for index in indexes]
+    more = len(labels) - MAX_NAMED_INDEXES
+    return ", ".join(labels[:MAX_NAMED_INDEXES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,113 @@
+"""The scope of a call: indexes and a filter of their files, from its arguments repo, path and language. Pure.
+
+The one door for every tool that takes these arguments.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Final
+
+from codebase_index.languages import NAMES, canonical_name
+from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.store.query.filters import Filters
+from codebase_index.untrusted_text import quoted
+from codebase_mcp.arguments.kinds import Texts
+from codebase_mcp.errors import UserError
+from codebase_mcp.selection.paths import PathPattern, expressions, pattern_of, under
+from codebase_mcp.selection.repositories import Address, describe_indexes, find_repository, without_filtered
+
+REPO: Final = Texts(20, 4096, "Repositories: path, URL, owner/name or name, also with @ref. Default: all")
+PATH: Final = Texts(20, 4096, "Folders, files or globs, ! leaves out: src/api, *.go, !**/*_test.go")
+LANGUAGE: Final = Texts(20, 100, "Languages, such as python,ts")
+"""The arguments as every tool has them."""
+
+_ALL: Final = frozenset(["*", "all", "any", "**", "**/*", "/", "."])
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a call is about. `notes` say how its arguments were understood, where that is not clear."""
+
+    indexes: list[IndexRow]
+    filters: Filters
+    notes: list[str] = field(default_factory=list)
+
+
+def languages_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages that are meant, by the names of the index. Raises UserError."""
+    found = []
+    for name in names:
+        if name.strip().lower() in _ALL:
+            return ()
+        language = canonical_name(name)
+        if language is None:
+            near = get_close_matches(name.lower(), NAMES, 1)
+            raise UserError(
+                f"validation: language {quoted(name, 40)} is not known; there are {', '.join(NAMES)}",
+                language=near[0] if near else None,
+            )
+        found.append(language)
+    return tuple(dict.fromkeys(found))
+
+
+def scope_of(
+    indexes: Sequence[IndexRow], repos: Sequence[str], paths: Sequence[str] = (), languages: Sequence[str] = ()
+) -> Scope:
+    """Return what is selected of `indexes`, in their order; nothing given selects all. Raises UserError."""
+    notes: list[str] = []
+    selected, folders = _selected(indexes, repos, notes)
+    patterns = [p for path in paths for p in _located(pattern_of(path), indexes, selected)]
+    included = [p for p in patterns if not p.excludes]
+    if included and all(p.index_id is not None for p in included):
+        ids = {p.index_id for p in included}
+        selected = [index for index in selected if index.id in ids]
+    wanted, unwanted = expressions(patterns)
+    if any(folder for _, folder in folders):
+        wanted = (*wanted, under(folders))
+    return Scope(selected, Filters(wanted, unwanted, languages_of(languages)), notes)
+
+
+def _selected(
+    indexes: Sequence[IndexRow], repos: Sequence[str], notes: list[str]
+) -> tuple[list[IndexRow], list[tuple[int, str]]]:
+    """Return the indexes, and each with the folder that is meant of it."""
+    if not repos or not indexes or any(repo.strip().lower() in _ALL for repo in repos):
+        every = without_filtered(indexes)
+        return every, [(index.id, "") for index in every]
+    matches = [find_repository(indexes, repo) for repo in repos]
+    notes += [match.note for match in matches if match.note]
+    folders = [(index.id, match.folder) for match in matches for index in match.indexes]
+    whole = {index_id for index_id, folder in folders if not folder}
+    folders = list(dict.fromkeys((i, folder) for i, folder in folders if not folder or i not in whole))
+    ids = {index_id for index_id, _ in folders}
+    return [index for index in indexes if index.id in ids], folders
+
+
+def _located(pattern: PathPattern, indexes: Sequence[IndexRow], selected: Sequence[IndexRow]) -> list[PathPattern]:
+    """Return a pattern for each index whose repository an absolute path leads into; else the pattern as it is."""
+    if not pattern.text.startswith("/") and "://" not in pattern.text:
+        return [pattern]
+    address = Address.of(pattern.text)
+    for among in (selected, indexes):
+        depth = {i.id: len(parts) for i in among if (parts := _prefix(i, address))}
+        deepest = [i for i in among if depth.get(i.id, 0) == max(depth.values(), default=-1)]
+        if deepest and among is indexes and not pattern.excludes:
+            raise UserError(
+                f"validation: path {quoted(pattern.text)} lies in {describe_indexes(deepest[:1])}, which repo "
+                "leaves out; name that repository, or leave repo out",
+                repo=deepest[0].source,
+            )
+        if deepest:
+            tail = "/" * pattern.text.rstrip().endswith("/")
+            return [
+                replace(pattern, text="/" + "/".join(address.parts[depth[i.id] :]) + tail, index_id=i.id)
+                for i in deepest
+            ]
+    return [pattern]
+
+
+def _prefix(index: IndexRow, address: Address) -> tuple[str, ...]:
+    """Return the parts of a repository's path, if it is the beginning of an address."""
+    parts = Address.of(index.source).parts
+    return parts if address.parts[: len(parts)] == parts else ()
