@@ -72,7 +72,7 @@ test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
 
 .PHONY: test-package
-test-package: venv ## The wheel, installed into empty environments: each program with its own extra
+test-package: venv ## The wheel in empty environments: as a person and as each image installs it
 	@$(PY) -m pytest -q tests/package
 
 .PHONY: test-store
@@ -189,8 +189,8 @@ UV = $(VENV)/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 .PHONY: lock
 lock: venv ## Resolve the dependencies anew into requirements/
-	@$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
-	@for extra in operator indexer server; do \
-	  $(LOCK) -c requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+	@$(LOCK) --group dev pyproject.toml -o requirements/dev.txt
+	@for program in operator indexer server; do \
+	  $(LOCK) -c requirements/dev.txt --group $$program -o requirements/$$program.txt; done
 	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt

@@ -1,1 +1,1 @@
-"""The command `codebase-mcp`: starts each program, and holds the administrator's."""
+"""The command `codebase-mcp`: for a person, a script, and an MCP client that wants standard input and output."""

@@ -8,13 +8,14 @@ Of the indexes of its own namespace; `admin --namespace NAME` is about another o
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from codebase_index import untrusted_text
-from codebase_index.store.address import NoAddress
+from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress
 from codebase_index.store.catalog.removal import IndexOverview, Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
@@ -27,8 +28,9 @@ class Refused(Exception):
     """The request names no index, or several. The message says which there are."""
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Carry out `asked.action`. Return 0, or 1 with the reason on standard error."""
+def main(arguments: Sequence[str]) -> int:
+    """Carry out what is asked for. Return 0, or 1 with the reason on standard error."""
+    asked = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(asked))
     except (Refused, NoAddress, StoreError) as error:
@@ -38,6 +40,29 @@ def run(asked: argparse.Namespace) -> int:
         print("codebase-mcp admin: interrupted; run the same command again to finish", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Not typer's: it is not in the operator's image, where an administrator has the database's address."""
+    parser = argparse.ArgumentParser(
+        prog="codebase-mcp admin",
+        description=f"Shows and removes indexes. The database's address is in {FILE_VARIABLE} or {VARIABLE}.",
+    )
+    parser.add_argument(
+        "--namespace", default=os.environ.get("CODEBASE_NAMESPACE", "default"),
+        help="whose indexes; its own, %(default)s, unless given; '*' is every one that uses the database",
+    )  # fmt: skip
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="every index, what it holds, and its newest job")
+    delete = actions.add_parser(
+        "delete",
+        help="remove an index with everything in it",
+        description="Removes an index. Search stops finding it at once. A removal that was interrupted goes on "
+        "when the command is given again. Refused while a job works on the index.",
+    )
+    delete.add_argument("index", help="its source (path or URL), its name or its id, as `list` shows them")
+    delete.add_argument("--ref", help="which one, where several refs are indexed; '' is the one without a ref")
+    return parser
 
 
 async def _run(asked: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The wheel, as a user and the images install it: into empty environments, each program with its own extra."""
+"""The wheel, as a person and the images install it: into empty environments, each program with its own lock."""
 
 import os
 import re
@@ -87,9 +87,9 @@ def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture(scope="session")
-def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Without any extra."""
-    folder = tmp_path_factory.mktemp("bare") / "env"
+def whole(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A person's, as pipx and uvx make it: with what the wheel asks for."""
+    folder = tmp_path_factory.mktemp("whole") / "env"
     return environment(folder, wheel, *PROJECT["project"]["dependencies"])
 
 
@@ -107,21 +107,35 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     assert {f"{package.name}/py.typed" for package in folders} <= held
 
 
-def test_without_an_extra_the_administrators_command_runs(bare: Environment) -> None:
-    assert bare.run("codebase-mcp", "--version").stdout == f"codebase-mcp {PROJECT['project']['version']}\n"
-    listed = bare.run("codebase-mcp", "admin", "list")
+@pytest.mark.parametrize("command", ["codebase-mcp", "kubectl-codebase"])
+def test_a_person_has_the_command_and_the_plugin_of_kubectl(whole: Environment, command: str) -> None:
+    assert whole.run(command, "--version").stdout == f"codebase-mcp {PROJECT['project']['version']}\n"
+
+
+@pytest.mark.parametrize("package", [Path(package).name for package in PACKAGES])
+def test_each_module_imports_with_what_the_wheel_asks_for(whole: Environment, package: str) -> None:
+    imported = whole.run("python", "-c", IMPORT_ALL, package)
+    assert imported.returncode == 0, imported.stderr
+    assert Path(imported.stdout.strip()).is_relative_to(whole.folder)
+
+
+def test_what_a_program_imports_is_among_what_the_wheel_asks_for() -> None:
+    asked_for = {re.split("[>=<]", text)[0] for text in PROJECT["project"]["dependencies"]}
+    groups = PROJECT["dependency-groups"]
+    for program in (*PROGRAMS, "store", "embedding"):
+        assert {name for name in groups[program] if isinstance(name, str)} <= asked_for
+
+
+def test_the_administrators_command_runs_in_the_operators_image(environments: dict[str, Environment]) -> None:
+    listed = environments["operator"].run("codebase-mcp", "admin", "list")
     assert (listed.returncode, listed.stdout) == (1, "")
     assert listed.stderr.startswith("codebase-mcp admin: CODEBASE_DATABASE_URL is not set; set it to")
 
 
-@pytest.mark.parametrize("program", ["operator", "server"])
-def test_a_program_without_its_extra_says_what_to_install(bare: Environment, program: str) -> None:
-    ended = bare.run("codebase-mcp", program)
+def test_in_an_image_the_command_says_where_it_is_complete(environments: dict[str, Environment]) -> None:
+    ended = environments["operator"].run("codebase-mcp", "list")
     assert ended.returncode == 2
-    assert re.fullmatch(
-        rf"codebase-mcp {program}: the package \w+ is not installed; install codebase-mcp-server with its extra "
-        rf"'{program}', or with 'all'\n", ended.stderr,
-    )  # fmt: skip
+    assert ended.stderr.startswith("codebase-mcp: the package typer is not installed: this is the image of one")
 
 
 @pytest.mark.parametrize(("program", "package"), PROGRAMS.items(), ids=PROGRAMS)
@@ -153,9 +167,7 @@ def test_no_program_carries_what_it_does_not_import(environments: dict[str, Envi
 @pytest.mark.parametrize(
     ("program", "command", "says"),
     [
-        ("operator", ["codebase-mcp", "operator"], "CODEBASE_NAMESPACE is not set"),
         ("operator", ["python", "-m", "codebase_operator"], "CODEBASE_NAMESPACE is not set"),
-        ("server", ["codebase-mcp", "server", "--http"], "CODEBASE_DATABASE_URL is not set"),
         ("server", ["python", "-m", "codebase_mcp"], "CODEBASE_DATABASE_URL is not set"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -172,8 +184,8 @@ def test_the_indexer_starts_its_worker(environments: dict[str, Environment]) -> 
     folder = environments["indexer"].folder
     # Its settings come from the operator alone: without them the indexer crashes, and is restarted.
     with subprocess.Popen(
-        [folder / "bin" / "codebase-mcp", "indexer"], cwd=folder, env={"HOME": str(folder)}, text=True,
-        stderr=subprocess.PIPE,
+        [folder / "bin" / "python", "-m", "codebase_indexer.supervisor"],
+        cwd=folder, env={"HOME": str(folder)}, text=True, stderr=subprocess.PIPE,
     ) as indexer:  # fmt: skip
         assert indexer.stderr is not None
         first = indexer.stderr.readline()

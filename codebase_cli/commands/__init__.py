@@ -1,0 +1,1 @@
+"""What can be asked of the command: a module for each kind of thing."""

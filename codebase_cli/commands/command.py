@@ -1,0 +1,92 @@
+"""What every sub-command shares: the options for the server, the event loop, and errors as exit codes."""
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from codebase_cli.exits import CommandFailed, ExitCode
+from codebase_cli.output.console import complain
+from codebase_cli.servers.asked import Asked
+
+_PANEL = "Which server"
+
+_OPTIONS: dict[str, Any] = {
+    "url": Annotated[
+        str | None,
+        typer.Option(envvar="CODEBASE_URL", help="Address of an MCP endpoint.", rich_help_panel=_PANEL),
+    ],
+    "embedded": Annotated[
+        bool, typer.Option("--embedded", help="The one of this machine.", rich_help_panel=_PANEL)
+    ],
+    "context": Annotated[
+        str | None,
+        typer.Option(envvar="CODEBASE_CONTEXT", help="Context of the kubeconfig.", rich_help_panel=_PANEL),
+    ],
+    "namespace": Annotated[
+        str | None,
+        typer.Option(
+            "--namespace", "-n", envvar="CODEBASE_NAMESPACE",
+            help="Namespace of the release in the cluster.", rich_help_panel=_PANEL,
+        ),
+    ],
+}  # fmt: skip
+
+Command = Callable[..., Any]
+
+
+def command(function: Command) -> Command:
+    """Make a function a sub-command for typer.
+
+    It may be a coroutine function, and returns its exit code, or None for 0. A parameter `asked: Asked` becomes
+    the four options that say which server is meant. A CommandFailed is told on standard error and gives the exit
+    code.
+    """
+
+    @functools.wraps(function)
+    def run(**arguments: Any) -> None:
+        if takes_server:
+            of_server = {name: arguments.pop(name) for name in _OPTIONS}
+            arguments["asked"] = Asked(**of_server, token=os.environ.get("CODEBASE_TOKEN"))
+        raise typer.Exit(_exit_code(function, arguments))
+
+    signature = inspect.signature(function)
+    takes_server = "asked" in signature.parameters
+    if takes_server:
+        kept = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if name == "embedded" else None,
+                annotation=annotation,
+            )
+            for name, annotation in _OPTIONS.items()
+        ]
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept] + added
+        )
+        hints = {name: hint for name, hint in function.__annotations__.items() if name != "asked"}
+        run.__annotations__ = hints | _OPTIONS
+        del run.__wrapped__
+    return run
+
+
+def _exit_code(function: Command, arguments: dict[str, Any]) -> int:
+    try:
+        result = function(**arguments)
+        return int((asyncio.run(result) if inspect.iscoroutine(result) else result) or ExitCode.DONE)
+    except CommandFailed as error:
+        complain(str(error))
+        return error.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`): nothing more can be told, not even at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE

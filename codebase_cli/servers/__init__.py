@@ -1,0 +1,1 @@
+"""Which server is asked, how it is reached, and what is said to it."""

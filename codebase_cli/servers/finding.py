@@ -1,0 +1,47 @@
+"""Which server is meant: what was asked for, else the first of those that a person is likely to mean."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from codebase_cli.output.console import remark
+from codebase_cli.servers import embedded
+from codebase_cli.servers.asked import Asked
+from codebase_cli.servers.endpoint import Endpoint
+from codebase_cli.servers.tools import Tools, connected
+
+
+@asynccontextmanager
+async def reached(asked: Asked) -> AsyncIterator[Endpoint]:
+    """Yield where the server answers; a way through the API server stays open as long as the block.
+
+    In this order: the URL that was given; the embedded one that was asked for; the cluster that was asked for; an
+    embedded one that runs; the release in the cluster of the kubeconfig's current context; an embedded one, which
+    is started. Raises NoServer.
+    """
+    if asked.url:
+        yield Endpoint(asked.url, f"the server at {asked.url}", asked.token)
+        return
+    if asked.embedded or (asked.means_any and embedded.running()):
+        yield await embedded.started()
+        return
+    # The Kubernetes client takes a second to import: only for those who need it.
+    from codebase_cli.servers.cluster import NoRelease, find_release, forwarded
+
+    try:
+        release = await find_release(asked.context, asked.namespace)
+    except NoRelease as error:
+        if not asked.means_any:
+            raise
+        if error.worth_telling:
+            remark(f"{error}; using the server of this machine")
+        yield await embedded.started()
+        return
+    async with forwarded(release) as endpoint:
+        yield endpoint
+
+
+@asynccontextmanager
+async def tools_of(asked: Asked) -> AsyncIterator[Tools]:
+    """Yield the tools of the server that is meant. Raises NoServer."""
+    async with reached(asked) as endpoint, connected(endpoint) as tools:
+        yield tools

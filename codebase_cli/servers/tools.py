@@ -1,0 +1,85 @@
+"""The server's tools, called as an agent calls them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import httpx2
+
+from codebase_cli.exits import CommandFailed
+from codebase_cli.servers import messages
+from codebase_cli.servers.endpoint import Endpoint
+from codebase_index.version import VERSION
+
+FINAL = frozenset({"completed", "failed", "cancelled"})
+"""States in which a job stays."""
+
+_LOOK_EVERY = 0.3
+"""Seconds between two looks at a job that is waited for: as often as a person sees a difference."""
+
+_ENVELOPE = {
+    messages.VERSION_KEY: messages.VERSION,
+    messages.CLIENT_KEY: {"name": "codebase-mcp", "version": VERSION},
+    messages.CAPABILITIES_KEY: {},
+}
+
+
+class ToolRefused(CommandFailed):
+    """The server answered with an error; the message is what an agent would read."""
+
+
+class Tools:
+    """The tools of one server."""
+
+    def __init__(self, http: httpx2.AsyncClient, endpoint: Endpoint) -> None:
+        self._http = http
+        self.endpoint = endpoint
+        self._ids = count(1)
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Call a tool without those arguments that are None; return its structured answer. Raises ToolRefused."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        result = await self._request("tools/call", name=tool, arguments=given)
+        if result.get("isError"):
+            raise ToolRefused(" ".join(part.get("text", "") for part in result.get("content", ())))
+        return dict(result.get("structuredContent") or {})
+
+    async def names(self) -> list[str]:
+        """Return the names of the tools that it has."""
+        return [tool["name"] for tool in (await self._request("tools/list"))["tools"]]
+
+    async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the job's status again and again, until it is final."""
+        while True:
+            status = await self.call("get_indexing_status", job_id=job_id)
+            yield status
+            if status["status"] in FINAL:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _request(self, method: str, **params: Any) -> dict[str, Any]:
+        message = {
+            "jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": {**params, "_meta": _ENVELOPE}
+        }  # fmt: skip
+        async for answer in messages.exchange(self._http, self.endpoint, message):
+            if "error" in answer:
+                raise ToolRefused(str(answer["error"].get("message")))
+            if "result" in answer:
+                return dict(answer["result"])
+        raise CommandFailed(
+            f"{self.endpoint.name} gave no answer to {method}; is {self.endpoint.url} an MCP server?"
+        )
+
+
+@asynccontextmanager
+async def connected(endpoint: Endpoint) -> AsyncIterator[Tools]:
+    """Yield the server's tools. Raises NoServer where nobody answers, also in the block."""
+    try:
+        async with endpoint.http_client() as http:
+            yield Tools(http, endpoint)
+    except httpx2.HTTPError as error:
+        raise endpoint.unreachable(error) from error
+    except ValueError as error:
+        raise CommandFailed(f"{endpoint.url} does not speak MCP: its answer is no JSON ({error})") from error
