@@ -22,6 +22,7 @@ from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.tools.tools import build_server
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http import build_app, serve_http
+from codebase_mcp.transport.stdio import serve_stdio
 
 POOL_SIZE = 8
 DATABASE_TIMEOUT_SECONDS = 10.0
@@ -66,7 +67,7 @@ async def serve(settings: Settings, over_http: bool) -> None:
         if over_http:
             await serve_http(build_app(server, services.health, settings), services.health, settings)
         else:
-            await server.run_stdio_async()
+            await serve_stdio(server)
 
 
 def main() -> int:

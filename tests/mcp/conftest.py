@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from kubernetes.aio import client
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 from mcp_types import CallToolResult
 
 from codebase_index.api.job import Phase
@@ -76,7 +76,7 @@ async def serving(
     roots: Path,
     embedder: StaticEmbedder,
     namespace: str = "default",
-) -> AsyncIterator[MCPServer]:
+) -> AsyncIterator[Server[Any]]:
     """A server for the jobs and indexes of a namespace."""
     policy = SourcePolicy.from_env(
         {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
@@ -91,7 +91,7 @@ async def serving(
 @pytest.fixture
 async def server(
     database: Database, cluster: KubernetesCluster, roots: Path, embedder: StaticEmbedder
-) -> AsyncIterator[MCPServer]:
+) -> AsyncIterator[Server[Any]]:
     async with serving(database, cluster, roots, embedder, cluster.namespace) as server:
         yield server
 
@@ -146,7 +146,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def call(server: MCPServer, era: str) -> Call:
+def call(server: Server[Any], era: str) -> Call:
     """Call a tool as a client of either era does."""
 
     async def call(tool: str, **arguments: Any) -> CallToolResult:

@@ -7,6 +7,7 @@ from codebase_index.pattern import Pattern, PatternRefused, literal, regex
 from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import UserError
+from codebase_mcp.search import expression
 from codebase_mcp.search.cursor import digest
 
 Mode = Literal["auto", "symbol", "text", "regex"]
@@ -36,10 +37,28 @@ class SearchRequest:
     @property
     def pattern(self) -> Pattern:
         """The pattern of mode=text or regex. Raises UserError."""
+        text = self.query.strip("\r\n")
+        if self.mode == "regex":
+            written, _ = expression.read(self.query)
+            try:
+                return regex(written)
+            except PatternRefused as error:
+                other = expression.suggestion(written)
+                raise UserError(
+                    f"validation: query: {error}", **({"query": other} if other else {"mode": "text"})
+                ) from error
         try:
-            return regex(self.query) if self.mode == "regex" else literal(self.query.strip("\r\n"))
+            return literal(text)
         except PatternRefused as error:
-            raise UserError(f"validation: query: {error}") from error
+            raise UserError(
+                f"validation: query: {error}", query=max(text.splitlines(), key=len).strip()
+            ) from error
+
+    @property
+    def notes(self) -> list[str]:
+        """How the query was understood, where that is not clear."""
+        _, note = expression.read(self.query) if self.mode == "regex" else ("", None)
+        return [note] if note else []
 
     @property
     def filter_phrase(self) -> str:

@@ -118,7 +118,9 @@ class SearchService:
         page = page.within_budget()
         changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
-        return build_answer(page, indexes, join_sentences(message, changed)).with_notes(scope.notes)
+        return build_answer(page, indexes, join_sentences(message, changed)).with_notes(
+            [*scope.notes, *request.notes]
+        )
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.

@@ -1,6 +1,7 @@
-"""Parsing of the names that people write to find a definition. Pure."""
+"""Parsing of the names that people write to find a definition, in the spelling of any language. Pure."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,22 +9,49 @@ from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 
 _SEPARATORS: Final = re.compile(r"::|->|[.#/\\:]")
-_CALL: Final = re.compile(r"\s*\(.*\)?\s*$", re.DOTALL)
 _GENERIC: Final = re.compile(r"<[^<>]*>")
+_BRACKETED: Final = re.compile(r"(?<=\w)\[[^\[\]]*\]")
 _PART: Final = re.compile(r"[\w$@?!~-]{1,200}")
+_OPERATOR: Final = re.compile(
+    r"(?<![\w$])operator\s*(\(\)|\[\]|\"\"\s*\w+|(?:new|delete|co_await)\b(?:\s*\[\])?|[-+*/%^&|~!=<>,]{1,3})"
+)
+_RECEIVER: Final = re.compile(
+    r"(?:(?<![\w$\]>])|(?<=\bfunc)|(?<=\bfn))\(\s*(?:\w+\s+)?[*&]?\s*([\w.$]+)\s*\)\s*\.?\s*(?=[\w$])"
+)
+_AS_TRAIT: Final = re.compile(r"<\s*([\w:.]+)\s+as\s+[^<>]+>\s*(?=::)")
+_CALL_INSIDE: Final = re.compile(r"\([^()]*\)(?=\s*(?:\.|->|::))")
+_VISIBILITY: Final = re.compile(r"\bpub\s*\([^)]*\)")
+_QUOTED: Final = re.compile(r"(?:^|(?<=[.\s]))\[(\w+)\]")
+_ARITY: Final = re.compile(r"(?<=[\w?!])/\d{1,2}$")
+_TYPE_WORD: Final = re.compile(
+    r"[*&]+|.*[A-Z\[\]*&:<>].*|u?int\d+(?:_t)?|[iuf]\d+|void|int|long|short|char|bool|boolean|float|double|byte|auto"
+    r"|str|string|size_t|object|any|number"
+)
+
 _FUNCTIONS: Final = frozenset({Kind.FUNCTION, Kind.METHOD})
 _VALUES: Final = frozenset({Kind.CONSTANT, Kind.PROPERTY})
 _TYPES: Final = frozenset({Kind.CLASS, Kind.STRUCT, Kind.INTERFACE, Kind.ENUM, Kind.TYPE})
 _KEYWORDS: Final[dict[str, frozenset[Kind]]] = {
-    **dict.fromkeys(("def", "func", "fn", "function", "fun", "sub", "method"), _FUNCTIONS),
-    **dict.fromkeys(("const", "let", "var", "val", "constant", "variable"), _VALUES),
+    **dict.fromkeys(("def", "func", "fn", "function", "fun", "sub", "method", "defp", "defn"), _FUNCTIONS),
+    **dict.fromkeys(("defun", "procedure", "proc", "constructor", "subroutine"), _FUNCTIONS),
+    **dict.fromkeys(("const", "let", "var", "val", "constant", "variable", "property", "field"), _VALUES),
     **dict.fromkeys(("interface", "trait", "protocol"), frozenset({Kind.INTERFACE})),
-    **dict.fromkeys(("module", "mod", "namespace", "package"), frozenset({Kind.MODULE})),
-    **dict.fromkeys(("class", "impl", "object", "record"), frozenset({Kind.CLASS})),
-    **dict.fromkeys(("macro", "#define"), frozenset({Kind.MACRO})),
-    "struct": frozenset({Kind.STRUCT}), "enum": frozenset({Kind.ENUM}), "type": _TYPES,
+    **dict.fromkeys(("module", "mod", "namespace", "package", "defmodule"), frozenset({Kind.MODULE})),
+    **dict.fromkeys(("class", "impl", "object", "record", "extension", "actor"), frozenset({Kind.CLASS})),
+    **dict.fromkeys(("macro", "#define", "macro_rules!", "defmacro"), frozenset({Kind.MACRO})),
+    **dict.fromkeys(("table", "view"), frozenset({Kind.TABLE})),
+    "struct": frozenset({Kind.STRUCT}), "union": frozenset({Kind.STRUCT}), "enum": frozenset({Kind.ENUM}),
+    "message": frozenset({Kind.MESSAGE}), "service": frozenset({Kind.SERVICE}),
+    "type": _TYPES, "typedef": _TYPES,
 }  # fmt: skip
-_MODIFIERS: Final = frozenset(["public", "private", "protected", "static", "async", "export", "abstract", "pub"])
+_MODIFIERS: Final = frozenset([
+    "public", "private", "protected", "internal", "static", "async", "export", "default", "abstract", "pub",
+    "final", "virtual", "override", "inline", "extern", "unsafe", "sealed", "partial", "readonly", "declare",
+    "open", "data", "case", "suspend", "synchronized", "native", "constexpr", "explicit", "friend", "local",
+    "create", "or", "replace", "alter", "unsigned", "signed", "mutable", "lazy", "implicit", "template",
+])  # fmt: skip
+_OWN: Final = frozenset(["this", "self", "$this", "cls", "super", "prototype", "exports", "crate"])
+"""What stands in front of a name in the code that has it, and says nothing about where it is defined."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +69,98 @@ class SymbolName:
         """The last part."""
         return self.parts[-1]
 
+    @property
+    def qualifiers(self) -> tuple[str, ...]:
+        """All parts but the last."""
+        return self.parts[:-1]
+
     @classmethod
     def of(cls, query: str) -> "SymbolName":
-        """Read `name`, `Class.method`, `ns::Type`, `Class#method`, `call(...)`, `def name`. Raises UserError."""
-        words = _CALL.sub("", query.strip()).split()
-        kinds: frozenset[Kind] = frozenset()
-        while len(words) > 1 and (words[0] in _KEYWORDS or words[0] in _MODIFIERS):
-            kinds = _KEYWORDS.get(words.pop(0), kinds)
-        parts = tuple(part for part in _SEPARATORS.split(words[0]) if part) if len(words) == 1 else ()
-        if not parts or not all(map(_PART.fullmatch, parts)):
+        """Read a name, or the beginning of a definition: `Class.method`, `(*Server).Serve`, `ns::Bag<int>::add`,
+        `func (s *Server) Serve()`, `class UserService extends Base`, `operator==`. Raises UserError.
+        """
+        text = query.strip().strip("`\"'").strip()
+        name, kinds = _declared(text)
+        parts = _parts(name)
+        if not parts or not all(_PART.fullmatch(part) or _OPERATOR.fullmatch(part) for part in parts):
             raise UserError(
                 "validation: query: mode=symbol looks up one name, such as parse_header or Class.method; for a "
-                "question in words use mode=auto, for other text mode=text"
+                "question in words use mode=auto, for other text mode=text",
+                mode="auto",
             )
         return cls(parts, kinds)
 
     def matches(self, symbol: str) -> bool:
         """Return whether a qualified symbol, without type parameters, ends with this name; letter case counts."""
-        return tuple(_SEPARATORS.split(_GENERIC.sub("", symbol)))[-len(self.parts) :] == self.parts
+        return _parts(symbol)[-len(self.parts) :] == self.parts
+
+    def agreement(self, symbol: str) -> tuple[int, bool]:
+        """Return how many parts, from the last on, a symbol has in common with this name, and whether one of the
+        two has no others: `com.acme.User.login` names `User.login`, and `login` too.
+        """
+        theirs, common = _parts(symbol), 0
+        for own, their in zip(reversed(self.parts), reversed(theirs), strict=False):
+            if own != their:
+                break
+            common += 1
+        return common, common == min(len(theirs), len(self.parts))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Divide a qualified name; an operator of C++ is one part, whatever characters it has."""
+    operator = _OPERATOR.search(name)
+    scope, last = (name[: operator.start()], (_operator_name(operator[1]),)) if operator else (name, ())
+    scope = _without_parameters(scope)
+    found = [part.strip() for part in _SEPARATORS.split(scope) if part.strip()]
+    ends = len(found) - (not last)
+    return (*[part for n, part in enumerate(found) if n >= ends or part not in _OWN], *last)
+
+
+def _operator_name(operator: str) -> str:
+    words = operator.split()
+    return "operator" + " " * words[0].isalpha() + "".join(words)
+
+
+def _without_parameters(text: str) -> str:
+    """Return a name without the parameters of generic types."""
+    text = _AS_TRAIT.sub(r"\1", text)
+    for pattern in (_GENERIC, _BRACKETED):
+        while (shorter := pattern.sub("", text)) != text:
+            text = shorter
+    return text
+
+
+def _declared(text: str) -> tuple[str, frozenset[Kind]]:
+    """Return the name in the beginning of a definition or in a call, and the kinds that its keyword allows."""
+    text = _VISIBILITY.sub("pub", text.removeprefix("@").removesuffix("::class"))
+    if operator := _OPERATOR.search(text):
+        words = text[: operator.start()].replace("*", " ").replace("&", " ").split()
+        scope = words[-1] if words and text[: operator.start()].rstrip() == text[: operator.start()] else ""
+        return scope + operator[0], frozenset()
+    text = text.lstrip("(") if re.match(r"\(def\w*\s", text) else text
+    text = _QUOTED.sub(r"\1", _without_parameters(_RECEIVER.sub(r"\1.", _without_parameters(text))))
+    while (shorter := _CALL_INSIDE.sub("", text)) != text:
+        text = shorter
+    head, paren, _ = text.partition("(")
+    head = re.split(r"\s::\s|\s*(?<![=!<>:])=(?!=)|\s*:=|\s<\s|\{|;|,|:(?=\s|$)", head)[0].strip()
+    return _name_of(_ARITY.sub("", head).split(), bool(paren))
+
+
+def _name_of(words: Sequence[str], is_called: bool) -> tuple[str, frozenset[Kind]]:
+    kinds: frozenset[Kind] = frozenset()
+    rest = list(words)
+    while len(rest) > 1 and (rest[0].lower() in _KEYWORDS or rest[0].lower() in _MODIFIERS):
+        word = rest.pop(0).lower()
+        if kinds != _KEYWORDS["enum"]:  # enum class
+            kinds = _KEYWORDS.get(word, kinds)
+        if word == "impl" and "for" in rest[:-1]:
+            rest = rest[rest.index("for") + 1 :]
+    if not rest:
+        return "", kinds
+    if len(rest) == 1 or kinds:
+        return rest[0].lstrip("*&"), kinds
+    if is_called and all(_TYPE_WORD.fullmatch(word) for word in rest[:-1]):
+        return rest[-1].lstrip("*&"), _FUNCTIONS
+    if len(rest) == 2 and rest[1] in ("struct", "interface", "class", "enum"):
+        return rest[0], _KEYWORDS[rest[1]]
+    return "", kinds

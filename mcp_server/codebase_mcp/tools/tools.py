@@ -1,14 +1,12 @@
 """The tools. Their docstrings are the descriptions that models read, their signatures the schemas."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from mcp.server import MCPServer
-from mcp.server.caching import CacheHint
+from mcp.server import Server
 from mcp_types import ToolAnnotations
 
 from codebase_index.api.job import JobState
-from codebase_index.version import VERSION
 from codebase_mcp.arguments.kinds import Choice, Flag, Number, Text, Time
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
@@ -18,7 +16,7 @@ from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.selection.scope import LANGUAGE, PATH, REPO
 from codebase_mcp.tools.checked_tool import CheckedTool
-from codebase_mcp.tools.outgoing import escape_outgoing
+from codebase_mcp.tools.server import server_of
 
 INSTRUCTIONS = """\
 Search code by meaning, by name, and by text or regular expression, in indexed repositories.
@@ -151,8 +149,8 @@ class Tools:
         return await self._search.search(request, caller.current())
 
 
-def build_server(jobs: JobService, search: SearchService) -> MCPServer:
-    """Return the MCP server; it serves the protocol of 2026-07-28 and the earlier ones alike."""
+def build_server(jobs: JobService, search: SearchService) -> Server[Any]:
+    """Return the MCP server."""
     tools = Tools(jobs, search)
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     # Open world: a git URL is fetched from elsewhere. Idempotent: an active job is returned, not doubled.
@@ -162,20 +160,15 @@ def build_server(jobs: JobService, search: SearchService) -> MCPServer:
     cancels = ToolAnnotations(
         read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
     )
-    return MCPServer(
-        name="codebase-mcp",
-        title="Code search",
-        version=VERSION,
-        instructions=INSTRUCTIONS,
-        tools=[
+    return server_of(
+        [
             CheckedTool.of(tools.search_code, title="Search code", annotations=reads),
             CheckedTool.of(tools.start_indexing_background, title="Index a repository", annotations=starts),
             CheckedTool.of(tools.get_indexing_status, title="Status of an indexing job", annotations=reads),
             CheckedTool.of(tools.cancel_indexing_background, title="Cancel an indexing job", annotations=cancels),
             CheckedTool.of(tools.list_indexing_jobs, title="List indexing jobs", annotations=reads),
         ],
-        middleware=[escape_outgoing],
-        # The list never changes; a subscription to changes would only keep streams open past a shutdown.
-        subscriptions=False,
-        cache_hints={"tools/list": CacheHint(ttl_ms=300_000, scope="public")},
+        name="codebase-mcp",
+        title="Code search",
+        instructions=INSTRUCTIONS,
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import uvicorn
-from mcp.server import MCPServer
+from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -42,7 +42,7 @@ OTHER_FILES: Final = 128
 """Open files besides clients' connections: database, Kubernetes API, embedding services, modules."""
 
 
-def build_app(server: MCPServer, health: HealthChecks, settings: Settings) -> Starlette:
+def build_app(server: Server[Any], health: HealthChecks, settings: Settings) -> Starlette:
     """Return the application: `/mcp`, `/healthz`, `/readyz`."""
     app = server.streamable_http_app(
         streamable_http_path="/mcp",
@@ -55,8 +55,8 @@ def build_app(server: MCPServer, health: HealthChecks, settings: Settings) -> St
     )
     (endpoint,) = app.routes
     assert isinstance(endpoint, Route)
-    # GET would open a stream on which nothing ever comes: 405 says so, and clients go on without it.
-    endpoint.methods = {"POST"}
+    # The guard answers all but POST: GET would open a stream on which nothing ever comes.
+    endpoint.methods = {"POST", "OPTIONS", "GET", "DELETE"}
     endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.host_names), settings.connections)
     app.router.routes.extend(health.routes())
     app.add_middleware(CallerMiddleware, proxies=settings.trusted_proxies)

@@ -4,12 +4,13 @@ from collections import Counter
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codebase_mcp.limits import caller
 from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
+from codebase_mcp.transport.envelope import refusal_of
 
 MAX_BODY_BYTES: Final = 256 * 1024
 """The largest arguments are two paths and a query: some 20 KB."""
@@ -36,14 +37,23 @@ class RequestGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        refusal = self._refusal(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = self._refusal(headers)
         if refusal is not None:
             return await refusal(scope, receive, send)
+        if scope["method"] == "OPTIONS":
+            return await _preflight(headers)(scope, receive, send)
+        send = _with_origin(headers, send)
+        if scope["method"] != "POST":
+            why = "send messages by POST; nothing is pushed here: there is no stream to GET and no session to end"
+            return await _refusal_response(405, why, {"Allow": "POST, OPTIONS"})(scope, receive, send)
         body = await _read_body(receive)
         if body is None:
             return  # the client went away: nobody to answer
         if isinstance(body, Response):
             return await body(scope, receive, send)
+        if (refusal_of_body := refusal_of(body)) is not None:
+            return await JSONResponse(refusal_of_body, 400)(scope, receive, send)
         caller_key = caller.current()
         if (busy := self._busy(caller_key)) is not None:
             return await busy(scope, receive, send)
@@ -89,6 +99,42 @@ class RequestGuard:
             what = f"{self._limits.total} requests are being answered"
             return _refusal_response(503, f"{what}; send it again in a second", retry)
         return None
+
+
+def _preflight(headers: Headers) -> Response:
+    """Answer a browser that asks, for a page of an allowed origin, whether it may send a request."""
+    return Response(status_code=204, headers={
+        **_cross_origin(headers),
+        "Access-Control-Allow-Methods": "POST, OPTIONS",
+        "Access-Control-Allow-Headers": headers.get("access-control-request-headers", "content-type"),
+        "Access-Control-Max-Age": "7200",
+    })  # fmt: skip
+
+
+def _cross_origin(headers: Headers) -> dict[str, str]:
+    origin = headers.get("origin")
+    if not origin:
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin, "Vary": "Origin",
+        "Access-Control-Expose-Headers": "Mcp-Session-Id, MCP-Protocol-Version, Retry-After",
+    }  # fmt: skip
+
+
+def _with_origin(headers: Headers, send: Send) -> Send:
+    """Return a `send` that lets the page read the answer: browsers keep it from pages that are not named."""
+    allowed = _cross_origin(headers)
+
+    async def send_with_origin(message: Message) -> None:
+        if message["type"] == "http.response.start" and allowed:
+            message = {**message, "headers": [*message["headers"], *_raw(allowed)]}
+        await send(message)
+
+    return send_with_origin if allowed else send
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def _read_body(receive: Receive) -> bytes | Response | None:

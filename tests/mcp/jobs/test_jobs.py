@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 
 from codebase_index.store.ingest.work import ScanEntry
 from codebase_mcp.jobs.cluster import KubernetesCluster
@@ -124,7 +124,7 @@ async def test_cancel_fences_even_while_the_kubernetes_api_is_away(call: Any, an
 
 
 async def test_cancel_does_not_wait_for_a_kubernetes_api_that_hangs(
-    server: MCPServer, cluster: KubernetesCluster, shop: Any, monkeypatch: pytest.MonkeyPatch
+    server: Server[Any], cluster: KubernetesCluster, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
 

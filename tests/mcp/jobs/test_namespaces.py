@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 
 from codebase_index.api.job import JobState
 from codebase_index.embedding.static import StaticEmbedder
@@ -21,19 +21,19 @@ Answered = Callable[[Any], dict[str, Any]]
 @pytest.fixture
 async def other(
     database: Database, cluster: KubernetesCluster, roots: Path, embedder: StaticEmbedder
-) -> AsyncIterator[MCPServer]:
+) -> AsyncIterator[Server[Any]]:
     """The server of another namespace on the same database."""
     async with serving(database, cluster, roots, embedder, "other") as server:
         yield server
 
 
-async def ask(server: MCPServer, tool: str, **arguments: Any) -> Any:
+async def ask(server: Server[Any], tool: str, **arguments: Any) -> Any:
     async with Client(server) as client:
         return await client.call_tool(tool, arguments)
 
 
 async def test_each_lists_its_own_jobs_alone(
-    server: MCPServer, other: MCPServer, shop: Shop, answered: Answered
+    server: Server[Any], other: Server[Any], shop: Shop, answered: Answered
 ) -> None:
     mine, theirs = (
         await shop.completed({"a.py": "x = 1"}),
@@ -48,7 +48,7 @@ async def test_each_lists_its_own_jobs_alone(
 
 @pytest.mark.parametrize("tool", ["get_indexing_status", "cancel_indexing_background"])
 async def test_a_job_of_another_namespace_is_answered_like_one_that_never_was(
-    tool: str, other: MCPServer, shop: Shop, refused: Callable[[Any], str], database: Database
+    tool: str, other: Server[Any], shop: Shop, refused: Callable[[Any], str], database: Database
 ) -> None:
     job_id = await shop.running()
     text = refused(await ask(other, tool, job_id=str(job_id)))
@@ -59,7 +59,7 @@ async def test_a_job_of_another_namespace_is_answered_like_one_that_never_was(
 
 @pytest.mark.parametrize("arguments", [{"mode": mode} for mode in ("auto", "symbol", "text", "regex")], ids=str)
 async def test_each_finds_its_own_code_alone(
-    arguments: dict[str, str], server: MCPServer, other: MCPServer, shop: Shop, answered: Answered
+    arguments: dict[str, str], server: Server[Any], other: Server[Any], shop: Shop, answered: Answered
 ) -> None:
     await shop.completed({"mine.py": "def needle():\n    pass"})
     await shop.completed({"theirs.py": "def needle():\n    pass"}, namespace="other")
@@ -70,7 +70,7 @@ async def test_each_finds_its_own_code_alone(
 
 
 async def test_a_repository_of_another_namespace_is_not_named_to_those_who_ask_for_one(
-    other: MCPServer, shop: Shop, refused: Callable[[Any], str]
+    other: Server[Any], shop: Shop, refused: Callable[[Any], str]
 ) -> None:
     await shop.completed({"a.py": "x = 1"}, path="/work/secret-project")
     await shop.completed({"a.py": "x = 1"}, path="/work/shop", namespace="other")

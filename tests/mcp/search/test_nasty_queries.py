@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 
 from codebase_mcp.search.service import SEARCH_TIMEOUT_SECONDS
 
@@ -81,7 +81,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def stocked(server: MCPServer, shop: Any) -> MCPServer:
+async def stocked(server: Server[Any], shop: Any) -> Server[Any]:
     """The server, over an index that holds a little of everything."""
     await shop.completed(
         {
@@ -110,19 +110,19 @@ async def ask(client: Client, **arguments: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_every_query_is_answered_or_clearly_refused(mode: str, stocked: MCPServer) -> None:
+async def test_every_query_is_answered_or_clearly_refused(mode: str, stocked: Server[Any]) -> None:
     async with Client(stocked) as client:
         for query in QUERIES.values():
             await ask(client, query=query, mode=mode)
 
 
-async def test_every_expression_is_answered_or_clearly_refused(stocked: MCPServer) -> None:
+async def test_every_expression_is_answered_or_clearly_refused(stocked: Server[Any]) -> None:
     async with Client(stocked) as client:
         for expression in BOMBS:
             await ask(client, query=expression, mode="regex")
 
 
-async def test_every_filter_is_applied_or_clearly_refused(stocked: MCPServer) -> None:
+async def test_every_filter_is_applied_or_clearly_refused(stocked: Server[Any]) -> None:
     async with Client(stocked) as client:
         for filters in FILTERS:
             await ask(client, **{"query": "add", **filters})
@@ -130,7 +130,7 @@ async def test_every_filter_is_applied_or_clearly_refused(stocked: MCPServer) ->
 
 
 async def test_a_search_that_takes_too_long_is_cut_short_and_says_so(
-    stocked: MCPServer, monkeypatch: pytest.MonkeyPatch
+    stocked: Server[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_TIMEOUT_SECONDS", 0.0)
     async with Client(stocked) as client:

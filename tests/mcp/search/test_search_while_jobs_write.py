@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 
 from codebase_index.api.job import JobState
 from codebase_index.api.resource import IndexingJob
@@ -145,7 +145,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 
 async def test_answers_are_of_whole_files_whatever_the_jobs_do(
-    server: MCPServer, database: Database, dsn: str, tmp_path: Path
+    server: Server[Any], database: Database, dsn: str, tmp_path: Path
 ) -> None:
     shop = Workshop(database, dsn, tmp_path)
     shop.write(1, range(FILES))

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 from mcp_types import Tool
 
 from tests.support.packages import CHECKOUT
@@ -32,7 +32,7 @@ VALID: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def tools(server: MCPServer, era: str) -> dict[str, Tool]:
+async def tools(server: Server[Any], era: str) -> dict[str, Tool]:
     async with Client(server, mode=era) as client:
         return {tool.name: tool for tool in (await client.list_tools()).tools}
 

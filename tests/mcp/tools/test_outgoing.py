@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import Client
-from mcp.server import MCPServer
+from mcp.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import ToolAnnotations
 
@@ -25,7 +25,7 @@ from codebase_mcp import models
 from codebase_mcp.errors import UserError
 from codebase_mcp.models import MULTILINE, Answer, Reply, SearchAnswer
 from codebase_mcp.tools.checked_tool import CheckedTool
-from codebase_mcp.tools.outgoing import escape_outgoing
+from codebase_mcp.tools.server import server_of
 
 ANSWERS: list[type[Reply]] = [
     models.StartResult,
@@ -112,7 +112,7 @@ def fields_of_lines() -> set[str]:
     return {name for model in every for name, field in model.model_fields.items() if MULTILINE in field.metadata}
 
 
-def server_of(answer: Reply | Exception) -> MCPServer:
+def answering(answer: Reply | Exception) -> Server[Any]:
     async def tool() -> Reply:
         """Answer."""
         if isinstance(answer, Exception):
@@ -121,7 +121,7 @@ def server_of(answer: Reply | Exception) -> MCPServer:
 
     annotations = ToolAnnotations(read_only_hint=True)
     checked = CheckedTool.of(tool, title="Tool", annotations=annotations)
-    return MCPServer(name="x", tools=[checked], middleware=[escape_outgoing])
+    return server_of([checked], name="x", title="x", instructions="")
 
 
 @pytest.mark.parametrize("model", ANSWERS, ids=lambda model: model.__name__)
@@ -129,7 +129,7 @@ def server_of(answer: Reply | Exception) -> MCPServer:
 @given(data=st.data())
 async def test_every_field_of_every_answer_is_shown_as_it_may_be(model: type[Reply], data: st.DataObject) -> None:
     answer = data.draw(answers_of(model))
-    async with Client(server_of(answer)) as client:
+    async with Client(answering(answer)) as client:
         result = await client.call_tool("tool", {})
     assert not result.is_error
     content, (block,) = result.structured_content, result.content
@@ -160,7 +160,7 @@ def test_only_text_of_files_keeps_its_lines() -> None:
 @settings(max_examples=60)
 @given(text=hostile)
 async def test_errors_that_repeat_what_others_wrote_are_one_line(text: str) -> None:
-    async with Client(server_of(UserError(f"validation: {text}"))) as client:
+    async with Client(answering(UserError(f"validation: {text}"))) as client:
         told = await client.call_tool("tool", {})
         unknown = await client.call_tool(f"x{text}", {})
     for result in (told, unknown):
@@ -171,7 +171,7 @@ async def test_errors_that_repeat_what_others_wrote_are_one_line(text: str) -> N
 
 
 async def test_errors_of_the_protocol_are_one_line_too() -> None:
-    async with Client(server_of(UserError("x"))) as client:
+    async with Client(answering(UserError("x"))) as client:
         with pytest.raises(MCPError) as error:
             await client.read_resource(f"x://{CANARY}\n\u202e")
     told = f"{error.value.message} {error.value.data}"

@@ -11,23 +11,27 @@ import pytest
 import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.limits import caller
-from codebase_mcp.models import SkippedFile
+from codebase_mcp.models import Reply
 from codebase_mcp.settings import Settings
 from codebase_mcp.tools.checked_tool import CheckedTool
+from codebase_mcp.tools.server import server_of
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http import build_app
 
 
-async def whoami() -> SkippedFile:
+class Caller(Reply):
+    path: str
+
+
+async def whoami() -> Caller:
     """Answer with the caller."""
     await asyncio.sleep(0.05)  # others call meanwhile
-    return SkippedFile(path=caller.current(), reason="")
+    return Caller(path=caller.current())
 
 
 @asynccontextmanager
@@ -41,7 +45,9 @@ async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
         }
     )
     annotations = ToolAnnotations(read_only_hint=True)
-    tools = MCPServer(name="x", tools=[CheckedTool.of(whoami, title="Who am I", annotations=annotations)])
+    tools = server_of(
+        [CheckedTool.of(whoami, title="Who am I", annotations=annotations)], name="x", title="x", instructions=""
+    )
     app = build_app(tools, HealthChecks(cast(Jobs, None), cast(Cluster, None)), settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, proxy_headers=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]

@@ -25,6 +25,8 @@ MAX_DEFINITIONS: Final = 300
 """Definitions of one name that are considered. Only the most common names have more, and nobody reads them all."""
 
 
+_PATH_PARTS: Final = re.compile(r"[/.]")
+
 _KEYWORDS: Final = (
     "def|func|fn|fun|function|sub|class|struct|union|interface|enum|trait|protocol|type|typedef|impl|object|record|"
     "module|mod|namespace|package|const|let|var|val|static|macro_rules!|#define"
@@ -88,13 +90,18 @@ def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tupl
 
     With a note about it unless they match as it is written.
     """
-    exact = [d for d in candidates if name.matches(d.symbol)]
-    if exact or not candidates:
-        return exact, None
-    same = [d for d in candidates if SymbolName((name.simple_name,)).matches(d.symbol)]
-    if same:
-        return same, f"No definition is called {'.'.join(name.parts)}; these are called {name.simple_name}"
-    return list(candidates), f"No definition is spelt {name.simple_name}; these differ in letter case"
+    agreements = [name.agreement(d.symbol) for d in candidates]
+    most = max(agreements, default=(0, False))
+    best = [d for d, agreement in zip(candidates, agreements, strict=True) if agreement == most]
+    common, is_whole = most
+    if not candidates or common == len(name.parts) or (is_whole and common > 1):
+        return best, None  # what is left of either is a package, or a class around it
+    if common == 0:
+        return best, f"No definition is spelt {name.simple_name}; these differ in letter case"
+    beside = [d for d in best if set(name.qualifiers) & set(_PATH_PARTS.split(d.path))]
+    if beside:
+        return beside, None
+    return best, f"No definition is called {'.'.join(name.parts)}; these are called {name.simple_name}"
 
 
 def _results(

@@ -1,0 +1,77 @@
+"""Standard input and output: a message a line. What is no message is answered, too, instead of being dropped."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import anyio
+from mcp.server import Server
+from mcp.server.stdio import stdio_server
+
+from codebase_mcp.transport.envelope import refusal_of
+
+
+async def serve_stdio(server: Server[Any]) -> None:
+    """Serve until the client closes its end."""
+    with _wire() as (source, sink):
+        output: Any = _Output(sink)
+        messages: Any = _Messages(source, output)
+        async with stdio_server(messages, output) as (read_stream, write_stream):
+            await server.run(read_stream, write_stream, server.create_initialization_options())
+
+
+class _Output:
+    """Lines to the client, one at a time: two write them, the SDK and `_Messages`."""
+
+    def __init__(self, sink: TextIO) -> None:
+        self._sink = sink
+        self._lock = asyncio.Lock()
+
+    async def write(self, line: str) -> None:
+        """Write a line, all of it."""
+        async with self._lock:
+            await asyncio.to_thread(self._write, line)
+
+    async def flush(self) -> None:
+        """Nothing waits."""
+
+    def _write(self, line: str) -> None:
+        self._sink.write(line)
+        self._sink.flush()
+
+
+class _Messages:
+    """The lines from the client that are messages; the others are answered here."""
+
+    def __init__(self, source: TextIO, output: _Output) -> None:
+        self._source = anyio.wrap_file(source)
+        self._output = output
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for line in self._source:
+            if not line.strip():
+                continue
+            refusal = refusal_of(line)
+            if refusal is None:
+                yield line
+            else:
+                await self._output.write(json.dumps(refusal, separators=(",", ":")) + "\n")
+
+
+@contextmanager
+def _wire() -> Iterator[tuple[TextIO, TextIO]]:
+    """Yield input and output, and keep everything else away from them: a stray print would garble a message."""
+    source = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
+    sink = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    try:
+        yield source, sink
+    finally:
+        os.dup2(source.fileno(), 0)
+        os.dup2(sink.fileno(), 1)
