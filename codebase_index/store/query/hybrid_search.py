@@ -6,6 +6,7 @@ see.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 import numpy as np
@@ -43,6 +44,13 @@ class CandidateSet:
 
     candidates: list[Candidate]
     incomparable: frozenset[str] = field(default_factory=frozenset)
+
+
+class Lines(NamedTuple):
+    """Some lines of a file: the number of the first one, from 1, and their text."""
+
+    first: int
+    text: str
 
 
 class Search:
@@ -122,14 +130,20 @@ class Search:
             ids = ids[allowed[matches.parts.doc_ids.documents(ids)]]
         return set(matches.scores.best_of(ids, MAX_DEFINITIONS))
 
-    async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
-        """Return the texts before and after each chunk in its file; None at the file's ends."""
+    async def neighbours(self, chunk_ids: Sequence[int]) -> dict[int, tuple[Lines | None, Lines | None]]:
+        """Return what is before and after each chunk in its file; None at the file's ends."""
         async with self._db.connection() as connection:
             records = await connection.fetch(SQL["neighbours"], list(chunk_ids))
-        return {r["id"]: (r["before"], r["after"]) for r in records}
+        return {
+            r["id"]: (_lines(r["before_line"], r["before"]), _lines(r["after_line"], r["after"])) for r in records
+        }
 
     async def has_files(self, index_ids: Sequence[int]) -> bool:
         """Return whether these indexes have any file."""
         async with self._db.connection() as connection:
             holds: bool = await connection.fetchval(SQL["has_files"], list(index_ids))
         return holds
+
+
+def _lines(first: int | None, text: str | None) -> Lines | None:
+    return None if first is None or text is None else Lines(first, text)

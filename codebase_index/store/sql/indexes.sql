@@ -13,7 +13,8 @@ WHERE f.index_id = $1 AND e.model = $2 LIMIT 1;
 
 -- name: list
 -- The indexes of some namespaces, or of all, with the models of their vectors and the state of each one's newest job.
--- One without a target is being removed: nobody finds it any more.
+-- One without a target is being removed: nobody finds it any more. A job that ended before its list of files was frozen
+-- has changed nothing: the index is what the job before has made of it.
 -- The target is no plain equality: the planner then looked through the jobs of all for an index that has none any more.
 SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.include, i.exclude,
        COALESCE(m.models, '{}') AS models, COALESCE(m.chunks, '{}') AS models_chunks,
@@ -23,6 +24,7 @@ FROM indexes i
 LEFT JOIN LATERAL (
     SELECT id, state, percent, commit, files_total, files_indexed, files_skipped
     FROM jobs WHERE jobs.namespace = i.namespace AND jobs.target BETWEEN i.target AND i.target
+      AND NOT (state IN ('cancelled', 'failed') AND files_total IS NULL)
     ORDER BY jobs.target, created_at DESC, arrival DESC LIMIT 1) j ON true
 LEFT JOIN (
     SELECT index_id, array_agg(model) AS models, array_agg(chunks) AS chunks

@@ -64,12 +64,12 @@ JOIN files f ON f.id = c.file_id
 WHERE c.id = ANY ($1::bigint[]);
 
 -- name: neighbours
--- The chunk before and the one after, in the same file.
-SELECT c.id, before.text AS before, after.text AS after
+-- The chunk before and the one after, in the same file, each with its first line.
+SELECT c.id, before.start_line AS before_line, before.text AS before, after.start_line AS after_line, after.text AS after
 FROM chunks c
-LEFT JOIN LATERAL (SELECT text FROM chunks b WHERE b.file_id = c.file_id AND b.id < c.id
+LEFT JOIN LATERAL (SELECT start_line, text FROM chunks b WHERE b.file_id = c.file_id AND b.id < c.id
                    ORDER BY b.id DESC LIMIT 1) before ON true
-LEFT JOIN LATERAL (SELECT text FROM chunks a WHERE a.file_id = c.file_id AND a.id > c.id
+LEFT JOIN LATERAL (SELECT start_line, text FROM chunks a WHERE a.file_id = c.file_id AND a.id > c.id
                    ORDER BY a.id LIMIT 1) after ON true
 WHERE c.id = ANY ($1::bigint[]);
 

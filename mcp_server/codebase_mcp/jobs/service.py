@@ -39,6 +39,7 @@ from codebase_mcp.models import (
     JobList,
     JobStatus,
     JobSummary,
+    ListedJob,
     SkippedFile,
     StartResult,
     job_uuid,
@@ -225,11 +226,11 @@ class JobService:
                 limit=request.limit, offset=request.offset,
             )  # fmt: skip
         return JobList(
-            jobs=[JobSummary.from_row(row).shorten() for row in rows],
+            jobs=[ListedJob.of(JobSummary.from_row(row)) for row in rows],
             total_count=total,
             limit=request.limit,
             offset=request.offset,
-        )
+        ).within_budget()
 
     async def _resource_without_row(self, uid: UUID) -> IndexingJob:
         """Return a job whose row the operator has not inserted yet: it was just created with kubectl."""

@@ -24,6 +24,9 @@ _OVERHEAD_TOKENS: Final = 1_200
 _MIN_SHARE_TOKENS: Final = 30
 """The least code of a result: two or three lines, enough to recognise it."""
 
+_INDEX_TOKENS: Final = 50
+"""The line that says how fresh an index is, for each repository that has results."""
+
 _TEXT_KEY_TOKENS: Final = 5
 """`"text":` and the comma after it."""
 
@@ -62,7 +65,8 @@ def allot_characters(results: Sequence[SearchResult]) -> list[int]:
     overhead = [
         estimate_tokens(result.escape().model_dump_json(exclude={"text"})) + _TEXT_KEY_TOKENS for result in results
     ]
-    left = len(results) * RESULT_TOKENS - sum(overhead)
+    repositories = {result.repository for result in results} - {None}
+    left = len(results) * RESULT_TOKENS - sum(overhead) - len(repositories) * _INDEX_TOKENS
     weights = [1 / (rank + 3) for rank in range(len(results))]
     rooms = []
     for rank, result in enumerate(results):

@@ -70,3 +70,22 @@ def _windows(lines: Sequence[str], room: int) -> Iterator[tuple[int, int]]:
         if end == len(lines):
             return
         size -= len(lines[first]) + 1
+
+
+def first_lines(first: int, text: str, room: int) -> tuple[int, str] | None:
+    """Return as many of the first lines as fit, whole, with the number of the first one; None if none does."""
+    lines = text.split("\n")
+    count = _count_fitting(lines, room)
+    return (first, "\n".join(lines[:count])) if count else None
+
+
+def last_lines(first: int, text: str, room: int) -> tuple[int, str] | None:
+    """Return as many of the last lines as fit, whole, with the number of the first of them; None if none does."""
+    lines = text.split("\n")
+    count = _count_fitting(lines[::-1], room)
+    return (first + len(lines) - count, "\n".join(lines[len(lines) - count :])) if count else None
+
+
+def _count_fitting(lines: Sequence[str], room: int) -> int:
+    sizes = accumulate(len(line) + 1 for line in lines)
+    return sum(size - 1 <= room for size in sizes)

@@ -8,6 +8,8 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_mcp.models import IndexFreshness, IndexState
 
 MAX_LISTED_INDEXES: Final = 20
+MAX_LISTED_INCOMPLETE: Final = 3
+"""Incomplete indexes without results that an answer describes; the others are counted."""
 
 
 def state_of(index: IndexRow) -> IndexState:

@@ -15,11 +15,18 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.models import SearchAnswer, SearchResult
 from codebase_mcp.search.cursor import Cursor, decode, digest
+from codebase_mcp.search.excerpt import first_lines, last_lines
 from codebase_mcp.search.modes.auto import AutoMode
 from codebase_mcp.search.modes.symbol import SymbolMode
 from codebase_mcp.search.modes.text import TextMode
 from codebase_mcp.search.page import INDEX_CHANGED, Hit, Page, join_sentences
-from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, percent_of, state_of
+from codebase_mcp.search.repositories import (
+    MAX_LISTED_INCOMPLETE,
+    MAX_LISTED_INDEXES,
+    freshness,
+    percent_of,
+    state_of,
+)
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.selection.scope import scope_of
 
@@ -133,8 +140,8 @@ class SearchService:
             before, after = context.get(hit.chunk.id, (None, None))
             shown = {
                 "text": hit.chunk.text, "text_start_line": hit.chunk.start_line,
-                "context_before": before[-CONTEXT_CHARACTERS:] if before else None,
-                "context_after": after[:CONTEXT_CHARACTERS] if after else None,
+                **_context("context_before", before and last_lines(*before, CONTEXT_CHARACTERS)),
+                **_context("context_after", after and first_lines(*after, CONTEXT_CHARACTERS)),
             }  # fmt: skip
             full.append(replace(hit, result=hit.result.model_copy(update=shown)))
         return full
@@ -159,6 +166,11 @@ class SearchService:
         )
 
 
+def _context(name: str, lines: tuple[int, str] | None) -> dict[str, int | str | None]:
+    first, text = lines or (None, None)
+    return {name: text, f"{name}_start_line": first}
+
+
 def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
     """Return the position to start from. Raises UserError for a cursor that is malformed or of another search."""
     if request.cursor is None:
@@ -180,14 +192,24 @@ def _state(indexes: Sequence[IndexRow]) -> str:
 def build_answer(page: Page, indexes: Sequence[IndexRow], message: str | None) -> SearchAnswer:
     """Build the answer from a page."""
     results: list[SearchResult] = [hit.result for hit in page.hits]
-    with_results = {result.repository for result in results}
-    shown = sorted(indexes, key=lambda index: index.source not in with_results)[:MAX_LISTED_INDEXES]  # stable
-    described = [freshness(index) for index in shown]
-    only = described[0] if len(indexes) == 1 else None
+    incomplete = [index for index in indexes if state_of(index) != "complete"]
+    described = [freshness(index) for index in _listed(results, indexes, incomplete)]
+    only = freshness(indexes[0]) if len(indexes) == 1 else None
     return SearchAnswer(
         results=results, message=message, next_cursor=page.end.encode() if page.end else None,
         repository=only.repository if only else None, commit=only.commit if only else None,
         indexed_at=only.indexed_at if only else None, index_state=only.state if only else None,
         index_percent_complete=only.percent_complete if only else None, indexes=described,
-        indexes_searched=len(indexes),
+        indexes_searched=len(indexes), indexes_incomplete=len(incomplete),
     )  # fmt: skip
+
+
+def _listed(
+    results: Sequence[SearchResult], indexes: Sequence[IndexRow], incomplete: Sequence[IndexRow]
+) -> list[IndexRow]:
+    """Return the indexes that an answer describes: where results are from, and where some may be missing."""
+    is_one = len({index.source for index in indexes}) == 1
+    sources = {result.repository for result in results}
+    with_results = [index for index in indexes if is_one or index.source in sources]
+    others = [index for index in incomplete if index not in with_results][:MAX_LISTED_INCOMPLETE]
+    return [*with_results[:MAX_LISTED_INDEXES], *others]
