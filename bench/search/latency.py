@@ -168,7 +168,7 @@ async def measure(database: Database, rounds: int) -> dict[str, Any]:
     asked = {"symbol": await symbols(database), "question": QUESTIONS, "nasty": NASTY}
     filters = {
         "": Filters(),
-        " in a folder": Filters(paths=(r"^\d+/github.com/",)),
+        " in a folder": Filters(path="^github.com/"),
         " in a language": Filters(languages=("go",)),
     }
 

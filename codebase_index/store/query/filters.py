@@ -19,22 +19,27 @@ _FILES = np.dtype([("first", ">i8"), ("chunks", ">i4")])
 class Filters:
     """Which files may answer.
 
-    `paths` and `not_paths` are regular expressions of Postgres over `<index id>/<path>`, so that one search may
-    look into different folders of different indexes: all of the former match, and none of the latter. `languages`:
-    the file is in one of them; none: in any or no language.
+    `path` and `not_path` are regular expressions of Postgres: the path matches the first, and not the second;
+    None: no such condition. `languages`: the file is in one of them; none: in any or no language. `scopes` are
+    pairs of index and expression: the path matches one of its index; none: any file of any index.
     """
 
-    paths: tuple[str, ...] = ()
-    not_paths: tuple[str, ...] = ()
+    path: str | None = None
+    not_path: str | None = None
     languages: tuple[str, ...] = ()
+    scopes: tuple[tuple[int, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.paths or self.not_paths or self.languages)
+        return self != _NO_FILTERS
 
     @property
-    def parameters(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    def parameters(self) -> tuple[str | None, str | None, list[str], list[int], list[str]]:
         """What the queries take, in this order."""
-        return self.paths, self.not_paths, self.languages
+        index_ids, expressions = [scope[0] for scope in self.scopes], [scope[1] for scope in self.scopes]
+        return self.path, self.not_path, list(self.languages), index_ids, expressions
+
+
+_NO_FILTERS = Filters()
 
 
 async def allowed(

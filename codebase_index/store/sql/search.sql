@@ -41,11 +41,13 @@ WHERE strpos(E'\n' || b.terms || E'\n', E'\n' || t.term || E'\n') > 0;
 SELECT id FROM chunks WHERE index_id = ANY ($1::bigint[]) AND names && $2::text[] LIMIT $3;
 
 -- name: files
--- The files that pass the filters ($2 to $4: `Filters.parameters`): each as its first chunk id (eight bytes) and its chunk count (four).
+-- The files that pass the filters ($2 to $6: `Filters.parameters`): each as its first chunk id (eight bytes) and its chunk count (four).
 SELECT COALESCE(string_agg(int8send(first_chunk) || int4send(chunks), ''), '') FROM files f
 WHERE chunks > 0 AND index_id = ANY ($1::bigint[])
-  AND f.index_id || '/' || f.path ~ ALL ($2::text[]) AND f.index_id || '/' || f.path !~ ALL ($3::text[])
-  AND (cardinality($4::text[]) = 0 OR f.language = ANY ($4));
+  AND ($2::text IS NULL OR f.path ~ $2) AND ($3::text IS NULL OR f.path !~ $3)
+  AND (cardinality($4::text[]) = 0 OR f.language = ANY ($4))
+  AND (cardinality($5::bigint[]) = 0 OR EXISTS (SELECT FROM unnest($5::bigint[], $6::text[]) AS s (index_id, path)
+                                                 WHERE s.index_id = f.index_id AND f.path ~ s.path));
 
 -- name: live
 -- Those of the chunks that still exist.

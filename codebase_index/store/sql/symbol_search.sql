@@ -5,7 +5,9 @@ FROM chunks c
 JOIN files f ON f.id = c.file_id
 CROSS JOIN unnest(c.defines, c.names, c.kinds) WITH ORDINALITY AS d (name, plain, kind, number)
 WHERE c.names @> ARRAY[$2::text] AND d.plain = $2 AND c.index_id = ANY ($1::bigint[])
-  AND f.index_id || '/' || f.path ~ ALL ($4::text[]) AND f.index_id || '/' || f.path !~ ALL ($5::text[])
+  AND ($4::text IS NULL OR f.path ~ $4) AND ($5::text IS NULL OR f.path !~ $5)
   AND (cardinality($6::text[]) = 0 OR f.language = ANY ($6))
+  AND (cardinality($7::bigint[]) = 0 OR EXISTS (SELECT FROM unnest($7::bigint[], $8::text[]) AS s (index_id, path)
+                                                 WHERE s.index_id = f.index_id AND f.path ~ s.path))
 ORDER BY right(d.name, length($3)) = $3 DESC, c.index_id, f.path, c.start_line, c.id, d.number
-LIMIT $7;
+LIMIT $9;

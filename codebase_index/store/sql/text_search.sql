@@ -3,10 +3,12 @@
 SELECT f.id, f.path
 FROM files f
 WHERE f.index_id = $1 AND ($2::text IS NULL OR f.path > $2 OR ($3 AND f.path = $2))
-  AND f.index_id || '/' || f.path ~ ALL ($4::text[]) AND f.index_id || '/' || f.path !~ ALL ($5::text[])
+  AND ($4::text IS NULL OR f.path ~ $4) AND ($5::text IS NULL OR f.path !~ $5)
   AND (cardinality($6::text[]) = 0 OR f.language = ANY ($6))
+  AND (cardinality($7::bigint[]) = 0 OR EXISTS (SELECT FROM unnest($7::bigint[], $8::text[]) AS s (index_id, path)
+                                                 WHERE s.index_id = f.index_id AND f.path ~ s.path))
 ORDER BY f.path
-LIMIT $7;
+LIMIT $9;
 
 -- name: matching
 -- Chunks of some files that hold the pattern, with the numbers of the lines that match, counted from 1 in the chunk.

@@ -1,13 +1,13 @@
 r"""Filters by path: folders, files, globs and exclusions, as agents write them, to regular expressions. Pure.
 
 What counts is the path in the repository, whose root a leading slash or `./` means. `src` is the folder (never
-`src2`), files of that name in any folder, and files of the top folder whose names begin so; `src/api/us` is a
-folder or the beginning of a file's name. A glob is one of .gitignore: without a slash it holds for every folder,
+`src2`), and files of the top folder whose names begin so; `src/api/us` is a folder or the beginning of a file's
+name; `users.py` is a file in any folder. A glob is one of .gitignore: without a slash it holds for every folder,
 `**` crosses folders, and a folder stands for all that is in it. `!` in front leaves out.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,9 +31,13 @@ class PathPattern:
 
     @property
     def expression(self) -> str:
-        """The regular expression of Postgres over `<index id>/<path>`."""
-        index = r"^\d+/" if self.index_id is None else f"^{self.index_id}/"
-        return index + _expression(self.text, self.excludes)
+        """The regular expression of Postgres over paths."""
+        return f"^{_expression(self.text, self.excludes)}"
+
+    @property
+    def is_everything(self) -> bool:
+        """It is the top folder."""
+        return not self.text.strip("/")
 
 
 def pattern_of(text: str) -> PathPattern:
@@ -47,22 +51,18 @@ def pattern_of(text: str) -> PathPattern:
     return PathPattern("" if path == "." else path, excludes)
 
 
-def expressions(patterns: Sequence[PathPattern]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return (what all must match, what none may match) of the files that some patterns select."""
-    included = [p.expression for p in patterns if not p.excludes and p.text.strip("/")]
-    anywhere = any(not p.excludes and not p.text.strip("/") for p in patterns)
-    excluded = [p.expression for p in patterns if p.excludes and p.text.strip("/")]
-    return (() if anywhere or not included else (_any(included),)), tuple(excluded)
+def any_of(patterns: Sequence[PathPattern]) -> str | None:
+    """Return the expression of the paths that one of these patterns matches; None for all, or for no pattern."""
+    if any(pattern.is_everything for pattern in patterns):
+        return None
+    parts = list(dict.fromkeys(pattern.expression for pattern in patterns))
+    return "|".join(f"(?:{part})" for part in parts) if len(parts) > 1 else parts[0] if parts else None
 
 
-def under(folders: Iterable[tuple[int, str]]) -> str:
-    """Return the expression of the files in folders of indexes; an empty folder is the whole index."""
-    return _any([rf"^{index_id}/{_literal(folder.strip('/'))}(?:/|$)" if folder.strip("/") else f"^{index_id}/"
-                 for index_id, folder in folders])  # fmt: skip
-
-
-def _any(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else "|".join(f"(?:{part})" for part in parts)
+def under(folder: str, expression: str | None = None) -> str:
+    """Return the expression of the paths in a folder that match another one, too; an empty folder is the top."""
+    inside = f"^{_literal(folder.strip('/'))}(?:/|$)" if folder.strip("/") else ""
+    return f"(?={inside})(?:{expression})" if inside and expression else inside or expression or "^"
 
 
 def _expression(text: str, excludes: bool) -> str:
@@ -80,7 +80,9 @@ def _expression(text: str, excludes: bool) -> str:
     if excludes:
         return ("" if rooted or "/" in path else "(?:.*/)?") + name + end
     beginning = rf"{name}(?:/|[^/]*$)"
-    return beginning if rooted or "/" in path else rf"(?:{beginning}|(?:.*/)?{name}$)"
+    # Only what looks like a file is looked for in all folders: an expression with a fixed beginning is a range of
+    # the key.
+    return beginning if rooted or "/" in path or "." not in path else rf"(?:{beginning}|(?:.*/)?{name}$)"
 
 
 def _translated(glob: str) -> str:

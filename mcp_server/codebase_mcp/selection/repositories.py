@@ -22,6 +22,7 @@ _URL: Final = re.compile(r"(?:git\+)?([A-Za-z][A-Za-z0-9.-]*)://(?:[^/@]*@)?([^/
 _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?")
 _REF_FOLDER: Final = re.compile(r"refs/(?:heads|tags|remotes/origin)/|(?:remotes/)?origin/")
 _HASH: Final = re.compile(r"[0-9a-f]{4,64}")
+_USUAL_BRANCHES: Final = frozenset(["main", "master", "trunk", "default"])
 _VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "src"])
 """What stands in the addresses of pages that show a folder or file, before the ref."""
 
@@ -101,7 +102,8 @@ def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders:
             shown = folder[1:] if folder[:1] == ("-",) else folder
             if shown and shown[0] in _VIEWS and address.has_host:
                 ref, folder = (shown[1] if len(shown) > 1 else None), shown[2:]
-            return Match(_at_ref(matching, ref, head), "/".join(folder), note)
+            found, ref_note = _at_ref(matching, ref)
+            return Match(found, "/".join(folder), "; ".join(filter(None, [note, ref_note])) or None)
     return None
 
 
@@ -135,10 +137,13 @@ def _parts(index: IndexRow) -> Parts:
     return Address.of(index.source).parts
 
 
-def _at_ref(matching: list[IndexRow], ref: str | None, text: str) -> list[IndexRow]:
-    """Return the indexes of one repository at a ref; without one those of what is checked out, or else all."""
+def _at_ref(matching: list[IndexRow], ref: str | None) -> tuple[list[IndexRow], str | None]:
+    """Return the indexes of one repository at a ref, with a note if another was taken for it; without a ref those of
+    what is checked out, or else all. Raises UserError.
+    """
+    checked_out = [index for index in matching if index.ref is None]
     if ref is None:
-        return without_filtered([index for index in matching if index.ref is None] or matching)
+        return without_filtered(checked_out or matching), None
     plain = _plain_ref(ref)
     tests: list[Callable[[IndexRow], bool]] = [
         lambda index: index.ref == ref,
@@ -148,12 +153,15 @@ def _at_ref(matching: list[IndexRow], ref: str | None, text: str) -> list[IndexR
     ]
     for test in tests:
         if found := [index for index in matching if test(index)]:
-            return without_filtered(found)
+            return without_filtered(found), None
+    if checked_out and plain in _USUAL_BRANCHES:
+        note = f"{named(matching[0].source)} has no index of its own for {plain}: what is checked out was searched"
+        return without_filtered(checked_out), note
     refs = ", ".join(named(index.ref) if index.ref else "what is checked out" for index in matching)
     raise UserError(
         f"not indexed: ref {quoted(ref)} of {named(matching[0].source)}; indexed is {refs}; leave @ref out, or "
         "index that ref with start_indexing_background",
-        repo=text,
+        repo=matching[0].source,
     )
 
 

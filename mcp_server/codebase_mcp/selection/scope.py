@@ -3,7 +3,7 @@
 The one door for every tool that takes these arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
@@ -14,7 +14,7 @@ from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.arguments.kinds import Texts
 from codebase_mcp.errors import UserError
-from codebase_mcp.selection.paths import PathPattern, expressions, pattern_of, under
+from codebase_mcp.selection.paths import PathPattern, any_of, pattern_of, under
 from codebase_mcp.selection.repositories import Address, describe_indexes, find_repository, without_filtered
 
 REPO: Final = Texts(20, 4096, "Repositories: path, URL, owner/name or name, also with @ref. Default: all")
@@ -59,13 +59,26 @@ def scope_of(
     selected, folders = _selected(indexes, repos, notes)
     patterns = [p for path in paths for p in _located(pattern_of(path), indexes, selected)]
     included = [p for p in patterns if not p.excludes]
-    if included and all(p.index_id is not None for p in included):
-        ids = {p.index_id for p in included}
-        selected = [index for index in selected if index.id in ids]
-    wanted, unwanted = expressions(patterns)
-    if any(folder for _, folder in folders):
-        wanted = (*wanted, under(folders))
-    return Scope(selected, Filters(wanted, unwanted, languages_of(languages)), notes)
+    located = {p.index_id for p in included if p.index_id is not None}
+    if located and all(p.index_id is not None for p in included):
+        selected = [index for index in selected if index.id in located]
+    not_path = any_of([p for p in patterns if p.excludes and not p.is_everything])
+    filters = Filters(any_of(included), not_path, languages_of(languages))
+    if located or any(folder for _, folder in folders):
+        filters = replace(filters, path=None, scopes=tuple(_scopes(selected, folders, included)))
+    if len(filters.scopes) == 1:  # the same without a table of one row
+        filters = replace(filters, path=filters.scopes[0][1], scopes=())
+    return Scope(selected, filters, notes)
+
+
+def _scopes(
+    selected: Sequence[IndexRow], folders: Sequence[tuple[int, str]], included: Sequence[PathPattern]
+) -> Iterator[tuple[int, str]]:
+    """Yield each index with the expression of its paths in one of the folders that are meant of it."""
+    ids = {index.id for index in selected}
+    for index_id, folder in folders:
+        if index_id in ids:
+            yield index_id, under(folder, any_of([p for p in included if p.index_id in (None, index_id)]))
 
 
 def _selected(

@@ -233,9 +233,9 @@ async def test_filters_cost_no_recall(database: Database) -> None:
     everything = await scores(database, writer, "every", "größe")
     filtered: list[tuple[Filters, Callable[[str], bool]]] = [
         (Filters(languages=("go",)), lambda path: int(path[5:8]) % 2 == 0),
-        (Filters(paths=(r"^\d+/src/f01",)), lambda path: path.startswith("src/f01")),
+        (Filters(path="^src/f01"), lambda path: path.startswith("src/f01")),
         (
-            Filters(paths=(r"^\d+/src/f01",), languages=("python",)),
+            Filters(path="^src/f01", languages=("python",)),
             lambda path: path[4:7] == "f01" and int(path[7]) % 2 == 1,
         ),
     ]

@@ -80,10 +80,10 @@ async def test_no_term_is_read_as_query_syntax(database: Database, index: int, t
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(paths=(r"^\d+/docs/",)), ["docs/it's.md"]),
+        (Filters(path="^docs/"), ["docs/it's.md"]),
         (Filters(languages=("go",)), ["src/tax.go"]),
-        (Filters(paths=(r"^\d+/src/",), languages=("rust",)), []),
-        (Filters(paths=(r"^\d+/src%",)), []),
+        (Filters(path="^src/", languages=("rust",)), []),
+        (Filters(path="^src%"), []),
     ],
 )
 async def test_filters_come_before_the_limit(

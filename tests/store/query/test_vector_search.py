@@ -83,7 +83,7 @@ async def test_the_nearest_are_found_in_batches_and_in_segments(database: Databa
 
 
 async def test_few_chunks_are_compared_exactly(database: Database, writer: Writer) -> None:
-    filters = Filters(paths=(r"^\d+/src/f01",))
+    filters = Filters(path="^src/f01")
     assert await found(database, writer, filters) == expected(within=range(10, 20))
 
 
