@@ -52,7 +52,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             namespaces = [settings.namespace]
             jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
-            search = SearchService.from_database(database, embedding.by_name, namespaces)
+            search = SearchService.from_database(database, embedding.by_name, namespaces, settings.policy)
             yield Services(service, search, HealthChecks(jobs, cluster))
             await service.close()
             search.close()

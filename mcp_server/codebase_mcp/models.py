@@ -359,9 +359,12 @@ class IndexFreshness(Answer):
         Field(description="that the run reads which is under way or ended early: the index is behind it"),
     ]
     files_behind: Annotated[int | None, Field(description="files that this run has not compared yet, if known")]
+    files_newer: Annotated[
+        int | None, Field(description="files on disk that hold something else than the index: index again")
+    ] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
-        ["name", "ref", "include", "exclude", "newer_commit", "files_behind"]
+        ["name", "ref", "include", "exclude", "newer_commit", "files_behind", "files_newer"]
     )
 
     def as_line(self) -> str:
@@ -370,6 +373,7 @@ class IndexFreshness(Answer):
         at = self.indexed_at.isoformat() if self.indexed_at else "never completely"
         behind = f" Behind commit {self.newer_commit}." if self.newer_commit else ""
         behind += f" Files behind: {self.files_behind}." if self.files_behind is not None else ""
+        behind += f" Files newer on disk: {self.files_newer}." if self.files_newer else ""
         filters = f", only files matching {' '.join(self.include)}" if self.include else ""
         filters += f", without files matching {' '.join(self.exclude)}" if self.exclude else ""
         return (

@@ -82,7 +82,7 @@ async def serving(
         {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
     )
     jobs = JobService(policy, cluster, Jobs(database, [namespace]), Work(database))
-    search = SearchService.from_database(database, lambda _: embedder, [namespace])
+    search = SearchService.from_database(database, lambda _: embedder, [namespace], policy)
     yield build_server(jobs, search)
     await jobs.close()
     search.close()

@@ -45,6 +45,14 @@ class IndexRow:
     models: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of an index: its path, and git's name for its content (20 bytes)."""
+
+    path: str
+    blob: bytes
+
+
 class Indexes:
     """Reads and writes the table `indexes`. Every method may raise StoreUnavailable.
 
@@ -71,6 +79,12 @@ class Indexes:
         async with self._db.connection() as connection:
             length: int | None = await connection.fetchval(SQL["dimension"], index_id, model)
         return length
+
+    async def files(self, index_id: int, limit: int) -> Sequence[StoredFile]:
+        """Return the first files of an index by path."""
+        async with self._db.connection() as connection:
+            records = await connection.fetch(SQL["files"], index_id, limit)
+        return [StoredFile(record["path"], record["blob"]) for record in records]
 
     async def list(self) -> list[IndexRow]:
         """Return the indexes, by source and ref."""

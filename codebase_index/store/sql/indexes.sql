@@ -35,3 +35,7 @@ LEFT JOIN (
     GROUP BY index_id) m ON m.index_id = i.id
 WHERE i.target IS NOT NULL AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
 ORDER BY i.source, i.ref NULLS FIRST;
+
+-- name: files
+-- The first files of an index by path, with git's names for their contents.
+SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path LIMIT $2;

@@ -1,16 +1,18 @@
 """The search service: selects the indexes, asks the mode for a page of results, and builds the answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding import Embedder
 from codebase_index.store.catalog.indexes import Indexes, IndexRow
 from codebase_index.store.database import Database
 from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
+from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.models import SearchAnswer, SearchResult
@@ -28,6 +30,7 @@ from codebase_mcp.search.repositories import (
     state_of,
 )
 from codebase_mcp.search.request import Mode, SearchRequest
+from codebase_mcp.search.working_trees import Newer, WorkingTrees
 from codebase_mcp.selection.scope import scope_of
 
 SEARCH_TIMEOUT_SECONDS = 8.0
@@ -63,8 +66,10 @@ class SearchService:
         symbols: SymbolSearch,
         text: TextSearch,
         open_embedder: Callable[[str], Embedder],
+        policy: SourcePolicy,
     ) -> None:
         self._indexes = indexes
+        self._trees = WorkingTrees(policy, indexes.files)
         self._search = search
         lookups = FairSemaphore(MAX_CONCURRENT_LOOKUPS)
         self._semaphores: dict[Mode, FairSemaphore] = {
@@ -78,18 +83,20 @@ class SearchService:
 
     @classmethod
     def from_database(
-        cls, database: Database, open_embedder: Callable[[str], Embedder], namespaces: Sequence[str] | None = None
-    ) -> "SearchService":
+        cls, database: Database, open_embedder: Callable[[str], Embedder], namespaces: Sequence[str] | None = None,
+        policy: SourcePolicy = SourcePolicy(),  # noqa: B008 - frozen
+    ) -> "SearchService":  # fmt: skip
         """Return the service for the indexes of some namespaces of a database; None: of all.
 
-        `open_embedder` opens the embedder of a model by name.
+        `open_embedder` opens the embedder of a model by name; `policy` says where local repositories lie.
         """
         indexes = Indexes(database, namespaces)
-        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), open_embedder)
+        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), open_embedder, policy)
 
     def close(self) -> None:
-        """Stop the embedding threads."""
+        """Stop the embedding threads, and what goes on in the background."""
         self._auto.close()
+        self._trees.close()
 
     async def search(self, request: SearchRequest, caller: str = "") -> SearchAnswer:
         """Return the best places for a query, and which state of the code they are from.
@@ -125,9 +132,10 @@ class SearchService:
         page = page.within_budget()
         changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
-        return build_answer(page, indexes, join_sentences(message, changed)).with_notes(
-            [*scope.notes, *request.notes]
-        )
+        listed = listed_indexes(page, indexes)
+        newer = await self._trees.newer(listed)
+        message = join_sentences(message, _advice(newer, listed), changed)
+        return build_answer(page, indexes, listed, newer, message).with_notes([*scope.notes, *request.notes])
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.
@@ -189,12 +197,16 @@ def _state(indexes: Sequence[IndexRow]) -> str:
     return digest(*((i.id, i.indexed_at, i.job_id, i.job_state, i.job_files_done) for i in indexes))
 
 
-def build_answer(page: Page, indexes: Sequence[IndexRow], message: str | None) -> SearchAnswer:
-    """Build the answer from a page."""
+def build_answer(
+    page: Page, indexes: Sequence[IndexRow], listed: Sequence[IndexRow], newer: Mapping[int, Newer],
+    message: str | None,
+) -> SearchAnswer:  # fmt: skip
+    """Build the answer from a page; `listed` are the indexes that it describes."""
     results: list[SearchResult] = [hit.result for hit in page.hits]
     incomplete = [index for index in indexes if state_of(index) != "complete"]
-    described = [freshness(index) for index in _listed(results, indexes, incomplete)]
-    only = freshness(indexes[0]) if len(indexes) == 1 else None
+    counts = {index_id: files.count for index_id, files in newer.items()}
+    described = [freshness(index).model_copy(update={"files_newer": counts.get(index.id)}) for index in listed]
+    only = described[0] if len(indexes) == 1 else None
     return SearchAnswer(
         results=results, message=message, next_cursor=page.end.encode() if page.end else None,
         repository=only.repository if only else None, commit=only.commit if only else None,
@@ -204,12 +216,22 @@ def build_answer(page: Page, indexes: Sequence[IndexRow], message: str | None) -
     )  # fmt: skip
 
 
-def _listed(
-    results: Sequence[SearchResult], indexes: Sequence[IndexRow], incomplete: Sequence[IndexRow]
-) -> list[IndexRow]:
+def _advice(newer: Mapping[int, Newer], listed: Sequence[IndexRow]) -> str | None:
+    """Return what to do about files that are newer than their index, if there are any."""
+    sources = {index.id: named(index.source) for index in listed}
+    changed = [
+        f"{sources[index_id]} has changed since it was indexed ({named(files.first)}"
+        + f" and {files.count - 1} more" * (files.count > 1) + ")"
+        for index_id, files in newer.items()
+    ]  # fmt: skip
+    return f"{'; '.join(changed)}: start_indexing_background refreshes it" if changed else None
+
+
+def listed_indexes(page: Page, indexes: Sequence[IndexRow]) -> list[IndexRow]:
     """Return the indexes that an answer describes: where results are from, and where some may be missing."""
     is_one = len({index.source for index in indexes}) == 1
-    sources = {result.repository for result in results}
+    sources = {hit.result.repository for hit in page.hits}
+    incomplete = [index for index in indexes if state_of(index) != "complete"]
     with_results = [index for index in indexes if is_one or index.source in sources]
     others = [index for index in incomplete if index not in with_results][:MAX_LISTED_INCOMPLETE]
     return [*with_results[:MAX_LISTED_INDEXES], *others]

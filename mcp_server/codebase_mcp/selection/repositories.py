@@ -138,8 +138,8 @@ def _parts(index: IndexRow) -> Parts:
 
 
 def _at_ref(matching: list[IndexRow], ref: str | None) -> tuple[list[IndexRow], str | None]:
-    """Return the indexes of one repository at a ref, with a note if another was taken for it; without a ref those of
-    what is checked out, or else all. Raises UserError.
+    """Return the indexes of one repository at a ref, with a note if another was taken for it; without a ref those
+    of what is checked out, or else all. Raises UserError.
     """
     checked_out = [index for index in matching if index.ref is None]
     if ref is None:
@@ -155,7 +155,7 @@ def _at_ref(matching: list[IndexRow], ref: str | None) -> tuple[list[IndexRow], 
         if found := [index for index in matching if test(index)]:
             return without_filtered(found), None
     if checked_out and plain in _USUAL_BRANCHES:
-        note = f"{named(matching[0].source)} has no index of its own for {plain}: what is checked out was searched"
+        note = f"{named(matching[0].source)} has no index for {plain} by itself: what is checked out was searched"
         return without_filtered(checked_out), note
     refs = ", ".join(named(index.ref) if index.ref else "what is checked out" for index in matching)
     raise UserError(
