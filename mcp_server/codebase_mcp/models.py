@@ -10,7 +10,16 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, create_model, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+)
+from pydantic_core import CoreSchema
 
 from codebase_index import untrusted_text
 from codebase_index.api.counters import WORDING, Counters
@@ -36,6 +45,13 @@ class Answer(BaseModel):
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset()
     """Fields that are left out where they are null: they would cost a reader tokens."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        described = handler(schema)
+        fields = handler.resolve_ref_schema(described)
+        fields["required"] = [name for name in fields.get("required", []) if name not in cls.omitted_when_null]
+        return described
 
     @model_serializer(mode="wrap")
     def _without_unused_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

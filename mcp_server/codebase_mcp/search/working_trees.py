@@ -1,9 +1,9 @@
 """Whether the files of a local repository are newer than its index, where this process sees them.
 
 A file is newer if it was written after the index was complete and holds something else. New files are not looked
-for: that would take git's rules of what is ignored. A check reads the times of the files that are indexed, and goes
-on in the background where it takes long; it is kept for twenty times as long as it took, so that checks cost a
-twentieth of a processor, however many searches come.
+for: that would take git's rules of what is ignored. A check reads the times of the files that are indexed, and
+goes on in the background where it takes long; it is kept for twenty times as long as it took, so that checks cost
+a twentieth of a processor, however many searches come.
 """
 
 import asyncio

@@ -97,7 +97,8 @@ def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders:
         note = None
         if not matching and address.has_host and len(parts) > 2:
             matching = [i for i in _named(indexes, parts[1:], head) if not Address.of(i.source).has_host]
-            note = f"no index of {named('/'.join(parts))} is there; {describe_indexes(matching)} was taken for it"
+            source = named(matching[0].source) if matching else ""
+            note = f"no index of {named('/'.join(parts))} is there; {source} was taken for it"
         if matching:
             shown = folder[1:] if folder[:1] == ("-",) else folder
             if shown and shown[0] in _VIEWS and address.has_host:

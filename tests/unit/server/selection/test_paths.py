@@ -1,0 +1,100 @@
+"""Filters by path, as agents write them, over the paths of a repository."""
+
+import re
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codebase_mcp.selection.paths import PathPattern, any_of, pattern_of, under
+
+FILES = [
+    "README.md", "Makefile", "src.py", "src/app.ts", "src/api/users.go", "src/api/users_test.go", "src2/notes.txt",
+    "web/src/cart.ts", "web/src/cart.test.ts", "vendor/x/y.go", "web/vendor/z.go", "app/[slug]/page.tsx",
+    "docs/a b/c.md", "py/users.py", "lib/users.py", "übung/größe.py",
+]  # fmt: skip
+
+
+def passing(*filters: str) -> list[str]:
+    patterns = [pattern_of(text) for text in filters]
+    wanted = any_of([p for p in patterns if not p.excludes])
+    unwanted = any_of([p for p in patterns if p.excludes])
+    return [
+        path
+        for path in FILES
+        if (wanted is None or re.search(wanted, path)) and not (unwanted and re.search(unwanted, path))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "paths"),
+    [
+        (["src"], ["src.py", "src/app.ts", "src/api/users.go", "src/api/users_test.go"]),
+        (["src/"], ["src/app.ts", "src/api/users.go", "src/api/users_test.go"]),
+        (["/src/api"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["./src/api/"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["src//api"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["src/api/us"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["src/api/users.go"], ["src/api/users.go"]),
+        (["src/api/users.go:12"], ["src/api/users.go"]),
+        (["src/api/users.go:12-20"], ["src/api/users.go"]),
+        (["src/api/users.go#L12-L20"], ["src/api/users.go"]),
+        (["users.py"], ["py/users.py", "lib/users.py"]),
+        (["/users.py"], []),
+        (["Makefile"], ["Makefile"]),
+        (["*.go"], ["src/api/users.go", "src/api/users_test.go", "vendor/x/y.go", "web/vendor/z.go"]),
+        (["**/*.go"], ["src/api/users.go", "src/api/users_test.go", "vendor/x/y.go", "web/vendor/z.go"]),
+        (["*_test.go"], ["src/api/users_test.go"]),
+        (["src/**/*.go"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["src/**"], ["src/app.ts", "src/api/users.go", "src/api/users_test.go"]),
+        (["src/*"], ["src/app.ts", "src/api/users.go", "src/api/users_test.go"]),
+        (["**/src/**"], ["src/app.ts", "src/api/users.go", "src/api/users_test.go", "web/src/cart.ts",
+                         "web/src/cart.test.ts"]),
+        (["*.{ts,tsx}"], ["src/app.ts", "web/src/cart.ts", "web/src/cart.test.ts", "app/[slug]/page.tsx"]),
+        (["[a-p]*/users.py"], ["py/users.py", "lib/users.py"]),
+        (["[!l]*/users.py"], ["py/users.py"]),
+        (["p?/users.py"], ["py/users.py"]),
+        (["app/[slug]/page.tsx"], ["app/[slug]/page.tsx"]),
+        (["app/[slug]"], ["app/[slug]/page.tsx"]),
+        ([r"app/\[slug\]/*"], ["app/[slug]/page.tsx"]),
+        (["docs/a b"], ["docs/a b/c.md"]),
+        (["übung/größe.py"], ["übung/größe.py"]),
+        (["web\\src"], ["web/src/cart.ts", "web/src/cart.test.ts"]),
+        (["src2", "docs"], ["src2/notes.txt", "docs/a b/c.md"]),
+        (["*.go", "!**/*_test.go"], ["src/api/users.go", "vendor/x/y.go", "web/vendor/z.go"]),
+        (["*.go", "!vendor"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["*.go", "!/vendor"], ["src/api/users.go", "src/api/users_test.go", "web/vendor/z.go"]),
+        (["*.go", "-vendor/"], ["src/api/users.go", "src/api/users_test.go"]),
+        (["web", "! *.test.ts"], ["web/src/cart.ts", "web/vendor/z.go"]),
+        (["[z-a]"], []), (["[]"], []), (["["], []), (["{"], []), (["SRC/"], []),
+        (["."], FILES), (["/"], FILES), (["**"], FILES), (["*"], FILES), ([], FILES),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_filters(filters: list[str], paths: list[str]) -> None:
+    assert passing(*filters) == paths
+
+
+def test_a_folder_has_a_fixed_beginning_which_is_a_range_of_the_key() -> None:
+    for text, beginning in {"src": "^src(?:/", "src/api": "^src/api(?:/", "src/": "^src/"}.items():
+        assert pattern_of(text).expression.startswith(beginning)
+
+
+def test_a_folder_of_a_repository_and_a_glob_hold_together() -> None:
+    for glob in ("*.go", "*.{go,md}"):
+        expression = re.compile(under("src/api", any_of([pattern_of(glob), pattern_of("*.rs")])))
+        assert [path for path in FILES if expression.search(path)] == ["src/api/users.go", "src/api/users_test.go"]
+    assert re.search(under(""), "x")
+
+
+@given(st.text("ab/.-", min_size=1))
+def test_a_path_matches_itself(text: str) -> None:
+    path = str(PurePosixPath(text.strip("/")))
+    if path not in (".", "..") and not path.startswith(("-", "!")):
+        assert re.search(pattern_of(path).expression, path)
+
+
+@given(st.text("a[]{}!*?\\/^-|().", max_size=12), st.booleans())
+def test_every_pattern_is_an_expression(text: str, excludes: bool) -> None:
+    re.compile(PathPattern(text, excludes).expression)
