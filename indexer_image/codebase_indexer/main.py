@@ -89,7 +89,7 @@ class Attempt:
     work: Work
     chunks: Chunks
     indexes: Indexes
-    helpers: Workers
+    workers: Workers
     segments: Segments
     vectors: VectorCache
     sharing: CrossIndexCopy
@@ -165,7 +165,7 @@ class Attempt:
         claimed = (settings.job_id, settings.attempt, settings.pod, spec.target)
         if not settings.is_leader:
             joined = (settings.job_id, settings.attempt, settings.pod)
-            await retry_while_unavailable("join the attempt", lambda: self.helpers.register(*joined))
+            await retry_while_unavailable("join the attempt", lambda: self.workers.register(*joined))
             return await retry_while_unavailable("read the job", lambda: self.jobs.get(settings.job_id))
         while True:
             try:
@@ -186,7 +186,7 @@ class Attempt:
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, segment_builder=segment_builder,
             pod=self.settings.pod, folder=survey.checkout.folder, boundary=survey.checkout.boundary,
             check=survey.check, pool=pool, reporter=self.reporter, remote=remote, scope=_reindex_scope(survey),
-            helpers=self.helpers if self.settings.is_leader else None,
+            workers=self.workers if self.settings.is_leader else None,
         )  # fmt: skip
         try:
             await retry_while_unavailable("release", pipeline.release)  # what a crashed process of this pod held

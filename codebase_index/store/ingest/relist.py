@@ -40,7 +40,7 @@ class Relist:
             before: int = await connection.fetchval(WORK_SQL["todo"], job_id)
             await write_scan(connection, entries)
             for name, arguments in (
-                ("forget_unlisted", (index_id,)),
+                ("mark_unlisted_unseen", (index_id,)),
                 ("drop_done", (index_id, writer.fingerprint, trusting)),
                 ("drop_listed", (trusting, list(uncertain))),
                 ("reopen", ()),

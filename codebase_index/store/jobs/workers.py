@@ -15,7 +15,7 @@ HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 
 
 class Workers:
-    """Reads and writes the table `helpers`. Every method may raise StoreUnavailable."""
+    """Reads and writes the table `workers`. Every method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -32,7 +32,7 @@ INSERT INTO pending_batches (index_id, chunks, total_length, first_ids, run_leng
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: count_batch
--- The counters of a batch, and the fence. No sign of life: a helper's batch must not hide that the pod which holds
+-- The counters of a batch, and the fence. No sign of life: a worker's batch must not hide that the pod which holds
 -- the attempt hangs. No row means that another attempt holds the job, or that it is final.
 UPDATE jobs
 SET files_indexed = files_indexed + $3, files_skipped = files_skipped + $4, chunks_created = chunks_created + $5,

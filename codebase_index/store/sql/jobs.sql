@@ -70,7 +70,7 @@ SET LOCAL lock_timeout = '300ms';
 -- Terminate the backends of the job's pods, which releases the locks of a stuck transaction. They are found by their
 -- application names (codebase_index.store.jobs.jobs.connection_name), which Postgres truncates to 63 bytes.
 SELECT pg_terminate_backend(a.pid)
-FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM helpers WHERE job_id = $1) p
+FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM workers WHERE job_id = $1) p
 JOIN pg_stat_activity a ON a.application_name IN (
     left(format('indexer/%s/%s', left($1::text, 8), p.pod), 63),
     left(format('indexer-heart/%s/%s', left($1::text, 8), p.pod), 63));

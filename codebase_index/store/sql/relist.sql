@@ -4,7 +4,7 @@ SELECT path, skip_reason FROM work
 WHERE job_id = $1 AND state = 'skipped' AND attempt IS NOT NULL AND skip_reason = ANY ($2::text[])
 ORDER BY seq LIMIT $3;
 
--- name: forget_unlisted
+-- name: mark_unlisted_unseen
 -- Files that the job has seen and that are not listed any more: the sweep looks at them like at all others.
 UPDATE files f SET job_id = '00000000-0000-0000-0000-000000000000'
 WHERE f.index_id = $2 AND f.job_id = $1

@@ -109,7 +109,7 @@ class Pipeline:
     scope: ReindexScope
     check: Callable[[], Awaitable[None]]
     """Verifies that what was read belongs to the folder that the job opened; raises if it may not."""
-    helpers: Workers | None = None
+    workers: Workers | None = None
     """The workers whose files are reclaimed when their heartbeat stops; None in a worker, which leaves that and
     the job's state to the leader."""
     _missing_files: int = field(default=0, init=False)
@@ -123,7 +123,7 @@ class Pipeline:
         """
         while True:
             await run_together(self._lane(concurrency.batch_files) for _ in range(concurrency.lanes))
-            if self.helpers is None:
+            if self.workers is None:
                 await retry_while_unavailable("release", self.release)
                 return
             if not await retry_while_unavailable(
@@ -140,8 +140,8 @@ class Pipeline:
         await self.work.release(self.writer.job_id, self.writer.attempt, self.pod)
 
     async def _reclaim_silent(self) -> None:
-        if self.helpers is not None:
-            await self.helpers.release_stale(self.writer.job_id, self.writer.attempt)
+        if self.workers is not None:
+            await self.workers.release_stale(self.writer.job_id, self.writer.attempt)
 
     async def _lane(self, batch_files: int) -> None:
         while items := await retry_while_unavailable("claim", lambda: self._claim(batch_files)):
@@ -157,7 +157,7 @@ class Pipeline:
         known = await retry_while_unavailable("look up known files", lambda: self._known(items))
         answer = await self.pool.process(ParseRequest(self.folder, items, known, self.boundary))
         await self.check()
-        if self.helpers is None:
+        if self.workers is None:
             answer = self._drop_missing(answer)
         batch, counts = (
             await self._embed(answer) if isinstance(answer, ProcessedBatch) else (answer, EmbeddingCounts())

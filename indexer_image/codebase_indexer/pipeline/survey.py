@@ -155,7 +155,7 @@ class Survey:
             await self._record_listed()
 
     async def list_files(self) -> list[ScanEntry] | None:
-        """List the files; None: an earlier attempt froze its list, or this is a helper."""
+        """List the files; None: an earlier attempt froze its list, or this is a worker."""
         if not self.settings.is_leader or self.job.files_total is not None:
             return None
         await self.begin_stage(messages.scanning(0, 0))

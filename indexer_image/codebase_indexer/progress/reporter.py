@@ -125,12 +125,12 @@ class Heartbeat:
 class WorkerHeartbeat(Heartbeat):
     """The heartbeat of a worker pod. Progress is reported by the leader alone."""
 
-    def __init__(self, helpers: Workers, job_id: UUID, attempt: int, pod: str) -> None:
-        self._helpers, self._job_id, self._attempt, self._pod = helpers, job_id, attempt, pod
+    def __init__(self, workers: Workers, job_id: UUID, attempt: int, pod: str) -> None:
+        self._workers, self._job_id, self._attempt, self._pod = workers, job_id, attempt, pod
 
     async def send(self) -> None:
         """Renew the worker's heartbeat. Raises FenceLost, StoreUnavailable."""
-        await self._helpers.heartbeat(self._job_id, self._attempt, self._pod)
+        await self._workers.heartbeat(self._job_id, self._attempt, self._pod)
 
 
 def _log_fields(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:

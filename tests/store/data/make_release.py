@@ -141,7 +141,7 @@ async def save(connection: asyncpg.Connection, file: Path) -> None:
             content = io.BytesIO()
             await connection.copy_from_query(f"SELECT {names} FROM {table}", output=content)
             archive.writestr(f"{table}.copy", names + "\n" + content.getvalue().decode())
-        for module in ("chunks", "indexes", "jobs", "work", "segments"):
+        for module in ("chunks", "indexes", "jobs", "work", "segments", "helpers"):
             archive.write(Path("codebase_index/store/sql") / f"{module}.sql", f"sql/{module}.sql")
         archive.writestr("chunk_ids", str(await connection.fetchval("SELECT last_value FROM chunk_ids")))
 

@@ -13,11 +13,12 @@ from codebase_index.store.database import Database
 from codebase_index.store.ingest import binary_copy
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.workers import HEARTBEAT_TIMEOUT, Workers
 from codebase_index.store.query.hybrid_search import Search
 from tests.store.release import queries, restore
 from tests.support.terms import encode_texts
 
-CHUNKS, INDEXES, JOBS, WORK = (queries(module) for module in ("chunks", "indexes", "jobs", "work"))
+CHUNKS, HELPERS, INDEXES, JOBS, WORK = map(queries, ("chunks", "helpers", "indexes", "jobs", "work"))
 MODEL = "static/minilm-256"
 POD = "running-1-a1"
 
@@ -119,6 +120,26 @@ async def test_a_pod_that_has_no_list_yet_is_fenced_and_its_job_resumed(
     row = await Jobs(program, ["other"]).claim(job_id, 2, "blocked-1-a2")
     assert (row.state, row.failures) == (JobState.RUNNING, 0)
     assert await Indexes(program).ensure(row, MODEL) > 0
+
+
+async def test_workers_of_both_releases_see_each_others_heartbeats(
+    pod: asyncpg.Connection, program: Database
+) -> None:
+    job_id = await job_named(pod, "running-1")
+    old, new, workers = "running-1-a1-h1", "running-1-a1-w2", Workers(program)
+    await program.migrate()
+    assert await pod.fetchval(HELPERS["join"], job_id, 1, old) == job_id
+    await workers.register(job_id, 1, new)
+    claimed = {name: len(await pod.fetch(WORK["claim"], job_id, 1, name, 20)) for name in (old, new)}
+    assert all(claimed.values())
+
+    assert await pod.fetchval(HELPERS["beat"], job_id, 1, old) == job_id
+    assert await workers.release_stale(job_id, 1) == 0
+    assert await pod.execute(HELPERS["release_silent"], job_id, 1, HEARTBEAT_TIMEOUT) == "UPDATE 0"
+
+    await pod.execute("UPDATE workers SET heartbeat_at = now() - interval '1 hour'")
+    await workers.heartbeat(job_id, 1, new)
+    assert await workers.release_stale(job_id, 1) == claimed[old]
 
 
 async def test_a_suspended_job_finds_what_it_had_done(pod: asyncpg.Connection, program: Database) -> None:
