@@ -25,11 +25,14 @@ from bench.indexing import trees
 HERE = Path(__file__).resolve().parents[2]
 PACKAGES = ("", "operator", "indexer_image", "mcp_server")
 
-# A run for each line that it reads. The names are those of the revision, as old as it may be.
+# A run for each line that it reads. The names are those of the revision, which may be older than the rooms.
 _PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from bench.indexing.measured import Product
+try:
+    from bench.indexing.measured import Product
+except ModuleNotFoundError:
+    from bench.measured import Product
 from bench.postgres import postgres
 from codebase_index.store.database import Database
 
