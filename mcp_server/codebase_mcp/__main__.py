@@ -4,70 +4,36 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 
 from kubernetes.aio.config import ConfigException
 
-from codebase_index import embedding, logs, trusted_ca
+from codebase_index import logs, trusted_ca
 from codebase_index.store.database import Database
-from codebase_index.store.ingest.work import Work
-from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.garbage_collection import periodic_collection
-from codebase_mcp.jobs.cluster import KubernetesCluster
-from codebase_mcp.jobs.service import JobService
-from codebase_mcp.search.service import SearchService
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
+from codebase_mcp.services import open_services
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.tools.tools import build_server
-from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http import build_app, serve_http
 from codebase_mcp.transport.stdio import serve_stdio
-
-POOL_SIZE = 8
-DATABASE_TIMEOUT_SECONDS = 10.0
-"""Timeout for connecting and for each statement: longer than those of the services, whose messages say more."""
 
 MISCONFIGURED = 2
 """Exit code for invalid settings: a restart does not help."""
 
 
-@dataclass(frozen=True)
-class Services:
-    """The services behind the transports."""
-
-    jobs: JobService
-    search: SearchService
-    health: HealthChecks
-
-
-@asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open the database pool and the API client; neither has to answer yet."""
-    database = await Database.open(
-        settings.database, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
-    )
-    try:
-        async with KubernetesCluster.connect(settings.namespace) as cluster:
-            namespaces = [settings.namespace]
-            jobs = Jobs(database, namespaces)
-            service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
-            search = SearchService.from_database(database, embedding.by_name, namespaces, settings.policy)
-            yield Services(service, search, HealthChecks(jobs, cluster))
-            await service.close()
-            search.close()
-    finally:
-        await database.close()
-
-
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client disconnects or a signal comes."""
-    async with open_services(settings) as services, periodic_collection():
+    async with open_services(settings, _connect) as services, periodic_collection():
         server = build_server(services.jobs, services.search)
         if over_http:
             await serve_http(build_app(server, services.health, settings), services.health, settings)
         else:
             await serve_stdio(server)
+
+
+def _connect(settings: Settings, _: Database) -> AbstractAsyncContextManager[KubernetesCluster]:
+    return KubernetesCluster.connect(settings.namespace)
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ from codebase_index.api.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
-from codebase_operator.cluster.api import Api
 from codebase_operator.cluster.cache import ClusterCache
+from codebase_operator.cluster.kubernetes_api import KubernetesApi
 from codebase_operator.cluster.lease import LeaderElector, identity_of
 from codebase_operator.cluster.pods import COMPONENT
 from codebase_operator.metrics import Metrics
@@ -41,7 +41,7 @@ class EndlessBackoffs:
 class Operator:
     """What lives from startup to cleanup."""
 
-    api: Api
+    api: KubernetesApi
     database: Database
     cache: ClusterCache
     loop: ReconcileLoop
@@ -52,7 +52,7 @@ class Operator:
     @classmethod
     async def start(cls, settings: Settings) -> "Operator":
         """Connect everything and start the loop. A database that is away does not keep it from starting."""
-        api = await Api.connect(settings.namespace)
+        api = await KubernetesApi.connect(settings.namespace)
         database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
         cache = ClusterCache(api)
         leader = (

@@ -31,7 +31,7 @@ from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Kind, Symbol
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.tools import build_server

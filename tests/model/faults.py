@@ -17,7 +17,8 @@ from kubernetes.aio.client import ApiClient
 from codebase_index.store.address import fixed
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
-from codebase_operator.cluster.api import Api, ApiError
+from codebase_operator.cluster.api import ApiError
+from codebase_operator.cluster.kubernetes_api import KubernetesApi
 from tests.model.cluster import Cluster
 from tests.operator.fake_api import Refused
 
@@ -128,7 +129,7 @@ class Statements:
         return counted
 
 
-class FaultyApi(Api):
+class FaultyApi(KubernetesApi):
     """A process' connection to the model's cluster: the real calls up to the wire, then JSON by hand."""
 
     def __init__(self, cluster: Cluster, outages: Outages) -> None:

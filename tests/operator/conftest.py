@@ -11,8 +11,8 @@ from kubernetes.aio import client, config
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import Actuator
-from codebase_operator.cluster.api import Api
 from codebase_operator.cluster.cache import ClusterCache
+from codebase_operator.cluster.kubernetes_api import KubernetesApi
 from codebase_operator.reconciler import ReconcileLoop
 from tests.operator.fake_api import FakeApi
 from tests.operator.harness import TEMPLATE, Bench
@@ -57,7 +57,7 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
     async with TestServer(server.application()) as http:
         configuration = client.Configuration()
         configuration.host = str(http.make_url("")).rstrip("/")
-        api = Api(client.ApiClient(configuration), "ns")
+        api = KubernetesApi(client.ApiClient(configuration), "ns")
         cache, jobs = ClusterCache(api), Jobs(database)
         actuator = Actuator(api, jobs, cache, TEMPLATE)
         yield Bench(server, jobs, ReconcileLoop(cache, database, actuator, "ns", 3), cache, actuator)

@@ -1,22 +1,11 @@
-"""A client of the Kubernetes API: list, create and cancel IndexingJobs."""
+"""What the job service asks of whatever keeps IndexingJobs: a port.
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from itertools import chain
-from typing import Any, Protocol
+`kubernetes_cluster.py` is the one over the API server; `codebase_embedded` has one over a table.
+"""
 
-import aiohttp
-from kubernetes.aio import client, config
-from kubernetes.aio.client.exceptions import ApiException
-from pydantic import ValidationError
+from typing import Protocol
 
-from codebase_index.api.job import GROUP, LABEL_CALLER, LABEL_TARGET, PLURAL, VERSION
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
-
-REQUEST_TIMEOUT_SECONDS = 3.0
-"""A tool should answer within a second; three allow for a busy API server, not for one that is down."""
 
 
 class ClusterUnavailable(Exception):
@@ -49,125 +38,3 @@ class Cluster(Protocol):
     async def ping(self) -> None:
         """Check that the API answers, by a listing of one."""
         ...
-
-
-class KubernetesCluster:
-    """`Cluster` over the real API server."""
-
-    def __init__(self, api: client.ApiClient, namespace: str) -> None:
-        self._api: Any = client.CustomObjectsApi(api)  # its annotations take no **kwargs
-        self.namespace = namespace
-        self._resource = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, namespace: str) -> AsyncIterator["KubernetesCluster"]:
-        """Use the pod's service account, or else KUBECONFIG.
-
-        Raises kubernetes.aio.config.ConfigException when there is neither. No connection is made yet.
-        """
-        configuration = client.Configuration()
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
-        configuration.retries = 1
-        async with client.ApiClient(configuration) as api:
-            yield cls(api, namespace)
-
-    async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
-        """Return every job with this spec's target, whoever created it.
-
-        By the label that `create` sets, in this version or the one before. Jobs made with kubectl have none, so
-        those are filtered here. Not by a field selector: Kubernetes before 1.31 has none for custom resources.
-        """
-        known = f"{LABEL_TARGET} in ({','.join(spec.labels_of_target)})"
-        bodies = await asyncio.gather(
-            self._list(label_selector=known), self._list(label_selector=f"!{LABEL_TARGET}")
-        )
-        # A job with an unreadable spec is about to fail: nothing to join.
-        jobs = (_parse_or_none(IndexingJob.parse, body) for body in chain(*bodies))
-        return [job for job in jobs if job is not None and job.spec.target == spec.target]
-
-    async def list_all(self) -> list[IndexingJob]:
-        """Return every job of the namespace, including those whose spec this version would refuse."""
-        return [
-            job
-            for body in await self._list()
-            if (job := _parse_or_none(IndexingJob.parse_stored, body)) is not None
-        ]
-
-    async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
-        """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
-        labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": "IndexingJob",
-            "metadata": {"name": name, "labels": labels},
-            "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
-        }
-        try:
-            return IndexingJob.parse(await self._call(self._api.create_namespaced_custom_object(
-                **self._resource, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
-            )))  # fmt: skip
-        except ApiException as error:
-            if error.status == 409:
-                raise NameConflict(name) from error
-            raise _unavailable(error) from error
-
-    async def cancel(self, name: str, uid: str) -> bool:
-        """Set spec.cancel. False when no job has this name and uid any more."""
-        # The uid in the patch is a precondition: for a later job of the same name it would be a change of an
-        # immutable field (422), which is the only thing about this patch that can be invalid.
-        body = {"metadata": {"uid": uid}, "spec": {"cancel": True}}
-        try:
-            await self._call(self._api.patch_namespaced_custom_object(
-                **self._resource, name=name, body=body, _content_type="application/merge-patch+json",
-                _request_timeout=REQUEST_TIMEOUT_SECONDS,
-            ))  # fmt: skip
-        except ApiException as error:
-            if error.status in (404, 422):
-                return False
-            raise _unavailable(error) from error
-        return True
-
-    async def ping(self) -> None:
-        """Check that the API answers, by a listing of one."""
-        await self._list(limit=1)
-
-    async def _list(self, **selectors: str | int) -> list[dict[str, Any]]:
-        try:
-            answer = await self._call(self._api.list_namespaced_custom_object(
-                **self._resource, **selectors, _request_timeout=REQUEST_TIMEOUT_SECONDS
-            ))  # fmt: skip
-        except ApiException as error:
-            raise _unavailable(error) from error
-        return list(answer["items"])
-
-    async def _call(self, request: Any) -> Any:
-        try:
-            return await request
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
-
-
-def _parse_or_none(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
-    """Parse a body, or return None for one of another version, which must not hide all others."""
-    try:
-        return parse(body)
-    except ValidationError:
-        return None
-
-
-def _unavailable(error: ApiException) -> ClusterUnavailable:
-    reasons = {
-        401: "does not accept this server's credentials",
-        403: "forbids this server to use IndexingJobs; its Role must allow get, list, create and patch",
-        404: "does not know IndexingJobs; install the CRD (it comes with the Helm chart)",
-        422: "refuses the job as invalid",
-        429: "asks to slow down",
-    }
-    reason = reasons.get(error.status, "fails")
-    return ClusterUnavailable(f"the Kubernetes API {reason} (HTTP {error.status})")

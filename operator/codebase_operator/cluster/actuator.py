@@ -17,7 +17,7 @@ from codebase_index.store.errors import (
     StoreUnavailable,
 )
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_operator.cluster.api import Api, ApiError
+from codebase_operator.cluster.api import ApiError, ClusterApi
 from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.credentials import release_secrets, secret_of, secret_problem
 from codebase_operator.cluster.pods import indexer_pod
@@ -42,7 +42,7 @@ class Actuator:
     """Applies actions. What the API answers goes into the cache, so that the next plan sees it at once."""
 
     def __init__(
-        self, api: Api, jobs: Jobs, cache: ClusterCache, template: PodTemplate,
+        self, api: ClusterApi, jobs: Jobs, cache: ClusterCache, template: PodTemplate,
         on_step: Callable[[do.Action, Exception | None], None] = lambda *_: None, site: SitePolicy | None = None,
     ) -> None:  # fmt: skip
         """`on_step` is called with each step and the error that it failed with, or None."""

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from codebase_operator.cluster.api import Api
+from codebase_operator.cluster.api import ClusterApi
 from codebase_operator.model.snapshot import Job, Pod, Rejection, StepFailure
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _number(version: str) -> int:
 class ClusterCache:
     """Jobs, pods, rejections, and the health of their sources."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: ClusterApi) -> None:
         self._api = api
         self.jobs: ObjectCache[Job] = ObjectCache()
         self.pods: ObjectCache[Pod] = ObjectCache()
@@ -140,6 +140,10 @@ class ClusterCache:
     def clear_rejection(self, job_id: UUID) -> None:
         """Drop the rejection: the pod was accepted."""
         self.rejections.pop(job_id, None)
+
+    def list_soon(self) -> None:
+        """List everything in the next cycle: a watch has begun anew, and may have missed something."""
+        self._next_list = 0.0
 
     async def refresh(self) -> None:
         """List everything when it is time to. Raises ApiError, and tries again in the next cycle."""

@@ -11,7 +11,7 @@ from mcp import Client
 from mcp.server import Server
 
 from codebase_index.store.ingest.work import ScanEntry
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

@@ -12,7 +12,7 @@ from codebase_index.api.job import JobState
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from tests.mcp.conftest import Shop, serving
 
 Answered = Callable[[Any], dict[str, Any]]

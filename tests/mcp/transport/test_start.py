@@ -14,7 +14,8 @@ from codebase_index.api.job import LABEL_CALLER, LABEL_TARGET, job_name
 from codebase_index.api.resource import GitSource, IndexingJobSpec, Source
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_mcp.jobs.cluster import ClusterUnavailable, KubernetesCluster, NameConflict
+from codebase_mcp.jobs.cluster import ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from tests.support.crd import install_crd
 
 pytestmark = pytest.mark.cluster

@@ -15,7 +15,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService, StartRequest
 from tests.operator.fake_api import FakeApi
 
