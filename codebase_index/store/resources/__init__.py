@@ -1,0 +1,1 @@
+"""Custom resources and pods in a table, for the embedded runtime."""
