@@ -65,7 +65,7 @@ demo: up images venv ## Index a repository end to end: make demo [REPO=path or U
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-unit test-package test-store test-operator test-model test-mcp test-publish test-cluster ## Set up everything and run every test
+test: lint test-unit test-package test-store test-operator test-model test-mcp test-embedded test-publish test-cluster ## Set up everything and run every test
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests, in seconds
@@ -94,6 +94,10 @@ mutants: venv ## Break the product on purpose, and see that the model test notic
 .PHONY: test-mcp
 test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
 	@$(PY) -m pytest -q tests/mcp -m "not cluster"
+
+.PHONY: test-embedded
+test-embedded: venv ## The embedded runtime: the quickstart's scenarios, kills of each part, clients over stdio
+	@$(PY) -m pytest -q tests/integration tests/embedded -m "not cluster"
 
 .PHONY: test-publish
 test-publish: venv ## Push a small image to a real registry on loopback, and pull it

@@ -54,6 +54,7 @@ for name, function, panel in (
     ("cancel", jobs.cancel, _USE),
     ("setup", setup.setup, _CONNECT),
     ("connect", connect.connect, _CONNECT),
+    ("serve", serve.serve, _CONNECT),
     ("stop", serve.stop, _KEEP),
     ("version", version, _KEEP),
 ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codebase_embedded.settings import MAX_SOCKET_PATH
 
-_LONGEST_SOCKET = ".s.PGSQL.5432"
+_LONGEST_SOCKET = "postgres/.s.PGSQL.5432"
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Folder:
     def socket(self) -> Path:
         """Where clients speak MCP as over standard input and output."""
         return self.sockets / "mcp"
+
+    @property
+    def postgres_socket(self) -> Path:
+        """The folder of Postgres' own socket, which belongs to the user that Postgres runs as."""
+        return self.sockets / "postgres"
 
     def make(self) -> None:
         """Make the folders. Raises OSError, and PermissionError where a folder is somebody else's."""

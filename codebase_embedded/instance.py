@@ -6,8 +6,8 @@
     Client(instance.url, headers={"Authorization": f"Bearer {instance.token()}"})
     stop(settings.data)
 
-`service_manager.run(settings)` runs one in the foreground; `bridge.run(settings)` speaks MCP over standard input and
-output, as a client of the instance.
+`service_manager.run(settings)` runs one in the foreground; `bridge.run(settings)` speaks MCP over standard input
+and output, as a client of the instance.
 """
 
 import contextlib
@@ -139,7 +139,8 @@ def ensure(
             notify(f"starting the embedded instance in {settings.data}")
             starting = _start_in_background(settings)
         elif starting is not None and starting.poll() not in (None, 0):
-            starting = _restart_unless_joined(settings, starting)
+            _require_rival(settings, starting)
+            starting = None
         time.sleep(_POLL_SECONDS)
     raise InstanceFailed(
         f"the embedded instance in {settings.data} does not serve after {timeout:.0f} s; its logs are in "
@@ -195,8 +196,8 @@ def _start_in_background(settings: Settings) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def _restart_unless_joined(settings: Settings, starting: subprocess.Popen[bytes]) -> None:
-    """Forget a start that lost against another one's. Raises InstanceFailed for one that failed."""
+def _require_rival(settings: Settings, starting: subprocess.Popen[bytes]) -> None:
+    """Check that a start that ended lost against another one's. Raises InstanceFailed for one that failed."""
     if starting.returncode != ALREADY_RUNNING:
         log = Folder(settings.data).log("instance")
         lines = log.read_text(errors="replace").strip().splitlines()[-3:]

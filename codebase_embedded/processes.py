@@ -1,7 +1,7 @@
 """Processes by identity (pid and start time) and by the mark in their environment.
 
-A pid alone is never trusted: it may belong to another process by now. What an instance starts inherits the mark and
-passes it on, so that what is left after a SIGKILL of everything can be found and ended.
+A pid alone is never trusted: it may belong to another process by now. What an instance starts inherits the mark
+and passes it on, so that what is left after a SIGKILL of everything can be found and ended.
 """
 
 import contextlib
@@ -47,6 +47,13 @@ class Process:
     def alive(self) -> bool:
         """Whether it still runs. One that ended and was not waited for does not."""
         return start_mark(self.pid) == self.started
+
+    def session(self) -> int | None:
+        """Return the session that it is in, by the pid of the process that began it; None: it has ended."""
+        try:
+            return os.getsid(self.pid)
+        except ProcessLookupError:
+            return None
 
     def signal(self, number: int) -> bool:
         """Send a signal, if it still runs."""

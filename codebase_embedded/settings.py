@@ -12,6 +12,15 @@ DATA_VARIABLE: Final = "CODEBASE_DATA"
 IDLE_VARIABLE: Final = "CODEBASE_IDLE_SECONDS"
 ROOTS_VARIABLE: Final = "CODEBASE_EMBEDDED_ROOTS"
 
+NAMESPACE: Final = "default"
+"""An instance has one, and nobody has to name it."""
+
+SETTINGS_VARIABLE: Final = "CODEBASE_EMBEDDED_SETTINGS"
+"""By which an instance's first process tells the others its settings."""
+
+LIFE_VARIABLE: Final = "CODEBASE_LIFE_FD"
+"""The same for the descriptor of its life: `life.py`."""
+
 IDLE_SECONDS: Final = 600
 """How long an instance that was started in the background stays without clients and unfinished jobs."""
 
@@ -91,6 +100,11 @@ class Settings:
         if self.port is not None and not 0 < self.port < 65536:
             raise SettingsInvalid(f"port {self.port} is none; give one from 1 to 65535")
         return replace(self, data=self.data.expanduser().absolute(), roots=roots)
+
+    @property
+    def roots_json(self) -> str:
+        """The roots as CODEBASE_ROOTS has them: here, a path is the same for everybody."""
+        return json.dumps([{"path": str(root)} for root in self.roots])
 
     def to_json(self) -> str:
         """Return the settings as JSON, for `of_json`."""

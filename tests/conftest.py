@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from codebase_index.store.database import Database
 
-pytest_plugins = ["tests.support.cluster"]
+pytest_plugins = ["tests.support.cluster", "tests.support.embedded"]
 
 # How long an example takes says how busy the machine is. The rest stays as it is: in CI the same in every run.
 settings.register_profile("any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import httpx2  # what the SDK's client speaks HTTP with
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import CommandFailed, environment, tool_path
@@ -60,13 +61,16 @@ def port_forward(port: int = 0) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def connect(base_url: str) -> AsyncIterator[Tools]:
-    """Open an MCP session over streamable HTTP; errors of the block leave it as they are.
+async def connect(base_url: str, token: str | None = None) -> AsyncIterator[Tools]:
+    """Open an MCP session over streamable HTTP, with a bearer token; errors of the block leave it as they are.
 
     Raises ConnectionError when the server cannot be reached any more.
     """
     try:
-        async with Client(f"{base_url}/mcp") as client:
+        async with (
+            _http_client(token) as http,
+            Client(streamable_http_client(f"{base_url}/mcp", http_client=http)) as client,
+        ):
             yield Tools(client)
     except (BaseExceptionGroup, httpx2.HTTPError) as raised:
         # The client's task groups wrap whatever is raised inside them.
@@ -74,6 +78,11 @@ async def connect(base_url: str) -> AsyncIterator[Tools]:
         if isinstance(error, httpx2.HTTPError):
             raise ConnectionError(f"the MCP server at {base_url}: {type(error).__name__} {error}") from error
         raise error from None
+
+
+def _http_client(token: str | None) -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300))  # the SDK's own timeouts
 
 
 def _first(error: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ PACKAGES = (
     "mcp_server/codebase_mcp",
     "operator/codebase_operator",
     "indexer_image/codebase_indexer",
+    "codebase_embedded",
     "codebase_index",
 )
 

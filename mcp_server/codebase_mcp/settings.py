@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
@@ -63,6 +64,12 @@ class Settings:
 
     log_level: str
 
+    listen_fd: int | None = None
+    """Descriptor of a listening socket to serve on instead of `port`: it stays open while this server restarts."""
+
+    token: str | None = None
+    """What requests have to bring as a bearer token; None: nobody is asked. Never logged."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment. Raises SettingsError."""
@@ -84,6 +91,8 @@ class Settings:
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueLimits.per_caller),
             ),
             log_level=_log_level(env),
+            listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
+            token=_token(env),
         )
 
     @property
@@ -116,6 +125,19 @@ def _policy(env: Mapping[str, str]) -> SourcePolicy:
             "(comma-separated host names), or both"
         )
     return policy
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    file = env.get("CODEBASE_TOKEN_FILE")
+    if not file:
+        return None
+    try:
+        token = Path(file).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"CODEBASE_TOKEN_FILE cannot be read ({type(error).__name__}: {file})") from error
+    if not token:
+        raise SettingsError(f"CODEBASE_TOKEN_FILE ({file}) is empty; put a long random token into it")
+    return token
 
 
 def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:

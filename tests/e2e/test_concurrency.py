@@ -12,7 +12,8 @@ import pytest
 from hack.deployment.chart import NAMESPACE, deploy
 from hack.deployment.commands import kubectl, kubectl_json
 from hack.deployment.mcp_client import Tools, connect, finished
-from tests.support.kube import PATIENCE, apply_job, facts, hold_slots, job_status, pod_watch, wait_for
+from tests.support.kube import apply_job, facts, hold_slots, job_status, pod_watch
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

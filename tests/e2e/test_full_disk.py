@@ -11,7 +11,7 @@ import pytest
 
 from hack.deployment.chart import volume_name
 from hack.deployment.commands import CHECKOUT, helm, kubectl, kubectl_json
-from tests.support.kube import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 

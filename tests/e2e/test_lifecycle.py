@@ -10,7 +10,6 @@ from hack.deployment.mcp_client import ToolFailed, connect, finished
 from tests.chaos.harness.containers import worker
 from tests.support.kube import (
     OPERATOR,
-    PATIENCE,
     assert_consistent,
     delete_job,
     facts,
@@ -23,8 +22,8 @@ from tests.support.kube import (
     scaled_to_zero,
     uid_of,
     under_way,
-    wait_for,
 )
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -8,7 +8,6 @@ from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import kubectl
 from hack.deployment.mcp_client import ToolFailed, connect, finished
 from tests.support.kube import (
-    PATIENCE,
     POSTGRES,
     apply_job,
     assert_consistent,
@@ -17,8 +16,8 @@ from tests.support.kube import (
     name_of,
     scaled_to_zero,
     under_way,
-    wait_for,
 )
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

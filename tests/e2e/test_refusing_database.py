@@ -14,7 +14,8 @@ import pytest
 from hack.deployment.chart import NAMESPACE, RELEASE
 from hack.deployment.commands import CommandFailed, helm, kubectl, kubectl_json
 from hack.deployment.mcp_client import connect, finished
-from tests.support.kube import PATIENCE, apply_job, job_status, query, wait_for
+from tests.support.kube import apply_job, job_status, query
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -6,7 +6,8 @@ from codebase_index.api.job import PLURAL
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import CommandFailed, kubectl, kubectl_json
 from hack.deployment.mcp_client import connect
-from tests.support.kube import OPERATOR, apply_job, hold_slots, job_status, patch_job, query, wait_for
+from tests.support.kube import OPERATOR, apply_job, hold_slots, job_status, patch_job, query
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -10,7 +10,6 @@ import pytest
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import kubectl
 from tests.support.kube import (
-    PATIENCE,
     apply_job,
     assert_consistent,
     delete_job,
@@ -20,8 +19,8 @@ from tests.support.kube import (
     patch_job,
     pod_phases,
     query,
-    wait_for,
 )
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

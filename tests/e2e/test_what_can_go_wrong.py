@@ -10,7 +10,8 @@ import pytest
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import CommandFailed, kubectl
 from hack.deployment.mcp_client import ToolFailed, connect, finished, follow
-from tests.support.kube import PATIENCE, apply_job, delete_job, indexer_pods, job_status, name_of, wait_for
+from tests.support.kube import apply_job, delete_job, indexer_pods, job_status, name_of
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -1,4 +1,4 @@
-"""The quickstart's scenarios, through a real MCP client against the cluster.
+"""The quickstart's scenarios, through a real MCP client against each runtime: embedded, and the cluster.
 
 The five scenarios, the performance validation and the edge cases, with the quickstart's own assertions. Where a
 scenario indexes a repository again, it forces the work: an unchanged repository is done in an instant, and
@@ -7,7 +7,6 @@ there would be nothing to watch.
 
 import asyncio
 import itertools
-import signal
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,19 +16,16 @@ from typing import Any
 
 import pytest
 
-from hack.deployment.mcp_client import ToolFailed, Tools, connect, finished, follow
-from tests.chaos.harness.containers import first
-from tests.support.cluster import FILE_COUNT, Server
-from tests.support.kube import assert_consistent, facts, indexer_pods, server_pods, uid_of
-
-pytestmark = pytest.mark.cluster
+from hack.deployment.mcp_client import ToolFailed, Tools, finished, follow
+from tests.support.cluster import FILE_COUNT
+from tests.support.runtime import Runtime
 
 INDEXING_TIMEOUT = 60 + FILE_COUNT * 0.1  # seconds; a bound for a hung job, not a measure of speed
 
 
-async def test_basic_background_indexing(server_url: str, large_repository: str) -> None:
+async def test_basic_background_indexing(runtime: Runtime, large_repository: str) -> None:
     """Scenario 1: the start answers at once, the job completes, every file is there."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         began = time.monotonic()
         job = await tools.call("start_indexing_background", repo_path=large_repository, name="test-large-repo")
         response_time = time.monotonic() - began
@@ -50,9 +46,9 @@ async def test_basic_background_indexing(server_url: str, large_repository: str)
     report(response_time, timeline, query_times, final)
 
 
-async def test_progress_monitoring(server_url: str, large_repository: str) -> None:
+async def test_progress_monitoring(runtime: Runtime, large_repository: str) -> None:
     """Scenario 2: progress moves at least every ten seconds, and says what is being done."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         job = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
         timeline, _ = await watch(tools, job["job_id"])
 
@@ -71,9 +67,9 @@ async def test_progress_monitoring(server_url: str, large_repository: str) -> No
     assert {"chunking", "embedding", "complete"} <= found, found
 
 
-async def test_job_cancellation(server_url: str, large_repository: str) -> None:
+async def test_job_cancellation(runtime: Runtime, large_repository: str) -> None:
     """Scenario 3: a cancel is acknowledged at once, holds within 5 s, and keeps what was indexed."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         job = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
         before = await reached(tools, job["job_id"], 10, within=20)
 
@@ -91,25 +87,25 @@ async def test_job_cancellation(server_url: str, large_repository: str) -> None:
             await tools.call("cancel_indexing_background", job_id=job["job_id"])
         found = await tools.call("search_code", query=a_definition(large_repository)[2], repo=large_repository)
     assert found["results"], "the partial index is not searchable"
-    assert_consistent(large_repository)
+    runtime.assert_consistent(large_repository)
 
 
-async def test_restart_recovery(server: Server, large_repository: str) -> None:
+async def test_restart_recovery(runtime: Runtime, large_repository: str) -> None:
     """Scenario 4: the MCP server and the indexer are killed; the job goes on within 10 s and repeats < 1 %.
 
     The quickstart estimates duplicate work as the files indexed after the restart divided by all files, which
     counts the work that remained as repeated. The store counts each file that was started more than once, so
     that ratio is asserted instead.
     """
-    async with connect(server.url()) as tools:
+    async with runtime.connect() as tools:
         job = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
         before = await reached(tools, job["job_id"], 30, within=120)
 
     killed = datetime.now(UTC)
-    for pod in (*server_pods(), *indexer_pods(job["job_id"])):
-        first(uid_of(pod)).signal(signal.SIGKILL)
+    runtime.kill_server()
+    runtime.kill_indexers(job["job_id"])
 
-    async with connect(server.url()) as tools:
+    async with runtime.connect() as tools:
         # A fast machine may be done by the time that the server answers again.
         assert (await tools.call("get_indexing_status", job_id=job["job_id"]))["status"] in (
             "running",
@@ -117,7 +113,7 @@ async def test_restart_recovery(server: Server, large_repository: str) -> None:
         )
         timeline, _ = await watch(tools, job["job_id"])
 
-    final, row = timeline[-1][1], facts(job["job_id"])
+    final, row = timeline[-1][1], runtime.facts(job["job_id"])
     resumed_after = (datetime.fromisoformat(row["claimed_at"]) - killed).total_seconds()
     repeated = row["files_repeated"] / row["files_total"]
     print(f"\nresumed after {resumed_after:.1f} s; {row['files_repeated']} files repeated: {repeated:.2%}")
@@ -126,12 +122,12 @@ async def test_restart_recovery(server: Server, large_repository: str) -> None:
     assert repeated < 0.01
     assert_never_falling([(0.0, before), *timeline])
     assert final["files_indexed"] + final["files_skipped"] == final["files_total"] >= FILE_COUNT
-    assert_consistent(large_repository)
+    runtime.assert_consistent(large_repository)
 
 
-async def test_concurrent_jobs(server_url: str, equal_repositories: list[str]) -> None:
+async def test_concurrent_jobs(runtime: Runtime, equal_repositories: list[str]) -> None:
     """Scenario 5: three jobs run at once; the fourth waits for its turn, and starts by itself."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         jobs = []
         for number, repository in enumerate(equal_repositories):
             name = "queued-job" if number == 3 else f"concurrent-job-{number + 1}"
@@ -166,10 +162,10 @@ async def test_concurrent_jobs(server_url: str, equal_repositories: list[str]) -
 
 
 async def test_job_creation_and_status_latency(
-    server_url: str, small_repository: str, large_repository: str
+    runtime: Runtime, small_repository: str, large_repository: str
 ) -> None:
     """Performance validation: start p95 < 1 s, status p95 < 100 ms while a job runs, cancelled in 5 s."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         creation_times = []
         for trial in range(10):
             began = time.monotonic()
@@ -207,18 +203,18 @@ async def test_job_creation_and_status_latency(
         ("file:///etc", "must be https:// or ssh://"),
     ],
 )
-async def test_invalid_repository_path(server_url: str, repositories: Any, path: str, says: str) -> None:
+async def test_invalid_repository_path(runtime: Runtime, repositories: Any, path: str, says: str) -> None:
     """Edge case 1: a path that cannot be indexed is refused with what to do about it."""
     (repositories / "file.txt").write_text("not a repository\n")
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         with pytest.raises(ToolFailed, match="validation: ") as error:
             await tools.call("start_indexing_background", repo_path=path.format(root=repositories), name="invalid")
     assert says in str(error.value)
 
 
-async def test_duplicate_job_returns_the_existing_id(server_url: str, large_repository: str) -> None:
+async def test_duplicate_job_returns_the_existing_id(runtime: Runtime, large_repository: str) -> None:
     """Edge case 2: a second start for the same repository joins the first."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         first = await tools.call("start_indexing_background", repo_path=large_repository, force_reindex=True)
         second = await tools.call("start_indexing_background", repo_path=large_repository, name="duplicate-test")
         await cancel_unless_final(tools, first["job_id"])
@@ -231,16 +227,16 @@ async def test_duplicate_job_returns_the_existing_id(server_url: str, large_repo
     ("job_id", "says"),
     [("00000000-0000-0000-0000-000000000000", "job not found: "), ("42", "validation: ")],
 )
-async def test_unknown_job(server_url: str, tool: str, job_id: str, says: str) -> None:
+async def test_unknown_job(runtime: Runtime, tool: str, job_id: str, says: str) -> None:
     """Edge case 3: a job that does not exist is not found; what is no job id is refused."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         with pytest.raises(ToolFailed, match=says):
             await tools.call(tool, job_id=job_id)
 
 
-async def test_completed_job_cannot_be_cancelled(server_url: str, small_repository: str) -> None:
+async def test_completed_job_cannot_be_cancelled(runtime: Runtime, small_repository: str) -> None:
     """Edge case 4."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         job = await tools.call("start_indexing_background", repo_path=small_repository, name="quick-job")
         timeline, _ = await watch(tools, job["job_id"])
         assert timeline[-1][1]["status"] == "completed", timeline[-1][1]["error_message"]
@@ -248,9 +244,9 @@ async def test_completed_job_cannot_be_cancelled(server_url: str, small_reposito
             await tools.call("cancel_indexing_background", job_id=job["job_id"])
 
 
-async def test_what_was_indexed_is_found(server_url: str, small_repository: str) -> None:
+async def test_what_was_indexed_is_found(runtime: Runtime, small_repository: str) -> None:
     """A search names the file, the lines and the symbol of a definition that is in the repository."""
-    async with connect(server_url) as tools:
+    async with runtime.connect() as tools:
         job = await tools.call("start_indexing_background", repo_path=small_repository)
         await watch(tools, job["job_id"])
         listed = await tools.call("list_indexing_jobs", repo_path=small_repository)

@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -13,9 +14,12 @@ import pytest
 
 from hack.deployment.chart import NAMESPACE, deploy
 from hack.deployment.commands import CHECKOUT, CommandFailed, kubectl_json
-from hack.deployment.mcp_client import port_forward
+from hack.deployment.mcp_client import Tools, connect, port_forward
+from tests.chaos.harness.containers import first
 from tests.fixtures.generate_test_repo import generate
-from tests.support.kube import delete_job, nobody_holds_a_slot, wait_for
+from tests.support.kube import delete_job, indexer_pods, nobody_holds_a_slot, query, server_pods, uid_of
+from tests.support.runtime import Runtime
+from tests.support.waiting import wait_for
 
 REPOSITORIES = CHECKOUT / "build" / "test-repositories"
 
@@ -69,11 +73,67 @@ def server(repositories: Path) -> Iterator[Server]:
 def server_url(server: Server) -> Iterator[str]:
     """The address of the MCP server in the cluster. What the test leaves unfinished is deleted after it."""
     yield server.url()
+    delete_unfinished_jobs()
+
+
+def delete_unfinished_jobs() -> None:
+    """Delete what a test has left unfinished, and wait until its slots are free."""
     if not nobody_holds_a_slot():
         for job in kubectl_json("get", "indexingjobs", "-n", NAMESPACE)["items"]:
             if (job.get("status") or {}).get("phase") not in ("Completed", "Failed", "Cancelled"):
                 delete_job(job["metadata"]["name"])
         wait_for(nobody_holds_a_slot, "every job is over and every slot free")
+
+
+class ClusterRuntime(Runtime):
+    """The chart on the cluster of `make up`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Tools]:
+        """Open an MCP session, through a way that is opened anew after its pod was killed."""
+        async with connect(self._server.url()) as tools:
+            yield tools
+
+    def query(self, sql: str) -> str:
+        """Ask the database in its pod."""
+        return query(sql)
+
+    def kill_server(self) -> None:
+        """Kill PID 1 of the server's pods."""
+        for pod in server_pods():
+            first(uid_of(pod)).signal(signal.SIGKILL)
+
+    def kill_indexers(self, job_id: str) -> None:
+        """Kill PID 1 of the job's pods."""
+        for pod in indexer_pods(job_id):
+            first(uid_of(pod)).signal(signal.SIGKILL)
+
+    def settle(self) -> None:
+        """Delete what is unfinished."""
+        delete_unfinished_jobs()
+
+
+@pytest.fixture(scope="session")
+def cluster_runtime(server: Server) -> ClusterRuntime:
+    """The product on the cluster."""
+    return ClusterRuntime(server)
+
+
+@pytest.fixture(scope="session", params=["embedded", pytest.param("cluster", marks=pytest.mark.cluster)])
+def any_runtime(request: pytest.FixtureRequest) -> Runtime:
+    """Each of the two runtimes in turn."""
+    found: Runtime = request.getfixturevalue(f"{request.param}_runtime")
+    return found
+
+
+@pytest.fixture
+def runtime(any_runtime: Runtime) -> Iterator[Runtime]:
+    """The same; what the test leaves unfinished is ended after it."""
+    yield any_runtime
+    any_runtime.settle()
 
 
 @pytest.fixture(scope="session")

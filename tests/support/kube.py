@@ -14,20 +14,11 @@ from codebase_index.api.job import GROUP, KIND, LABEL_COMPONENT, LABEL_JOB_ID, V
 from hack.deployment.chart import NAMESPACE
 from hack.deployment.commands import environment, kubectl, kubectl_json, tool_path
 from hack.deployment.mcp_client import Tools, follow
+from tests.support import runtime
+from tests.support.waiting import PATIENCE, wait_for
 
-PATIENCE = 90  # seconds until a hang is a hang
 OPERATOR = "deployment/codebase-mcp-operator"
 POSTGRES = "statefulset/codebase-mcp-postgres"
-
-
-def wait_for(condition: Callable[[], Any], claim: str, patience: float | None = None) -> Any:
-    """Wait until a claim holds, and return its value; fail with it after `patience` seconds, or else PATIENCE."""
-    patience = PATIENCE if patience is None else patience
-    deadline = time.monotonic() + patience
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {patience} s it does not hold that {claim}"
-        time.sleep(0.2)
-    return value
 
 
 # --- jobs ------------------------------------------------------------------------------------------
@@ -106,14 +97,7 @@ def facts(job_id: str) -> dict[str, Any]:
 
 def assert_consistent(repository: str) -> None:
     """Each file of the repository's index is there once, with all of its chunks, and no chunk without a file."""
-    index = f"(SELECT id FROM indexes WHERE source = '{repository}')"
-    files, paths = query(f"SELECT count(*), count(DISTINCT path) FROM files WHERE index_id = {index}").split("|")
-    assert files == paths
-    incomplete = f"""SELECT count(*) FROM files f WHERE index_id = {index}
-        AND chunks <> (SELECT count(*) FROM chunks c WHERE c.file_id = f.id)"""
-    assert query(incomplete) == "0"
-    orphans = f"SELECT count(*) FROM chunks WHERE index_id = {index} AND file_id NOT IN (SELECT id FROM files)"
-    assert query(orphans) == "0"
+    runtime.assert_consistent(query, repository)
 
 
 def nobody_holds_a_slot() -> bool:

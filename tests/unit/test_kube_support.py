@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import kube
+from tests.support import kube, waiting
 
 
 def test_the_facts_of_a_job_wait_until_the_operator_has_made_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,6 +15,6 @@ def test_the_facts_of_a_job_wait_until_the_operator_has_made_its_row(monkeypatch
 
 def test_a_job_that_never_gets_a_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kube, "query", lambda _: "")
-    monkeypatch.setattr(kube, "PATIENCE", 0.0)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
     with pytest.raises(AssertionError, match="does not hold that job lost has a row"):
         kube.facts("lost")

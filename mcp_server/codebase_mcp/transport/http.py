@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -22,6 +24,7 @@ from codebase_mcp.limits.caller import IpNetwork, caller_context, resolve_caller
 from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
+from codebase_mcp.transport.bearer_token import BearerToken
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http_protocol import ConnectionManager
 from codebase_mcp.transport.middleware import MAX_BODY_BYTES, RequestGuard
@@ -58,6 +61,8 @@ def build_app(server: Server[Any], health: HealthChecks, settings: Settings) -> 
     # The guard answers all but POST: GET would open a stream on which nothing ever comes.
     endpoint.methods = {"POST", "OPTIONS", "GET", "DELETE"}
     endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.host_names), settings.connections)
+    if settings.token is not None:
+        endpoint.app = BearerToken(endpoint.app, settings.token)
     app.router.routes.extend(health.routes())
     app.add_middleware(CallerMiddleware, proxies=settings.trusted_proxies)
     return app
@@ -80,7 +85,7 @@ class CallerMiddleware:
             await self._app(scope, receive, send)
 
 
-async def serve_http(app: Starlette, health: HealthChecks, settings: Settings) -> None:
+async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError."""
     limits = fit_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))
@@ -92,13 +97,18 @@ async def serve_http(app: Starlette, health: HealthChecks, settings: Settings) -
     try:
         with _handle_signals(servers):
             async with heartbeat.beating(), asyncio.TaskGroup() as group:
-                group.create_task(main.serve())
+                group.create_task(main.serve(_sockets(settings)))
                 # One after the other: a probe that succeeds says that clients are served, too.
                 await main.listening.wait()
                 for server in servers[1:]:
                     group.create_task(_serve_in_thread(server))
     except* SettingsError as errors:
         raise errors.exceptions[0] from None
+
+
+def _sockets(settings: Settings) -> list[socket.socket] | None:
+    """Return the sockets to serve on; None: one of our own."""
+    return None if settings.listen_fd is None else [socket.socket(fileno=os.dup(settings.listen_fd))]
 
 
 async def _serve_in_thread(server: "_Server") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -17,41 +17,49 @@ from codebase_mcp.transport.envelope import refusal_of
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve until the client closes its end."""
     with _wire() as (source, sink):
-        output: Any = _Output(sink)
-        messages: Any = _Messages(source, output)
-        async with stdio_server(messages, output) as (read_stream, write_stream):
-            await server.run(read_stream, write_stream, server.create_initialization_options())
+
+        def write(line: str) -> None:
+            sink.write(line)
+            sink.flush()
+
+        await serve_lines(server, anyio.wrap_file(source), lambda line: asyncio.to_thread(write, line))
+
+
+async def serve_lines(
+    server: Server[Any], lines: AsyncIterable[str], write: Callable[[str], Awaitable[None]]
+) -> None:
+    """Serve a client whose messages come as lines, until there are no more; `write` gets a line of an answer."""
+    output: Any = _Output(write)
+    messages: Any = _Messages(lines, output)
+    async with stdio_server(messages, output) as (read_stream, write_stream):
+        await server.run(read_stream, write_stream, server.create_initialization_options())
 
 
 class _Output:
     """Lines to the client, one at a time: two write them, the SDK and `_Messages`."""
 
-    def __init__(self, sink: TextIO) -> None:
-        self._sink = sink
+    def __init__(self, write: Callable[[str], Awaitable[None]]) -> None:
+        self._write = write
         self._lock = asyncio.Lock()
 
     async def write(self, line: str) -> None:
         """Write a line, all of it."""
         async with self._lock:
-            await asyncio.to_thread(self._write, line)
+            await self._write(line)
 
     async def flush(self) -> None:
         """Nothing waits."""
-
-    def _write(self, line: str) -> None:
-        self._sink.write(line)
-        self._sink.flush()
 
 
 class _Messages:
     """The lines from the client that are messages; the others are answered here."""
 
-    def __init__(self, source: TextIO, output: _Output) -> None:
-        self._source = anyio.wrap_file(source)
+    def __init__(self, lines: AsyncIterable[str], output: _Output) -> None:
+        self._lines = lines
         self._output = output
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        async for line in self._source:
+        async for line in self._lines:
             if not line.strip():
                 continue
             refusal = refusal_of(line)

@@ -1,0 +1,1 @@
+"""Pods as processes: what a kubelet is to a node."""
