@@ -7,6 +7,7 @@ nothing is written into the user's repository.
 
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -193,7 +194,7 @@ def _fetch_path(
     if _is_complete(folder, ref):
         return ref
     found = commit_of(repository, ref)
-    if found is None:
+    if found is None and not _SHORT_HASH.fullmatch(ref):
         raise CloneFailed(_explain(path, ref, _NO_REFTABLE if has_reftable(repository) else _NO_REF))
     borrower = folder.with_name("borrower")
     shutil.rmtree(borrower, ignore_errors=True)  # of an attempt that was killed
@@ -201,12 +202,25 @@ def _fetch_path(
     try:
         create_git_dir(borrower, is_sha256(repository))
         with borrow_objects(repository, borrower, quota.bytes):
+            found = found or _whole_hash(borrower, path, ref)
             # file:// lets git copy objects instead of linking them, and check each against its name.
             return fetch(
                 borrower.as_uri(), "file", found, folder, quota=quota.beside(borrower), display=(path, ref)
             )
     finally:
         shutil.rmtree(borrower, ignore_errors=True)
+
+
+_SHORT_HASH = re.compile(r"[0-9a-f]{4,63}")
+
+
+def _whole_hash(git_dir: Path, path: str, short: str) -> str:
+    """Return the hash of the one commit that begins so. Raises CloneFailed."""
+    try:
+        found = git.run(["-C", git_dir, "rev-parse", "--verify", "--quiet", f"{short}^{{commit}}"])
+    except git.GitFailed as failure:
+        raise CloneFailed(_explain(path, short, _NO_REF)) from failure
+    return found.data.decode().strip()
 
 
 _NO_REF = "couldn't find remote ref"

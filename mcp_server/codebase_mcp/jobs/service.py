@@ -121,9 +121,11 @@ class JobService:
     async def start(self, request: StartRequest) -> StartResult:
         """Return the active job for this source and ref, or create one."""
         source = await self._check_source(request.repo_path)
+        # A clone's name for a branch of its remote; at the remote itself the branch is called without it.
+        ref = request.ref.removeprefix("origin/") if request.ref and source.git else request.ref
         try:
             spec = IndexingJobSpec(
-                source=source, ref=request.ref, name=request.name, force_reindex=request.force_reindex,
+                source=source, ref=ref, name=request.name, force_reindex=request.force_reindex,
                 priority=request.priority,
             )  # fmt: skip
         except ValidationError as error:

@@ -11,13 +11,12 @@ from codebase_mcp.errors import UserError
 _SEPARATORS: Final = re.compile(r"::|->|[.#/\\:]")
 _GENERIC: Final = re.compile(r"<[^<>]*>")
 _BRACKETED: Final = re.compile(r"(?<=\w)\[[^\[\]]*\]")
-_PART: Final = re.compile(r"[\w$@?!~-]{1,200}")
+_PART: Final = re.compile(r"(?=.*[\w$])[\w$@?!~-]{1,200}")
 _OPERATOR: Final = re.compile(
     r"(?<![\w$])operator\s*(\(\)|\[\]|\"\"\s*\w+|(?:new|delete|co_await)\b(?:\s*\[\])?|[-+*/%^&|~!=<>,]{1,3})"
 )
-_RECEIVER: Final = re.compile(
-    r"(?:(?<![\w$\]>])|(?<=\bfunc)|(?<=\bfn))\(\s*(?:\w+\s+)?[*&]?\s*([\w.$]+)\s*\)\s*\.?\s*(?=[\w$])"
-)
+_RECEIVER: Final = re.compile(r"(?<![\w$\]>])\(\s*(?:\w+\s+)?[*&]?\s*([\w.$]+)\s*\)\s*\.?\s*(?=[\w$])")
+_FUNC: Final = re.compile(r"^(func|fn)\(")
 _AS_TRAIT: Final = re.compile(r"<\s*([\w:.]+)\s+as\s+[^<>]+>\s*(?=::)")
 _CALL_INSIDE: Final = re.compile(r"\([^()]*\)(?=\s*(?:\.|->|::))")
 _VISIBILITY: Final = re.compile(r"\bpub\s*\([^)]*\)")
@@ -132,6 +131,7 @@ def _without_parameters(text: str) -> str:
 
 def _declared(text: str) -> tuple[str, frozenset[Kind]]:
     """Return the name in the beginning of a definition or in a call, and the kinds that its keyword allows."""
+    text = _FUNC.sub(r"\1 (", text)
     text = _VISIBILITY.sub("pub", text.removeprefix("@").removesuffix("::class"))
     if operator := _OPERATOR.search(text):
         words = text[: operator.start()].replace("*", " ").replace("&", " ").split()

@@ -72,13 +72,18 @@ def test_a_repository_without_a_commit_has_none(repo: Path, policy: SourcePolicy
     assert open_source(spec("/repos/fresh"), policy, tmp_path / "work", None).commit is None
 
 
-@pytest.mark.parametrize("ref", ["old", "v1", "refs/heads/old", "hash"])
+@pytest.mark.parametrize(
+    "ref", ["old", "v1", "refs/heads/old", "hash", "short hash", "fix/#123", "übersicht", "origin/main"]
+)
 def test_a_ref_of_a_path_is_fetched_not_read_from_the_working_tree(
     ref: str, repo: Path, policy: SourcePolicy, tmp_path: Path
 ) -> None:
     first = run(repo, "rev-parse", "old")
+    for name in ("refs/heads/fix/#123", "refs/heads/übersicht", "refs/remotes/origin/main"):
+        run(repo, "update-ref", name, first)
     before = sorted(p.name for p in (repo / ".git").rglob("*"))
-    checkout = open_source(spec(ref=first if ref == "hash" else ref), policy, tmp_path / "work", None)
+    named = {"hash": first, "short hash": first[:7]}.get(ref, ref)
+    checkout = open_source(spec(ref=named), policy, tmp_path / "work", None)
     assert checkout.commit == first
     assert checkout.folder == checkout.boundary != repo
     assert (checkout.folder / "part" / "a.py").read_text() == "first = 1\n"
@@ -138,6 +143,7 @@ def test_hooks_filters_and_lfs_do_not_run_in_a_checkout(repo: Path, policy: Sour
     ("path", "ref", "message"),
     [
         ("/repos/repo", "nope", "has no ref nope"),
+        ("/repos/repo", "0123456", "has no ref 0123456"),
         ("/repos/plain", "main", "not a git repository"),
         ("/repos/repo/later", "old", "has no folder later"),
     ],
