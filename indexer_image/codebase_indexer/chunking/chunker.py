@@ -12,7 +12,7 @@ Without a grammar, or when the parser runs out of time, headings, blank lines an
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -20,7 +20,7 @@ from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer.chunking import outline, prose
 from codebase_indexer.chunking.outline import MAX_BYTES, Definition
 
-CHUNKER_VERSION = 4
+CHUNKER_VERSION = 5
 """Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
 
 MIN_BYTES = 900
@@ -64,7 +64,7 @@ class SourceChunk:
 
 
 def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
-    """Split a file. Each byte is in exactly one chunk, in order, except for chunks of white space alone.
+    """Split a file: the chunks' texts, one after another, are the file. One of white space alone has none.
 
     `data` is UTF-8. NUL, which Postgres refuses, becomes a replacement character.
     """
@@ -74,16 +74,30 @@ def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
     resolver = _SymbolResolver(data, found.definitions)
     chunks = []
     line = 1
-    for start, end in spans(data, found.cuts):
+    for start, end in with_blanks(data, spans(data, found.cuts)):
         newlines = data.count(b"\n", start, end)
         last_line = line + newlines - (data[end - 1] == 0x0A)
-        raw = data[start:end]
-        if not raw.isspace():
-            chunks.append(
-                SourceChunk(start, end, line, last_line, text=_text(raw), **resolver.describe(start, end))
-            )
+        text = _text(data[start:end])
+        chunks.append(SourceChunk(start, end, line, last_line, text=text, **resolver.describe(start, end)))
         line += newlines
     return chunks
+
+
+def with_blanks(data: bytes, consecutive: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join spans of white space alone to the one before, at the start of a file to the first that has more.
+
+    White space is nothing to embed or to find, but whoever reads the file wants its every byte: so these alone may
+    exceed MAX_BYTES.
+    """
+    start, end, blank = 0, 0, True
+    for begin, end in consecutive:
+        is_white = data[begin:end].isspace()
+        if not is_white and not blank:
+            yield start, begin
+            start = begin
+        blank = blank and is_white
+    if not blank:
+        yield start, end
 
 
 def spans(data: bytes, cuts: dict[int, int]) -> Iterator[tuple[int, int]]:
