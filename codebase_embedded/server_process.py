@@ -46,7 +46,7 @@ async def serve(settings: Settings) -> None:
     server_settings = ServerSettings.from_env(environment(settings, folder))
     activity = Activity(folder.activity)
     async with open_services(server_settings, _connect) as services, periodic_collection():
-        server = build_server(services.jobs, services.search)
+        server = build_server(services.jobs, services.search, services.reading, services.removal)
         app = build_app(server, services.health, server_settings)
         async with listening(server, folder.socket, activity.touch):
             await serve_http(activity.observing(app), services.health, server_settings)

@@ -25,7 +25,7 @@ MISCONFIGURED = 2
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client disconnects or a signal comes."""
     async with open_services(settings, _connect) as services, periodic_collection():
-        server = build_server(services.jobs, services.search)
+        server = build_server(services.jobs, services.search, services.reading, services.removal)
         if over_http:
             await serve_http(build_app(server, services.health, settings), services.health, settings)
         else:

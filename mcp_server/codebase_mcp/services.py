@@ -1,7 +1,7 @@
 """The services behind the transports: the same on a cluster and embedded."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from codebase_index import embedding
@@ -10,6 +10,8 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.jobs.service import JobService
+from codebase_mcp.reading.service import ReadingService
+from codebase_mcp.removal import IndexRemoval
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.settings import Settings
 from codebase_mcp.transport.health import HealthChecks
@@ -28,6 +30,8 @@ class Services:
 
     jobs: JobService
     search: SearchService
+    reading: ReadingService
+    removal: IndexRemoval | None
     health: HealthChecks
 
 
@@ -38,12 +42,14 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
         settings.database, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
     )
     try:
-        async with connect(settings, database) as cluster:
-            namespaces = [settings.namespace]
+        namespaces = [settings.namespace]
+        removing = IndexRemoval.running(database, namespaces) if settings.allow_deletion else nullcontext()
+        async with connect(settings, database) as cluster, removing as removal:
             jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
             search = SearchService.from_database(database, embedding.by_name, namespaces, settings.policy)
-            yield Services(service, search, HealthChecks(jobs, cluster))
+            reading = ReadingService.from_database(database, namespaces)
+            yield Services(service, search, reading, removal, HealthChecks(jobs, cluster))
             await service.close()
             search.close()
     finally:

@@ -62,6 +62,9 @@ class Settings:
     queue: QueueLimits
     """Limits of the job queue, in all and for each caller."""
 
+    allow_deletion: bool
+    """Whether clients may delete indexes. The server has no authentication: off, unless all of them may."""
+
     log_level: str
 
     listen_fd: int | None = None
@@ -90,6 +93,7 @@ class Settings:
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueLimits.total),
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueLimits.per_caller),
             ),
+            allow_deletion=_flag(env, "CODEBASE_ALLOW_DELETION"),
             log_level=_log_level(env),
             listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
             token=_token(env),
@@ -187,6 +191,13 @@ def _bound(env: Mapping[str, str], name: str, default: int | None) -> int | None
     if not text.isdecimal():
         raise SettingsError(f"{name} is {text!r}; set it to a whole number of jobs, or 0 for no bound")
     return int(text) or None
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = (env.get(name) or "false").lower()
+    if text not in ("true", "false"):
+        raise SettingsError(f"{name} is {text!r}; set it to true or false")
+    return text == "true"
 
 
 def _log_level(env: Mapping[str, str]) -> str:

@@ -33,6 +33,8 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Kind, Symbol
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
+from codebase_mcp.reading.service import ReadingService
+from codebase_mcp.removal import IndexRemoval
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.tools import build_server
 from tests.mcp.http_server import KUBECONFIG, run_server
@@ -76,6 +78,7 @@ async def serving(
     roots: Path,
     embedder: StaticEmbedder,
     namespace: str = "default",
+    removal: IndexRemoval | None = None,
 ) -> AsyncIterator[Server[Any]]:
     """A server for the jobs and indexes of a namespace."""
     policy = SourcePolicy.from_env(
@@ -83,7 +86,7 @@ async def serving(
     )
     jobs = JobService(policy, cluster, Jobs(database, [namespace]), Work(database))
     search = SearchService.from_database(database, lambda _: embedder, [namespace], policy)
-    yield build_server(jobs, search)
+    yield build_server(jobs, search, ReadingService.from_database(database, [namespace]), removal)
     await jobs.close()
     search.close()
 

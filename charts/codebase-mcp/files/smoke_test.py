@@ -17,6 +17,9 @@ EXPECTED = {
     "cancel_indexing_background",
     "list_indexing_jobs",
     "search_code",
+    "read_code",
+    "list_files",
+    "list_repositories",
 }
 
 

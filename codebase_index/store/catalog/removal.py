@@ -86,6 +86,11 @@ class Removal:
                 raise IndexInUse([(r["namespace"], r["cr_name"], r["state"]) for r in users])
             await connection.execute(SQL["detach"], index_id)
 
+    async def detached(self) -> list[int]:
+        """Return the indexes that are detached and not gone yet."""
+        async with self._db.connection() as connection:
+            return [record["id"] for record in await connection.fetch(SQL["detached"], self._namespaces)]
+
     async def delete_contents(self, index_id: int, on_progress: Callable[[int, int], None]) -> None:
         """Delete the contents of a detached index. `on_progress` is called with the files and chunks of each
         batch.

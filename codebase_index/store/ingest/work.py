@@ -94,6 +94,12 @@ class Work:
         async with self._db.connection() as connection:
             return [(r["path"], r["skip_reason"]) for r in await connection.fetch(SQL["skipped"], job_id, limit)]
 
+    async def skip_reason(self, job_id: UUID, path: str) -> str | None:
+        """Return why a job left a file out; None if it did not."""
+        async with self._db.connection() as connection:
+            reason: str | None = await connection.fetchval(SQL["skip_reason"], job_id, path)
+        return reason
+
     async def skip_reasons(self, job_id: UUID) -> dict[str, int]:
         """Count the skipped files by reason, most frequent first."""
         async with self._db.connection() as connection:

@@ -32,6 +32,10 @@ ORDER BY created_at, arrival;
 -- Detach an index: neither a search nor a job finds it any more; a job creates a new one for the same target.
 UPDATE indexes SET target = NULL WHERE id = $1;
 
+-- name: detached
+-- The detached indexes of some namespaces, or of all.
+SELECT id FROM indexes WHERE target IS NULL AND ($1::text[] IS NULL OR namespace = ANY ($1)) ORDER BY id;
+
 -- name: remove_files
 -- Some files of an index that is detached, each whole with its chunks and vectors: about $2 chunks, or one file.
 DELETE FROM files WHERE id IN (

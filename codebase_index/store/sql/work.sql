@@ -62,6 +62,10 @@ FROM jobs WHERE id = $1;
 -- The first skipped files with their reasons.
 SELECT path, skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' ORDER BY seq LIMIT $2;
 
+-- name: skip_reason
+-- Why a job left a file out; no row if it did not.
+SELECT skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' AND path = $2 LIMIT 1;
+
 -- name: skip_reasons
 -- How many files were skipped for which reason, most frequent first.
 SELECT skip_reason, count(*) AS files FROM work

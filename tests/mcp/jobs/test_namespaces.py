@@ -76,3 +76,16 @@ async def test_a_repository_of_another_namespace_is_not_named_to_those_who_ask_f
     await shop.completed({"a.py": "x = 1"}, path="/work/shop", namespace="other")
     text = refused(await ask(other, "search_code", query="x", repo="secret-project"))
     assert "not indexed" in text and "/work/secret-project" not in text
+
+
+async def test_each_reads_and_lists_its_own_files_alone(
+    server: Server[Any], other: Server[Any], shop: Shop, answered: Answered, refused: Callable[[Any], str]
+) -> None:
+    await shop.completed({"mine.py": "mine = 1"})
+    await shop.completed({"theirs.py": "theirs = 1"}, namespace="other")
+    for asked, own, foreign in ((server, "mine.py", "theirs.py"), (other, "theirs.py", "mine.py")):
+        assert answered(await ask(asked, "read_code", path=own))["parts"][0]["path"] == own
+        assert refused(await ask(asked, "read_code", path=foreign)).startswith("not found: ")
+        assert [file["path"] for file in answered(await ask(asked, "list_files"))["files"]] == [own]
+        assert answered(await ask(asked, "list_files", tree=True))["tree"] == own
+        assert answered(await ask(asked, "list_repositories"))["total_count"] == 1

@@ -17,6 +17,9 @@ from tests.support.packages import CHECKOUT
 SNAPSHOT = Path(__file__).with_name("tools.json")
 TOOLS = [
     "search_code",
+    "read_code",
+    "list_files",
+    "list_repositories",
     "start_indexing_background",
     "get_indexing_status",
     "cancel_indexing_background",
@@ -24,6 +27,9 @@ TOOLS = [
 ]
 VALID: dict[str, dict[str, Any]] = {
     "search_code": {"query": "checkout"},
+    "read_code": {"path": "a.py"},
+    "list_files": {},
+    "list_repositories": {},
     "start_indexing_background": {"repo_path": "/work/shop"},
     "get_indexing_status": {"job_id": "00000000-0000-0000-0000-000000000000"},
     "cancel_indexing_background": {"job_id": "00000000-0000-0000-0000-000000000000"},

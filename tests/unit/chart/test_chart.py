@@ -65,6 +65,7 @@ CASES: dict[str, Object] = {
         },
         "operator": {"replicas": 2, "env": [{"name": "A", "value": "B"}], "nodeSelector": {"disk": "slow"}},
         "server": {"replicas": 2, "allowedHosts": ["code.invalid"], "trustedProxies": ["10.0.0.0/8"],
+                   "allowDeletion": True,
                    "connections": {"max": 1000, "maxOfClient": 100}, "podLabels": {"team": "search"},
                    "service": {"type": "NodePort", "port": 80, "annotations": {"a": "b"}}},
         "networkPolicy": {

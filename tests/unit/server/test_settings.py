@@ -17,6 +17,11 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     )  # fmt: skip
 
 
+def test_deleting_is_allowed_by_the_setting_alone() -> None:
+    assert not Settings.from_env(VALID).allow_deletion
+    assert Settings.from_env({**VALID, "CODEBASE_ALLOW_DELETION": "True"}).allow_deletion
+
+
 def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
     assert Settings.from_env({**VALID, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}).bind == "0.0.0.0"
 
@@ -45,6 +50,7 @@ def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
         ({"CODEBASE_ALLOWED_HOSTS": "https://x"}, "CODEBASE_ALLOWED_HOSTS holds 'https://x'"),
         ({"CODEBASE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CODEBASE_TRUSTED_PROXIES is wrong: 10.0.0.1/8"),
         ({"CODEBASE_TRUSTED_PROXIES": "proxy.example.org"}, "CODEBASE_TRUSTED_PROXIES is wrong"),
+        ({"CODEBASE_ALLOW_DELETION": "1"}, "CODEBASE_ALLOW_DELETION is '1'; set it to true or false"),
         ({"CODEBASE_LOG_LEVEL": "LOUD"}, "CODEBASE_LOG_LEVEL is 'LOUD'"),
     ],
 )

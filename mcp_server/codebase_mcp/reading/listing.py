@@ -1,0 +1,98 @@
+"""What list_files and list_repositories show: pages of files, a tree, entries of repositories."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.store.query.files import FileSnapshot, Holding
+from codebase_index.store.query.filters import Filters
+from codebase_mcp.reading.answers import FileList, LanguageCount, ListedPath, Repository
+from codebase_mcp.reading.passages import MAX_TEXT_TOKENS
+from codebase_mcp.reading.requests import ListFilesRequest
+from codebase_mcp.reading.tree import draw_tree
+from codebase_mcp.search.budget import estimate_tokens
+from codebase_mcp.search.page import join_sentences
+from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, result_sources
+from codebase_mcp.selection.scope import Scope
+
+MAX_TREE_FILES: Final = 100_000
+"""Files that a tree is drawn of: some 10 MB of paths."""
+
+MAX_LANGUAGES: Final = 6
+
+
+async def list_files(snapshot: FileSnapshot, scope: Scope, request: ListFilesRequest) -> FileList:
+    """Return the files that match, by path: a page of them, or all as a tree."""
+    holdings = await snapshot.holdings([index.id for index in scope.indexes], scope.filters)
+    summary: dict[str, Any] = {
+        "total_count": sum(holding.files for holding in holdings),
+        "languages": _languages(holdings),
+        "indexes": [freshness(index) for index in scope.indexes[:MAX_LISTED_INDEXES]],
+    }
+    if not holdings:
+        return FileList(files=[], message=_no_files(scope.filters), **summary)
+    if request.tree:
+        return await _tree(snapshot, scope, request.limit, summary)
+    return await _page(snapshot, scope, request, summary)
+
+
+async def _page(
+    snapshot: FileSnapshot, scope: Scope, request: ListFilesRequest, summary: dict[str, Any]
+) -> FileList:
+    ids, sources = [index.id for index in scope.indexes], result_sources(scope.indexes)
+    rows = await snapshot.page(ids, scope.filters, request.limit, request.offset)
+    listed = [
+        ListedPath(path=row.path, lines=row.lines, language=row.language, repository=sources[row.index_id])
+        for row in rows
+    ]
+    shown = listed[: _count_fitting(file.model_dump_json() for file in listed)]
+    end = request.offset + len(shown)
+    return FileList(files=shown, next_offset=end if shown and end < summary["total_count"] else None, **summary)
+
+
+async def _tree(snapshot: FileSnapshot, scope: Scope, room: int, summary: dict[str, Any]) -> FileList:
+    files = await snapshot.paths([index.id for index in scope.indexes], scope.filters, MAX_TREE_FILES)
+    sources = result_sources(scope.indexes)
+    roots = {index_id: f"{source.strip('/')}/" if source else "" for index_id, source in sources.items()}
+    lines = draw_tree((roots[index_id] + path for index_id, path in files), room)
+    count = min(_count_fitting(lines), room)
+    more = f"{len(lines) - count} more lines are left out: narrow it with path" if count < len(lines) else None
+    cut = f"Only the first {MAX_TREE_FILES:,} files are drawn: narrow it with path"
+    message = join_sentences(more, cut if len(files) == MAX_TREE_FILES else None)
+    return FileList(tree="\n".join(lines[:count]), message=message, **summary)
+
+
+def describe_repository(index: IndexRow, holdings: Iterable[Holding]) -> Repository:
+    """Return the entry of an index in a list."""
+    own = [holding for holding in holdings if holding.index_id == index.id]
+    return Repository(
+        **dict(freshness(index)),
+        files=sum(holding.files for holding in own),
+        chunks=sum(holding.chunks for holding in own),
+        languages=_languages(own),
+    )
+
+
+def _count_fitting(entries: Iterable[str]) -> int:
+    """Return how many of the first entries fit an answer."""
+    room, count = MAX_TEXT_TOKENS, 0
+    for entry in entries:
+        room -= estimate_tokens(entry)
+        if room < 0:
+            break
+        count += 1
+    return count
+
+
+def _languages(holdings: Iterable[Holding]) -> list[LanguageCount]:
+    counts: Counter[str] = Counter()
+    for holding in holdings:
+        counts[holding.language or "other"] += holding.files
+    return [LanguageCount(language=name, files=files) for name, files in counts.most_common(MAX_LANGUAGES)]
+
+
+def _no_files(filters: Filters) -> str:
+    if filters:
+        return "No indexed file fits path and language; leave one out, or see all with tree=true"
+    return "The index is empty: its job has stored nothing yet, or ended early; list_repositories shows its state"

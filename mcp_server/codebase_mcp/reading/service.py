@@ -1,0 +1,91 @@
+"""The reading service: code of files, lists of files and of repositories, from the indexes."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from codebase_index.store.catalog.indexes import Indexes
+from codebase_index.store.database import Database
+from codebase_index.store.ingest.work import Work
+from codebase_index.store.query.files import Files
+from codebase_index.store.query.filters import Filters
+from codebase_index.untrusted_text import quoted
+from codebase_mcp.errors import UserError
+from codebase_mcp.limits.admission import admit
+from codebase_mcp.limits.fair_semaphore import FairSemaphore
+from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
+from codebase_mcp.reading.file_lookup import FileLookup
+from codebase_mcp.reading.listing import describe_repository, list_files
+from codebase_mcp.reading.reader import read_lines
+from codebase_mcp.reading.requests import ListFilesRequest, ListRepositoriesRequest, ReadRequest
+from codebase_mcp.selection.scope import Scope, scope_of
+
+TIMEOUT_SECONDS: Final = 8.0
+"""Timeout of a whole call, as that of a search."""
+
+MAX_CONCURRENT: Final = 2
+"""Calls at once, with permits of their own: listing a large repository must not delay a search."""
+
+_NOTHING: Final = "nothing is indexed yet; index a repository with start_indexing_background"
+
+
+class ReadingService:
+    """Reads and lists what indexes hold. Raises UserError and StoreUnavailable."""
+
+    def __init__(self, indexes: Indexes, files: Files, work: Work) -> None:
+        self._indexes, self._files = indexes, files
+        self._lookup = FileLookup(work)
+        self._semaphore = FairSemaphore(MAX_CONCURRENT)
+
+    @classmethod
+    def from_database(cls, database: Database, namespaces: Sequence[str] | None = None) -> "ReadingService":
+        """Return the service for the indexes of some namespaces of a database; None: of all."""
+        return cls(Indexes(database, namespaces), Files(database), Work(database))
+
+    async def read(self, request: ReadRequest, caller: str = "") -> ReadAnswer:
+        """Return lines of a file, as many as fit an answer."""
+        async with self._admitted(caller, "ask for fewer lines"):
+            scope = await self._scope(request.repos)
+            async with self._files.snapshot() as snapshot:
+                file, note = await self._lookup.find(snapshot, scope.indexes, request.path)
+                answer = await read_lines(snapshot, scope.indexes, file, request.start_line, request.end_line)
+        return answer.with_notes([*scope.notes, *([note] if note else [])])
+
+    async def list_files(self, request: ListFilesRequest, caller: str = "") -> FileList:
+        """Return the files that match, by path: a page of them, or all as a tree."""
+        async with self._admitted(caller, "narrow it with repo or path"):
+            scope = await self._scope(request.repos, request.paths, request.languages)
+            async with self._files.snapshot() as snapshot:
+                answer = await list_files(snapshot, scope, request)
+        return answer.with_notes(scope.notes)
+
+    async def list_repositories(self, request: ListRepositoriesRequest, caller: str = "") -> RepositoryList:
+        """Return the indexed repositories, by path or URL and ref."""
+        part = (request.part or "").lower()
+        async with self._admitted(caller, "ask for fewer with limit"):
+            indexes = await self._indexes.list()
+            matching = [i for i in indexes if part in i.source.lower() or part in (i.name or "").lower()]
+            page = matching[request.offset : request.offset + request.limit]
+            async with self._files.snapshot() as snapshot:
+                holdings = await snapshot.holdings([index.id for index in page], Filters())
+        end = request.offset + len(page)
+        none_named = f"None of the {len(indexes)} indexed has {quoted(part)} in its path, URL or name"
+        return RepositoryList(
+            repositories=[describe_repository(index, holdings) for index in page],
+            total_count=len(matching),
+            message=None if matching else none_named if indexes else _NOTHING.capitalize(),
+            next_offset=end if page and end < len(matching) else None,
+        )
+
+    async def _scope(
+        self, repos: Sequence[str], paths: Sequence[str] = (), languages: Sequence[str] = ()
+    ) -> Scope:
+        indexes = await self._indexes.list()
+        if not indexes:
+            raise UserError(f"not indexed: {_NOTHING}, then ask again")
+        return scope_of(indexes, repos, paths, languages)
+
+    @asynccontextmanager
+    async def _admitted(self, caller: str, narrower: str) -> AsyncIterator[None]:
+        async with admit(self._semaphore, caller, seconds=TIMEOUT_SECONDS, what="call", narrower=narrower):
+            yield
