@@ -12,7 +12,7 @@ from mcp.server import Server
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.removal import IndexRemoval
 from tests.mcp.conftest import Shop, serving
 

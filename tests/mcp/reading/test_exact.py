@@ -10,7 +10,7 @@ from mcp.server import Server
 from codebase_index import untrusted_text
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
-from codebase_mcp.jobs.cluster import KubernetesCluster
+from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from tests.mcp.conftest import serving
 from tests.store.harness import WorkerHarness
 
