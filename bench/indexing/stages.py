@@ -46,9 +46,10 @@ def stages(folder: Path) -> dict[str, float]:
                 data = (folder / entry.path).read_bytes()
                 blob = blob_id(data)
             with timed("parse and chunk"):
-                pieces = chunker.split(data, detect(entry.path, data[:256]).grammar)
+                pieces, definitions = chunker.split(data, detect(entry.path, data[:256]).grammar)
             chunks = [Chunk(p.start_line, p.end_line, p.symbol, p.text, signature=p.signature) for p in pieces]
-            files_of_batch.append(IndexedFile(0, entry.path, None, blob, chunks, _NO_VECTORS))
+            file = IndexedFile(0, entry.path, None, blob, chunks, _NO_VECTORS, definitions=definitions)
+            files_of_batch.append(file)
             total += len(data)
         with timed("split into words"):
             vocabulary.clear_if_full()

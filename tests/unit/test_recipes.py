@@ -44,7 +44,7 @@ from codebase_index.languages import detect
 from hack.scripts.document_languages import table
 language = detect("greeting.d")
 source = b"string greet(string name) { return name; }"
-print(json.dumps([language.name, [p.symbol for p in split(source, language.grammar)], table()]))
+print(json.dumps([language.name, [p.symbol for p in split(source, language.grammar).chunks], table()]))
 """
     name, symbols, table = ask(LANGUAGE.follow(tmp_path), script)
     assert (name, symbols) == ("d", ["greet"])

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from codebase_index import definitions
 from codebase_index.lexical.postings import EncodedTerms
 from codebase_index.store.ingest import binary_copy
 from codebase_index.symbols import Kind, Symbol
@@ -48,6 +49,7 @@ class IndexedFile:
 
     `blob` and `size`, in bytes, are those of the file on disk; without `size` the next job reads it again in any
     case. `encoding` is the one it was decoded from, None for UTF-8; `redacted` counts the redacted secrets.
+    `definitions` are all of the file, in order.
     """
 
     seq: int
@@ -59,6 +61,7 @@ class IndexedFile:
     size: int | None = None
     encoding: str | None = None
     redacted: int = 0
+    definitions: Sequence[definitions.PlacedName] = ()
 
     @property
     def count(self) -> int:
@@ -68,7 +71,7 @@ class IndexedFile:
 
 @dataclass(frozen=True)
 class PackedFile:
-    """An IndexedFile as it is sent and written: its `count` chunks are encoded."""
+    """An IndexedFile as it is sent and written: its `count` chunks are encoded, and its definitions packed."""
 
     seq: int
     path: str
@@ -79,6 +82,7 @@ class PackedFile:
     size: int | None
     encoding: str | None = None
     redacted: int = 0
+    definitions: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -202,5 +206,6 @@ def _packed(file: IndexedFile) -> PackedFile:
     ]
     encoded = binary_copy.encode(rows, file.vectors)
     return PackedFile(
-        file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted
+        file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted,
+        definitions.pack(file.definitions),
     )  # fmt: skip

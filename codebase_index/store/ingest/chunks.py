@@ -158,6 +158,9 @@ class Chunks:
             source=binary_copy.vectors((f.rows for f in files), writer.model, ids),
             format="binary",
         )
+        # A file that defines nothing has a row, too: an empty one, which no file of an older index has.
+        named = [(first, f.definitions) for first, f in zip(firsts.tolist(), files, strict=True) if f.count]
+        await connection.execute(SQL["add_definitions"], *map(list, zip(*named, strict=True)))
         return ids
 
     @staticmethod

@@ -14,8 +14,12 @@ SET language = EXCLUDED.language, blob = EXCLUDED.blob, size = EXCLUDED.size, fi
     first_chunk = EXCLUDED.first_chunk, chunks = EXCLUDED.chunks, job_id = EXCLUDED.job_id
 RETURNING id, path, xmax <> 0 AS existed;
 
+-- name: add_definitions
+-- The packed definitions of the files of a batch.
+INSERT INTO definitions (first_chunk, packed) SELECT * FROM unnest($1::bigint[], $2::bytea[]);
+
 -- name: delete_chunks
--- The former chunks of files that are written anew; their vectors go with them.
+-- The former chunks of files that are written anew; their vectors and definitions go with them.
 DELETE FROM chunks WHERE file_id = ANY ($1::bigint[]);
 
 -- name: touch_files

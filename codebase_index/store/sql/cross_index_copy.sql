@@ -42,7 +42,7 @@ ORDER BY f.path;
 SELECT id, first_chunk FROM files WHERE id = ANY ($1::bigint[]);
 
 -- name: copy_files
--- Files with other owners, their chunks under other ids, and the vectors of these: one statement, so that each file is
+-- Files with other owners, their chunks under other ids, the vectors of these, and their definitions: one statement, so that each file is
 -- copied as it is at one instant, or not at all when it has been written anew or removed meanwhile.
 WITH new AS (
     SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bigint[]) AS n (id, former, first)),
@@ -59,6 +59,9 @@ chunked AS (
     INSERT INTO chunks (id, index_id, file_id, start_line, end_line, symbol, text, kind, defines, names, kinds)
     SELECT first + (c.id - former), $1, owned.id, start_line, end_line, symbol, text, kind, defines, names, kinds
     FROM owned JOIN chunks c ON c.id >= former AND c.id < former + count),
+defined AS (
+    INSERT INTO definitions (first_chunk, packed)
+    SELECT first, packed FROM owned JOIN definitions d ON d.first_chunk = former),
 embedded AS (
     INSERT INTO embeddings (chunk_id, model, embedding)
     SELECT first + (e.chunk_id - former), model, embedding

@@ -10,7 +10,7 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS files, COALESCE(sum(chunks), 0)::bigint AS chunks FROM files WHERE index_id = i.id) held
 CROSS JOIN (
     SELECT sum(pg_total_relation_size(t)) AS bytes
-    FROM unnest(ARRAY['files', 'chunks', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
+    FROM unnest(ARRAY['files', 'chunks', 'definitions', 'embeddings', 'pending_batches', 'segments', 'postings']::regclass[]) t) disk
 LEFT JOIN LATERAL (
     SELECT cr_name, state FROM jobs
     WHERE jobs.namespace = i.namespace AND jobs.target BETWEEN i.target AND i.target  -- as in indexes.sql

@@ -14,14 +14,19 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
+import numpy as np
+
+from codebase_index.definitions import PlacedName, separator
 from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer.chunking import outline, prose
 from codebase_indexer.chunking.outline import MAX_BYTES, Definition
 
-CHUNKER_VERSION = 5
-"""Part of the index's fingerprint: raise it when the same file would be cut or named differently."""
+CHUNKER_VERSION = 6
+"""Part of the index's fingerprint: raise it when the same file would be cut or named differently, or would have
+other definitions.
+"""
 
 MIN_BYTES = 900
 """A chunk has this to `MAX_BYTES`, except for the last of a file. Retrieval is equal within noise from 700 to
@@ -37,9 +42,11 @@ MAX_SYMBOL = 500
 """Characters of a qualified name."""
 
 MAX_SIGNATURE = 200
-"""Bytes of a signature: its first line says most."""
+"""Bytes of a signature: its beginning says most."""
 
 _TYPES = frozenset([Kind.CLASS, Kind.INTERFACE, Kind.STRUCT, Kind.ENUM])
+_UNSIGNED = frozenset([Kind.HEADING, Kind.KEY])
+"""Kinds whose signature would only repeat the name."""
 _NOT_CODE = frozenset([Kind.HEADING, Kind.RULE, Kind.STAGE, Kind.KEY, Kind.TEST])
 _QUALIFIER = re.compile(r"::|[.:/](?=[^.:/]+$)")
 
@@ -63,7 +70,14 @@ class SourceChunk:
     defines: tuple[Symbol, ...] = ()
 
 
-def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
+class SplitFile(NamedTuple):
+    """The chunks of a file, and its definitions with their places, both in order."""
+
+    chunks: list[SourceChunk]
+    definitions: list[PlacedName]
+
+
+def split(data: bytes, grammar: str | None) -> SplitFile:
     """Split a file: the chunks' texts, one after another, are the file. One of white space alone has none.
 
     `data` is UTF-8. NUL, which Postgres refuses, becomes a replacement character.
@@ -80,7 +94,7 @@ def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
         text = _text(data[start:end])
         chunks.append(SourceChunk(start, end, line, last_line, text=text, **resolver.describe(start, end)))
         line += newlines
-    return chunks
+    return SplitFile(chunks, resolver.places())
 
 
 def with_blanks(data: bytes, consecutive: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -167,7 +181,7 @@ class _SymbolResolver:
             prefix = ""
             if parent >= 0:
                 parent_symbol = self._symbols[parent]
-                prefix = parent_symbol.name + _separator(kind)
+                prefix = parent_symbol.name + separator(kind)
                 if kind is Kind.FUNCTION and parent_symbol.kind in _TYPES:
                     kind = Kind.METHOD
             self._symbols.append(Symbol((prefix + definition.name)[:MAX_SYMBOL], _unqualified(definition), kind))
@@ -211,14 +225,50 @@ class _SymbolResolver:
         return index
 
     def _signature(self, index: int) -> str:
+        """Return the first line of a definition."""
         head = self._definitions[index].head
         line_end = self._data.find(b"\n", head, head + MAX_SIGNATURE)
-        raw = self._data[head : line_end if line_end >= 0 else head + MAX_SIGNATURE]
-        return " ".join(_text(raw).split())
+        return _line(self._data[head : line_end if line_end >= 0 else head + MAX_SIGNATURE])
+
+    def places(self) -> list[PlacedName]:
+        """Return all definitions with their lines."""
+        if not self._definitions:
+            return []
+        data = self._data
+        line_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+        offsets = [(d.place[0], d.head, _last_byte(data, d)) for d in self._definitions]
+        lines = (1 + np.searchsorted(line_ends, offsets)).tolist()
+        return [
+            PlacedName(d.name, symbol.kind, parent, self._head(d), *on)
+            for d, symbol, parent, on in zip(self._definitions, self._symbols, self._parents, lines, strict=True)
+        ]
+
+    def _head(self, definition: Definition) -> str:
+        """Return what stands before the body of a definition; without a body, its first line."""
+        if definition.kind in _UNSIGNED:
+            return ""
+        begin, end = definition.place[0], definition.body
+        if not begin <= definition.head <= begin + MAX_SIGNATURE:
+            begin = definition.head
+        if not end:
+            end = self._data.find(b"\n", definition.head, definition.place[1])
+            end = end if end >= 0 else definition.place[1]
+        return _line(self._data[begin : min(end, begin + MAX_SIGNATURE)]).rstrip(" {")
 
 
-def _separator(kind: Kind) -> str:
-    return " > " if kind is Kind.HEADING else "."
+_NEWLINE = 0x0A
+
+
+def _line(raw: bytes) -> str:
+    return " ".join(_text(raw).split())
+
+
+def _last_byte(data: bytes, definition: Definition) -> int:
+    """Return the last byte of a definition that is no white space."""
+    begin, end = definition.place
+    while end > begin + 1 and data[end - 1] in b" \t\r\n\f":
+        end -= 1
+    return end - 1
 
 
 def _unqualified(definition: Definition) -> str:

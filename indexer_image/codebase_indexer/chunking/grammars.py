@@ -24,18 +24,23 @@ class Grammar:
     """A parser with the ids of the nodes that matter. For one thread.
 
     `definitions` maps a node's id to its kind and the way to its name (empty: the usual one); `outermost` are
-    those and the `wrappers`, `inside` the same without what is only looked for at the top level. `scopes` are
-    only a place for others, `bodiless` may be mentions: they define nothing unless they have a body.
+    those and the `wrappers`, `inside` the same without what is only looked for at the top level, or, as `marked`,
+    where a mark says that it holds a definition. `sections` are the wrappers that are no part of what they hold.
+    `scopes` are only a place for others, `bodiless` may be mentions: they define nothing unless they have a body.
+    `sticky` belong to what follows, `decorators` are those of them that are part of it.
     """
 
     parser: Parser
     definitions: Mapping[int, tuple[Kind, str]]
     wrappers: frozenset[int]
+    sections: frozenset[int]
     outermost: frozenset[int]
     inside: frozenset[int]
+    marked: frozenset[int]
     scopes: frozenset[int]
     bodiless: frozenset[int]
     sticky: frozenset[int]
+    decorators: frozenset[int]
     continued: frozenset[int]
 
     def parse(self, data: bytes) -> Tree | None:
@@ -86,11 +91,14 @@ def load(name: str) -> Grammar:
         Parser(language),
         definitions=definitions,
         wrappers=wrappers,
+        marked=outermost.difference(minor),
+        sections=frozenset(_ids(language, syntax.SECTIONS)),
         outermost=outermost,
         inside=outermost.difference(minor, _ids(language, syntax.TOP_ONLY)),
         scopes=frozenset(_ids(language, syntax.SCOPES)),
         bodiless=frozenset(_ids(language, syntax.BODILESS)),
         sticky=frozenset(_ids(language, syntax.STICKY)),
+        decorators=frozenset(_ids(language, syntax.DECORATORS)),
         continued=frozenset(_ids(language, continued)),
     )
 

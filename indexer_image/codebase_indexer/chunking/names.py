@@ -155,6 +155,14 @@ def _init(_node: Node, _data: bytes) -> NamedSymbol:
     return "init", Kind.METHOD
 
 
+def _operator(node: Node, data: bytes) -> NamedSymbol | None:
+    """C#'s ``operator ==``, its conversions by their type, and what stands behind ``this[...]``."""
+    if node.type == "indexer_declaration":
+        return "this[]", Kind.METHOD
+    text = text_of(node.child_by_field_name("operator") or node.child_by_field_name("type"), data)
+    return (f"operator {text}", Kind.METHOD) if text else None
+
+
 def _lua(node: Node, data: bytes) -> NamedSymbol | None:
     value = follow(node, "expression_list/value")
     if value is None or value.type != "function_definition":
@@ -276,7 +284,8 @@ def _lisp(node: Node, data: bytes) -> NamedSymbol | None:
 
 RULES: Mapping[str, Callable[[Node, bytes], NamedSymbol | None]] = {
     "javascript": _javascript, "assigned": _assigned, "member": _member, "go": _go, "kotlin": _kotlin,
-    "swift": _swift, "init": _init, "lua": _lua, "elixir": _elixir, "zig": _zig, "dockerfile": _dockerfile,
-    "kubernetes": _kubernetes, "toml": _toml, "terraform": _terraform, "r": _r, "julia": _julia, "lisp": _lisp,
+    "swift": _swift, "init": _init, "operator": _operator, "lua": _lua, "elixir": _elixir, "zig": _zig,
+    "dockerfile": _dockerfile, "kubernetes": _kubernetes, "toml": _toml, "terraform": _terraform, "r": _r,
+    "julia": _julia, "lisp": _lisp,
 }  # fmt: skip
 """The rules that `syntax` calls by name."""

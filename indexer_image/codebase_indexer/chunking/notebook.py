@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from tree_sitter import Node
 
+from codebase_index.definitions import PlacedName
 from codebase_indexer.chunking import grammars, syntax
-from codebase_indexer.chunking.chunker import SourceChunk, split
+from codebase_indexer.chunking.chunker import SourceChunk, SplitFile, split
 
 FORMAT = "notebook"
 
@@ -35,16 +36,20 @@ class Cell:
         return "".join(self.texts).encode(errors="replace")
 
 
-def read(data: bytes) -> list[SourceChunk] | None:
+def read(data: bytes) -> SplitFile | None:
     """Split a notebook; None: it is not one, and is to be split as the text that it is."""
     members = _notebook(data)
     if members is None:
         return None
     language = _kernel(members.get(b"metadata"), data)
     chunks: list[SourceChunk] = []
+    definitions: list[PlacedName] = []
     for cell in _cells(members, data):
-        chunks += _split_cell(cell, language if cell.code else "markdown")
-    return chunks
+        inside = split(cell.source, language if cell.code else "markdown")
+        places = _places(cell)
+        chunks += (_placed_chunk(chunk, places) for chunk in inside.chunks)
+        definitions += [_placed_name(name, places, len(definitions)) for name in inside.definitions]
+    return SplitFile(chunks, definitions)
 
 
 def redact(data: bytes, redacted: Callable[[bytes], tuple[bytes, int]]) -> tuple[bytes, int] | None:
@@ -145,16 +150,23 @@ def _string(node: Node, data: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _split_cell(cell: Cell, grammar: str | None) -> Iterator[SourceChunk]:
-    """Split a cell, with the positions of its chunks in the file."""
-    places = _places(cell)
-    for chunk in split(cell.source, grammar):
-        first, last = places[chunk.start_line - 1], places[chunk.end_line - 1]
-        yield replace(
-            chunk,
-            start=first.start_byte, end=last.end_byte,
-            start_line=first.start_point[0] + 1, end_line=last.start_point[0] + 1,
-        )  # fmt: skip
+def _placed_chunk(chunk: SourceChunk, places: list[Node]) -> SourceChunk:
+    """Return a chunk of a cell, with its position in the file."""
+    first, last = places[chunk.start_line - 1], places[chunk.end_line - 1]
+    return replace(
+        chunk,
+        start=first.start_byte, end=last.end_byte,
+        start_line=first.start_point[0] + 1, end_line=last.start_point[0] + 1,
+    )  # fmt: skip
+
+
+def _placed_name(name: PlacedName, places: list[Node], before: int) -> PlacedName:
+    """Return a definition of a cell with its lines in the file; `before` others stand before the cell."""
+    first, line, last = (
+        places[number - 1].start_point[0] + 1 for number in (name.first_line, name.line, name.last_line)
+    )
+    parent = name.parent + before if name.parent >= 0 else -1
+    return name._replace(parent=parent, first_line=first, line=line, last_line=last)
 
 
 def _places(cell: Cell) -> list[Node]:

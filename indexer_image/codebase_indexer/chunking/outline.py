@@ -12,12 +12,16 @@ from codebase_index.symbols import MINOR, Kind
 from codebase_indexer.chunking import grammars, syntax
 from codebase_indexer.chunking.grammars import Grammar
 from codebase_indexer.chunking.names import NamedSymbol
+from codebase_indexer.chunking.nested import Marks
 
 MAX_BYTES = 1500
 """A chunk's size: only nodes that are larger are entered for places to cut."""
 
 MAX_NODES = 200_000
 """Nodes looked at in one file: ten times what a 2 MiB file of ordinary code needs."""
+
+MAX_SMALL_NODES = 100_000
+"""Further ones, inside of small nodes: beyond, definitions in small functions are left out."""
 
 MAX_WRAPPERS = 8
 """How many wrappers deep a definition is looked for: ``export default`` needs two, a section of a file four."""
@@ -45,7 +49,10 @@ class Context(IntEnum):
 class Definition(NamedTuple):
     """A name given to bytes `start` to `end` (exclusive), the comments above included.
 
-    `head` is where it begins after them. `scope`: it is only a place for other definitions, like a namespace.
+    `head` is where it begins after them, and after what it is wrapped in; `body` is where its body begins, 0 if it
+    has none. `place` are the bytes of the definition itself: with its decorators, `export` and the like, without
+    comments above it and without a section of the file of which it is all. `scope`: it is only a place for other
+    definitions, like a namespace.
     """
 
     start: int
@@ -54,6 +61,8 @@ class Definition(NamedTuple):
     name: str
     kind: Kind
     scope: bool = False
+    place: tuple[int, int] = (0, 0)
+    body: int = 0
 
 
 @dataclass
@@ -70,7 +79,7 @@ def read(data: bytes, grammar_name: str) -> Outline | None:
     tree = grammar.parse(data)
     if tree is None:
         return None
-    walker = _TreeWalker(data, grammar)
+    walker = _TreeWalker(data, grammar, Marks(data, grammar_name))
     if not walker.run(tree.root_node):
         return None
     if embedded := syntax.EMBEDDED.get(grammar_name):
@@ -86,9 +95,16 @@ def _add_scripts(data: bytes, grammar_name: str, outer: Outline) -> None:
         if inner is None:
             return
         outer.cuts.update((start + offset, depth + 1) for offset, depth in inner.cuts.items() if offset)
-        outer.definitions += [
-            d._replace(start=d.start + start, end=d.end + start, head=d.head + start) for d in inner.definitions
-        ]
+        outer.definitions += [_moved(d, start) for d in inner.definitions]
+
+
+def _moved(definition: Definition, by: int) -> Definition:
+    """Return a definition so many bytes further on."""
+    begin, end = definition.place
+    return definition._replace(
+        start=definition.start + by, end=definition.end + by, head=definition.head + by,
+        place=(begin + by, end + by), body=definition.body and definition.body + by,
+    )  # fmt: skip
 
 
 def _scripts(data: bytes) -> Iterator[tuple[int, int]]:
@@ -102,34 +118,64 @@ def _scripts(data: bytes) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-class _TreeWalker:
-    """One pass over a tree, without recursion: only into nodes larger than a chunk, and into containers."""
+class _Found(NamedTuple):
+    """A node that defines a name, and the outermost node around it that is nothing but this definition."""
 
-    def __init__(self, data: bytes, grammar: Grammar) -> None:
+    node: Node
+    symbol: NamedSymbol
+    place: Node
+
+
+_Starts = tuple[int, int | None]
+"""Where a definition begins with the comments above it, and with decorators that are not part of its node."""
+
+
+class _Visit(NamedTuple):
+    """A node to enter. `cut`: not only for the definitions in it, but for places to cut, too."""
+
+    node: Node
+    depth: int
+    context: Context
+    cut: bool = True
+
+
+class _TreeWalker:
+    """One pass over a tree, without recursion: only into nodes larger than a chunk, into containers, and into
+    small nodes where the marks say that there are definitions.
+    """
+
+    def __init__(self, data: bytes, grammar: Grammar, marks: Marks) -> None:
         self._data = data
         self._grammar = grammar
+        self._marks = marks
         self.outline = Outline()
-        self._stack: list[tuple[Node, int, Context]] = []
+        self._stack: list[_Visit] = []
 
     def run(self, root: Node) -> bool:
         """Walk the tree; return False if it has more nodes than any real file."""
-        self._stack.append((root, 0, Context.TOP))
-        seen = 0
+        self._stack.append(_Visit(root, 0, Context.TOP))
+        seen = small = 0
         while self._stack:
-            node, depth, context = self._stack.pop()
-            children = node.children
-            seen += len(children)
+            visit = self._stack.pop()
+            if not visit.cut and small > MAX_SMALL_NODES:
+                continue
+            children = visit.node.children
+            if visit.cut:
+                seen += len(children)
+            else:
+                small += len(children)
             if seen > MAX_NODES:
                 return False
-            self._collect(children, depth, context)
+            self._collect(children, visit.depth, visit.context, visit.cut)
         return True
 
-    def _collect(self, children: list[Node], depth: int, context: Context) -> None:
+    def _collect(self, children: list[Node], depth: int, context: Context, cut: bool) -> None:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
         data, cuts, grammar = self._data, self.outline.cuts, self._grammar
         sticky, continued = grammar.sticky, grammar.continued
         wanted = grammar.inside if context else grammar.outermost
         comments_start: int | None = None  # where the comments before the next child begin
+        decorated: int | None = None  # where its decorators begin, if they are not part of it
         for child in children:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
@@ -140,81 +186,101 @@ class _TreeWalker:
                 start = _line_start(data, begin) if before in _SPACES else None
             if start is not None and kind in sticky:
                 comments_start = start if comments_start is None else comments_start
+                if decorated is None and kind in grammar.decorators:
+                    decorated = begin
                 continue
             if kind in continued and self._continue(child, depth):
-                comments_start = None
+                comments_start = decorated = None
                 continue
-            cut = comments_start if comments_start is not None else start
-            if cut is not None and cut not in cuts:
-                cuts[cut] = depth
+            at = comments_start if comments_start is not None else start
+            if cut and at is not None and at not in cuts:
+                cuts[at] = depth
             comments_start = None
-            large = end - begin > MAX_BYTES
-            if kind in wanted and self._define(child, begin if cut is None else cut, depth, context, large):
+            starts, decorated = (begin if at is None else at, decorated), None
+            large, marked = end - begin > MAX_BYTES, self._marks.within(begin, end)
+            looked_at = kind in wanted or (marked and kind in grammar.marked)
+            if looked_at and self._define(child, starts, depth, context, large):
                 continue
-            if large:
-                self._stack.append((child, depth + 1, context))
+            if large or marked:
+                self._stack.append(_Visit(child, depth + 1, context, large))
 
-    def _define(self, node: Node, start: int, depth: int, context: Context, large: bool) -> bool:
+    def _define(self, node: Node, starts: "_Starts", depth: int, context: Context, large: bool) -> bool:
         """Note what a node defines, itself or inside its wrappers; say whether it needs no further look."""
         if node.kind_id in self._grammar.definitions and (symbol := self._grammar.name(node, self._data)):
             if not context or symbol[1] not in MINOR:
-                self._add(node, start, node.end_byte, symbol, depth, large)
+                self._add(_Found(node, symbol, node), starts, node.end_byte, depth, large)
                 return True
             return False
         found = self._find(node, context)
         if not found:
             return False
         if len(found) == 1:
-            ((inner, symbol),) = found
+            inner = found[0].node
             if large and 2 * (inner.end_byte - inner.start_byte) < node.end_byte - node.start_byte:
                 return False  # there is more in the wrapper than what it is named after
-            self._add(inner, start, node.end_byte, symbol, depth, large)
+            self._add(found[0], starts, node.end_byte, depth, large)
             return True
         if large:
             return False
-        for inner, symbol in found:
-            self._add(inner, start, inner.end_byte, symbol, depth, large)
-            start = inner.end_byte
+        for one in found:
+            self._add(one._replace(place=one.node), starts, one.node.end_byte, depth, large)
+            starts = (one.node.end_byte, None)
         return True
 
-    def _add(self, node: Node, start: int, end: int, symbol: NamedSymbol, depth: int, large: bool) -> None:
-        name, kind = symbol
+    def _add(self, found: "_Found", starts: "_Starts", end: int, depth: int, large: bool) -> None:
+        node, (name, kind), place = found
+        start, decorated = starts
         scope = kind is Kind.MODULE or node.kind_id in self._grammar.scopes
-        self.outline.definitions.append(Definition(start, end, node.start_byte, name, kind, scope))
-        self._enter(node, kind, depth, large)
+        body = node.child_by_field_name("body")
+        begin = place.start_byte if decorated is None else decorated
+        self.outline.definitions.append(
+            Definition(
+                start,
+                end,
+                node.start_byte,
+                name,
+                kind,
+                scope,
+                (begin, place.end_byte),
+                body.start_byte if body else 0,
+            )
+        )
+        self._enter(node, body, kind, depth, large)
 
-    def _enter(self, node: Node, kind: Kind, depth: int, large: bool) -> None:
+    def _enter(self, node: Node, body: Node | None, kind: Kind, depth: int, large: bool) -> None:
         if large:
             context = Context.TOP if kind in _OPEN else Context.TYPE if kind in CONTAINERS else Context.FUNCTION
-            self._stack.append((node, depth + 1, context))
+            self._stack.append(_Visit(node, depth + 1, context))
         elif kind in CONTAINERS:
-            self._stack.append((self._body(node), depth + 2, Context.TOP if kind in _OPEN else Context.TYPE))
+            context = Context.TOP if kind in _OPEN else Context.TYPE
+            self._stack.append(_Visit(body or self._last_body(node), depth + 2, context))
+        elif self._marks.within(body.start_byte if body else node.start_byte + 1, node.end_byte):
+            self._stack.append(_Visit(body or node, depth + 1, Context.FUNCTION, False))
 
-    def _body(self, node: Node) -> Node:
-        """Return the node whose children are the members of a small container."""
-        if body := node.child_by_field_name("body"):
-            return body
+    def _last_body(self, node: Node) -> Node:
+        """Return the node whose children are the members of a small container without the field `body`."""
         last = node.named_children[-3:]
         if not last or any(child.kind_id in self._grammar.outermost for child in last):
             return node
         return last[-1].child_by_field_name("body") or last[-1]  # a class that is a value
 
-    def _find(self, node: Node, context: Context) -> list[tuple[Node, NamedSymbol]]:
+    def _find(self, node: Node, context: Context) -> list["_Found"]:
         """Return the definitions that a wrapper (decorator, export, template) holds, through further ones."""
         grammar, data = self._grammar, self._data
-        found: list[tuple[Node, NamedSymbol]] = []
-        stack = [(node, 0)]
+        found: list[_Found] = []
+        stack = [(node, 0, node)]
         while stack:
-            node, depth = stack.pop()
+            node, depth, place = stack.pop()
             kind = node.kind_id
             if kind in grammar.definitions and (symbol := grammar.name(node, data)):
                 if not context or symbol[1] not in MINOR:
-                    found.append((node, symbol))
+                    found.append(_Found(node, symbol, place))
                 continue
             if kind in grammar.wrappers and depth < MAX_WRAPPERS:
-                wanted = grammar.inside if context else grammar.outermost
+                wanted = grammar.marked if context else grammar.outermost
                 inner = [child for child in node.named_children if child.kind_id in wanted]
-                stack += [(child, depth + 1) for child in reversed(inner)]
+                section = kind in grammar.sections
+                stack += [(child, depth + 1, child if section else place) for child in reversed(inner)]
         return found
 
     def _continue(self, body: Node, depth: int) -> bool:
@@ -225,9 +291,10 @@ class _TreeWalker:
         if not definitions or definitions[-1].end > body.start_byte:
             return False
         last = definitions[-1]
-        definitions[-1] = last._replace(end=body.end_byte)
+        place = (last.place[0], body.end_byte)
+        definitions[-1] = last._replace(end=body.end_byte, place=place, body=body.start_byte)
         if body.end_byte - body.start_byte > MAX_BYTES:
-            self._stack.append((body, depth + 1, Context.FUNCTION))
+            self._stack.append(_Visit(body, depth + 1, Context.FUNCTION))
         return True
 
 

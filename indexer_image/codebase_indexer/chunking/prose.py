@@ -116,5 +116,5 @@ def _sections(headings: list[Heading], size: int) -> list[Definition]:
             ends[opened.pop()] = offset
         opened.append(index)
     for (offset, _, name), end in zip(headings, ends, strict=True):
-        sections.append(Definition(offset, end, offset, name, Kind.HEADING))
+        sections.append(Definition(offset, end, offset, name, Kind.HEADING, place=(offset, end)))
     return sections

@@ -94,7 +94,9 @@ DEFINITIONS: Mapping[str, str] = {
         enum enum_declaration
         method method_declaration constructor_declaration
         function local_function_statement
-        property property_declaration
+        method destructor_declaration operator_declaration=@operator conversion_operator_declaration=@operator
+        method indexer_declaration=@operator
+        property property_declaration event_declaration
         type delegate_declaration
         module namespace_declaration
     """,
@@ -365,6 +367,13 @@ WRAPPERS = (
 One with a single definition inside begins and ends with it.
 """
 
+SECTIONS = (
+    "linkage_specification declaration_list declarations body document definition type_system_definition "
+    "type_system_extension type_extension block_node block_mapping object preproc_ifdef preproc_if preproc_else "
+    "statement_list executable_definition structure object_expression internal_procedures"
+)
+"""Wrappers that are a place around definitions, no part of what they hold."""
+
 TOP_ONLY = "expression_statement const_declaration var_declaration static_final_declaration_list pair"
 """Kinds of nodes that are looked at at the top level only: inside of a function they are statements and values."""
 
@@ -379,6 +388,9 @@ STICKY = (
     "annotation haddock pod multiline_comment"
 )
 """Kinds of nodes that belong to what follows them."""
+
+DECORATORS = "attribute_item attribute_list decorator annotation"
+"""Those of them that are part of the definition that follows, as they are where a grammar puts them into it."""
 
 CONTINUED = "function_body"
 """Kinds of nodes beside a definition that are its body, where the grammar does not put it inside (Dart)."""

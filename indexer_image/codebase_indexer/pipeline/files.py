@@ -23,7 +23,7 @@ from codebase_index.store.ingest.batch import (
     WorkItem,
 )
 from codebase_indexer.chunking import notebook
-from codebase_indexer.chunking.chunker import SourceChunk, split
+from codebase_indexer.chunking.chunker import SourceChunk, SplitFile, split
 from codebase_indexer.chunking.texts import documents, with_vectors
 from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
@@ -86,12 +86,13 @@ class FileProcessor:
             found = extraction.extract(item.path, data, self._secrets)
             if isinstance(found, Skip):
                 return SkippedFile(item.seq, found)
-            chunks = [_row(chunk) for chunk in _split(found.text, found.language.grammar)]
+            split_file = _split(found.text, found.language.grammar)
+            chunks = [_row(chunk) for chunk in split_file.chunks]
             if not chunks:  # a notebook without source
                 return SkippedFile(item.seq, Skip.EMPTY)
             return IndexedFile(
                 item.seq, item.path, found.language.name or None, blob_id(data), chunks, _NO_VECTORS, len(data),
-                found.encoding, found.redacted,
+                found.encoding, found.redacted, split_file.definitions,
             )  # fmt: skip
         except Exception:
             # One bad file must never take the job down; the log has what a bug report needs.
@@ -105,10 +106,9 @@ class FileProcessor:
         return [encode(self._terms.occurrences(tokenized.part(begin, end))) for begin, end in parts]
 
 
-def _split(data: bytes, grammar: str | None) -> list[SourceChunk]:
+def _split(data: bytes, grammar: str | None) -> SplitFile:
     if grammar == notebook.FORMAT:
-        chunks = notebook.read(data)
-        return chunks if chunks is not None else split(data, "json")
+        return notebook.read(data) or split(data, "json")
     return split(data, grammar)
 
 

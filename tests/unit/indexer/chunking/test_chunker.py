@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codebase_index.languages import LANGUAGES
 from codebase_indexer.chunking import chunker, grammars
-from codebase_indexer.chunking.chunker import MIN_BYTES, split
+from codebase_indexer.chunking.chunker import MIN_BYTES, SourceChunk
 from codebase_indexer.chunking.outline import MAX_BYTES
 from codebase_indexer.chunking.prose import FORMATS
 from tests.fixtures.snippets import LONG as SOURCES
@@ -18,7 +18,11 @@ from tests.fixtures.snippets import SHORT, SNIPPETS, body
 GRAMMARS = sorted({language.grammar for language in LANGUAGES.values() if language.grammar} - {"notebook"})
 
 
-def check_whole(data: bytes, chunks: list[chunker.SourceChunk]) -> None:
+def split(data: bytes, grammar: str | None) -> list[SourceChunk]:
+    return chunker.split(data, grammar).chunks
+
+
+def check_whole(data: bytes, chunks: list[SourceChunk]) -> None:
     """What holds for every file: covered exactly once, in order, in bounded pieces with true line numbers."""
     if not data or data.isspace():
         assert chunks == []

@@ -287,7 +287,8 @@ def pieces(data: bytes) -> tuple[str, list[tuple[int, int]], int]:
     assert isinstance(found, ExtractedText) and found.text.count(b"\n") == data.count(b"\n")
     cut = cells.read(found.text)
     assert cut is not None, "no notebook any more"
-    return "".join(p.text for p in cut), [(p.start_line, p.end_line) for p in cut], found.redacted
+    chunks = cut.chunks
+    return "".join(p.text for p in chunks), [(p.start_line, p.end_line) for p in chunks], found.redacted
 
 
 @pytest.mark.parametrize("kind", TOKENS)

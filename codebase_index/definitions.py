@@ -1,0 +1,137 @@
+"""The definitions of a file: what each is called, where it begins and ends, and what encloses it. Pure.
+
+They are packed into one value a file: a row for each would cost several times the bytes, and a B-tree insert each.
+"""
+
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from codebase_index.symbols import Kind
+
+MAX_DEFINITIONS = 65_536
+"""Definitions kept of one file. A file of the largest size has more only where it is data."""
+
+_FORMAT = b"\x01"
+_COUNT = struct.Struct("<I")
+_NUMBERS = 4  # columns of numbers
+_LEVEL = 1
+"""Of zlib. The packed names and signatures are a third of their size; a higher level saves another tenth for twice
+the time."""
+
+
+class Definition(NamedTuple):
+    """A definition of a file. Lines count from 1, both ends included.
+
+    `name` is qualified by what encloses it, outermost first (``Store.put``); `scope` is that part alone, empty
+    at the top level. `first_line` is where its decorators, annotations or `export` begin, not the comments above;
+    `line` is where its name is declared. `signature` is what stands before its body, on one line.
+    """
+
+    name: str
+    kind: Kind
+    scope: str
+    signature: str
+    first_line: int
+    line: int
+    last_line: int
+
+
+class PlacedName(NamedTuple):
+    """A definition as it is packed: `name` as it is written, `parent` the number of the one that encloses it, -1
+    at the top level. The rest is that of Definition.
+    """
+
+    name: str
+    kind: Kind
+    parent: int
+    signature: str
+    first_line: int
+    line: int
+    last_line: int
+
+
+def separator(kind: Kind) -> str:
+    """Return what stands between the name of a definition and that of what encloses it."""
+    return " > " if kind is Kind.HEADING else "."
+
+
+def pack(places: Sequence[PlacedName]) -> bytes:
+    """Encode the definitions of a file, in the order of their first lines, without those past MAX_DEFINITIONS.
+
+    No name and no signature may hold a line end.
+    """
+    places = places[:MAX_DEFINITIONS]
+    numbers = [p.first_line for p in places]
+    numbers += [p.line - p.first_line for p in places]
+    numbers += [p.last_line - p.first_line for p in places]
+    numbers += [number - p.parent if p.parent >= 0 else 0 for number, p in enumerate(places)]
+    texts = [p.kind for p in places] + [p.name for p in places] + [p.signature for p in places]
+    body = struct.pack(f"<{1 + len(numbers)}I", len(places), *numbers) + "\n".join(texts).encode()
+    return _FORMAT + zlib.compress(body, _LEVEL)
+
+
+class Definitions(Sequence[Definition]):
+    """The definitions of a file in the order in which they begin, the enclosing one first."""
+
+    def __init__(self, packed: bytes) -> None:
+        """Decode what `pack` returned. Raises ValueError for another format: that of a later version."""
+        if not packed.startswith(_FORMAT):
+            raise ValueError(f"definitions are packed in format {packed[:1].hex()}, unknown to this version")
+        body = zlib.decompress(packed[len(_FORMAT) :])
+        (count,) = _COUNT.unpack_from(body)
+        columns = struct.unpack_from(f"<{_NUMBERS * count}I", body, _COUNT.size)
+        texts = body[_COUNT.size * (1 + _NUMBERS * count) :].decode().split("\n")
+        self._first, self._to_line, self._to_last, self._to_parent = (
+            columns[i * count : (i + 1) * count] for i in range(_NUMBERS)
+        )
+        self._kinds, self._names, self._signatures = (texts[i * count : (i + 1) * count] for i in range(3))
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __getitem__(self, number: int) -> Definition:  # type: ignore[override]  # by number alone, never a slice
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        first, kind = self._first[number], Kind(self._kinds[number])
+        scope = self._qualified(self.parent(number))
+        name = scope + separator(kind) + self._names[number] if scope else self._names[number]
+        return Definition(
+            name, kind, scope, self._signatures[number],
+            first, first + self._to_line[number], first + self._to_last[number],
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Definition]:
+        return (self[number] for number in range(len(self)))
+
+    def parent(self, number: int) -> int:
+        """Return the number of the definition that encloses another; -1 at the top level."""
+        gap = self._to_parent[number]
+        return number - gap if gap else -1
+
+    def innermost(self, line: int) -> Definition | None:
+        """Return the innermost definition that a line lies in; None outside of all."""
+        number = bisect_right(self._first, line) - 1
+        while number >= 0 and self._first[number] + self._to_last[number] < line:
+            number = self.parent(number)
+        return self[number] if number >= 0 else None
+
+    def named(self, name: str, first_line: int, last_line: int) -> list[Definition]:
+        """Return those of a qualified name whose declaration begins within some lines."""
+        first = bisect_right(self._first, first_line - 1)
+        last = bisect_right(self._first, last_line)
+        plain = [n for n in range(first, last) if name.endswith(self._names[n])]
+        return [found for found in map(self.__getitem__, plain) if found.name == name]
+
+    def _qualified(self, number: int) -> str:
+        parts: list[str] = []
+        while number >= 0:
+            parent = self.parent(number)
+            parts += [self._names[number]] if parent < 0 else [self._names[number], separator(self._kind(number))]
+            number = parent
+        return "".join(reversed(parts))
+
+    def _kind(self, number: int) -> Kind:
+        return Kind(self._kinds[number])
