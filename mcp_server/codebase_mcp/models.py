@@ -316,7 +316,7 @@ class SearchResult(Answer):
     path: str
     start_line: Annotated[int, Field(description="first line of the place, from 1")]
     end_line: Annotated[int, Field(description="last line of the place, inclusive")]
-    symbol: Annotated[str | None, Field(description="the definition it is or lies in: Class.method")]
+    symbol: Annotated[str | None, Field(description="the innermost definition it is or lies in: Class.method")]
     language: str | None
     score: Annotated[
         float | None, Field(description="only comparable within one answer; null where the order is path and line")
@@ -328,7 +328,7 @@ class SearchResult(Answer):
     context_before_start_line: int | None = None
     context_after: Annotated[str | None, MULTILINE, Field(description="the lines below, with detail=full")] = None
     context_after_start_line: int | None = None
-    kind: Annotated[str | None, Field(description="of a definition: function, method, class, struct, ...")] = None
+    kind: Annotated[str | None, Field(description="of symbol: function, method, class, struct, ...")] = None
     is_definition: Annotated[
         bool | None, Field(description="with mode=symbol: whether it defines the name, or uses it")
     ] = None
@@ -337,13 +337,22 @@ class SearchResult(Answer):
     ] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
-        ["repository", "context_before", "context_after", "kind", "is_definition", "matching_lines"]
+        ["repository", "context_before", "context_after", "kind", "is_definition", "matching_lines", "cut"]
     ) | {"context_before_start_line", "context_after_start_line"}
 
     @property
     def code(self) -> tuple[str | None, ...]:
         """The parts of the file that it shows."""
         return (self.context_before, self.text, self.context_after)
+
+    @computed_field(description="lines of the place that text leaves out")  # type: ignore[prop-decorator]
+    @property
+    def cut(self) -> str | None:
+        """The lines of the place that are not shown."""
+        last = self.text_start_line + self.text.count("\n")
+        above = _lines(self.start_line, self.text_start_line - 1)
+        below = _lines(last + 1, self.end_line)
+        return ", ".join(filter(None, (above, below))) or None
 
     def as_line(self) -> str:
         """Return all but the code."""
@@ -357,6 +366,8 @@ class SearchResult(Answer):
             parts.append(f"score {self.score}")
         if self.repository:
             parts.append(f"in {self.repository}")
+        if self.cut:
+            parts.append(f"lines {self.cut} not shown")
         return ", ".join(parts)
 
     def labelled_code(self) -> list[tuple[str, str]]:
@@ -371,6 +382,10 @@ class SearchResult(Answer):
             for where, first, text in parts
             if text is not None
         ]
+
+
+def _lines(first: int, last: int) -> str | None:
+    return None if first > last else str(first) if first == last else f"{first}-{last}"
 
 
 IndexState = Literal["complete", "indexing", "partial"]

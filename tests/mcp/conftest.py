@@ -31,6 +31,7 @@ from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Kind, Symbol
+from codebase_indexer.chunking.chunker import split
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.reading.service import ReadingService
@@ -257,7 +258,10 @@ class Shop:
             for first, part in parts
         ]
         vectors = self._embedder.embed_documents([c.text for c in chunks])
-        return IndexedFile(seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32))
+        return IndexedFile(
+            seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32),
+            definitions=split(text.encode(), "python").definitions,
+        )  # fmt: skip
 
 
 @pytest.fixture

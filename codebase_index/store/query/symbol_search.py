@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
+from codebase_index.definitions import Definition as Place
+from codebase_index.definitions import Definitions
 from codebase_index.store import queries
 from codebase_index.store.database import Database
+from codebase_index.store.query import definitions
 from codebase_index.store.query.hybrid_search import Filters
 from codebase_index.store.query.text_search import TextQuery, TextResult, find
 
@@ -17,7 +20,8 @@ SQL = queries.load("symbol_search")
 @dataclass(frozen=True)
 class Definition:
     """A definition, and the chunk in which it begins: `symbol` is its qualified name (Class.method), `kind` a word
-    of `codebase_index.symbols.Kind`.
+    of `codebase_index.symbols.Kind`. The lines are the chunk's; `place` is where the definition itself stands,
+    None in an index of an older version.
     """
 
     id: int
@@ -29,6 +33,7 @@ class Definition:
     symbol: str
     kind: str
     text: str
+    place: Place | None = None
 
 
 class SymbolSearch:
@@ -62,8 +67,16 @@ class Snapshot:
         records = await self._connection.fetch(
             SQL["definitions"], list(index_ids), name.lower(), name, *filters.parameters, limit
         )
-        return [Definition(**dict(record)) for record in records]
+        found = [Definition(**dict(record)) for record in records]
+        of_chunks = await definitions.of_chunks(self._connection, {d.id for d in found})
+        return [placed for d in found for placed in _placed(d, of_chunks.get(d.id))]
 
     async def find(self, text: TextQuery) -> TextResult:
         """Search the text. After a timeout nothing more can be read from this snapshot."""
         return await find(self._connection, text)
+
+
+def _placed(definition: Definition, of_file: Definitions | None) -> list[Definition]:
+    """Return a chunk's definition once for each place that has the name: overloads are several."""
+    places = of_file.named(definition.symbol, definition.start_line, definition.end_line) if of_file else []
+    return [replace(definition, place=place) for place in places] or [definition]

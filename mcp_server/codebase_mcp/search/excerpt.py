@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import Final, NamedTuple
 
 from codebase_index.lexical.words import terms
 
@@ -10,21 +11,35 @@ MAX_EXCERPT_LINES = 16
 MAX_EXCERPT_CHARACTERS = 800
 """Limits of an excerpt, which is read at a glance."""
 
+CUT: Final = "…"
+"""Stands where a line that is shown goes on."""
 
-def excerpt(text: str, query_terms: Collection[str], room: int = MAX_EXCERPT_CHARACTERS) -> tuple[int, str]:
+
+class Excerpt(NamedTuple):
+    """A part of a chunk. `first` is its first line, `best` the one with the most of the query's terms: both are
+    counted from 0 in the chunk.
+    """
+
+    first: int
+    text: str
+    best: int
+
+
+def excerpt(text: str, query_terms: Collection[str], room: int = MAX_EXCERPT_CHARACTERS) -> Excerpt:
     """Return the window of whole lines that holds the most of the query's terms, the earliest on a tie.
 
-    As (first line, text), the line counted from 0 within the chunk. `room` is its most characters, at most
-    MAX_CHARACTERS: a first line that is longer is cut.
+    `room` is its most characters, at most MAX_EXCERPT_CHARACTERS: a first line that is longer is cut.
     """
     room = min(room, MAX_EXCERPT_CHARACTERS)
     lines = text.split("\n")  # as line numbers count: splitlines() also splits at form feeds
-    hits = list(accumulate(_count_terms(lines, query_terms), initial=0))
+    counts = _count_terms(lines, query_terms)
+    hits = list(accumulate(counts, initial=0))
     shown, most = (0, 0), -1
     for first, end in _windows(lines, room):
         if hits[end] - hits[first] > most:
             shown, most = (first, end), hits[end] - hits[first]
-    return shown[0], "\n".join(lines[slice(*shown)])[:room]
+    best = max(range(*shown), key=lambda line: (counts[line], bool(lines[line].strip()), -line))
+    return Excerpt(shown[0], _within("\n".join(lines[slice(*shown)]), room), best)
 
 
 def _count_terms(lines: Sequence[str], query_terms: Collection[str]) -> list[int]:
@@ -54,7 +69,11 @@ def head(text: str, room: int) -> str:
     """Return the first lines that fit `room` characters; at least one, cut if it is longer."""
     lines = text.split("\n")
     _, end = next(_windows(lines, min(room, MAX_EXCERPT_CHARACTERS)))
-    return "\n".join(lines[:end])[:room]
+    return _within("\n".join(lines[:end]), room)
+
+
+def _within(text: str, room: int) -> str:
+    return text if len(text) <= room else text[:room] + CUT
 
 
 def _windows(lines: Sequence[str], room: int) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,12 @@
 """Occurrences: neighbouring lines that match, grouped. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from codebase_index.definitions import Definition, Definitions
 from codebase_index.store.query.text_search import TextMatch
+from codebase_mcp.search.excerpt import CUT
 
 CONTEXT_LINES: Final = 1
 """Lines shown above and below; detail=full shows more."""
@@ -16,23 +18,34 @@ MAX_LINE_CHARACTERS: Final = 240
 
 @dataclass(frozen=True)
 class Occurrence:
-    """Neighbouring lines of a chunk that match: `lines` counted in the file, rising."""
+    """Neighbouring lines of a chunk that match: `lines` counted in the file, rising.
+
+    `definition` is the innermost one that they lie in; None: in none, or it is not known.
+    """
 
     match: TextMatch
     lines: tuple[int, ...]
+    definition: Definition | None = None
 
 
-def occurrences(matches: Sequence[TextMatch]) -> list[Occurrence]:
-    """Return the occurrences of all matches in order: lines whose surroundings would overlap are one."""
+def occurrences(matches: Sequence[TextMatch], definitions: Mapping[int, Definitions]) -> list[Occurrence]:
+    """Return the occurrences of all matches in order: lines whose surroundings would overlap are one, if they lie
+    in the same definition. `definitions` has those of the chunks' files, by the chunks' ids.
+    """
     found = []
     for match in matches:
         run: list[int] = []
+        around: Definition | None = None
+        of_file = definitions.get(match.id)
         for line in match.lines:
-            if run and (line - run[-1] > 2 * CONTEXT_LINES or line - run[0] >= MAX_OCCURRENCE_LINES):
-                found.append(Occurrence(match, tuple(run)))
+            inside = of_file.innermost(line) if of_file else None
+            far = run and (line - run[-1] > 2 * CONTEXT_LINES or line - run[0] >= MAX_OCCURRENCE_LINES)
+            if run and (far or inside != around):
+                found.append(Occurrence(match, tuple(run), around))
                 run = []
             run.append(line)
-        found.append(Occurrence(match, tuple(run)))
+            around = inside
+        found.append(Occurrence(match, tuple(run), around))
     return found
 
 
@@ -53,4 +66,5 @@ def _cut(line: str, needle: str) -> str:
         return line
     at = line.lower().find(needle.lower()) if needle else 0
     start = min(max(at - MAX_LINE_CHARACTERS // 2, 0), len(line) - MAX_LINE_CHARACTERS)
-    return line[start : start + MAX_LINE_CHARACTERS]
+    end = start + MAX_LINE_CHARACTERS
+    return CUT * (start > 0) + line[start:end] + CUT * (end < len(line))

@@ -9,6 +9,7 @@ from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding import Embedder
 from codebase_index.store.catalog.indexes import Indexes, IndexRow
 from codebase_index.store.database import Database
+from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
@@ -65,6 +66,7 @@ class SearchService:
         search: Search,
         symbols: SymbolSearch,
         text: TextSearch,
+        definitions: DefinitionSearch,
         open_embedder: Callable[[str], Embedder],
         policy: SourcePolicy,
     ) -> None:
@@ -75,8 +77,8 @@ class SearchService:
         self._semaphores: dict[Mode, FairSemaphore] = {
             "auto": FairSemaphore(MAX_CONCURRENT_RANKINGS), "symbol": lookups, "text": lookups, "regex": lookups,
         }  # fmt: skip
-        self._auto = AutoMode(search, open_embedder)
-        text_mode = TextMode(text)
+        self._auto = AutoMode(search, definitions, open_embedder)
+        text_mode = TextMode(text, definitions)
         self._modes: dict[Mode, SearchMode] = {
             "auto": self._auto, "symbol": SymbolMode(symbols, text_mode), "text": text_mode, "regex": text_mode,
         }  # fmt: skip
@@ -91,7 +93,10 @@ class SearchService:
         `open_embedder` opens the embedder of a model by name; `policy` says where local repositories lie.
         """
         indexes = Indexes(database, namespaces)
-        return cls(indexes, Search(database), SymbolSearch(database), TextSearch(database), open_embedder, policy)
+        return cls(
+            indexes, Search(database), SymbolSearch(database), TextSearch(database), DefinitionSearch(database),
+            open_embedder, policy,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Stop the embedding threads, and what goes on in the background."""

@@ -66,9 +66,11 @@ async def test_a_symbol_gives_definitions_first_then_uses(call: Any, answered: A
     answer = answered(await call("search_code", query="pay", mode="symbol"))
     assert shown(answer) == [
         ("src/basket.py", 4, True), ("src/checkout.py", 7, True), ("tests/test_pay.py", 1, True),
+        ("src/basket.py", 5, False),
     ]  # fmt: skip
-    assert [(r["symbol"], r["kind"]) for r in answer["results"]] == [
-        ("Basket.pay", "method"), ("Checkout.pay", "method"), ("pay", "function"),
+    assert [(r["symbol"], r["kind"], r["end_line"]) for r in answer["results"]] == [
+        ("Basket.pay", "method", 5), ("Checkout.pay", "method", 8), ("pay", "function", 2),
+        ("Basket.pay", "method", 5),
     ]  # fmt: skip
     answer = answered(await call("search_code", query="total_price(basket)", mode="symbol"))
     assert shown(answer)[0] == ("src/checkout.py", 4, True)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index import untrusted_text
+from codebase_index.definitions import Definitions
 from codebase_index.embedding import Embedder
 from codebase_index.lexical.words import terms
 from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Candidate, CandidateSet, Search
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
@@ -17,6 +19,7 @@ from codebase_mcp.ranking.ranking import Ranked, rank
 from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import excerpt
+from codebase_mcp.search.naming import named, older_index_note
 from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.query_vectors.query_embedding import QueryEmbedder, QueryVectors
 from codebase_mcp.search.repositories import result_sources
@@ -36,8 +39,10 @@ class AutoMode:
     `open_embedder` opens the embedder of a model by name, once for each model.
     """
 
-    def __init__(self, search: Search, open_embedder: Callable[[str], Embedder]) -> None:
-        self._search = search
+    def __init__(
+        self, search: Search, definitions: DefinitionSearch, open_embedder: Callable[[str], Embedder]
+    ) -> None:
+        self._search, self._definitions = search, definitions
         self._query_embedder = QueryEmbedder(open_embedder)
 
     def close(self) -> None:
@@ -61,13 +66,17 @@ class AutoMode:
         ranked = rank(request.query, _with_comparable_scores(found, query_vectors), cursor.offset + request.limit)[
             cursor.offset :
         ]
-        results = _results(ranked, result_sources(indexes), query.terms)
+        chunk_ids = [r.candidate.id for r in ranked]
+        definitions = await self._definitions.of_chunks(chunk_ids)
+        results = _results(ranked, result_sources(indexes), query.terms, definitions)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
         ]
         more = hits and cursor.offset + len(hits) < len(found.candidates)
-        missing = join_sentences(*_missing_arm_notes(models, query_vectors, found, indexes))
+        missing = join_sentences(
+            *_missing_arm_notes(models, query_vectors, found, indexes), older_index_note(definitions, chunk_ids)
+        )
         return Page(
             hits, hits[-1].after if more else None, missing, join_sentences(request.no_match_message, missing)
         )
@@ -122,9 +131,10 @@ def _missing_arm_notes(
 
 
 def _results(
-    ranked: Sequence[Ranked], sources: Mapping[int, str | None], query_terms: frozenset[str]
-) -> list[SearchResult]:
-    """Return the results, each with its share of the answer's length."""
+    ranked: Sequence[Ranked], sources: Mapping[int, str | None], query_terms: frozenset[str],
+    definitions: Mapping[int, Definitions],
+) -> list[SearchResult]:  # fmt: skip
+    """Return the results, each with its share of the answer's length, and named after its best line."""
     whole = [
         SearchResult(
             repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
@@ -135,7 +145,10 @@ def _results(
         for c in (r.candidate,)
     ]  # fmt: skip
     results = []
-    for result, room in zip(whole, allot_characters(whole), strict=True):
-        first, text = excerpt(result.text, query_terms, room)
-        results.append(result.model_copy(update={"text": text, "text_start_line": result.start_line + first}))
+    for r, result, room in zip(ranked, whole, allot_characters(whole), strict=True):
+        shown = excerpt(result.text, query_terms, room)
+        of_file = definitions.get(r.candidate.id)
+        inside = of_file.innermost(result.start_line + shown.best) if of_file else None
+        part = {"text": shown.text, "text_start_line": result.start_line + shown.first}
+        results.append(named(result.model_copy(update=part), inside))
     return results

@@ -16,6 +16,7 @@ from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import head
 from codebase_mcp.search.modes.text import TextMode
+from codebase_mcp.search.naming import OLDER_INDEX
 from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
@@ -59,6 +60,8 @@ class SymbolMode:
             [index.id for index in indexes], name.simple_name, filters=request.filters, limit=MAX_DEFINITIONS
         )
         definitions, note = best_definitions(name, candidates)
+        older = OLDER_INDEX if any(d.place is None for d in definitions) else None
+        note = join_sentences(note, older)
         query = Query.of(request.query)
         # A stable sort: equal ones stay in the order of path and line.
         definitions.sort(key=lambda d: (d.kind not in name.kinds, -kind_factor(query, d.path, DEFAULT)))
@@ -73,7 +76,8 @@ class SymbolMode:
             return Page(hits, hits[-1].after, note)
         uses = await self._text.uses(
             name.simple_name, request, indexes, replace(cursor, offset=len(definitions)),
-            limit=request.limit - len(hits), excluded_chunks={d.id for d in candidates}, snapshot=snapshot,
+            limit=request.limit - len(hits), snapshot=snapshot,
+            declarations={(d.id, declaring_line(d, name.simple_name)) for d in candidates},
         )  # fmt: skip
         if not definitions:
             where = request.filter_phrase
@@ -110,12 +114,12 @@ def _results(
     """Return the results, each from the line of the definition on, with its share of the answer's length."""
     whole = []
     for d in definitions:
-        offset = defining_line(d.text, name.simple_name)
-        text = "\n".join(d.text.split("\n")[offset:])
-        first = d.start_line + offset
+        first = d.place.line if d.place else d.start_line + defining_line(d.text, name.simple_name)
+        last = d.place.last_line if d.place else d.end_line
+        text = "\n".join(d.text.split("\n")[first - d.start_line : last - d.start_line + 1])
         whole.append(
             SearchResult(
-                repository=sources[d.index_id], path=d.path, start_line=first, end_line=d.end_line,
+                repository=sources[d.index_id], path=d.path, start_line=first, end_line=last,
                 symbol=d.symbol, kind=d.kind, language=d.language, score=None, text=text, text_start_line=first,
                 is_definition=True,
             )
@@ -124,6 +128,18 @@ def _results(
         r.model_copy(update={"text": head(r.text, room)})
         for r, room in zip(whole, allot_characters(whole), strict=True)
     ]
+
+
+def declaring_line(definition: Definition, name: str) -> int:
+    """Return the line of the file in which a definition has its name."""
+    lines = definition.text.split("\n")
+    if definition.place:
+        # Annotations may stand before the name: it is on the first line of the definition that holds it.
+        for line in range(definition.place.line, definition.place.last_line + 1):
+            offset = line - definition.start_line
+            if 0 <= offset < len(lines) and name.lower() in lines[offset].lower():
+                return line
+    return definition.start_line + defining_line(definition.text, name)
 
 
 def defining_line(text: str, name: str) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 from codebase_index import untrusted_text
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
+from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.symbol_search import Snapshot
 from codebase_index.store.query.text_search import (
     InvalidExpression,
@@ -19,8 +20,9 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.search.cursor import Cursor
+from codebase_mcp.search.naming import named, older_index_note
 from codebase_mcp.search.occurrences import Occurrence, occurrences, surroundings
-from codebase_mcp.search.page import Hit, Page
+from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
 
@@ -37,8 +39,8 @@ _LINES_PER_RESULT: Final = 3
 class TextMode:
     """Searches the text of the indexes."""
 
-    def __init__(self, text: TextSearch) -> None:
-        self._text = text
+    def __init__(self, text: TextSearch, definitions: DefinitionSearch) -> None:
+        self._text, self._definitions = text, definitions
 
     async def page(
         self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, _: Permit, /
@@ -46,23 +48,41 @@ class TextMode:
         """Return the places whose lines match, after the cursor. Raises UserError for an invalid pattern."""
         pattern = request.pattern
         found = await self._find(request, pattern, indexes, cursor.position, request.limit, TEXT_TIMEOUT_SECONDS)
-        page = _page(request, indexes, cursor, pattern, found, request.limit)
+        page = await self._page(request, indexes, cursor, pattern, found, request.limit)
         if page.hits or found.timed_out or cursor.position:
             return page
         return replace(page, empty_note=await self._explain_no_results(request, pattern, indexes))
 
     async def uses(
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, *,
-        limit: int, excluded_chunks: Collection[int], snapshot: Snapshot,
+        limit: int, declarations: Collection[tuple[int, int]], snapshot: Snapshot,
     ) -> Page:  # fmt: skip
-        """Return the places in a snapshot that hold a name as a whole word, except in some chunks."""
+        """Return the places in a snapshot that hold a name as a whole word, except in the lines that declare it.
+
+        Each of these is given by the id of its chunk and its number in the file.
+        """
         pattern = literal(name, whole_word=name.isidentifier())
         found = await snapshot.find(
             _query(request, pattern, indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
         )
-        others = [match for match in found.matches if match.id not in excluded_chunks]
+        others = [
+            replace(match, lines=lines)
+            for match in found.matches
+            if (lines := tuple(line for line in match.lines if (match.id, line) not in declarations))
+        ]
         found = TextResult(others, found.stopped_at, found.timed_out)
-        return _page(request, indexes, cursor, pattern, found, limit, is_definition=False)
+        return await self._page(request, indexes, cursor, pattern, found, limit, is_definition=False)
+
+    async def _page(
+        self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern,
+        found: TextResult, limit: int, is_definition: bool | None = None,
+    ) -> Page:  # fmt: skip
+        """Return the page, each place named after the definition that its lines lie in."""
+        definitions = await self._definitions.of_chunks([match.id for match in found.matches])
+        places = occurrences(found.matches, definitions)
+        page = _page(request, indexes, cursor, pattern, found, places, limit, is_definition)
+        older = older_index_note(definitions, [hit.chunk.id for hit in page.hits])
+        return replace(page, note=join_sentences(page.note, older))
 
     async def _find(
         self, request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None,
@@ -104,10 +124,9 @@ def _query(
 
 def _page(
     request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
-    limit: int, is_definition: bool | None = None,
+    places: Sequence[Occurrence], limit: int, is_definition: bool | None,
 ) -> Page:  # fmt: skip
     sources = result_sources(indexes)
-    places = occurrences(found.matches)
     hits = [
         Hit(
             _result(position, sources[position.match.index_id], request, pattern, is_definition),
@@ -151,8 +170,9 @@ def _result(
     match, lines = position.match, position.lines
     first, text = surroundings(position, max(pattern.required, key=len, default=""))
     has_gaps = len(lines) != lines[-1] - lines[0] + 1
-    return SearchResult(
-        repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=match.symbol,
+    result = SearchResult(
+        repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=None,
         language=match.language, score=None, text=text, text_start_line=first, is_definition=is_definition,
         matching_lines=list(lines) if has_gaps else None,
     )  # fmt: skip
+    return named(result, position.definition)

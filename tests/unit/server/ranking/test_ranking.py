@@ -13,7 +13,7 @@ from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import rank
 from codebase_mcp.ranking.stems import coarse_stem
 from codebase_mcp.ranking.weights import DEFAULT
-from codebase_mcp.search.excerpt import MAX_EXCERPT_CHARACTERS, MAX_EXCERPT_LINES, excerpt
+from codebase_mcp.search.excerpt import CUT, MAX_EXCERPT_CHARACTERS, MAX_EXCERPT_LINES, excerpt
 
 
 def candidate(path: str = "src/a.py", **values: Any) -> Candidate:
@@ -274,19 +274,23 @@ def test_relatives_share_a_stem() -> None:
 def test_an_excerpt_shows_the_lines_that_match() -> None:
     lines = [f"line {i} of something" for i in range(60)]
     lines[40] = "the needle is here"
-    first, text = excerpt("\n".join(lines), set(terms("needle")))
+    first, text, best = excerpt("\n".join(lines), set(terms("needle")))
+    assert best == 40
     assert "the needle is here" in text and text.splitlines() == lines[first : first + len(text.splitlines())]
 
 
 def test_a_short_text_is_its_own_excerpt() -> None:
-    assert excerpt("def f():\n    return 1", {"f"}) == (0, "def f():\n    return 1")
+    assert excerpt("def f():\n    return 1", {"f"}) == (0, "def f():\n    return 1", 0)
 
 
 @given(st.text(alphabet="ab \n\r\t\x0b\x85é", max_size=3000), st.sets(st.sampled_from(["a", "b"])))
 def test_an_excerpt_is_bounded_whole_lines_of_the_text(text: str, query_terms: set[str]) -> None:
-    first, shown = excerpt(text, query_terms)
+    first, shown, best = excerpt(text, query_terms)
     lines = text.split("\n")
-    assert len(shown) <= MAX_EXCERPT_CHARACTERS and shown.count("\n") < MAX_EXCERPT_LINES
-    got = shown.split("\n")
+    whole = shown.removesuffix(CUT)
+    assert len(whole) <= MAX_EXCERPT_CHARACTERS and shown.count("\n") < MAX_EXCERPT_LINES
+    got = whole.split("\n")
+    assert first <= best < first + len(got)
+    assert (whole != shown) == (len(got[-1]) < len(lines[first + len(got) - 1]))
     assert got[:-1] == lines[first : first + len(got) - 1]
     assert lines[first + len(got) - 1].startswith(got[-1])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codebase_index.definitions import Definitions, PlacedName, pack
 from codebase_index.store.query.symbol_search import Definition
 from codebase_index.store.query.text_search import TextMatch, TextPosition
 from codebase_index.symbols import Kind
@@ -15,6 +16,7 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.models import SearchResult
 from codebase_mcp.search.budget import RESULT_TOKENS, allot_characters, count_fitting, estimate_tokens
 from codebase_mcp.search.cursor import Cursor, decode, digest
+from codebase_mcp.search.excerpt import CUT
 from codebase_mcp.search.modes.symbol import best_definitions, defining_line
 from codebase_mcp.search.occurrences import MAX_LINE_CHARACTERS, occurrences, surroundings
 from codebase_mcp.search.symbol_name import SymbolName
@@ -129,17 +131,35 @@ def match(lines: tuple[int, ...], text: str = "\n".join(map(str, range(1, 101)))
 
 
 def test_neighbouring_lines_are_one_place() -> None:
-    assert [o.lines for o in occurrences([match((1, 3, 7, 12, 13, 90))])] == [(1, 3), (7,), (12, 13), (90,)]
-    many = [o.lines for o in occurrences([match(tuple(range(1, 101)))])]
+    assert [o.lines for o in occurrences([match((1, 3, 7, 12, 13, 90))], {})] == [(1, 3), (7,), (12, 13), (90,)]
+    many = [o.lines for o in occurrences([match(tuple(range(1, 101)))], {})]
     assert sum(many, ()) == tuple(range(1, 101)) and max(map(len, many)) <= 13
 
 
 def test_a_place_is_shown_with_the_lines_around_it_and_long_lines_cut_around_the_match() -> None:
-    (place,) = occurrences([match((50,))])
+    (place,) = occurrences([match((50,))], {})
     assert surroundings(place, "") == (49, "49\n50\n51")
-    (place,) = occurrences([match((1,), "x" * 5000 + "NEEDLE" + "y" * 5000)])
+    (place,) = occurrences([match((1,), "x" * 5000 + "NEEDLE" + "y" * 5000)], {})
     first, text = surroundings(place, "needle")
-    assert first == 1 and "NEEDLE" in text and len(text) == MAX_LINE_CHARACTERS
+    assert first == 1 and "NEEDLE" in text and len(text) == MAX_LINE_CHARACTERS + 2 * len(CUT)
+    assert text.startswith(CUT + "x") and text.endswith("y" + CUT)
+
+
+def test_neighbouring_lines_of_two_definitions_are_two_places() -> None:
+    places = [PlacedName(name, Kind.FUNCTION, -1, "", line, line, line + 1) for name, line in (("a", 1), ("b", 3))]
+    found = occurrences([match((1, 2, 3, 5))], {1: Definitions(pack(places))})
+    assert [(o.lines, o.definition and o.definition.name) for o in found] == [
+        ((1, 2), "a"), ((3,), "b"), ((5,), None)
+    ]  # fmt: skip
+
+
+def test_a_result_says_which_lines_of_its_place_are_not_shown() -> None:
+    shown = result("a\nb").model_copy(update={"start_line": 2, "end_line": 9, "text_start_line": 4})
+    assert shown.cut == "2-3, 6-9"
+    assert shown.model_copy(update={"start_line": 4, "end_line": 6}).cut == "6"
+    whole = shown.model_copy(update={"start_line": 4, "end_line": 5})
+    assert whole.cut is None and "cut" not in whole.model_dump()
+    assert "lines 2-3, 6-9 not shown" in shown.as_line()
 
 
 def result(text: str) -> SearchResult:
