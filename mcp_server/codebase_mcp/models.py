@@ -335,6 +335,7 @@ class SearchResult(Answer):
     matching_lines: Annotated[
         list[int] | None, Field(description="the lines that match, where not all of the place do")
     ] = None
+    cut: Annotated[str | None, Field(description="lines of the place that text leaves out")] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
         ["repository", "context_before", "context_after", "kind", "is_definition", "matching_lines", "cut"]
@@ -345,14 +346,11 @@ class SearchResult(Answer):
         """The parts of the file that it shows."""
         return (self.context_before, self.text, self.context_after)
 
-    @computed_field(description="lines of the place that text leaves out")  # type: ignore[prop-decorator]
-    @property
-    def cut(self) -> str | None:
-        """The lines of the place that are not shown."""
+    def with_cut(self) -> Self:
+        """Return it with the lines of the place that its text leaves out."""
         last = self.text_start_line + self.text.count("\n")
-        above = _lines(self.start_line, self.text_start_line - 1)
-        below = _lines(last + 1, self.end_line)
-        return ", ".join(filter(None, (above, below))) or None
+        left_out = _lines(self.start_line, self.text_start_line - 1), _lines(last + 1, self.end_line)
+        return self.model_copy(update={"cut": ", ".join(filter(None, left_out)) or None})
 
     def as_line(self) -> str:
         """Return all but the code."""

@@ -26,6 +26,8 @@ def trees(draw: st.DrawFn) -> list[PlacedName]:
     spans: list[tuple[int, int]] = []
     free = [(1, 60)]
     for _ in range(draw(st.integers(0, 12))):
+        if not free:
+            break
         low, high = free.pop(draw(st.integers(0, len(free) - 1)))
         if low > high:
             continue
@@ -33,8 +35,6 @@ def trees(draw: st.DrawFn) -> list[PlacedName]:
         last = draw(st.integers(first, high))
         spans.append((first, last))
         free += [(first + 1, last - 1), (last + 1, high)]
-        if not free:
-            break
     return nested(sorted(spans, key=lambda span: (span[0], -span[1])))
 
 

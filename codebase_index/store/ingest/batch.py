@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codebase_index import definitions
+from codebase_index.definitions import PlacedName
+from codebase_index.definitions import pack as pack_definitions
 from codebase_index.lexical.postings import EncodedTerms
 from codebase_index.store.ingest import binary_copy
 from codebase_index.symbols import Kind, Symbol
@@ -61,7 +62,7 @@ class IndexedFile:
     size: int | None = None
     encoding: str | None = None
     redacted: int = 0
-    definitions: Sequence[definitions.PlacedName] = ()
+    definitions: Sequence[PlacedName] = ()
 
     @property
     def count(self) -> int:
@@ -207,5 +208,5 @@ def _packed(file: IndexedFile) -> PackedFile:
     encoded = binary_copy.encode(rows, file.vectors)
     return PackedFile(
         file.seq, file.path, file.language, file.blob, len(rows), encoded, file.size, file.encoding, file.redacted,
-        definitions.pack(file.definitions),
+        pack_definitions(file.definitions),
     )  # fmt: skip

@@ -109,7 +109,8 @@ def test_a_name_has_a_plain_form(grammar: str, source: bytes, name: str, plain: 
         ("module.exports = class Queue { push(x) {} };", ["class Queue", "method Queue.push"]),
         ("module.exports = { parse: function () {}, stop() {}, limit: 3 };", ["method parse", "method stop"]),
         ("class A { go = () => {}; size = 2; #own = () => {}; }", ["class A", "method A.go", "method A.own"]),
-        ("function load() { $.ajax({ success: function () {} }); this.x = () => {}; }", ["function load"]),
+        ("function load() { $.ajax({ success: function () {} }); this.x = () => {}; }",
+         ["function load", "method load.success", "function load.x"]),
         ("app.get('/', function () {}); a[0] = function () {}; total = a + b;", []),
     ],
 )  # fmt: skip

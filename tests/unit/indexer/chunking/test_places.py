@@ -1,11 +1,9 @@
 """Where each definition begins and ends, and which one a line lies in."""
 
-import re
-
 import pytest
 
 from codebase_index.definitions import Definitions, pack
-from codebase_indexer.chunking import chunker
+from codebase_indexer.chunking import chunker, nested
 from tests.fixtures.places import PLACES
 
 
@@ -16,12 +14,12 @@ def definitions_of(source: str, grammar: str) -> Definitions:
 @pytest.mark.parametrize("grammar", PLACES)
 def test_every_line_names_the_innermost_definition_that_it_lies_in(grammar: str) -> None:
     """The sample says beside each line what it lies in: after `@@`, nothing for no definition."""
-    lines = [re.split(r" *@@ ?", line) for line in PLACES[grammar].splitlines()]
-    found = definitions_of("\n".join(line[0] for line in lines) + "\n", grammar)
-    named = [(inner := found.innermost(number)) and inner.name for number in range(1, len(lines) + 1)]
-    assert [f"{text:60} @@ {name}" for (text, *_), name in zip(lines, named, strict=True)] == [
-        f"{text:60} @@ {name or None}" for text, name in lines
-    ]
+    lines = [line.partition("@@") for line in PLACES[grammar].splitlines()]
+    found = definitions_of("".join(f"{code.rstrip()}\n" for code, _, _ in lines), grammar)
+    innermost = [found.innermost(number) for number in range(1, len(lines) + 1)]
+    assert [
+        f"{code}@@ {inner.name if inner else ''}" for (code, _, _), inner in zip(lines, innermost, strict=True)
+    ] == [f"{code}@@ {name.strip()}" for code, _, name in lines]
 
 
 def test_a_definition_begins_with_its_decorators_and_its_name_is_declared_below() -> None:
@@ -44,5 +42,5 @@ def test_definitions_in_a_small_function_are_found() -> None:
 @pytest.mark.parametrize("grammar", sorted(PLACES))
 def test_marks_are_made_in_time_that_grows_with_the_file(grammar: str) -> None:
     """A hostile file: what begins a definition, again and again, and nothing that ends it."""
-    for text in (b"x=(a=>", b"\tfunction a(", b"type a<b ", b"struct a ", b"  a b(", b"def a "):
-        chunker.split(text * 20_000, grammar)
+    for text in (b"x=(a=>", b"\tfunction a(", b"type a<b ", b"struct a ", b"  a b(", b"def a ", b"\n  a("):
+        nested.Marks(text * 50_000, grammar)  # minutes, if a pattern looked far from each of many places

@@ -154,10 +154,10 @@ def test_neighbouring_lines_of_two_definitions_are_two_places() -> None:
 
 
 def test_a_result_says_which_lines_of_its_place_are_not_shown() -> None:
-    shown = result("a\nb").model_copy(update={"start_line": 2, "end_line": 9, "text_start_line": 4})
+    shown = result("a\nb").model_copy(update={"start_line": 2, "end_line": 9, "text_start_line": 4}).with_cut()
     assert shown.cut == "2-3, 6-9"
-    assert shown.model_copy(update={"start_line": 4, "end_line": 6}).cut == "6"
-    whole = shown.model_copy(update={"start_line": 4, "end_line": 5})
+    assert shown.model_copy(update={"start_line": 4, "end_line": 6}).with_cut().cut == "6"
+    whole = shown.model_copy(update={"start_line": 4, "end_line": 5}).with_cut()
     assert whole.cut is None and "cut" not in whole.model_dump()
     assert "lines 2-3, 6-9 not shown" in shown.as_line()
 
