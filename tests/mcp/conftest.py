@@ -2,9 +2,8 @@
 
 import json
 import os
-import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from mcp_types import CallToolResult
 from codebase_index.api.job import Phase
 from codebase_index.api.resource import IndexingJob
 from codebase_index.api.source_policy import SourcePolicy
+from codebase_index.definitions import Definitions, pack
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
@@ -30,7 +30,7 @@ from codebase_index.store.ingest.sweep import Sweep
 from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
-from codebase_index.symbols import Kind, Symbol
+from codebase_index.symbols import Symbol
 from codebase_indexer.chunking.chunker import split
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
@@ -189,17 +189,6 @@ def refused() -> Callable[[CallToolResult], str]:
     return refused
 
 
-def defined(lines: Sequence[str]) -> Iterator[Symbol]:
-    """Find what lines of simple Python define: classes, and functions in the class before them."""
-    scope = ""
-    for line in lines:
-        if found := re.match(r"class (\w+)", line):
-            scope = found[1] + "."
-            yield Symbol(found[1], found[1], Kind.CLASS)
-        elif found := re.match(r"( *)def (\w+)", line):
-            yield Symbol(scope * bool(found[1]) + found[2], found[2], Kind.METHOD if found[1] else Kind.FUNCTION)
-
-
 class Shop:
     """Puts jobs and indexes into the database, with the store's own methods: what the indexer does."""
 
@@ -252,15 +241,20 @@ class Shop:
 
     def _indexed(self, seq: int, name: str, text: str) -> IndexedFile:
         lines = text.splitlines()
-        parts = [(i, lines[i : i + 10]) for i in range(0, len(lines), 10)]
+        places = split(text.encode(), "python").definitions
+        begun = [(d.first_line, Symbol(d.name, d.name.split(".")[-1], d.kind)) for d in Definitions(pack(places))]
         chunks = [
-            Chunk(first + 1, first + len(part), None, "\n".join(part), defines=list(defined(part)))
-            for first, part in parts
-        ]
+            Chunk(
+                first + 1, first + len(part), None, "\n".join(part),
+                defines=[symbol for line, symbol in begun if first < line <= first + len(part)],
+            )
+            for first in range(0, len(lines), 10)
+            for part in [lines[first : first + 10]]
+        ]  # fmt: skip
         vectors = self._embedder.embed_documents([c.text for c in chunks])
         return IndexedFile(
             seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32),
-            definitions=split(text.encode(), "python").definitions,
+            definitions=places,
         )  # fmt: skip
 
 

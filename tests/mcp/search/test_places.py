@@ -65,7 +65,7 @@ async def test_a_definition_ends_where_it_ends_and_says_which_lines_are_not_show
     assert first["text"].startswith("    def add") and first["cut"] == "11-15"
     answer = answered(await call("search_code", query="rounded", mode="symbol"))
     assert [(r["symbol"], r["start_line"], r["end_line"], r["is_definition"]) for r in answer["results"]] == [
-        ("Ledger.add", 10, 10, False),
+        ("Ledger.add.rounded", 7, 8, True), ("Ledger.add", 10, 10, False),
     ]  # fmt: skip
 
 

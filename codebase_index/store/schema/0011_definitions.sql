@@ -3,7 +3,7 @@
 -- the text that is searched, also where a program of the release before has written that, which knows nothing of them.
 -- A file of an older index has none until it is indexed again.
 CREATE TABLE definitions (
-    first_chunk bigint PRIMARY KEY,  -- of files; see forget_vectors
+    first_chunk bigint PRIMARY KEY,  -- of files; see delete_vectors_of_chunks
     packed      bytea NOT NULL
 );
 -- Compressed already.
@@ -11,7 +11,7 @@ ALTER TABLE definitions ALTER COLUMN packed SET STORAGE EXTERNAL, ALTER COLUMN p
 
 -- Vectors and definitions go with their chunks. The function is replaced, since a trigger of their own would have to
 -- wait for every indexer that writes.
-CREATE OR REPLACE FUNCTION forget_vectors() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION delete_vectors_of_chunks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM embeddings WHERE chunk_id IN (SELECT id FROM gone);
     DELETE FROM definitions WHERE first_chunk IN (SELECT id FROM gone);
