@@ -20,7 +20,7 @@ TEXTS = st.lists(
 
 
 def stored(text: str) -> list[StoredText]:
-    return [StoredText(c.start_line, c.end_line, c.text) for c in split(text.encode(), "python")]
+    return [StoredText(c.start_line, c.end_line, c.text) for c in split(text.encode(), "python").chunks]
 
 
 @given(TEXTS, st.integers(1, 210), st.integers(0, 60))
