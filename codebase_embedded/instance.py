@@ -186,14 +186,21 @@ def is_locked(folder: Folder) -> bool:
     return False
 
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Instances that outlive this process on purpose; forgotten ones would be warned of."""
+
+
 def _start_in_background(settings: Settings) -> subprocess.Popen[bytes]:
     folder = Folder(settings.data)
     folder.make()
+    _started[:] = [process for process in _started if process.poll() is None]
     with folder.log("instance").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "codebase_embedded", "--background", settings.to_json()],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
         )  # fmt: skip
+    _started.append(process)
+    return process
 
 
 def _require_rival(settings: Settings, starting: subprocess.Popen[bytes]) -> None:

@@ -32,7 +32,10 @@ from codebase_index.store.resources.resources import (
 log = logging.getLogger(__name__)
 
 PASS_INTERVAL: Final = 0.5
-"""Seconds between passes without changes: the end of a process that another runtime started is no event."""
+"""Seconds between passes while pods run: the end of a process that another runtime started is no event."""
+
+REST_INTERVAL: Final = 5.0
+"""The same while none does: changes wake it."""
 
 COMMAND: Final = (sys.executable, "-m", "codebase_indexer.supervisor")
 SHIM: Final = (sys.executable, "-I", "-S", shim.__file__)
@@ -60,20 +63,21 @@ class PodRuntime:
         await self._adopt()
         while True:
             self._wake.clear()
+            at_rest = False
             try:
-                await self.sync()
+                at_rest = not await self.sync()
             except StoreError as error:
                 log.warning("pods are not looked after: %s", error)
             except Exception:
                 log.exception("pods are not looked after")
             try:
-                async with asyncio.timeout(PASS_INTERVAL):
+                async with asyncio.timeout(REST_INTERVAL if at_rest else PASS_INTERVAL):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def sync(self) -> None:
-        """Do one pass: each pod gets, or loses, its process."""
+    async def sync(self) -> bool:
+        """Do one pass: each pod gets, or loses, its process. Return whether one is left that may run."""
         pods = (await self._resources.list(_POD)).items
         for pod in pods:
             try:
@@ -81,6 +85,7 @@ class PodRuntime:
             except (ResourceConflict, ResourceNotFound):
                 self.wake()  # it changed meanwhile: the next pass sees how
         await self._remove_others({pod["metadata"]["uid"] for pod in pods})
+        return not all(status.is_finished(pod) for pod in pods)
 
     async def _adopt(self) -> None:
         """Tell of processes that an earlier runtime started, and died before it could tell."""
