@@ -148,6 +148,11 @@ bench-search: venv ## Search: quality on a set of queries with known answers, la
 	@$(PY) -m bench.search.clients --data $(or $(DATA),/tmp/codebase-latency) --writers 3 --json bench/results/search.json
 	@$(PY) -m bench.search.scale $(SET) --data $(or $(DATA),/tmp/codebase-latency) --json bench/results/search.json
 
+.PHONY: bench-exact
+bench-exact: venv ## Exact search at a million chunks in 40 repositories, beside ripgrep and codesearch: make bench-exact [CHUNKS=1000000] [DATA=folder]
+	@$(PY) -m bench.search.exact --data $(or $(DATA),/tmp/codebase-exact) --chunks $(or $(CHUNKS),1000000) \
+	  $(if $(REPOSITORIES),--repositories $(REPOSITORIES)) --json bench/results/exact.json
+
 .PHONY: bench-retrieval
 bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
 	@$(PY) -m bench.search.quality --json bench/results/retrieval.json

@@ -8,7 +8,7 @@ look-around) is refused here, every group is made one that captures nothing, and
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 _SPECIAL: Final = frozenset(r"\^$.|?*+()[]{}")
 _CLASSES: Final = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": r"\s", "S": r"\S"}
@@ -29,6 +29,10 @@ MAX_OPTIONAL: Final = 200
 it can't be interrupted."""
 
 
+Clause: TypeAlias = tuple[str, ...]
+"""Texts of which one is required."""
+
+
 class PatternRefused(ValueError):
     """The pattern cannot be searched for. The message says why, where, and what to do."""
 
@@ -38,14 +42,19 @@ class Pattern:
     """What to look for in lines of text.
 
     `expression` is a Postgres regular expression. `literal` is set where the whole pattern is literal text,
-    matched with its case. `required` are pieces of text that each matching line holds (in any case if
+    matched with its case. Each matching line holds one text of every clause in `required` (in any case if
     `ignores_case`): what an index may use to leave out chunks.
     """
 
     expression: str
     literal: str | None
-    required: tuple[str, ...]
+    required: tuple["Clause", ...]
     ignores_case: bool
+
+    @property
+    def needle(self) -> str:
+        """The longest text that each matching line is known to hold; empty if none is."""
+        return max((clause[0] for clause in self.required if len(clause) == 1), key=len, default="")
 
     def in_any_case(self) -> "Pattern":
         """Return the same pattern, matched without regard to case."""
@@ -61,8 +70,8 @@ def literal(text: str, *, whole_word: bool = False) -> Pattern:
         )
     escaped = "".join(map(_escaped, text))
     if whole_word:
-        return Pattern(_with_flags(rf"\m{escaped}\M", False), None, (text,), False)
-    return Pattern(_with_flags(escaped, False), text, (text,), False)
+        return Pattern(_with_flags(rf"\m{escaped}\M", False), None, ((text,),), False)
+    return Pattern(_with_flags(escaped, False), text, ((text,),), False)
 
 
 def regex(text: str) -> Pattern:
@@ -95,16 +104,65 @@ def _escaped(char: str) -> str:
     return f"\\{char}" if char in _SPECIAL else char
 
 
+class _Required:
+    """Collects what each match of an expression, or of a group in it, holds."""
+
+    def __init__(self) -> None:
+        self._alternatives: list[list[Clause]] = []  # those before the current one
+        self._clauses: list[Clause] = []
+        self._run = ""  # literal characters next to each other
+        self._group = 0  # how many of the clauses are those of the group just closed
+
+    def add(self, char: str) -> None:
+        """Add a literal character."""
+        self._run += char
+        self._group = 0
+
+    def end_run(self) -> None:
+        """Note that something else follows the literal characters."""
+        if self._run:
+            self._clauses.append((self._run,))
+        self._run, self._group = "", 0
+
+    def add_group(self, group: "_Required") -> None:
+        """Add what a group requires."""
+        clauses = group.clauses()
+        self.end_run()
+        self._clauses += clauses
+        self._group = len(clauses)
+
+    def drop_last(self) -> None:
+        """Note that the character or group before may be missing."""
+        if self._group:
+            del self._clauses[-self._group :]
+        self._run, self._group = self._run[:-1], 0
+
+    def end_alternative(self) -> None:
+        """Note that an alternative to all of this follows."""
+        self.end_run()
+        self._alternatives.append(self._clauses)
+        self._clauses = []
+
+    def clauses(self) -> list[Clause]:
+        """Return the clauses: of several alternatives, one that has the most telling clause of each."""
+        self.end_run()
+        if not self._alternatives:
+            return self._clauses
+        best = [max(found, key=_telling, default=()) for found in (*self._alternatives, self._clauses)]
+        return [tuple(dict.fromkeys(text for clause in best for text in clause))] if all(best) else []
+
+
+def _telling(clause: Clause) -> tuple[int, int]:
+    return min(map(len, clause)), -len(clause)
+
+
 class _Reader:
-    """Reads an expression once, left to right: translates it, and notes the literal runs outside of groups."""
+    """Reads an expression once, left to right: translates it, and notes what each match holds."""
 
     def __init__(self, text: str, start: int) -> None:
         self._text, self._at = text, start
-        self._depth = 0
-        self._alternatives = False  # at the top: then nothing is required
-        self._runs: list[str] = [""]
+        self._required = [_Required()]  # the whole expression's, then those of the groups that are open
         self._can_repeat = False
-        self._last_is_literal = False
         self._optional = 0  # parts that may be missing, counted as often as they are repeated
         self._optional_before: list[int] = []  # the same, before each group that is open
         self._optional_inside = 0  # and in the group that has just been closed
@@ -113,12 +171,16 @@ class _Reader:
         parts = []
         while self._at < len(self._text):
             parts.append(self._next())
-        if self._depth:
+        if self._is_in_group:
             raise self._refused("a group is not closed; write \\( for the character")
         return "".join(parts)
 
-    def required(self) -> tuple[str, ...]:
-        return () if self._alternatives else tuple(dict.fromkeys(run for run in self._runs if run))
+    def required(self) -> tuple[Clause, ...]:
+        return tuple(dict.fromkeys(self._required[0].clauses()))
+
+    @property
+    def _is_in_group(self) -> bool:
+        return len(self._required) > 1
 
     def _next(self) -> str:
         char = self._text[self._at]
@@ -134,26 +196,30 @@ class _Reader:
         if char == ")":
             return self._close()
         if char == "|":
-            self._alternatives |= self._depth == 0
+            self._required[-1].end_alternative()
             return self._other("|", can_repeat=False)
         if char == ".":
             return self._other(".")
         if char in "^$":
-            return self._other("^" if char == "^" else r"\r?$", can_repeat=False)
+            return self._anchor("^" if char == "^" else r"\r?$")
         return self._literal(char)
 
     def _literal(self, char: str) -> str:
         if char == "\n":
             raise self._refused(_SINGLE_LINES)
-        if self._depth == 0:
-            self._runs[-1] += char
-        self._can_repeat = self._last_is_literal = True
+        self._required[-1].add(char)
+        self._can_repeat = True
         self._optional_inside = 0
         return _escaped(char)
 
     def _other(self, translated: str, *, can_repeat: bool = True) -> str:
-        self._runs.append("")
-        self._can_repeat, self._last_is_literal = can_repeat, False
+        self._required[-1].end_run()
+        self._can_repeat = can_repeat
+        self._optional_inside = 0
+        return translated
+
+    def _anchor(self, translated: str) -> str:
+        self._can_repeat = False  # what stands before and after it are neighbours all the same
         self._optional_inside = 0
         return translated
 
@@ -165,15 +231,17 @@ class _Reader:
                     "look-around and flags inside are not supported; use (?:...), or (?i) in front of it all"
                 )
             self._at = group.end()
-        self._depth += 1
         self._optional_before.append(self._optional)
-        return self._other("(?:", can_repeat=False)
+        opened = self._other("(?:", can_repeat=False)
+        self._required.append(_Required())
+        return opened
 
     def _close(self) -> str:
-        if not self._depth:
+        if not self._is_in_group:
             raise self._refused("a parenthesis closes no group; write \\) for the character")
-        self._depth -= 1
+        group = self._required.pop()
         closed = self._other(")")
+        self._required[-1].add_group(group)
         self._optional_inside = self._optional - self._optional_before.pop()
         return closed
 
@@ -196,8 +264,8 @@ class _Reader:
         self._optional += optional + self._optional_inside * max(most - 1, 0)
         if self._optional > MAX_OPTIONAL:
             raise self._refused(f"more than {MAX_OPTIONAL} of its parts may be missing; simplify it")
-        if self._depth == 0 and self._last_is_literal and optional:
-            self._runs[-1] = self._runs[-1][:-1]
+        if optional:
+            self._required[-1].drop_last()
         return self._other(quantifier, can_repeat=False)
 
     def _escape(self) -> str:
@@ -210,7 +278,7 @@ class _Reader:
         if following in _CLASSES and following:
             return self._other(_CLASSES[following])
         if following in _ANCHORS and following:
-            return self._other(_ANCHORS[following], can_repeat=False)
+            return self._anchor(_ANCHORS[following])
         if following in _CONTROLS and following:
             return self._literal(_CONTROLS[following])
         if following == "n":

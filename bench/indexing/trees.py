@@ -46,10 +46,10 @@ def real_code() -> dict[str, tuple[Path, float]]:
     return {name: (source, megabytes) for name, (source, megabytes) in found.items() if source.is_dir()}
 
 
-def copy(source: Path, target: Path, megabytes: float) -> float:
+def copy(source: Path, target: Path, megabytes: float, *, seed: int = 1) -> float:
     """Copy files that both programs index, a random choice up to a size; return the MB."""
     paths = sorted(_indexable(source))
-    random.Random(1).shuffle(paths)
+    random.Random(seed).shuffle(paths)
     left = megabytes * 1e6
     for path in paths:
         data = path.read_bytes()

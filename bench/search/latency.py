@@ -147,10 +147,10 @@ async def repeat(database: Database, number: int) -> None:
             encoded = quantization.encode(vectors[order[np.searchsorted(numbers[order], ids)]], centroid)
             await connection.execute(
                 "WITH new AS (INSERT INTO segments"
-                " (index_id, chunks, total_length, first_ids, run_lengths, model, codes)"
+                " (index_id, chunks, total_length, first_ids, run_lengths, model, codes, grams)"
                 " SELECT index_id, chunks, total_length,"
                 " ARRAY(SELECT f + $2 FROM unnest(first_ids) WITH ORDINALITY AS x (f, n) ORDER BY n), run_lengths,"
-                " model, $3 FROM segments WHERE id = $1 RETURNING id)"
+                " model, $3, grams FROM segments WHERE id = $1 RETURNING id)"
                 " INSERT INTO postings SELECT new.id, first_term, terms, payload FROM postings, new"
                 " WHERE segment_id = $1", segment["id"], shift, quantization.to_bytes(encoded))  # fmt: skip
     async with database.connection() as connection:

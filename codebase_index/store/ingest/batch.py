@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from codebase_index.definitions import PlacedName
 from codebase_index.definitions import pack as pack_definitions
+from codebase_index.lexical import gram_filter
 from codebase_index.lexical.postings import EncodedTerms
 from codebase_index.store.ingest import binary_copy
 from codebase_index.symbols import Kind, Symbol
@@ -148,12 +149,13 @@ class ProcessedBatch(_Batch[IndexedFile, EncodedTerms]):
 
 @dataclass(frozen=True)
 class SearchData:
-    """The search data of consecutive chunks of a batch: their terms, and their vectors as
-    `codebase_index.vectors.quantization.to_bytes` writes them.
+    """The search data of consecutive chunks of a batch: their terms, their vectors as
+    `codebase_index.vectors.quantization.to_bytes` writes them, and their gram filter.
     """
 
     terms: EncodedTerms
     quantized: bytes
+    grams: bytes
 
     @property
     def chunks(self) -> int:
@@ -186,9 +188,14 @@ def pack(batch: ProcessedBatch, centroid: NDArray[np.float32] | None = None) -> 
     if not files:
         return PackedBatch(results)
     quantized = quantization.encode(np.concatenate([f.vectors for f in files]), centroid)
+    chunk_texts = [chunk.text for file in files for chunk in file.chunks]
     ends = accumulate((part.chunks for part in batch.parts), initial=0)
     parts = [
-        SearchData(terms, quantization.to_bytes(quantized.select(slice(begin, end))))
+        SearchData(
+            terms,
+            quantization.to_bytes(quantized.select(slice(begin, end))),
+            gram_filter.encode(chunk_texts[begin:end]),
+        )
         for terms, (begin, end) in zip(batch.parts, pairwise(ends), strict=True)
     ]
     return PackedBatch(results, parts)

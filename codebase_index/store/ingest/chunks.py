@@ -226,4 +226,5 @@ async def _write_pending(
         await connection.execute(
             SQL["add_pending"], writer.index_id, part.chunks, part.terms.total_length, id_ranges.firsts,
             id_ranges.lengths, part.terms.vocabulary, part.terms.payload, writer.model, part.quantized,
+            part.grams,
         )  # fmt: skip

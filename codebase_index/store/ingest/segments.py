@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebase_index.grouping import grouped
-from codebase_index.lexical import postings
+from codebase_index.lexical import gram_filter, postings
 from codebase_index.lexical.documents import IdRanges, Ids
 from codebase_index.lexical.postings import Block, InvertedIndex
 from codebase_index.store import queries
@@ -46,6 +46,9 @@ MAX_DEAD_SHARE: Final = 0.2
 
 _WRITE_SECONDS: Final = 60.0
 
+_TEXTS: Final = 4_096
+"""Texts that are read together: some 5 MB."""
+
 
 @dataclass(frozen=True)
 class SegmentSize:
@@ -67,9 +70,10 @@ class _SegmentContent:
     blocks: Sequence[Block]
     model: str
     quantized: bytes
+    grams: bytes | None
 
 
-_NOTHING: Final = _SegmentContent(0, 0, IdRanges([], []), [], "", b"")
+_NOTHING: Final = _SegmentContent(0, 0, IdRanges([], []), [], "", b"", None)
 
 
 class Segments:
@@ -120,6 +124,30 @@ class Segments:
             on_progress(number / len(groups))
             replaced += await self._merge(writer, group)
         return replaced
+
+    async def fill_grams(self, writer: Writer) -> int:
+        """Make the gram filters that segments of an earlier version lack, from the texts of their chunks.
+
+        Return how many there were.
+        """
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["without_grams"], writer.index_id)
+        for row in rows:
+            ids = IdRanges(row["first_ids"], row["run_lengths"]).ids
+            filters = [await self._grams_of(part) for part in np.split(ids, range(_TEXTS, len(ids), _TEXTS))]
+            async with self._db.transaction() as connection:
+                joined = await asyncio.to_thread(gram_filter.join, filters)
+                await connection.execute(SQL["set_grams"], row["id"], joined, timeout=_WRITE_SECONDS)
+                await check_fence(connection, writer)
+        return len(rows)
+
+    async def _grams_of(self, ids: Ids) -> tuple[bytes, int]:
+        """Return the filter of some chunks, and their number; those that are gone hold nothing."""
+        async with self._db.connection() as connection:
+            rows = await connection.fetch(SQL["texts"], ids.tolist(), timeout=_WRITE_SECONDS)
+        texts = {row["id"]: row["text"] for row in rows}
+        of_chunks = [texts.get(chunk_id, "") for chunk_id in ids.tolist()]
+        return await asyncio.to_thread(gram_filter.encode, of_chunks), len(ids)
 
     async def _sizes(self, index_id: int) -> list[SegmentSize]:
         """Return the sizes of an index's segments; one that cannot have too many deleted chunks counts as all
@@ -256,21 +284,27 @@ def _packed(tier: Sequence[SegmentSize]) -> list[list[SegmentSize]]:
 
 @dataclass(frozen=True)
 class _SegmentPart:
-    """A part of a new segment: the postings, ids and quantized vectors of some chunks."""
+    """A part of a new segment: the postings, ids, quantized vectors and gram filter of some chunks.
+
+    `grams` is None in what an earlier version wrote.
+    """
 
     inverted: InvertedIndex
     id_ranges: IdRanges
     quantized: QuantizedVectors
+    grams: bytes | None
 
     @classmethod
     def of(cls, inverted: InvertedIndex, row: Any, chosen: NDArray[np.bool_], ids: Ids) -> "_SegmentPart":
         """Select some of a row's chunks, which get these ids."""
-        quantized = quantization.from_bytes(row["codes"], row["chunks"])
+        quantized, filter_ = quantization.from_bytes(row["codes"], row["chunks"]), row["grams"]
+        id_ranges = IdRanges.of(ids.tolist())
         if chosen.all():
-            return cls(inverted, IdRanges.of(ids.tolist()), quantized)
+            return cls(inverted, id_ranges, quantized, filter_)
         return cls(
-            postings.select_documents(inverted, chosen), IdRanges.of(ids.tolist()), quantized.select(chosen)
-        )
+            postings.select_documents(inverted, chosen), id_ranges, quantized.select(chosen),
+            filter_ and gram_filter.select(filter_, row["chunks"], chosen),
+        )  # fmt: skip
 
 
 def _build(rows: Sequence[Any], average_length: float) -> _SegmentContent:
@@ -279,6 +313,7 @@ def _build(rows: Sequence[Any], average_length: float) -> _SegmentContent:
             postings.impacts(postings.decode(row["vocabulary"], row["payload"]), average_length),
             IdRanges(row["first_ids"], row["run_lengths"]),
             quantization.from_bytes(row["codes"], row["chunks"]),
+            row["grams"],
         )
         for row in rows
     ]
@@ -303,14 +338,19 @@ def _new(parts: Sequence[_SegmentPart], total_length: int, model: str) -> _Segme
     return _SegmentContent(
         sum(sizes), total_length, IdRanges.concatenate([part.id_ranges for part in parts]),
         list(postings.blocks(merged)), model,
-        quantization.to_bytes(quantization.join([part.quantized for part in parts])),
+        quantization.to_bytes(quantization.join([part.quantized for part in parts])), _joined_grams(parts),
     )  # fmt: skip
+
+
+def _joined_grams(parts: Sequence[_SegmentPart]) -> bytes | None:
+    filters = [(part.grams, len(part.quantized)) for part in parts if part.grams is not None]
+    return gram_filter.join(filters) if len(filters) == len(parts) else None
 
 
 async def _write(connection: asyncpg.Connection, index_id: int, new: _SegmentContent) -> None:
     segment_id = await connection.fetchval(
         SQL["add_segment"], index_id, new.chunks, new.total_length, new.id_ranges.firsts, new.id_ranges.lengths,
-        new.model, new.quantized,
+        new.model, new.quantized, new.grams,
     )  # fmt: skip
     await connection.copy_records_to_table(
         "postings",

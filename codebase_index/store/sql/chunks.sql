@@ -32,8 +32,9 @@ SELECT nextval('chunk_ids');
 
 -- name: add_pending
 -- What a batch is searched by, until it is built into a segment.
-INSERT INTO pending_batches (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+INSERT INTO pending_batches
+    (index_id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes, grams)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
 -- name: count_batch
 -- The counters of a batch, and the fence. No sign of life: a worker's batch must not hide that the pod which holds

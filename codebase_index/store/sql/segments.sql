@@ -4,7 +4,7 @@ SELECT COALESCE(sum(chunks), 0)::bigint FROM pending_batches WHERE index_id = $1
 
 -- name: take_pending
 -- The oldest pending batches and those of the same model, up to $2 chunks together, or one.
-SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes, grams
 FROM (
     SELECT p.*, sum(chunks) OVER (ORDER BY id) AS until FROM pending_batches p
     WHERE index_id = $1
@@ -32,8 +32,8 @@ DELETE FROM segments WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: add_segment
 -- A segment; its blocks follow in the same transaction.
-INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths, model, codes)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id;
+INSERT INTO segments (index_id, chunks, total_length, first_ids, run_lengths, model, codes, grams)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id;
 
 -- name: list_segments
 -- The segments of an index, without postings and vectors.
@@ -55,7 +55,7 @@ WHERE s.id = $1;
 
 -- name: read_segment
 -- A segment and the ids of its live chunks, eight bytes each.
-SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, (
+SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, s.grams, (
     SELECT COALESCE(string_agg(of_run.alive, ''), '')
     FROM unnest(s.first_ids, s.run_lengths) AS run (first, length)
     CROSS JOIN LATERAL (
@@ -64,8 +64,8 @@ SELECT s.chunks, s.total_length, s.first_ids, s.run_lengths, s.model, s.codes, (
 FROM segments s WHERE s.id = $1;
 
 -- name: read_segment_vectors
--- The chunks of a segment, and their quantized vectors.
-SELECT chunks, total_length, first_ids, run_lengths, model, codes FROM segments WHERE id = $1;
+-- The chunks of a segment, their quantized vectors and grams.
+SELECT chunks, total_length, first_ids, run_lengths, model, codes, grams FROM segments WHERE id = $1;
 
 -- name: list_pending
 -- The pending batches of an index, without terms and vectors.
@@ -73,9 +73,21 @@ SELECT id, chunks, model FROM pending_batches WHERE index_id = $1 ORDER BY id;
 
 -- name: read_pending
 -- Some pending batches.
-SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes
+SELECT id, chunks, total_length, first_ids, run_lengths, vocabulary, payload, model, codes, grams
 FROM pending_batches WHERE id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: read_postings
 -- The blocks of a segment in order.
 SELECT terms, payload FROM postings WHERE segment_id = $1 ORDER BY first_term;
+
+-- name: without_grams
+-- The segments of an index that an earlier version wrote, without their content.
+SELECT id, first_ids, run_lengths FROM segments WHERE index_id = $1 AND grams IS NULL ORDER BY id;
+
+-- name: texts
+-- The texts of some chunks.
+SELECT id, text FROM chunks WHERE id = ANY ($1::bigint[]);
+
+-- name: set_grams
+-- The gram filter of a segment that has none, if it is still there.
+UPDATE segments SET grams = $2 WHERE id = $1 AND grams IS NULL;

@@ -40,10 +40,14 @@ class SegmentBuilder:
             self._building = False
 
     async def finish(self, report: Callable[[float], None]) -> None:
-        """Build the remaining segments and merge small ones. `report` is called with the share that is done."""
+        """Build the remaining segments, merge small ones, and complete those of an earlier version.
+
+        `report` is called with the share that is done.
+        """
         while await retry_while_unavailable("build a segment", lambda: self._segments.build(self._writer)):
             pass
         await retry_while_unavailable("merge segments", lambda: self._segments.compact(self._writer, report))
+        await retry_while_unavailable("fill in grams", lambda: self._segments.fill_grams(self._writer))
 
     async def _count(self) -> int:
         return await self._segments.pending(self._writer.index_id)

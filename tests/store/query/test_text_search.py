@@ -8,6 +8,7 @@ from codebase_index.pattern import Pattern, literal, regex
 from codebase_index.store.database import Database
 from codebase_index.store.query.hybrid_search import Filters
 from codebase_index.store.query.text_search import END, InvalidExpression, TextPosition, TextQuery, TextSearch
+from tests.store.indexed_files import indexed
 
 FILES = {
     "a.py": "import os\n\ndef total(x):\n    return x + 1\r\n# Größe: 100%_\n",
@@ -20,26 +21,8 @@ NO_FILTERS = Filters()
 
 @pytest.fixture
 async def index(database: Database) -> int:
-    """The files in chunks of three lines, put in as bare rows: only the text matters here."""
-    async with database.transaction() as connection:
-        index_id: int = await connection.fetchval(
-            "INSERT INTO indexes (namespace, target, source) VALUES ('n', 't', '/r') RETURNING id"
-        )
-        for path, text in FILES.items():
-            file_id = await connection.fetchval(
-                "INSERT INTO files (index_id, path, language, blob, fingerprint, first_chunk, chunks, job_id) "
-                "VALUES ($1, $2, $3, '', '', 0, 0, gen_random_uuid()) RETURNING id",
-                index_id, path, path.rpartition(".")[2],
-            )  # fmt: skip
-            lines = text.split("\n")
-            for first in range(0, len(lines), CHUNK_LINES):
-                part = lines[first : first + CHUNK_LINES]
-                await connection.execute(
-                    "INSERT INTO chunks (id, index_id, file_id, start_line, end_line, text) "
-                    "VALUES (nextval('chunk_ids'), $1, $2, $3, $4, $5)",
-                    index_id, file_id, first + 1, first + len(part), "\n".join(part),
-                )  # fmt: skip
-    return index_id
+    """The files in chunks of three lines."""
+    return (await indexed(database, FILES, CHUNK_LINES)).index_id
 
 
 async def found(

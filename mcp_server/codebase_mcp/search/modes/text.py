@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index import untrusted_text
+from codebase_index.lexical.gram_filter import Condition
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
@@ -62,15 +63,8 @@ class TextMode:
         Each of these is given by the id of its chunk and its number in the file.
         """
         pattern = literal(name, whole_word=name.isidentifier())
-        found = await snapshot.find(
-            _query(request, pattern, indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
-        )
-        others = [
-            replace(match, lines=lines)
-            for match in found.matches
-            if (lines := tuple(line for line in match.lines if (match.id, line) not in declarations))
-        ]
-        found = TextResult(others, found.stopped_at, found.timed_out)
+        query = _query(request, pattern, indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
+        found = await snapshot.find(replace(query, excluded_lines=declarations))
         return await self._page(request, indexes, cursor, pattern, found, limit, is_definition=False)
 
     async def _page(
@@ -137,8 +131,8 @@ def _page(
         )
         for position in places[:limit]
     ]
-    if len(places) > limit:
-        more = sum(len(position.lines) for position in places[limit:])
+    if len(places) > limit or found.further_lines:
+        more = sum(len(position.lines) for position in places[limit:]) + found.further_lines
         at_least = "at least " if found.stopped_at else ""
         return Page(
             hits, hits[-1].after, f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
@@ -154,21 +148,31 @@ def _page(
     end = replace(cursor, position=found.stopped_at)
     if not found.timed_out:
         return Page(hits, end, "There may be more lines that match: go on with next_cursor", "No match so far")
-    seen = (
-        f", having seen the files up to {untrusted_text.quoted(found.stopped_at.path)}" if found.stopped_at else ""
-    )
+    path = found.stopped_at.path if found.stopped_at else ""
+    seen = f", having seen the files up to {untrusted_text.quoted(path)}" if path else ""
     cut = (
         f"The search was cut short after {TEXT_TIMEOUT_SECONDS:g} s{seen}; go on with next_cursor, or narrow it "
-        "with repo, path or language"
+        f"with repo, path or language{_why_slow(pattern, found)}"
     )
     return Page(hits, end, cut, f"No match so far. {cut}")
+
+
+def _why_slow(pattern: Pattern, found: TextResult) -> str:
+    """Say what would make a search quick that was cut short, if anything would."""
+    if found.unfiltered:
+        return (
+            "; index the repositories again, some of which an earlier version indexed without what makes it quick"
+        )
+    if Condition.of(pattern.required) is None:
+        return "; text of three characters or more that each match holds would make it quick"
+    return ""
 
 
 def _result(
     position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
 ) -> SearchResult:
     match, lines = position.match, position.lines
-    first, text = surroundings(position, max(pattern.required, key=len, default=""))
+    first, text = surroundings(position, pattern.needle)
     has_gaps = len(lines) != lines[-1] - lines[0] + 1
     result = SearchResult(
         repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=None,
