@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codebase_cli.commands import connect, jobs, search, serve, setup
+from codebase_cli.commands import connect, doctor, jobs, repositories, search, serve, setup
 from codebase_cli.commands.command import command
 from codebase_cli.output.console import say
 from codebase_index.version import VERSION
@@ -52,9 +52,12 @@ for name, function, panel in (
     ("status", jobs.status, _USE),
     ("list", jobs.list_jobs, _USE),
     ("cancel", jobs.cancel, _USE),
+    ("repos", repositories.repos, _USE),
+    ("rm", repositories.remove, _USE),
     ("setup", setup.setup, _CONNECT),
     ("connect", connect.connect, _CONNECT),
     ("serve", serve.serve, _CONNECT),
+    ("doctor", doctor.doctor, _KEEP),
     ("stop", serve.stop, _KEEP),
     ("version", version, _KEEP),
 ):

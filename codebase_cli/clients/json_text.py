@@ -59,6 +59,8 @@ def with_member(text: str, path: Sequence[str], data: Any) -> str:
     holder, missing = _parse(text), list(path)
     while found := holder.member(missing[0]):
         if len(missing) == 1:
+            if found.value.data == data:
+                return text
             indent = _indent_of_line(text, found.start)
             return text[: found.value.start] + _written(text, data, indent) + text[found.value.end :]
         holder = found.value

@@ -19,7 +19,10 @@ _PANEL = "Which server"
 _OPTIONS: dict[str, Any] = {
     "url": Annotated[
         str | None,
-        typer.Option(envvar="CODEBASE_URL", help="Address of an MCP endpoint.", rich_help_panel=_PANEL),
+        typer.Option(
+            envvar="CODEBASE_URL", help="Address of an MCP server, with /mcp unless it has a path.",
+            rich_help_panel=_PANEL,
+        ),
     ],
     "embedded": Annotated[
         bool, typer.Option("--embedded", help="The one of this machine.", rich_help_panel=_PANEL)
@@ -37,6 +40,8 @@ _OPTIONS: dict[str, Any] = {
     ],
 }  # fmt: skip
 
+_DEFAULTS = {"embedded": False}
+
 Command = Callable[..., Any]
 
 
@@ -48,6 +53,8 @@ def command(function: Command) -> Command:
     code.
     """
 
+    takes_server = "asked" in inspect.signature(function).parameters
+
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         if takes_server:
@@ -55,26 +62,22 @@ def command(function: Command) -> Command:
             arguments["asked"] = Asked(**of_server, token=os.environ.get("CODEBASE_TOKEN"))
         raise typer.Exit(_exit_code(function, arguments))
 
-    signature = inspect.signature(function)
-    takes_server = "asked" in signature.parameters
     if takes_server:
-        kept = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=False if name == "embedded" else None,
-                annotation=annotation,
-            )
-            for name, annotation in _OPTIONS.items()
-        ]
-        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept] + added
-        )
-        hints = {name: hint for name, hint in function.__annotations__.items() if name != "asked"}
-        run.__annotations__ = hints | _OPTIONS
-        del run.__wrapped__
+        _declare(run, function)
     return run
+
+
+def _declare(run: Any, function: Command) -> None:
+    """Give `run` the parameters of a function, with the four options in the place of `asked`: typer reads them."""
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=_DEFAULTS.get(name))
+        for name, hint in _OPTIONS.items()
+    ]
+    own = [p for name, p in inspect.signature(function).parameters.items() if name != "asked"]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    run.__signature__ = inspect.Signature([*own, *options])
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
+    del run.__wrapped__  # else the signature of the function itself would be read
 
 
 def _exit_code(function: Command, arguments: dict[str, Any]) -> int:

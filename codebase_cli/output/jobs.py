@@ -78,14 +78,16 @@ def details(job: dict[str, Any]) -> Table:
 async def show_live(statuses: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     """Draw a job's progress on standard error until it is final; return its last status.
 
-    On a terminal one line changes; elsewhere there is a line for each new message.
+    On a terminal one line changes; elsewhere there is a line for each phase and each tenth of the way.
     """
     status: dict[str, Any] = {}
     if not remarks().is_terminal:
-        told = ""
+        told: object = None
         async for status in statuses:
-            if (now := f"{status['progress_percentage']:3d} %  {status['progress_message']}") != told:
-                remark(told := now, "")
+            stage = (status["status"], status["phase"], status["progress_percentage"] // 10)
+            if stage != told:
+                remark(f"{status['progress_percentage']:3d} %  {status['progress_message']}", "")
+            told = stage
         return status
     columns = (
         SpinnerColumn(),

@@ -67,7 +67,9 @@ def _code(result: dict[str, Any]) -> Text:
 
 def _highlighted(code: str, language: str | None) -> Text:
     name = (language or "text").lower()
-    return Syntax("", _LEXERS.get(name, name), theme=_THEME).highlight(code.rstrip("\n"))
+    text = Syntax("", _LEXERS.get(name, name), theme=_THEME).highlight(code)
+    text.rstrip()
+    return text
 
 
 def _line(text: str) -> str:

@@ -19,6 +19,9 @@ class Asked:
     embedded: bool = False
     """The one of this machine, whatever kubeconfig says."""
 
+    cluster: bool = field(default_factory=lambda: _ONLY_CLUSTERS in os.environ)
+    """One in a cluster, whatever runs on this machine."""
+
     context: str | None = None
     """Context of the kubeconfig; None: its current one."""
 
@@ -28,7 +31,7 @@ class Asked:
     @property
     def means_cluster(self) -> bool:
         """Whether only a server in a cluster will do."""
-        return bool(self.context or self.namespace or os.environ.get(_ONLY_CLUSTERS))
+        return bool(self.cluster or self.context or self.namespace)
 
     @property
     def means_any(self) -> bool:

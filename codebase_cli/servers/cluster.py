@@ -1,5 +1,6 @@
 """A server in a cluster: found with the user's kubeconfig, reached through the API server."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -97,6 +98,7 @@ async def forwarded(release: Release) -> AsyncIterator[Endpoint]:
 
 async def _configuration(context: str | None) -> tuple[str, str, client.Configuration]:
     """Return the context's name and namespace, and how its API server is reached. Raises NoRelease."""
+    _require_kubeconfig(worth_telling=bool(context))
     try:
         contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
@@ -116,6 +118,15 @@ async def _configuration(context: str | None) -> tuple[str, str, client.Configur
         raise NoRelease(f"the credentials of context {chosen['name']} cannot be had: {error}") from error
     configuration.retries = 0
     return chosen["name"], chosen["context"].get("namespace") or "default", configuration
+
+
+def _require_kubeconfig(*, worth_telling: bool) -> None:
+    paths = [path for path in (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep) if path]
+    if not any(Path(path).expanduser().exists() for path in paths):
+        raise NoRelease(
+            f"there is no kubeconfig at {', '.join(paths)}; set KUBECONFIG, or use --embedded",
+            worth_telling=worth_telling,
+        )
 
 
 async def _has_release(core: client.CoreV1Api, context: str, namespace: str) -> bool:

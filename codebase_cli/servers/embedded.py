@@ -27,7 +27,8 @@ def endpoint_of(found: Instance) -> Endpoint:
             f"the token of the embedded server cannot be read ({error}); it is its owner's alone: is the server "
             "another user's, or CODEBASE_DATA wrong?"
         ) from error
-    return Endpoint(found.url, f"the embedded server of this machine (process {found.pid})", token)
+    name = f"the embedded server of this machine (process {found.pid})"
+    return Endpoint(found.url, name, token, database_url_file=found.database_url_file)
 
 
 async def started(settings: Settings | None = None) -> Endpoint:

@@ -30,6 +30,9 @@ class Endpoint:
     socket: Path | None = None
     """Unix socket that leads there, whatever host `url` names."""
 
+    database_url_file: Path | None = None
+    """File with the address of its database, where this user owns that."""
+
     def http_client(self, headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
         """Return a client, to be used as a context manager. Its calls raise NoServer for refusals of the HTTP
         layer, with the server's reason, and httpx2.HTTPError where nobody answers.
@@ -56,6 +59,8 @@ class Endpoint:
                 f"{self.name} refuses this caller ({response.status_code}{f': {why}' if why else ''}); give the "
                 "token in CODEBASE_TOKEN"
             )
+        if response.status_code == httpx2.codes.BAD_GATEWAY:
+            raise NoServer(f"{self.name} cannot be reached{f': {why}' if why else ''}")
         raise CommandFailed(f"{self.name} answered {response.status_code}{f': {why}' if why else ''}")
 
     def unreachable(self, error: Exception) -> NoServer:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from codebase_cli.output.console import remark
 from codebase_cli.servers import embedded
@@ -19,7 +20,7 @@ async def reached(asked: Asked) -> AsyncIterator[Endpoint]:
     is started. Raises NoServer.
     """
     if asked.url:
-        yield Endpoint(asked.url, f"the server at {asked.url}", asked.token)
+        yield Endpoint(_with_path(asked.url), f"the server at {asked.url}", asked.token)
         return
     if asked.embedded or (asked.means_any and embedded.running()):
         yield await embedded.started()
@@ -38,6 +39,11 @@ async def reached(asked: Asked) -> AsyncIterator[Endpoint]:
         return
     async with forwarded(release) as endpoint:
         yield endpoint
+
+
+def _with_path(url: str) -> str:
+    """Return an address with the path of our MCP endpoint, unless it has one."""
+    return urlsplit(url)._replace(path="/mcp").geturl() if urlsplit(url).path in ("", "/") else url
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ in front of each message: 0 for data, 1 for errors; the first message of either 
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,13 +14,14 @@ import aiohttp
 from kubernetes.aio import client
 from kubernetes.aio.stream import WsApiClient
 
-log = logging.getLogger(__name__)
-
 _DATA, _ERROR = 0, 1
 _PORT_BYTES = 2
 _CHUNK = 64 * 1024
 _PING_SECONDS = 15.0
 """Between pings: an API server, or a proxy before it, ends a connection on which nothing comes for a while."""
+
+_END_SECONDS = 2.0
+"""How long a refused client has to take the reason and close its end."""
 
 ChoosePod = Callable[[], Awaitable[tuple[str, int]]]
 """Returns a pod's name and port, for one connection. Raises PodUnreachable."""
@@ -49,8 +49,7 @@ class PortForward:
                 try:
                     await self._forward(core, reader, writer)
                 except (PodUnreachable, aiohttp.ClientError, TimeoutError, OSError) as error:
-                    # The HTTP client sees a closed connection and tells its caller; the reason is ours to tell.
-                    log.warning("no connection to the pod: %s", error)
+                    await _refuse(reader, writer, f"no connection to its pod: {error}")
                 finally:
                     with suppress(OSError):
                         writer.close()
@@ -76,6 +75,19 @@ class PortForward:
                 to_pod.cancel()
 
 
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str) -> None:
+    """Answer as a gateway does, so that whoever called hears the reason."""
+    body = reason.encode()
+    head = f"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+    with suppress(OSError, TimeoutError):
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        writer.write_eof()
+        # What the client is still sending has to be read: a socket that is closed before that loses the answer.
+        async with asyncio.timeout(_END_SECONDS):
+            while await reader.read(_CHUNK):
+                pass
+
+
 async def _send_all(reader: asyncio.StreamReader, websocket: aiohttp.ClientWebSocketResponse) -> None:
     while data := await reader.read(_CHUNK):
         await websocket.send_bytes(bytes([_DATA]) + data)
@@ -83,8 +95,9 @@ async def _send_all(reader: asyncio.StreamReader, websocket: aiohttp.ClientWebSo
 
 
 async def _receive_all(websocket: aiohttp.ClientWebSocketResponse, writer: asyncio.StreamWriter) -> None:
-    """Write what the pod sends, until one side closes. Raises PodUnreachable for what comes as an error."""
+    """Write what the pod sends, until one side closes. Raises PodUnreachable for an error that comes instead."""
     begun: set[int] = set()
+    written = False
     async for message in websocket:
         if message.type is not aiohttp.WSMsgType.BINARY:
             continue
@@ -95,6 +108,9 @@ async def _receive_all(websocket: aiohttp.ClientWebSocketResponse, writer: async
         if not data:
             continue
         if channel == _ERROR:
+            if written:
+                return  # the client sees an answer that ends too early
             raise PodUnreachable(data.decode(errors="replace"))
+        written = True
         writer.write(data)
         await writer.drain()

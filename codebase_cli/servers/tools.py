@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from codebase_cli.exits import CommandFailed
+from codebase_cli.output.console import remark
 from codebase_cli.servers import messages
 from codebase_cli.servers.endpoint import Endpoint
 from codebase_index.version import VERSION
@@ -26,6 +27,13 @@ _ENVELOPE = {
 }
 
 
+class Fields(dict[str, Any]):
+    """An object of an answer. A field that is not there is null: servers leave such fields out."""
+
+    def __missing__(self, _: str) -> None:
+        return None
+
+
 class ToolRefused(CommandFailed):
     """The server answered with an error; the message is what an agent would read."""
 
@@ -38,19 +46,22 @@ class Tools:
         self.endpoint = endpoint
         self._ids = count(1)
 
-    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+    async def call(self, tool: str, **arguments: Any) -> Fields:
         """Call a tool without those arguments that are None; return its structured answer. Raises ToolRefused."""
         given = {name: value for name, value in arguments.items() if value is not None}
         result = await self._request("tools/call", name=tool, arguments=given)
         if result.get("isError"):
             raise ToolRefused(" ".join(part.get("text", "") for part in result.get("content", ())))
-        return dict(result.get("structuredContent") or {})
+        answer = Fields(_with_nulls(result.get("structuredContent") or {}))
+        if answer["note"]:
+            remark(answer["note"])
+        return answer
 
     async def names(self) -> list[str]:
         """Return the names of the tools that it has."""
         return [tool["name"] for tool in (await self._request("tools/list"))["tools"]]
 
-    async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    async def follow(self, job_id: str) -> AsyncIterator[Fields]:
         """Yield the job's status again and again, until it is final."""
         while True:
             status = await self.call("get_indexing_status", job_id=job_id)
@@ -71,6 +82,12 @@ class Tools:
         raise CommandFailed(
             f"{self.endpoint.name} gave no answer to {method}; is {self.endpoint.url} an MCP server?"
         )
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Fields({name: _with_nulls(inner) for name, inner in value.items()})
+    return [_with_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 @asynccontextmanager
