@@ -30,11 +30,14 @@ MAX_FILES: Final = 20_000
 MAX_COMPARED: Final = 50
 """Files written since then whose content is compared; of more, those after them count as newer."""
 
-WAIT_SECONDS: Final = 0.05
+WAIT_SECONDS = 0.2
 """How long an answer waits for checks: without one it says nothing of newer files."""
 
 _CONCURRENT: Final = 2
 _SHARE: Final = 20
+_ELSEWHERE_SECONDS: Final = 3.0
+"""What cannot be seen is looked for once a minute."""
+
 _MAX_FILE_BYTES: Final = 2 * 2**20
 
 
@@ -91,23 +94,24 @@ class WorkingTrees:
 
     async def _run(self, check: "_Check", index: IndexRow) -> None:
         assert index.indexed_at is not None
-        async with self._slots:
-            started_at = time.monotonic()
-            try:
-                check.result = await self._compare(index.id, index.source, index.indexed_at.timestamp())
-            except StoreError as error:
-                log.warning("the files of an index were not compared: %s", error, extra={"index": index.id})
-            now = time.monotonic()
-            check.valid_until = now + _SHARE * (now - started_at)
+        seconds = _ELSEWHERE_SECONDS
+        try:
+            async with self._slots:
+                check.result, seconds = await self._compare(index.id, index.source, index.indexed_at.timestamp())
+        except StoreError as error:
+            log.warning("the files of an index were not compared: %s", error, extra={"index": index.id})
+        finally:
+            check.valid_until = time.monotonic() + _SHARE * seconds
 
-    async def _compare(self, index_id: int, source: str, since: float) -> Newer | None:
+    async def _compare(self, index_id: int, source: str, since: float) -> tuple[Newer | None, float]:
+        """Return the newer files, and the seconds of processor time that it took to look."""
         try:
             folder = await asyncio.to_thread(self._policy.open_path, source)
         except SourceRefused:
-            return None  # it lies elsewhere, as it does for a server in a cluster
+            return None, _ELSEWHERE_SECONDS  # as for a server in a cluster
         files = await self._files(index_id, MAX_FILES + 1)
         if len(files) > MAX_FILES:
-            return None
+            return None, _ELSEWHERE_SECONDS
         return await asyncio.to_thread(_newer_files, folder, files, since)
 
 
@@ -116,7 +120,8 @@ def _is_visible(index: IndexRow) -> bool:
     return index.indexed_at is not None and index.ref is None and index.source.startswith("/")
 
 
-def _newer_files(folder: Path, files: Sequence[StoredFile], since: float) -> Newer | None:
+def _newer_files(folder: Path, files: Sequence[StoredFile], since: float) -> tuple[Newer | None, float]:
+    started_at = time.thread_time()
     newer: list[str] = []
     compared = 0
     for file in files:
@@ -131,7 +136,7 @@ def _newer_files(folder: Path, files: Sequence[StoredFile], since: float) -> New
         compared += 1
         if compared > MAX_COMPARED or _blob_id(path, found.st_size) != file.blob:
             newer.append(file.path)
-    return Newer(len(newer), newer[0]) if newer else None
+    return Newer(len(newer), newer[0]) if newer else None, time.thread_time() - started_at
 
 
 def _blob_id(path: Path, size: int) -> bytes | None:

@@ -152,7 +152,7 @@ async def test_nothing_found_says_what_would_be(call: Any, answered: Any, shop: 
 
     assert "use mode=text" in await message("total_price(self, basket)", "regex")
     assert "(?i)" in await message("sums THE basket", "text")
-    assert "No match with path prefix 'lib/'" in await message("basket", "text", path="lib/")
+    assert "No match with path 'lib/'" in await message("basket", "text", path="lib/")
     assert "mode=auto" in await message("refund", "text")
 
 
@@ -233,7 +233,7 @@ async def test_one_unknown_repository_of_several_is_an_error(call: Any, refused:
 async def test_an_index_behind_says_by_how_much(call: Any, answered: Any, shop: Any) -> None:
     await shop.completed(SHOP)
     (index,) = answered(await call("search_code", query="pay"))["indexes"]
-    assert (index["newer_commit"], index["files_behind"]) == (None, None)
+    assert not {"newer_commit", "files_behind"} & index.keys()
     row, _ = await shop.indexing({"src/checkout.py": CHECKOUT}, more=["src/new.py", "src/newer.py"])
     await shop.jobs.set_commit(row.id, 1, "beef" * 10)
     (index,) = answered(await call("search_code", query="pay"))["indexes"]

@@ -146,7 +146,7 @@ async def test_every_field_of_every_answer_is_shown_as_it_may_be(model: type[Rep
 def outside_of_marks(text: str, answer: SearchAnswer) -> str:
     """Return what an answer says in its own words, but for the two texts that are made of them."""
     outside = text
-    if mark := re.search(r"^Code stands between \[([0-9a-f]{8}) and ", text, re.MULTILINE):
+    if mark := re.search(r" stand between \[([0-9a-f]{8}) and ", text, re.MULTILINE):
         outside = re.sub(rf"\[{mark[1]}[ \n].*?[ \n]{mark[1]}\]", "", text, flags=re.DOTALL)
     for own in (answer.note, answer.message, answer.next_cursor):
         outside = outside.replace(untrusted_text.line(own), "", 1) if own else outside

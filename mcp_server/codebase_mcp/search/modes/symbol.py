@@ -95,11 +95,11 @@ def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tupl
     With a note about it unless they match as it is written.
     """
     agreements = [name.agreement(d.symbol) for d in candidates]
-    most = max(agreements, default=(0, False))
-    best = [d for d, agreement in zip(candidates, agreements, strict=True) if agreement == most]
-    common, is_whole = most
-    if not candidates or common == len(name.parts) or (is_whole and common > 1):
-        return best, None  # what is left of either is a package, or a class around it
+    common = max((agreement[0] for agreement in agreements), default=0)
+    best = [d for d, agreement in zip(candidates, agreements, strict=True) if agreement[0] == common]
+    whole = [d for d, agreement in zip(candidates, agreements, strict=True) if agreement == (common, True)]
+    if not candidates or common == len(name.parts) or (whole and common > 1):
+        return whole, None  # what is left of either is a package, or a class around it
     if common == 0:
         return best, f"No definition is spelt {name.simple_name}; these differ in letter case"
     beside = [d for d in best if set(name.qualifiers) & set(_PATH_PARTS.split(d.path))]
