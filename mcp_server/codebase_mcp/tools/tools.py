@@ -151,9 +151,8 @@ class Tools:
     ) -> SearchAnswer:  # fmt: skip
         """Use this to find code: by meaning (mode=auto), by exact name (symbol), or every line (text, regex).
 
-        Results are places (path, lines, symbol) with their code, from all indexed repositories or those in repo.
+        Results are places with their code, from all indexed repositories or those in repo. Works while indexing runs.
         message says why there is nothing, or not everything, and what to do; next_cursor leads to the next page.
-        The answer says which commit was indexed and how complete the index is. It works while indexing runs.
         """
         request = SearchRequest(query, repo, path, language, limit, detail, mode, cursor)
         return await self._search.search(request, caller.current())
