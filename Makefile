@@ -4,10 +4,18 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+UV = $(VENV)/bin/uv
+LOCKED = --no-deps --require-hashes -r requirements/product.txt -r requirements/build.txt
 
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+# --- first contact ---------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.product ## Index a repository on this machine and search it, without root: make demo [REPO=path or URL]
+	@$(PY) -m hack.demo $(REPO)
 
 # --- setting up ------------------------------------------------------------------------------------
 
@@ -19,6 +27,15 @@ $(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 	@echo "setting up $(VENV) (about a minute the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt -r requirements/build.txt
+	@touch $@
+
+# What a person needs, and nothing for development; `make venv` adds the rest to the same folder. uv, where it can be had,
+# installs in seconds what takes pip most of a minute; pip knows the mirrors of pip.conf, and takes over where uv fails.
+$(VENV)/.product: requirements/product.txt requirements/build.txt requirements/uv.txt
+	@test -f $(VENV)/.complete || { echo "setting up $(VENV) (once)" && $(PYTHON) -m venv $(VENV) \
+	  && $(PY) -m pip install --quiet --no-deps --require-hashes -r requirements/uv.txt \
+	  && { $(UV) pip install --quiet --python $(PY) $(LOCKED) || $(PY) -m pip install --quiet --no-compile $(LOCKED); } \
+	  && $(PY) -m pip install --quiet --no-deps --no-index --no-build-isolation --editable .; }
 	@touch $@
 
 # Editable: the tests run against the installed distribution, whose code is the checkout's.
@@ -58,9 +75,9 @@ images: up ## Build the four images and load them into the cluster
 publish: ## Build the four images and push them to a registry: make publish REGISTRY=host/path [VERSION=tag]
 	@$(PYTHON) -m hack.images publish '$(REGISTRY)' $(if $(VERSION),--version '$(VERSION)')
 
-.PHONY: demo
-demo: up images venv ## Index a repository end to end: make demo [REPO=path or URL]
-	@$(PY) -m hack.demo $(REPO)
+.PHONY: demo-cluster
+demo-cluster: up images venv ## The same as pods of that cluster: make demo-cluster [REPO=path or URL]
+	@$(PY) -m hack.demo.cluster $(REPO)
 
 # --- tests -----------------------------------------------------------------------------------------
 
@@ -194,12 +211,13 @@ format: venv ## Format the code
 	@$(VENV)/bin/ruff format
 	@$(VENV)/bin/ruff check --fix
 
-UV = $(VENV)/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 .PHONY: lock
 lock: venv ## Resolve the dependencies anew into requirements/
 	@$(LOCK) --group dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/product.txt
 	@for program in operator indexer server; do \
 	  $(LOCK) -c requirements/dev.txt --group $$program -o requirements/$$program.txt; done
-	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables", sep="\n")' \
 	  | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
+	@echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt

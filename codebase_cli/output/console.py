@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import cache
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -14,13 +13,11 @@ _NO_FOLDS = 10_000
 """Columns where there is no terminal: a line that is searched for must stay one line."""
 
 
-@cache
 def answers() -> Console:
     """Return the console of what was asked for."""
     return _console(sys.stdout)
 
 
-@cache
 def remarks() -> Console:
     """Return the console of progress and problems."""
     return _console(sys.stderr)

@@ -1,1 +1,1 @@
-"""Installs the product on the cluster of `make up` and runs its main job where everyone can watch."""
+"""The product's main job where everyone can watch: on this machine, and on the cluster of `make up`."""
