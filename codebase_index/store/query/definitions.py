@@ -24,13 +24,17 @@ class DefinitionSearch:
     async def of_file(self, index_id: int, path: str) -> Definitions | None:
         """Return the definitions of a file, in order; None if they are not known, or there is no such file."""
         async with self._db.connection() as connection:
-            packed = await connection.fetchval(SQL["of_file"], index_id, path)
-        return read(packed)
+            return await of_file(connection, index_id, path)
 
     async def of_chunks(self, chunk_ids: Collection[int]) -> dict[int, Definitions]:
         """Return for each chunk the definitions of its file; chunks whose file's are not known are left out."""
         async with self._db.connection() as connection:
             return await of_chunks(connection, chunk_ids)
+
+
+async def of_file(connection: asyncpg.Connection, index_id: int, path: str) -> Definitions | None:
+    """Return the definitions of a file within a transaction; None as there."""
+    return read(await connection.fetchval(SQL["of_file"], index_id, path))
 
 
 async def of_chunks(connection: asyncpg.Connection, chunk_ids: Collection[int]) -> dict[int, Definitions]:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from codebase_index.definitions import Definitions
 from codebase_index.store import queries
 from codebase_index.store.database import Database
+from codebase_index.store.query.definitions import of_file
 from codebase_index.store.query.filters import Filters
+from codebase_index.store.query.symbol_search import Snapshot
 
 SQL = queries.load("files")
 
@@ -74,10 +77,11 @@ class Files:
 
 
 class FileSnapshot:
-    """A consistent snapshot of the files of indexes."""
+    """A consistent snapshot of the files of indexes, and of what they define (`symbols`)."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self.symbols = Snapshot(connection)
 
     async def at_path(self, index_ids: Sequence[int], path: str) -> list[FileRow]:
         """Return the files at a path, at most one an index."""
@@ -98,6 +102,10 @@ class FileSnapshot:
         """Return the first `limit` chunks of a file that have some of these lines, in order."""
         records = await self._connection.fetch(SQL["texts"], file.id, start_line, end_line, limit)
         return [StoredText(**dict(record)) for record in records]
+
+    async def definitions(self, file: FileRow) -> Definitions | None:
+        """Return the definitions of a file, in order; None if an earlier version indexed it."""
+        return await of_file(self._connection, file.index_id, file.path)
 
     async def page(
         self, index_ids: Sequence[int], filters: Filters, limit: int, offset: int = 0

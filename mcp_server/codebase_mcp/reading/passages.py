@@ -34,7 +34,8 @@ class Passage:
     @property
     def has_file_lines(self) -> bool:
         """Whether its lines are those of the file: a notebook may have all of a cell in one line."""
-        return len(lines_of(self.text)) == self.end_line - self.start_line + 1
+        ends, lines = self.text.count("\n"), self.end_line - self.start_line + 1
+        return ends == lines - 1 or (ends == lines and self.text.endswith("\n"))
 
 
 def lines_of(text: str) -> list[str]:

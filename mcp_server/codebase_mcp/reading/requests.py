@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """The arguments of read_code. Lines count from 1, both ends included; None: to the file's end.
+    """The arguments of read_code: a file by its path, or a definition by its symbol.
 
-    Empty `repos` means all indexes.
+    Empty `repos` means all indexes. Lines count from 1, both ends included; None: to the file's end.
     """
 
-    repos: tuple[str, ...]
-    path: str
+    repos: tuple[str, ...] = ()
+    path: str | None = None
+    symbol: str | None = None
     start_line: int = 1
     end_line: int | None = None
+    outline: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The reading service: code of files, lists of files and of repositories, from the indexes."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -7,13 +8,14 @@ from typing import Final
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
-from codebase_index.store.query.files import Files
+from codebase_index.store.query.files import Files, FileSnapshot
 from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore
 from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
+from codebase_mcp.reading.definitions import read_outline, read_symbol
 from codebase_mcp.reading.file_lookup import FileLookup
 from codebase_mcp.reading.listing import describe_repository, list_files
 from codebase_mcp.reading.reader import read_lines
@@ -43,13 +45,44 @@ class ReadingService:
         return cls(Indexes(database, namespaces), Files(database), Work(database))
 
     async def read(self, request: ReadRequest, caller: str = "") -> ReadAnswer:
-        """Return lines of a file, as many as fit an answer."""
+        """Return definitions, lines of a file or its outline, as much as fits an answer."""
         async with self._admitted(caller, "ask for fewer lines"):
             scope = await self._scope(request.repos)
             async with self._files.snapshot() as snapshot:
-                file, note = await self._lookup.find(snapshot, scope.indexes, request.path)
-                answer = await read_lines(snapshot, scope.indexes, file, request.start_line, request.end_line)
-        return answer.with_notes([*scope.notes, *([note] if note else [])])
+                if request.symbol and not request.outline:
+                    answer = await self._read_symbol(snapshot, scope, request.symbol, request.path)
+                elif request.path:
+                    answer = await self._read_file(snapshot, scope, request, request.path)
+                else:
+                    raise UserError("validation: neither path nor symbol is given", path="<path of a file>")
+        return answer.with_notes(scope.notes)
+
+    async def _read_file(
+        self, snapshot: FileSnapshot, scope: Scope, request: ReadRequest, path: str
+    ) -> ReadAnswer:
+        file, note = await self._lookup.find(snapshot, scope.indexes, path)
+        read = read_outline if request.outline else read_lines
+        answer = await read(snapshot, scope.indexes, file, request.start_line, request.end_line)
+        return answer.with_notes([note] if note else [])
+
+    async def _read_symbol(
+        self, snapshot: FileSnapshot, scope: Scope, symbol: str, path: str | None
+    ) -> ReadAnswer:
+        notes: list[str] = []
+        indexes, filters = scope.indexes, scope.filters
+        if path:
+            file, note = await self._lookup.find(snapshot, indexes, path)
+            notes = [note] if note else []
+            indexes = [index for index in indexes if index.id == file.index_id]
+            filters = Filters(path=f"^{re.escape(file.path)}$")
+        answer = await read_symbol(snapshot, indexes, filters, symbol)
+        if answer is None:
+            where = f" in {quoted(path)}" if path else ""
+            raise UserError(
+                f"not found: no definition of {quoted(symbol)} is indexed{where}; search_code shows uses "
+                "with mode=symbol, and what resembles it with mode=auto"
+            )
+        return answer.with_notes(notes)
 
     async def list_files(self, request: ListFilesRequest, caller: str = "") -> FileList:
         """Return the files that match, by path: a page of them, or all as a tree."""

@@ -159,16 +159,19 @@ class Tools:
 
     async def read_code(
         self,
-        path: Annotated[str, Text(4096, "Path of the file", example="<path of a file>")],
+        path: Annotated[str | None, Text(4096, "Path of the file")] = None,
+        symbol: Annotated[str | None, Text(500, "Read this definition whole: name or A.method")] = None,
         repo: Annotated[tuple[str, ...], REPO] = (),
         start_line: Annotated[int, LINE] = 1,
         end_line: Annotated[int | None, LINE] = None,
+        outline: Annotated[bool, Flag("What the file defines instead, with lines and signatures")] = False,
     ) -> ReadAnswer:
-        """Use this to read lines of an indexed file as it is stored, without a checkout.
+        """Use this to read indexed code without a checkout: a definition (symbol), or lines of a file (path).
 
-        At most 10,000 tokens; next_line says where it goes on. Secrets are redacted.
+        At most 10,000 tokens; the answer says at which line it goes on. Secrets are redacted.
         """
-        return await self._reading.read(ReadRequest(repo, path, start_line, end_line), caller.current())
+        request = ReadRequest(repo, path, symbol, start_line, end_line, outline)
+        return await self._reading.read(request, caller.current())
 
     async def list_files(
         self,

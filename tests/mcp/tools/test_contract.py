@@ -27,7 +27,7 @@ TOOLS = [
 ]
 VALID: dict[str, dict[str, Any]] = {
     "search_code": {"query": "checkout"},
-    "read_code": {"path": "a.py"},
+    "read_code": {},
     "list_files": {},
     "list_repositories": {},
     "start_indexing_background": {"repo_path": "/work/shop"},

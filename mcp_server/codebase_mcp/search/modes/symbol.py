@@ -62,9 +62,7 @@ class SymbolMode:
         definitions, note = best_definitions(name, candidates)
         older = OLDER_INDEX if any(d.place is None for d in definitions) else None
         note = join_sentences(note, older)
-        query = Query.of(request.query)
-        # A stable sort: equal ones stay in the order of path and line.
-        definitions.sort(key=lambda d: (d.kind not in name.kinds, -kind_factor(query, d.path, DEFAULT)))
+        definitions = ranked(definitions, name, request.query)
         shown = definitions[cursor.offset : cursor.offset + request.limit]
         hits = [
             Hit(result, replace(cursor, offset=number, position=None), definition)
@@ -87,6 +85,12 @@ class SymbolMode:
             "indexed; check the spelling, or use mode=auto to search by meaning and by parts of names"
         )
         return Page([*hits, *uses.hits], uses.end, join_sentences(note, uses.note), uses.empty_note or empty_note)
+
+
+def ranked(definitions: Sequence[Definition], name: SymbolName, query: str) -> list[Definition]:
+    """Return definitions in order: the kinds that are asked for first, tests and examples last."""
+    read = Query.of(query)
+    return sorted(definitions, key=lambda d: (d.kind not in name.kinds, -kind_factor(read, d.path, DEFAULT)))
 
 
 def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tuple[list[Definition], str | None]:
