@@ -60,7 +60,7 @@ class Folder:
 
     @property
     def activity(self) -> Path:
-        """Touched while the instance is in use."""
+        """Touched while the instance is in use; not there before it serves."""
         return self.root / "activity"
 
     @property

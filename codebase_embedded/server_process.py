@@ -49,6 +49,7 @@ async def serve(settings: Settings) -> None:
         server = build_server(services.jobs, services.search, services.reading, services.removal)
         app = build_app(server, services.health, server_settings)
         async with listening(server, folder.socket, activity.touch):
+            activity.touch()
             await serve_http(activity.observing(app), services.health, server_settings)
 
 

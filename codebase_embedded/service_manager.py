@@ -191,7 +191,7 @@ class ServiceManager:
     def _write_down(self, port: int) -> Instance:
         own = Process.of(os.getpid())
         assert own is not None
-        self._folder.activity.touch()
+        self._folder.activity.unlink(missing_ok=True)  # the server marks when it begins to serve
         instance = Instance(
             data=str(self._folder.root), pid=own.pid, started=own.started, version=VERSION, host=HOST, port=port,
             roots=tuple(map(str, self._settings.roots)), background=self._background,
@@ -239,7 +239,7 @@ class ServiceManager:
 
     def _unused(self) -> bool:
         """Whether it runs in the background, and nobody has used it for as long as it may stay so."""
-        if not self._background or self._settings.idle_seconds is None:
+        if not self._background or self._settings.idle_seconds is None or not self._folder.activity.exists():
             return False
         return time.time() - self._folder.activity.stat().st_mtime > self._settings.idle_seconds
 

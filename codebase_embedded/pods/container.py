@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from codebase_operator.model.quantities import number
 
-INHERITED: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"})
-"""What a process gets of the instance's environment: a container would have it from its image."""
+INHERITED: Final = frozenset({
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
+    "OLLAMA_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "EMBEDDING_CONCURRENCY",
+    "CODEBASE_MODELS", "CODEBASE_KEPT_VECTORS", "CODEBASE_SKIP_SECRET_FILES", "CODEBASE_REDACT_SECRETS",
+    "CODEBASE_SSH_KNOWN_HOSTS", "CODEBASE_TRUSTED_CA",
+})  # fmt: skip
+"""What a process gets of the instance's environment; on a cluster, image and chart give it."""
 
 NICE: Final = 5
 """Niceness of an indexer: searches, and the user's own programs, go first."""

@@ -68,10 +68,10 @@ def test_a_state_file_that_was_left_behind_names_no_instance(settings: Settings)
 
 
 def test_an_instance_in_the_background_ends_when_nobody_uses_it(own_data_folder: Path, repositories: Path) -> None:
-    settings = settings_for(own_data_folder, repositories, idle_seconds=2)
+    settings = settings_for(own_data_folder, repositories, idle_seconds=10)
     with running(settings) as runtime:
         instance = runtime.instance()
-        wait_for(lambda: not instance.process.alive(), "it has ended by itself", 30)
+        wait_for(lambda: not instance.process.alive(), "it has ended by itself", 60)
 
 
 def test_a_start_that_fails_says_why(own_data_folder: Path, repositories: Path) -> None:
