@@ -151,7 +151,7 @@ class Tools:
     ) -> SearchAnswer:  # fmt: skip
         """Use this to find code: by meaning (mode=auto), by exact name (symbol), or every line (text, regex).
 
-        Results are places with their code, from all indexed repositories or those in repo. Works while indexing runs.
+        Results are places with their code, from all indexed repositories or those in repo, while jobs run, too.
         message says why there is nothing, or not everything, and what to do; next_cursor leads to the next page.
         """
         request = SearchRequest(query, repo, path, language, limit, detail, mode, cursor)

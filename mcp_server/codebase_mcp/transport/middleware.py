@@ -47,6 +47,9 @@ class RequestGuard:
         if scope["method"] != "POST":
             why = "send messages by POST; nothing is pushed here: there is no stream to GET and no session to end"
             return await _refusal_response(405, why, {"Allow": "POST, OPTIONS"})(scope, receive, send)
+        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            why = "a message is JSON: send it with Content-Type: application/json"
+            return await _refusal_response(415, why)(scope, receive, send)
         body = await _read_body(receive)
         if body is None:
             return  # the client went away: nobody to answer

@@ -122,7 +122,7 @@ async def ledger(
         assert code == 0
     policy = SourcePolicy.from_env({"CODEBASE_ROOTS": roots})
     search = SearchService.from_database(database, lambda _: embedder, None, policy)
-    yield build_server(None, search), root  # type: ignore[arg-type]
+    yield build_server(None, search, None), root  # type: ignore[arg-type]
     search.close()
 
 

@@ -82,7 +82,7 @@ LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
         ({"Host": "rebound.example.com"}, 421),
         ({"Origin": "http://localhost:6274"}, 200),
         ({"Origin": "https://evil.example.com"}, 403),
-        ({"Content-Type": "text/plain"}, 400),
+        ({"Content-Type": "text/plain"}, 415),
     ],
     ids=str,
 )
