@@ -46,8 +46,8 @@ class Member:
 
 
 def read(text: str) -> Any:
-    """Return what the text means. Raises JsonTextInvalid."""
-    return _parse(text).data
+    """Return what the text means; a blank one, an object without members. Raises JsonTextInvalid."""
+    return _parse(text).data if text.strip() else {}
 
 
 def with_member(text: str, path: Sequence[str], data: Any) -> str:

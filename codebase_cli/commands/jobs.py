@@ -1,5 +1,6 @@
 """Indexing: start a job, see how it stands, stop it."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,7 +9,7 @@ import typer
 
 from codebase_cli.exits import CommandFailed, ExitCode
 from codebase_cli.output import jobs
-from codebase_cli.output.console import answers, say, write_json
+from codebase_cli.output.console import answers, remark, say, write_json
 from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.finding import tools_of
 from codebase_cli.servers.tools import Tools
@@ -48,7 +49,11 @@ async def index(
                 say(f"job {job['job_id']} {word}: {job['message']}")
                 say(f"follow it with: codebase-mcp status --watch {job['job_id']}", "dim")
             return ExitCode.DONE
-        return _ended(await jobs.show_live(tools.follow(job["job_id"])), as_json)
+        try:
+            return _ended(await jobs.show_live(tools.follow(job["job_id"])), as_json)
+        except asyncio.CancelledError:  # Ctrl-C
+            remark(f"the job goes on; `codebase-mcp cancel {job['job_id']}` stops it")
+            raise
 
 
 async def status(

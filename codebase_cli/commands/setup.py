@@ -144,7 +144,7 @@ def _state(client: McpClient, file: Path, name: str) -> str:
     if not file.exists():
         return "no file"
     try:
-        held = client.format.read(files.text_of(file) or "{}" * (client.format.__name__.endswith("json_text")))
+        held = client.format.read(files.text_of(file))
         for key in (*client.keys, name):
             held = held[key]
     except (KeyError, TypeError):

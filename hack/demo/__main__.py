@@ -10,6 +10,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("codebase-mcp"))
 
+NOTHING_FOUND = 4
+
 QUERIES = {
     "own": ["which job may start next", "fencing token"],
     "any": ["parse the configuration", "error handling and retries"],
@@ -57,7 +59,7 @@ def run(*arguments: str) -> None:
     began = time.monotonic()
     code = subprocess.run([COMMAND, *arguments], check=False).returncode
     print(f"  ({time.monotonic() - began:.1f} s)", flush=True)
-    if code:
+    if code not in (0, NOTHING_FOUND):
         raise DemoFailed(f"`{typed}` ended with exit code {code}")
 
 
