@@ -5,7 +5,8 @@ import random
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from bench.indexing.semble import MAX_BYTES, MIN_BYTES
@@ -48,7 +49,7 @@ def real_code() -> dict[str, tuple[Path, float]]:
 
 def copy(source: Path, target: Path, megabytes: float, *, seed: int = 1) -> float:
     """Copy files that both programs index, a random choice up to a size; return the MB."""
-    paths = sorted(_indexable(source))
+    paths = list(_indexable(source))
     random.Random(seed).shuffle(paths)
     left = megabytes * 1e6
     for path in paths:
@@ -85,12 +86,16 @@ def without_git(folder: Path) -> None:
     shutil.rmtree(folder / ".git")
 
 
-def _indexable(source: Path) -> Iterator[Path]:
-    for path in source.rglob("*"):
+@cache
+def _indexable(source: Path) -> Sequence[Path]:
+    """Return the files that both programs index, sorted. Each repository that is made of them asks again."""
+
+    def fits(path: Path) -> bool:
         if path.suffix not in SUFFIXES or by_name(path.name) or "node_modules" in path.parts:
-            continue
-        if path.is_file() and not path.is_symlink() and MIN_BYTES < path.stat().st_size <= MAX_BYTES:
-            yield path
+            return False
+        return path.is_file() and not path.is_symlink() and MIN_BYTES < path.stat().st_size <= MAX_BYTES
+
+    return sorted(filter(fits, source.rglob("*")))
 
 
 def _kubernetes() -> Path | None:

@@ -27,7 +27,7 @@ from bench.figures import merge
 from bench.indexing.trees import copy, real_code
 from bench.postgres import postgres
 from bench.search import grep
-from bench.search.latency import symbols, timed
+from bench.search.latency import timed
 from bench.search.quality import index
 from codebase_index.embedding import factory
 from codebase_index.pattern import Pattern, literal, regex
@@ -43,6 +43,9 @@ MEGABYTES_A_CHUNK = 0.00126
 
 FEW, MANY = range(1, 6), range(300, 3000)
 """Lines that hold a rare text, and an identifier with many uses."""
+
+SAMPLE_CHUNKS = 2_000
+"""Chunks from which the queries are taken."""
 
 _IDENTIFIER = re.compile(r"\b[A-Za-z_]\w{5,39}\b")
 
@@ -71,6 +74,7 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     arguments = parser.parse_args()
+    arguments.data.parent.mkdir(parents=True, exist_ok=True)
     with postgres(arguments.data) as dsn:
         database = await Database.open(dsn, name="bench", size=1, timeout=600)
         await database.migrate()
@@ -136,8 +140,12 @@ async def choose(database: Database, search: TextSearch, ids: Sequence[int], cou
     """Return queries of each kind, the same ones in each run."""
     rng = random.Random(16)
     async with database.connection() as connection:
-        rows = await connection.fetch("SELECT text FROM chunks WHERE id % 499 = 7 ORDER BY id")
+        chunks = await connection.fetchval("SELECT count(*) FROM chunks")
+        rows = await connection.fetch(
+            "SELECT text, symbol FROM chunks WHERE id % $1 = 0 ORDER BY id", max(chunks // SAMPLE_CHUNKS, 1)
+        )
     texts = [row["text"] for row in rows]
+    defined = sorted({row["symbol"].rsplit(".", 1)[-1] for row in rows if row["symbol"]})
     often = Counter(name for text in texts for name in set(_IDENTIFIER.findall(text)))
     seldom = [name for name, n in often.items() if n == 1]
     rng.shuffle(seldom)
@@ -154,7 +162,7 @@ async def choose(database: Database, search: TextSearch, ids: Sequence[int], cou
         Query("three characters", "regex", rf"\b\w+{re.escape(name[2:5])}[A-Z_]\w+\(") for name in rare[:count]
     ]
     queries += [Query("no literal", "regex", r"\b[A-Z]{2}\d{3}[a-z]{2}\b"), Query("no literal", "regex", r"\d{9}")]
-    queries += [Query("symbol", "symbol", name) for name in await symbols(database, count)]
+    queries += [Query("symbol", "symbol", name) for name in rng.sample(defined, min(count, len(defined)))]
     return queries
 
 
@@ -181,7 +189,7 @@ def expressions(
     lines = [words for text in texts for line in text.split("\n") if len(words := _IDENTIFIER.findall(line)) > 1]
     made = []
     for number in range(count):
-        a, b = rng.choice(rare), rng.choice(usual)
+        a, b = rng.choice(rare), rng.choice(usual or rare)
         first, last = rng.choice(lines)[:2]
         made.append(
             (rf"\b{a[:6]}\w*\(", rf"{b}\s*\(", f"(?:{a}|{b})", rf"{first}\b.*\b{last}", f"(?i){b}")[number % 5]

@@ -169,7 +169,7 @@ class Segments:
         read = []
         async with self._db.connection() as connection:
             for segment_id in ids:
-                segment = await connection.fetchrow(SQL["read_segment"], segment_id)
+                segment = await connection.fetchrow(SQL["read_segment"], segment_id, timeout=_WRITE_SECONDS)
                 if segment is None:  # replaced by another process
                     return 0
                 read.append((segment, await connection.fetch(SQL["read_postings"], segment_id)))
@@ -211,7 +211,7 @@ async def copy(
     order = np.argsort(former)
     copies = _CopiedChunks(former[order], new[order])
     for row in await snapshot.fetch(SQL["list_segments"], source_index):
-        segment = await snapshot.fetchrow(SQL["read_segment_vectors"], row["id"])
+        segment = await snapshot.fetchrow(SQL["read_segment_vectors"], row["id"], timeout=_WRITE_SECONDS)
         if copies.any_of(IdRanges(segment["first_ids"], segment["run_lengths"])):
             read = await snapshot.fetch(SQL["read_postings"], row["id"], timeout=_WRITE_SECONDS)
             await _write(connection, index_id, await asyncio.to_thread(copies.of_segment, segment, read))
@@ -350,7 +350,7 @@ def _joined_grams(parts: Sequence[_SegmentPart]) -> bytes | None:
 async def _write(connection: asyncpg.Connection, index_id: int, new: _SegmentContent) -> None:
     segment_id = await connection.fetchval(
         SQL["add_segment"], index_id, new.chunks, new.total_length, new.id_ranges.firsts, new.id_ranges.lengths,
-        new.model, new.quantized, new.grams,
+        new.model, new.quantized, new.grams, timeout=_WRITE_SECONDS,
     )  # fmt: skip
     await connection.copy_records_to_table(
         "postings",

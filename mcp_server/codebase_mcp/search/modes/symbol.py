@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.store.query.symbol_search import Definition, Snapshot, SymbolSearch
+from codebase_index.store.query.symbol_search import Definition, SymbolSearch
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.features import kind_factor
@@ -22,7 +22,7 @@ from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.symbol_name import SymbolName
 
-MAX_DEFINITIONS: Final = 300
+MAX_DEFINITIONS: Final = 100
 """Definitions of one name that are considered. Only the most common names have more, and nobody reads them all."""
 
 
@@ -46,37 +46,31 @@ class SymbolMode:
         """Return definitions from the cursor's offset on, then uses. Raises UserError if the query is no name."""
         name = SymbolName.of(request.query)
         async with self._symbols.snapshot() as snapshot:
-            return await self._page(name, snapshot, request, indexes, cursor)
-
-    async def _page(
-        self,
-        name: SymbolName,
-        snapshot: Snapshot,
-        request: SearchRequest,
-        indexes: Sequence[IndexRow],
-        cursor: Cursor,
-    ) -> Page:
-        candidates = await snapshot.definitions(
-            [index.id for index in indexes], name.simple_name, filters=request.filters, limit=MAX_DEFINITIONS
-        )
-        definitions, note = best_definitions(name, candidates)
-        older = OLDER_INDEX if any(d.place is None for d in definitions) else None
-        note = join_sentences(note, older)
-        definitions = ranked(definitions, name, request.query)
-        shown = definitions[cursor.offset : cursor.offset + request.limit]
+            candidates = await snapshot.definitions(
+                [index.id for index in indexes], name.simple_name, filters=request.filters, limit=MAX_DEFINITIONS
+            )
+            best, note = best_definitions(name, candidates)
+            definitions = ranked(best, name, request.query)
+            shown = definitions[cursor.offset : cursor.offset + request.limit]
+            room = request.limit - len(shown)
+            declarations = {(d.id, declaring_line(d, name.simple_name)) for d in candidates} if room else ()
+            found = room and await self._text.find_uses(
+                name.simple_name, request, indexes, cursor,
+                limit=room, declarations=declarations, snapshot=snapshot,
+            )  # fmt: skip
+        note = join_sentences(note, OLDER_INDEX if any(d.place is None for d in definitions) else None)
         hits = [
             Hit(result, replace(cursor, offset=number, position=None), definition)
             for number, (definition, result) in enumerate(
                 zip(shown, _results(shown, name, result_sources(indexes)), strict=True), start=cursor.offset + 1
             )
         ]
-        if len(hits) == request.limit:
+        if not found:
             return Page(hits, hits[-1].after, note)
-        uses = await self._text.uses(
-            name.simple_name, request, indexes, replace(cursor, offset=len(definitions)),
-            limit=request.limit - len(hits), snapshot=snapshot,
-            declarations={(d.id, declaring_line(d, name.simple_name)) for d in candidates},
-        )  # fmt: skip
+        # After the snapshot: this takes a connection of its own, and whoever waits for one while holding another may
+        # wait for ever.
+        end = replace(cursor, offset=len(definitions))
+        uses = await self._text.uses_page(name.simple_name, request, indexes, end, found, limit=room)
         if not definitions:
             where = request.filter_phrase
             note = f"No definition of {name.simple_name!r} is indexed{where}; these lines hold the name"

@@ -54,18 +54,23 @@ class TextMode:
             return page
         return replace(page, empty_note=await self._explain_no_results(request, pattern, indexes))
 
-    async def uses(
+    async def find_uses(
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, *,
         limit: int, declarations: Collection[tuple[int, int]], snapshot: Snapshot,
-    ) -> Page:  # fmt: skip
-        """Return the places in a snapshot that hold a name as a whole word, except in the lines that declare it.
+    ) -> TextResult:  # fmt: skip
+        """Find the lines in a snapshot that hold a name as a whole word, except those that declare it.
 
         Each of these is given by the id of its chunk and its number in the file.
         """
-        pattern = literal(name, whole_word=name.isidentifier())
-        query = _query(request, pattern, indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
-        found = await snapshot.find(replace(query, excluded_lines=declarations))
-        return await self._page(request, indexes, cursor, pattern, found, limit, is_definition=False)
+        query = _query(request, _use_of(name), indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
+        return await snapshot.find(replace(query, excluded_lines=declarations))
+
+    async def uses_page(
+        self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, found: TextResult, *,
+        limit: int,
+    ) -> Page:  # fmt: skip
+        """Return the page of the uses that were found."""
+        return await self._page(request, indexes, cursor, _use_of(name), found, limit, is_definition=False)
 
     async def _page(
         self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern,
@@ -106,6 +111,10 @@ class TextMode:
         if where:
             return f"No match{where}: no line of these files matches; check the spelling, or leave the filter out"
         return "No match: no indexed line holds it; look for a part of it, or use mode=auto to search by meaning"
+
+
+def _use_of(name: str) -> Pattern:
+    return literal(name, whole_word=name.isidentifier())
 
 
 def _query(
