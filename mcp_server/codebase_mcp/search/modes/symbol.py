@@ -67,7 +67,7 @@ class SymbolMode:
         ]
         if not found:
             return Page(hits, hits[-1].after, note)
-        # After the snapshot: this takes a connection of its own, and whoever waits for one while holding another may
+        # After the snapshot: this takes a connection of its own, and who waits for one while holding another may
         # wait for ever.
         end = replace(cursor, offset=len(definitions))
         uses = await self._text.uses_page(name.simple_name, request, indexes, end, found, limit=room)
