@@ -236,12 +236,16 @@ class _SymbolResolver:
             return []
         data = self._data
         line_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-        offsets = [(d.place[0], d.head, _last_byte(data, d)) for d in self._definitions]
+        offsets = [d.place[0] for d in self._definitions]
+        offsets += [d.head for d in self._definitions]
+        offsets += [_last_byte(data, d) for d in self._definitions]
         lines = (1 + np.searchsorted(line_ends, offsets)).tolist()
+        count = len(self._definitions)
         return [
-            PlacedName(d.name, symbol.kind, parent, self._head(d), *on)
-            for d, symbol, parent, on in zip(self._definitions, self._symbols, self._parents, lines, strict=True)
-        ]
+            PlacedName(d.name, self._symbols[n].kind, self._parents[n], self._head(d),
+                       lines[n], lines[count + n], lines[2 * count + n])
+            for n, d in enumerate(self._definitions)
+        ]  # fmt: skip
 
     def _head(self, definition: Definition) -> str:
         """Return what stands before the body of a definition; without a body, its first line."""
@@ -260,7 +264,9 @@ _NEWLINE = 0x0A
 
 
 def _line(raw: bytes) -> str:
-    return " ".join(_text(raw).split())
+    """Return a text on one line."""
+    text = _text(raw)
+    return " ".join(text.split()) if "\n" in text or "\r" in text or "  " in text else text.strip()
 
 
 def _last_byte(data: bytes, definition: Definition) -> int:

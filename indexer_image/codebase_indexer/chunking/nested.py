@@ -20,7 +20,7 @@ _METHOD_OF_JAVASCRIPT = (
     r"(?:[\w$]+|\[[\w.]+\]|[\"'][^\"'\n]{0,100}[\"'])\??(?:<[^()\n]{0,100}>)?"
     r"\((?:[^;\n]" + _LONGEST + r"\{|)[ \t\r]*$"
 )
-_ARROW_OF_JAVASCRIPT = r"[=:]\s*(?:async\b\s*)?[\w$(<]|^\s*\)"
+_ARROW_OF_JAVASCRIPT = r"[=:]\s*(?:async\b\s*)?(?:[(<]|[\w$]+\s*$)|^\s*\)"
 _FUNCTION_OF_CSHARP = (
     r"^[ \t]+(?!return\b|new\b|await\b|throw\b|else\b|using\b|var\b|case\b|yield\b|in\b|if\b)"
     r"(?:(?:static|async|unsafe)[ \t]+)*[\w.]+(?:<[^;()\n]{0,100}>)?[\[\],?]*[ \t]+\w+(?:<[\w, ]{0,100}>)?"

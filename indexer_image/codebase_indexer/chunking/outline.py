@@ -23,6 +23,9 @@ MAX_NODES = 200_000
 MAX_SMALL_NODES = 100_000
 """Further ones, inside of small nodes: beyond, definitions in small functions are left out."""
 
+MIN_MARKED = 8
+"""Bytes: nothing shorter than ``fn f(){}`` holds a definition, and most nodes are words and signs."""
+
 MAX_WRAPPERS = 8
 """How many wrappers deep a definition is looked for: ``export default`` needs two, a section of a file four."""
 
@@ -171,7 +174,7 @@ class _TreeWalker:
 
     def _collect(self, children: list[Node], depth: int, context: Context, cut: bool) -> None:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
-        data, cuts, grammar = self._data, self.outline.cuts, self._grammar
+        data, cuts, grammar, marks = self._data, self.outline.cuts, self._grammar, self._marks
         sticky, continued = grammar.sticky, grammar.continued
         wanted = grammar.inside if context else grammar.outermost
         comments_start: int | None = None  # where the comments before the next child begin
@@ -180,7 +183,7 @@ class _TreeWalker:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
             before = data[begin - 1] if begin else _NEWLINE
-            if before == _NEWLINE:
+            if before == _NEWLINE or not cut:  # inside of a small node nothing is cut: where lines begin is all one
                 start: int | None = begin
             else:
                 start = _line_start(data, begin) if before in _SPACES else None
@@ -197,7 +200,8 @@ class _TreeWalker:
                 cuts[at] = depth
             comments_start = None
             starts, decorated = (begin if at is None else at, decorated), None
-            large, marked = end - begin > MAX_BYTES, self._marks.within(begin, end)
+            size = end - begin
+            large, marked = size > MAX_BYTES, size >= MIN_MARKED and marks.within(begin, end)
             looked_at = kind in wanted or (marked and kind in grammar.marked)
             if looked_at and self._define(child, starts, depth, context, large):
                 continue
