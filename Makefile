@@ -170,6 +170,11 @@ bench-exact: venv ## Exact search at a million chunks in 40 repositories, beside
 	@$(PY) -m bench.search.exact --data $(or $(DATA),/tmp/codebase-exact) --chunks $(or $(CHUNKS),1000000) \
 	  $(if $(REPOSITORIES),--repositories $(REPOSITORIES)) --json bench/results/exact.json
 
+.PHONY: bench-places
+bench-places: venv ## Lines that name the definition that they lie in, beside each language's own parser: make bench-places FOLDERS="path ..."
+	@test -n "$(FOLDERS)" || { echo "bench-places: no repositories given; make bench-places FOLDERS=\"path ...\""; exit 2; }
+	@$(PY) -m bench.places.measure $(FOLDERS)
+
 .PHONY: bench-retrieval
 bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
 	@$(PY) -m bench.search.quality --json bench/results/retrieval.json
