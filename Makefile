@@ -110,11 +110,15 @@ mutants: venv ## Break the product on purpose, and see that the model test notic
 
 .PHONY: test-mcp
 test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
-	@$(PY) -m pytest -q tests/mcp -m "not cluster"
+	@$(PY) -m pytest -q tests/mcp -m "not cluster and not clients"
 
 .PHONY: test-embedded
 test-embedded: venv ## The embedded runtime: the quickstart's scenarios, kills of each part, clients over stdio
 	@$(PY) -m pytest -q tests/integration tests/embedded -m "not cluster"
+
+.PHONY: test-clients
+test-clients: venv ## Other people's clients list and call every tool, each installed into an environment of its own
+	@$(PY) -m pytest -q tests/mcp/clients -m clients
 
 .PHONY: test-publish
 test-publish: venv ## Push a small image to a real registry on loopback, and pull it

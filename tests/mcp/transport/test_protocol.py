@@ -40,8 +40,8 @@ async def test_over_http(url: str) -> None:
             assert (
                 len(answer.text) < 300 and "pydantic" not in answer.text and "validation error" not in answer.text
             )
-        for message in UNKNOWN:
-            told = (await client.post("/mcp", json=message)).json()
+        for request in UNKNOWN:
+            told = (await client.post("/mcp", json=request)).json()
             assert (told["error"]["code"], told["id"]) == (-32602, 7)
             assert "nope" in told["error"]["message"]
         for method in ("GET", "DELETE"):
@@ -81,7 +81,7 @@ async def test_only_tools_are_announced(era: str, url: str) -> None:
         "io.modelcontextprotocol/protocolVersion": era, "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
     }  # fmt: skip
-    params = {"protocolVersion": era, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    params: dict[str, Any] = {"protocolVersion": era, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     message = call("initialize", **params) if era.startswith("2025") else call("server/discover", _meta=meta)
     headers = {**HEADERS, "MCP-Protocol-Version": era, "Mcp-Method": message["method"]}
     async with httpx.AsyncClient() as client:
@@ -99,7 +99,7 @@ async def test_on_standard_input(environment: dict[str, str]) -> None:
                     clientInfo={"name": "t", "version": "1"})  # fmt: skip
     lines = [*(message for message, _ in BAD), "", "\xff\udcff", json.dumps(greeting), *map(json.dumps, UNKNOWN)]
     process.stdin.write("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
-    answers = []
+    answers: list[dict[str, Any]] = []
     async with asyncio.timeout(2 * START_SECONDS):
         while len(answers) < len(BAD) + 2 + len(UNKNOWN):
             answers.append(json.loads(await process.stdout.readline()))

@@ -12,7 +12,7 @@ from codebase_mcp.arguments.signature import Signature
 from codebase_mcp.errors import UserError
 
 MODE = Choice(("auto", "symbol"), others={"semantic": "auto"})
-NOTHING = [None, "", "  ", [], {}, "null", "None", "undefined", "[]"]
+NOTHING: list[object] = [None, "", "  ", [], {}, "null", "None", "undefined", "[]"]
 
 
 async def tool(
