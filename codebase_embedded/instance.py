@@ -29,8 +29,8 @@ from codebase_embedded.processes import Process
 from codebase_embedded.settings import Settings
 from codebase_index.version import VERSION
 
-START_SECONDS: Final = 60.0
-"""How long a start may take: a second or two, but Postgres may have to recover from a crash first."""
+START_SECONDS: Final = 120.0
+"""How long a start may take: seconds, but more on a busy machine, or when Postgres recovers from a crash."""
 
 STOP_SECONDS: Final = 20.0
 """How long an instance has to end its jobs and Postgres."""

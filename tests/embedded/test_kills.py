@@ -61,7 +61,7 @@ def kill_first_process(runtime: EmbeddedRuntime, _: str) -> None:
     """Everything else ends with it; a client starts an instance anew."""
     everything = runtime.processes()
     kill(runtime.service("manager"))
-    assert not processes.wait_gone(everything, 10), "processes live on without their instance"
+    assert not processes.wait_gone(everything, 20), "processes live on without their instance"
     runtime.instance()
 
 
