@@ -80,6 +80,9 @@ class Ended:
         return json.loads(self.out)
 
 
+ENDS_WITHIN = 180
+"""Seconds: a bound for a machine that is busy. On one that is not, a command takes one or two."""
+
 Command = Callable[..., Awaitable[Ended]]
 
 
@@ -106,7 +109,7 @@ def command(surroundings: dict[str, str], url: str) -> Command:
             env={**surroundings, "CODEBASE_URL": url, **variables},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
         return Ended(process.returncode, out.decode(), err.decode())
 
     return command
