@@ -81,7 +81,8 @@ async def test_only_tools_are_announced(era: str, url: str) -> None:
         "io.modelcontextprotocol/protocolVersion": era, "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
     }  # fmt: skip
-    params: dict[str, Any] = {"protocolVersion": era, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    client_info = {"name": "t", "version": "1"}
+    params: dict[str, Any] = {"protocolVersion": era, "capabilities": {}, "clientInfo": client_info}
     message = call("initialize", **params) if era.startswith("2025") else call("server/discover", _meta=meta)
     headers = {**HEADERS, "MCP-Protocol-Version": era, "Mcp-Method": message["method"]}
     async with httpx.AsyncClient() as client:
