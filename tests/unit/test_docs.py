@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from hack.local_cluster.build import tool
-from tests.unit.chart.test_chart import helm
+from tests.unit.chart.rendering import helm
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Of the files that git knows or would add: what make leaves behind is none of ours.

@@ -1,8 +1,8 @@
 {{/* Names and snippets that several templates share.
 
 `helm upgrade --reuse-values` brings the values of the release before, without those that this version added: they are
-read with `dig` or `default`, with the default of values.yaml. Only maxCpu and maxMemory of `limits` are none then, as
-before: helm hands a null over as a name that is missing.
+read with `dig` or `default`, with the default of values.yaml. Helm hands a null over as a name that is missing, so null
+means the default as well, and what may be without a limit has a word of its own for that.
 */}}
 
 {{- define "codebase-mcp.fullname" -}}

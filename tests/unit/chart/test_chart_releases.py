@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chart.test_chart import helm
+from tests.unit.chart.rendering import helm
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "codebase-mcp"
 GROUP = "coordination.k8s.io"

@@ -11,7 +11,7 @@ from hack.images import build, publish
 from hack.images.catalog import IMAGES
 from hack.local_cluster import host
 from hack.local_cluster.errors import ClusterError
-from tests.unit.chart.test_chart import call
+from tests.unit.chart.rendering import call
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hack.scripts import release
-from tests.unit.chart.test_chart import call
+from tests.unit.chart.rendering import call
 
 DIGESTS = {
     name: f"sha256:{number * 64}"

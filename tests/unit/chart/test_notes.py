@@ -1,0 +1,41 @@
+"""What helm prints after an installation."""
+
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+
+from tests.unit.chart.rendering import CASES, CHART, CRD, HOST_PATH, Object, named, render
+
+
+def notes(values: Object, folder: Path) -> str:
+    """NOTES.txt as helm prints it after an installation, which `helm template` does not: rendered as an object."""
+    chart = folder / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "NOTES.txt")
+    (chart / "templates" / "notes.yaml").write_text(
+        "apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\n"
+        'text: {{ tpl (.Files.Get "NOTES.txt") . | toJson }}\n'
+    )
+    return str(named(render(values, chart), "Notes", "notes")["text"])
+
+
+def test_the_notes_submit_a_job_that_the_definition_accepts(tmp_path: Path) -> None:
+    text = notes(CASES["everything"], tmp_path)
+    found = re.search(r"<<END\n(.*?)\n +END", text, re.DOTALL)
+    assert found
+    submitted = yaml.safe_load(found[1])
+    assert (submitted["apiVersion"], submitted["kind"]) == (
+        f"{CRD['spec']['group']}/{CRD['spec']['versions'][0]['name']}", CRD["spec"]["names"]["kind"],
+    )  # fmt: skip
+    assert submitted["spec"] == {"source": {"path": "/srv/a"}}
+    assert "service/index-server 80:80" in text
+
+
+def test_the_notes_say_what_stays_and_warn_of_host_paths(tmp_path: Path) -> None:
+    text = notes(HOST_PATH, tmp_path)
+    assert "kubectl delete crd indexingjobs.indexing.codebase-mcp.io" in text
+    assert "kubectl delete pvc" in text
+    assert "pod-security.kubernetes.io/enforce=privileged" in text
+    assert "pod-security" not in notes({}, tmp_path / "other")

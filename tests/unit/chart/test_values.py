@@ -1,0 +1,76 @@
+"""The chart's values: each has a schema and an explanation, and those of the release before still do."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.chart.rendering import CASES, CHART, DATA, Object, call, render
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(path: str, node: Object, value: Object) -> None:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+        if node.get("additionalProperties") is not False:
+            return
+        assert set(node["properties"]) - {"global"} == set(value), path
+        for name, inner in value.items():
+            if isinstance(inner, dict) and path + name != "":
+                compare(f"{path}{name}.", node["properties"][name], inner)
+
+    compare("", schema, values)
+
+
+def test_every_value_is_explained() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    unexplained = []
+    for number, line in enumerate(lines):
+        # Keys of the first two levels; images and settings of Postgres speak for themselves.
+        if re.match(r"^(  )?\w+:", line) and not lines[number - 1].lstrip().startswith("#"):
+            unexplained.append(line)
+    grouped = {"crds", "repositories", "limits", "rbac"}  # each of their members is explained
+    own_words = {"operator", "server", "indexer", "postgres", "storage", "priorityClass", "secrets", "service"}
+    assert {line.split(":")[0].strip() for line in unexplained} <= grouped | own_words
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"server": {"replica": 3}}, "replica"),
+        ({"operator": {"replicas": 0}}, "replicas"),
+        ({"images": {"server": {"tags": "1"}}}, "tags"),
+        ({"images": {"server": {"tag": "latest"}}}, "latest|tag"),
+        ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"),
+        ({"logLevel": "LOUD"}, "logLevel"),
+        ({"limits": {"maxConcurrentJobs": 0}}, "maxConcurrentJobs"),
+        ({"repositories": {"roots": [{"path": "/a"}]}}, "roots"),
+        ({"repositories": {"roots": [{"path": "/a", "hostPath": "/a", "existingClaim": "a"}]}}, "roots"),
+        ({"repositories": {"roots": [{"path": "a", "hostPath": "/a"}]}}, "path"),
+        ({"repositories": {"gitHosts": ["https://host.invalid/"]}}, "gitHosts"),
+        ({"repositories": {"gitHosts": []}}, "Nothing could be indexed"),
+        ({"postgres": {"settings": {"a; b": "c"}}}, "a; b"),
+        ({"postgres": {"storage": {"size": "large"}}}, "size"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_meant_is_refused_by_name(values: Object, said: str) -> None:
+    done = call("template", "rel", values=values)
+    assert done.returncode != 0
+    assert re.search(said, done.stderr), done.stderr
+
+
+def test_an_upgrade_may_reuse_the_values_of_0_1_0(tmp_path: Path) -> None:
+    """helm upgrade --reuse-values puts the values.yaml of the release before in the place of this chart's."""
+    older = tmp_path / "codebase-mcp"
+    shutil.copytree(CHART, older)
+    shutil.copy(DATA / "values_0.1.0.yaml", older / "values.yaml")
+    own = {"postgres": {"existingSecret": "own"}}
+    assert render(own, chart=older) == render(own)
+    assert render(CASES["everything"], chart=older) == render(CASES["everything"])
