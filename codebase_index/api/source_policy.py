@@ -7,6 +7,7 @@ anyone with the right to create the custom resource can bypass the MCP server.
 import errno
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -59,6 +60,14 @@ class SourcePolicy:
         )
         hosts = frozenset(h.strip().lower() for h in env.get("CODEBASE_GIT_HOSTS", "").split(",") if h.strip())
         return cls(roots, hosts)
+
+    def in_user_paths(self, text: str) -> str:
+        """Return a text, such as an error of git's, with the roots as users name them instead of their mounts."""
+        names = {str(way): str(root.path) for root in self.roots for way in (root.mount, root.mount.resolve())}
+        if not names:
+            return text
+        longest_first = "|".join(re.escape(mount) for mount in sorted(names, key=len, reverse=True))
+        return re.sub(rf"(?<![\w./-])(?:{longest_first})(?![\w.-])", lambda found: names[found[0]], text)
 
     def normalise_path(self, path: str) -> str:
         """Return the path in its one canonical spelling, or raise SourceRefused. No file is touched."""

@@ -338,7 +338,7 @@ async def run(settings: Settings) -> int:
         failure = next((kind for exception, kind in FAILURES if isinstance(error, exception)), None)
         if failure is None:
             raise
-        return await _fail(attempt.jobs, settings, failure, str(error))
+        return await _fail(attempt.jobs, settings, failure, settings.policy.in_user_paths(str(error)))
     finally:
         await database.close()
         await heartbeat_database.close()

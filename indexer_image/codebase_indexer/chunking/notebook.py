@@ -18,6 +18,7 @@ from codebase_indexer.chunking.chunker import SourceChunk, SplitFile, split
 FORMAT = "notebook"
 
 MAX_CELLS = 5_000
+"""A notebook with more is data: nobody writes so many by hand, and each cell is parsed by itself."""
 
 _KERNELS = {"ir": "r", "c++": "cpp", "c#": "csharp", "sh": "bash", "javascript": "javascript"}
 
@@ -34,6 +35,12 @@ class Cell:
     def source(self) -> bytes:
         """What the strings say together."""
         return "".join(self.texts).encode(errors="replace")
+
+
+def count_cells(data: bytes) -> int:
+    """Return how many cells a notebook has; 0 for a text that is not one."""
+    members = _notebook(data)
+    return members[b"cells"].named_child_count if members else 0
 
 
 def read(data: bytes) -> SplitFile | None:
@@ -99,7 +106,7 @@ def _notebook(data: bytes) -> dict[bytes, Node] | None:
 
 def _cells(members: dict[bytes, Node], data: bytes) -> Iterator[Cell]:
     """Yield the cells that have a source."""
-    for node in members[b"cells"].named_children[:MAX_CELLS]:
+    for node in members[b"cells"].named_children:
         cell = _cell(node, data)
         if cell is not None and cell.source.strip():
             yield cell

@@ -51,6 +51,7 @@ _MULTI_BYTE = frozenset(
 _WESTERN = "cp1252"
 _ESCAPE_TO_MULTI_BYTE = re.compile(rb"\x1b\$(?:[@AB]|[()][A-Q])")
 _ISO_2022 = ("iso2022_jp", "iso2022_jp_ext", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_kr")
+_UTF_7 = re.compile(rb"(?:unicode[-_]1[-_]1[-_])?utf[-_]?7", re.IGNORECASE)
 # Pairs of letters between ~{ and ~}; no tilde among them, which is common in the format strings of Lisp.
 _HZ_BEGIN, _HZ_RUN = b"~{", re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7d])+~\}")
 # Distinguishes Japanese and Korean from Chinese, whose bytes may be the same.
@@ -70,6 +71,18 @@ _ODD_LATIN = re.compile(
     r"[a-zß-öø-ÿ][À-ÖØ-ÞŠŽŸŒ]|[À-ÖØ-ÞŠŽŸŒ]{2}|[A-Za-zß-öø-ÿ][¡-¦¨-³µ-¶¸-¿×÷‚„†-•‰‹›€™“”ˆ˜ƒ][A-Za-zß-öø-ÿ]|[¡-¿]{2}"
 )
 _MAX_ODD = 0.2
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The non-ASCII lines of a file, up to MAX_SAMPLE_BYTES: what its encoding is judged by.
+
+    `complete`: these are all. `high` is the number of bytes above 127.
+    """
+
+    data: bytes
+    complete: bool
+    high: int
 
 
 @dataclass(frozen=True)
@@ -98,10 +111,11 @@ def decode(data: bytes) -> DecodedText | None:
         return _decode_seven_bit(data)
     if _decoded(data, "utf-8") is not None:
         return DecodedText(data)
-    declared = _declared(data)
+    sample = _sample(data)
+    declared = _decode_declared(data, sample)
     if declared is None:
-        return _decode_as(data, _detected(data))
-    return None if _is_contradicted(data, declared) else _decode_as(data, declared)
+        return _decode_as(data, _detected(sample))
+    return None if _is_contradicted(sample, declared.encoding) else declared
 
 
 def _decode_as(data: bytes, encoding: str | None) -> DecodedText | None:
@@ -115,12 +129,22 @@ def _decode_seven_bit(data: bytes) -> DecodedText | None:
         encodings: tuple[str, ...] = _ISO_2022
     elif _HZ_BEGIN in data and len(_HZ_RUN.findall(data)) == data.count(_HZ_BEGIN):
         encodings = ("hz",)
+    elif _UTF_7.search(data, 0, DECLARED_WITHIN_BYTES) and any(map(_UTF_7.fullmatch, _labels(data))):
+        return _decode_utf_7(data)
     else:
         return DecodedText(data)
     for encoding in encodings:
         if (text := _decoded(data, encoding)) is not None and _is_text(text):
             return _as_utf8(text, encoding)
     return DecodedText(data) if encodings == ("hz",) else None
+
+
+def _decode_utf_7(data: bytes) -> DecodedText | None:
+    """Return the text of a file that declares UTF-7, in which a line end may be written as letters, too."""
+    text = _decoded(data, "utf-7")
+    if text is None:
+        return DecodedText(data)  # the declaration is wrong: not every ASCII text is UTF-7
+    return _as_utf8(text, "utf-7") if _is_text(text) and text.count("\n") == data.count(b"\n") else None
 
 
 def _as_utf8(text: str, encoding: str) -> DecodedText:
@@ -134,34 +158,35 @@ def _decoded(data: bytes, encoding: str) -> str | None:
         return None
 
 
-def _declared(data: bytes) -> str | None:
-    """Return the encoding that the head of a file declares, if the file may be read so."""
+def _labels(data: bytes) -> Iterator[bytes]:
+    """Yield the names of encodings that the head of a file declares."""
     matches = (pattern.match(data, 0, DECLARED_WITHIN_BYTES) for pattern in _DECLARED)
-    declared = next((name for match in matches if match and (name := _codec(match[1].decode()))), None)
-    if declared is None or _decode_as(data, declared) is None:
+    return (match[1] for match in matches if match)
+
+
+def _decode_declared(data: bytes, sample: _Sample) -> DecodedText | None:
+    """Return the text in the encoding that a file declares; None where it declares none, or it reads badly so."""
+    encoding = next(filter(None, (_codec(label.decode()) for label in _labels(data))), None)
+    if encoding is None:
         return None
-    sample, _ = _sample(data)
-    plausible = (
-        declared in _MULTI_BYTE or len(_HIGH.findall(sample)) < MIN_BYTES or _is_plausible(sample, declared)
-    )
-    return declared if plausible else None
+    plausible = encoding in _MULTI_BYTE or sample.high < MIN_BYTES or _is_plausible(sample.data, encoding)
+    return _decode_as(data, encoding) if plausible else None
 
 
-def _is_contradicted(data: bytes, declared: str) -> bool:
+def _is_contradicted(sample: _Sample, declared: str | None) -> bool:
     """Say whether the detector is sure of another text than the declared encoding makes, where it can tell.
 
     Latin-1 takes every byte, and is declared by many who mean nothing by it.
     """
-    sample, _ = _sample(data)
-    if declared not in _DETECTABLE or len(_HIGH.findall(sample)) < MIN_BYTES:
+    if declared not in _DETECTABLE or sample.high < MIN_BYTES:
         return False
-    detected = _detected(data)
+    detected = _detected(sample)
     if detected is None:
         return False
-    text = sample.decode(detected, errors="replace")
+    text = sample.data.decode(detected, errors="replace")
     if declared == _WESTERN:
         return not any(letter in _LATIN for letter in text if not letter.isascii())
-    return text != sample.decode(declared, errors="replace")
+    return text != sample.data.decode(declared, errors="replace")
 
 
 def _codec(label: str) -> str | None:
@@ -179,35 +204,36 @@ def _keeps_ascii(encoding: str) -> bool:
     return _decoded(letters.encode(), encoding) == letters
 
 
-def _detected(data: bytes) -> str | None:
+def _detected(sample: _Sample) -> str | None:
     """Return the detected encoding, if there is enough text to detect it."""
-    sample, whole = _sample(data)
-    if _is_damaged_utf8(sample):
+    if _is_damaged_utf8(sample.data):
         return None
     # Not above: most repositories have no such file, and each process would load it.
     from chardetng_py import EncodingDetector
 
     detector = EncodingDetector()
-    detector.feed(sample, last=whole)
+    detector.feed(sample.data, last=sample.complete)
     label, confident = detector.guess_assess(tld=None, allow_utf8=False)
     guess = _codec(label) if confident else None
-    count = len(_HIGH.findall(sample))
-    isolated = count == len(re.findall(rb"[\x80-\xff]+", sample))
-    if (count < MIN_BYTES and isolated) or (isolated and guess in _MULTI_BYTE):
+    isolated = sample.high == len(re.findall(rb"[\x80-\xff]+", sample.data))
+    if (sample.high < MIN_BYTES and isolated) or (isolated and guess in _MULTI_BYTE):
         guess = _WESTERN
-    return guess if guess and _is_plausible(sample, guess) else None
+    return guess if guess and _is_plausible(sample.data, guess) else None
 
 
-def _sample(data: bytes) -> tuple[bytes, bool]:
-    """Return the non-ASCII lines up to the limit, and whether these are all."""
+def _sample(data: bytes) -> _Sample:
+    """Return the non-ASCII lines up to the limit."""
     lines: list[bytes] = []
-    size = 0
+    room = MAX_SAMPLE_BYTES
+    complete = True
     for line in _non_ascii_lines(data):
-        if size + len(line) > MAX_SAMPLE_BYTES:
-            return b"".join([*lines, line[: MAX_SAMPLE_BYTES - size]]), False
-        lines.append(line)
-        size += len(line)
-    return b"".join(lines), True
+        complete = len(line) <= room
+        lines.append(line[:room])
+        room -= len(lines[-1])
+        if not complete:
+            break
+    sample = b"".join(lines)
+    return _Sample(sample, complete, len(_HIGH.findall(sample)))
 
 
 def _non_ascii_lines(data: bytes) -> Iterator[bytes]:

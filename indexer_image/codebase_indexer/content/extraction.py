@@ -49,8 +49,9 @@ def extract(path: str, data: bytes, secrets: SecretPolicy) -> ExtractedText | Sk
 
 def _reason_by_text(text: bytes, language: Language) -> Skip | None:
     reason = by_content(text, is_prose=is_prose(language))
-    if reason is Skip.MINIFIED and language.grammar == notebook.FORMAT:
-        return None  # its long lines are images, which are left out
+    if reason in (None, Skip.MINIFIED) and language.grammar == notebook.FORMAT:
+        # Its long lines are images, which are left out.
+        return Skip.MANY_CELLS if notebook.count_cells(text) > notebook.MAX_CELLS else None
     return reason or (Skip.LARGE_DATA if is_large_data(language, len(text)) else None)
 
 

@@ -6,8 +6,9 @@ list.
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Part of a file's fingerprint: raise it with every change of what redaction.py redacts."""
 
 
@@ -23,6 +24,9 @@ class SecretPolicy:
         """Part of a file's fingerprint, so that a change of policy indexes it again."""
         return f"secrets-{RULES_VERSION}{'' if self.skip_files else '+files'}{'' if self.redact else '+tokens'}"
 
+
+DEFAULT_POLICY: Final = SecretPolicy()
+"""The policy unless a site says otherwise."""
 
 _EXAMPLE = re.compile(
     r"(?:^|[._-])(?:examples?|samples?|templates?|tmpl|tpl)(?:[._-]|$)|[._-](?:dist|defaults?|schema)$"
@@ -63,7 +67,13 @@ _PATHS = {
 }  # fmt: skip
 """Names that mean a secret file only in these folders."""
 
-_ENVIRONMENT = re.compile(r"[\w-]*\.env(?:rc)?(?:[._-][\w-]+)*")
+_ENVIRONMENT = re.compile(
+    r"[\w-]*\.env(?:rc)?(?:[._-][\w-]+)*"
+    r"|env\.(?:local|dev(?:elopment)?|tests?|testing|ci|qa|uat|stag(?:e|ing)|prod(?:uction)?|live|secrets?|private)"
+    r"(?:\.local)?"
+)
+"""Without the dot in front only before the name of a place: `env.py` and `env.d.ts` are code."""
+
 _CODE = (".ts", ".js", ".mjs", ".cjs", ".py", ".rb", ".go", ".php", ".md", ".sh")
 _SSH_KEY = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)(?:[_-][\w-]+)?|ssh_host_\w+_key")
 
@@ -116,7 +126,7 @@ def is_secret_by_name(path: str) -> bool:
     found = (
         name in _NAMES
         or name.endswith(_ENDINGS)
-        or (".env" in name and _ENVIRONMENT.fullmatch(name) is not None and not name.endswith(_CODE))
+        or ("env" in name and _ENVIRONMENT.fullmatch(name) is not None and not name.endswith(_CODE))
         or (name in _PATHS and folder.rpartition("/")[2] in _PATHS[name])
     )
     return found and not _EXAMPLE.search(name)

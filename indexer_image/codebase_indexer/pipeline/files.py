@@ -27,21 +27,20 @@ from codebase_indexer.chunking.chunker import SourceChunk, SplitFile, split
 from codebase_indexer.chunking.texts import documents, with_vectors
 from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
-from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
 from codebase_indexer.source.blob import blob_id
 
 log = logging.getLogger(__name__)
 
 _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
-_DEFAULT = SecretPolicy()
 
 
 class FileProcessor:
     """Turns files into rows. Caches the vocabulary from batch to batch."""
 
     def __init__(
-        self, fingerprint: str, embedder: StaticEmbedder | None, secrets: SecretPolicy = _DEFAULT
+        self, fingerprint: str, embedder: StaticEmbedder | None, secrets: SecretPolicy = DEFAULT_POLICY
     ) -> None:
         """Without an embedder the results have no vectors; texts.py has the texts to embed."""
         self._fingerprint = fingerprint

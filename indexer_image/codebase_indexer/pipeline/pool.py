@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, SkippedFile, WorkItem
-from codebase_indexer.content.secret_files import SecretPolicy
+from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline.parser_protocol import ParseRequest
 
@@ -44,8 +44,6 @@ _INHERITED: Final = re.compile(
 )
 """Environment variables that a process which parses untrusted files may see: no address, key or credentials."""
 
-_DEFAULT_POLICY = SecretPolicy()
-
 
 class ParserDied(Exception):
     """A parser process ended, or hung, while it held a request."""
@@ -67,7 +65,7 @@ class ParserPool:
         count: int,
         fingerprint: str,
         model: tuple[str, str | None] | None,
-        secrets: SecretPolicy = _DEFAULT_POLICY,
+        secrets: SecretPolicy = DEFAULT_POLICY,
     ) -> None:
         """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
         self._result_type: type[PackedBatch] | type[ProcessedBatch] = PackedBatch if model else ProcessedBatch

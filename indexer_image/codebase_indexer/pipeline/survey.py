@@ -366,7 +366,7 @@ class Survey:
             lambda: scan(
                 checkout.folder, boundary=checkout.boundary, roots=checkout.roots,
                 include=spec.include, exclude=spec.exclude, report=self.reporter.scanning,
-                skip_secrets=self.settings.secrets.skip_files, name=self.job.source,
+                secrets=self.settings.secrets, name=self.job.source,
             )
         )  # fmt: skip
         log.info("scanned", extra={"files": len(entries)})

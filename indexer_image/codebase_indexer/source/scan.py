@@ -18,6 +18,8 @@ from typing import Self
 from codebase_index.api.source_policy import Root
 from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.confinement.beneath import Tree
+from codebase_indexer.content.redaction import redact
+from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 from codebase_indexer.source import git
 from codebase_indexer.source.listing import Listing, RuleFileUnusable, apply_filters, list_files
@@ -42,15 +44,16 @@ def scan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     report: Report = lambda scanned, listed: None,
-    skip_secrets: bool = True,
+    secrets: SecretPolicy = DEFAULT_POLICY,
     name: str | None = None,
 ) -> list[ScanEntry]:
     """Return every file under `folder` that git would list, in path order, with the reason for each skipped one.
 
     `folder` and `boundary` are resolved; nothing above `boundary` is looked at, except for a repository that lies
     beneath one of `roots`, where a linked worktree's may. `include` and `exclude` are
-    patterns in the syntax of .gitignore. `skip_secrets`: files that hold secrets by their name are skipped,
-    whatever those patterns say. `name` is what users call the folder. Raises ScanFailed and SourceRefused.
+    patterns in the syntax of .gitignore. `secrets`: whether files that hold secrets by their name are skipped,
+    whatever those patterns say, and those with a token in their path. `name` is what users call the folder.
+    Raises ScanFailed and SourceRefused.
     """
     scratch = ""
     try:
@@ -60,7 +63,7 @@ def scan(
                 paths = apply_filters(tree, listing.paths, include, exclude, Path(scratch))
             entries = [ScanEntry(path, 0, Skip.UNREADABLE) for path in listing.unreadable]
             entries += (ScanEntry(_printable(path), 0, Skip.PATH_TRAVERSAL) for path in listing.path_traversals)
-            with _Classifier(tree, listing, skip_secrets) as classifier:
+            with _Classifier(tree, listing, secrets.skip_files) as classifier:
                 for number, path in enumerate(paths):
                     if number % REPORT_EVERY == 0:
                         report(number, len(paths))
@@ -69,7 +72,19 @@ def scan(
     except (git.GitFailed, OSError) as error:
         raise ScanFailed(_explain(error, folder, scratch, name or str(folder))) from error
     report(len(paths), len(paths))
-    return entries
+    return _skip_secret_paths(entries) if secrets.redact else entries
+
+
+def _skip_secret_paths(entries: list[ScanEntry]) -> list[ScanEntry]:
+    """Skip files with a token in their path, and list them without it: paths are searched and shown, too."""
+    if not redact("\n".join(entry.path for entry in entries).encode())[1]:
+        return entries  # of nearly all repositories
+    return [_without_secret(entry) for entry in entries]
+
+
+def _without_secret(entry: ScanEntry) -> ScanEntry:
+    path, secrets = redact(entry.path.encode())
+    return ScanEntry(path.decode(), entry.size, Skip.SENSITIVE_PATH) if secrets else entry
 
 
 def _explain(error: Exception, folder: Path, scratch: str, name: str) -> str:

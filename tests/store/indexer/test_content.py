@@ -18,6 +18,7 @@ def tree(harness: WorkerHarness) -> WorkerHarness:
     make_tree(folder, 12)
     (folder / "client.py").write_text(f'def connect():\n    return login("{TOKEN}")\n')
     (folder / "tls.go").write_text(f"package tls\n\nconst key = `{KEY}`\n")
+    (folder / f"dump-{TOKEN}.py").write_text("DUMP = 1\n")
     (folder / ".env").write_text(f"PASSWORD={PASSWORD}\n")
     (folder / "prod.yaml").write_text(f"kind: Config\nusers:\n- user:\n    token: {PASSWORD}\n")
     (folder / ".env.example").write_text("PASSWORD=\n")
@@ -46,10 +47,13 @@ async def reasons(harness: WorkerHarness) -> dict[str, str]:
 async def test_no_table_holds_a_secret_and_the_job_says_what_it_did(tree: WorkerHarness) -> None:
     code, row = await tree.run(await tree.job("tree"))
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
-    assert await reasons(tree) == {".env": Skip.SENSITIVE_NAME, "prod.yaml": Skip.SENSITIVE_CONTENT}
+    assert await reasons(tree) == {
+        ".env": Skip.SENSITIVE_NAME, "prod.yaml": Skip.SENSITIVE_CONTENT,
+        "dump-[redacted: github-token].py": Skip.SENSITIVE_PATH,
+    }  # fmt: skip
     for secret in (TOKEN, TOKEN.partition("_")[2], PASSWORD, *KEY.splitlines()[1:-1]):
         assert await stored(tree, secret) == set()
-    assert (row.files_indexed, row.files_skipped, row.secrets_redacted) == (15, 2, 2)
+    assert (row.files_indexed, row.files_skipped, row.secrets_redacted) == (15, 3, 2)
     assert "2 secrets redacted" in row.message
     (chunk,) = await tree.fetch("SELECT text FROM chunks WHERE text LIKE '%connect%'")
     assert chunk["text"] == 'def connect():\n    return login("[redacted: github-token]")\n'
@@ -61,12 +65,12 @@ async def test_switching_a_setting_makes_the_index_anew(tree: WorkerHarness) -> 
     assert (first.files_unchanged, again.files_unchanged) == (0, 15)
     tree.env = {"CODEBASE_REDACT_SECRETS": "false", "CODEBASE_SKIP_SECRET_FILES": "false"}
     _, off = await tree.run(await tree.job("tree"))
-    assert (off.files_indexed, off.files_skipped, off.files_unchanged, off.secrets_redacted) == (17, 0, 0, 0)
+    assert (off.files_indexed, off.files_skipped, off.files_unchanged, off.secrets_redacted) == (18, 0, 0, 0)
     assert "chunks" in await stored(tree, TOKEN) and "chunks" in await stored(tree, PASSWORD)
     tree.env = {}
     _, on = await tree.run(await tree.job("tree"))
-    assert (on.files_indexed, on.files_skipped, on.files_unchanged, on.secrets_redacted) == (15, 2, 0, 2)
-    assert "2 deleted files removed" in on.message
+    assert (on.files_indexed, on.files_skipped, on.files_unchanged, on.secrets_redacted) == (15, 3, 0, 2)
+    assert "3 deleted files removed" in on.message
     for secret in (TOKEN, PASSWORD, KEY.splitlines()[1]):
         assert not await stored(tree, secret) & {
             "chunks",

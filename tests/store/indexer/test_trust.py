@@ -109,6 +109,15 @@ async def test_a_bare_repository_whose_objects_lie_outside_is_refused(harness: W
     assert await harness.fetch("SELECT FROM chunks") == []
 
 
+async def test_a_refusal_names_the_path_that_users_know(harness: WorkerHarness) -> None:
+    make_tree(harness.root / "tree", 1)
+    (harness.root / "tree" / ".git").write_text("nonsense\n")
+    code, row = await harness.run(await harness.job("tree", ref="main"))
+    assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_REFUSED)
+    assert "'/repos/tree/.git', which is neither" in (row.error_message or "")
+    assert str(harness.root) not in (row.error_message or "")
+
+
 async def test_a_worktree_that_names_the_path_of_the_host_is_indexed_with_its_commit(
     harness: WorkerHarness,
 ) -> None:

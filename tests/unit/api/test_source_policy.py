@@ -80,3 +80,13 @@ def test_a_secret_in_a_url_is_not_repeated(policy: SourcePolicy, rest: str) -> N
     with pytest.raises(SourceRefused) as error:
         policy.check_git_url(f"https://user:hunter2@{rest}")
     assert "hunter2" not in str(error.value)
+
+
+def test_an_error_names_a_repository_as_its_users_do(tmp_path: Path) -> None:
+    policy = SourcePolicy(
+        (Root(PurePosixPath("/code"), tmp_path / "1"), Root(PurePosixPath("/code/inner"), tmp_path / "1" / "2"))
+    )
+    mount = str(tmp_path / "1")
+    said = policy.in_user_paths(f"EIO at {mount}/2/x and '{mount}/a', in {mount}: not {mount}0/a nor /x{mount}")
+    assert said == f"EIO at /code/inner/x and '/code/a', in /code: not {mount}0/a nor /x{mount}"
+    assert SourcePolicy().in_user_paths("as it is") == "as it is"

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from codebase_indexer.content.encodings import MAX_SAMPLE_BYTES, decode
+from codebase_indexer.content.encodings import MAX_SAMPLE_BYTES, DecodedText, decode
 from tests.fixtures.encodings import sources
 
 TEXT = "# größe, 距離, расстояние\ndef f(x):\n    return x\n"
@@ -91,6 +91,20 @@ def test_a_declaration_that_the_text_speaks_against_is_not_believed(
     text = f"# -*- coding: {label} -*-\n{text}"
     found = decode(text.encode(encoding))
     assert (found is not None and found.data.decode()) == (text if is_read else False)
+
+
+@pytest.mark.parametrize("head", ["# coding: utf-7\n", '<?xml version="1.0" encoding="UTF-7"?>\n'])
+def test_utf_7_is_read_where_the_file_declares_it(head: str) -> None:
+    found = decode(head.encode() + "Größe ghp_abc\n".encode("utf-7"))
+    assert found is not None and (found.data.decode(), found.encoding) == (f"{head}Größe ghp_abc\n", "utf-7")
+    escaped = b"ABCD+AGcAaABwAF8-\n"
+    assert decode(escaped) == DecodedText(escaped)  # as ASCII it is, without a declaration
+
+
+def test_utf_7_that_hides_line_ends_is_not_read_and_ascii_that_is_none_is_ascii() -> None:
+    head = b"# coding: utf-7\n"
+    assert decode(head + b"a+AAo-b\n") is None
+    assert decode(head + b"x = 1 + 2\n") == DecodedText(head + b"x = 1 + 2\n")
 
 
 def test_true_declarations_are_believed() -> None:

@@ -27,6 +27,7 @@ PASSWORD = secrets.of(secrets.ALL, 20)
         "default.tfstate", "default.key", "default-ssl.key", "default.pem", "sample.p12", "schema.p8", "dist.env",
         "id_rsa_default", "terraform.tfvars", "prod.auto.tfvars", "terraform.tfstate.1700000000.backup",
         ".flaskenv", ".streamlit/secrets.toml", "credentials.csv", "rootkey.csv",
+        "env.local", "env.production", "deploy/env.prod.local",
     ],
 )  # fmt: skip
 def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
@@ -45,6 +46,7 @@ def test_a_file_that_holds_secrets_is_told_by_its_name(path: str) -> None:
         "server.key.example", "id_rsa.example", "terraform.tfvars.example", "credentials.sample.json",
         "sample.ovpn", ".env.schema", "variables.tf", "secrets.toml", "users.csv",
         ".env.example~", "env.py.bak", "copy.py", "~",
+        "env.local.ts", "env.go", "env.example", "env.md",
     ],
 )  # fmt: skip
 def test_a_file_that_only_sounds_like_it_is_none(path: str) -> None:
@@ -164,8 +166,23 @@ def test_no_pattern_brings_a_secret_file_back(repository: Path) -> None:
 
 
 def test_the_setting_brings_them_back(repository: Path) -> None:
-    found = [e.skip_reason for e in scan(repository, boundary=repository, skip_secrets=False)]
+    found = [e.skip_reason for e in scan(repository, boundary=repository, secrets=SecretPolicy(skip_files=False))]
     assert found == [None] * 5
+
+
+def test_a_file_with_a_token_in_its_path_is_left_out_and_listed_without_it(tmp_path: Path) -> None:
+    token = "ghp_" + secrets.of(secrets.ALL, 36)
+    for path in (f"a/dump-{token}.py", f"{token}/b.py", "c.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("A = 1\n")
+    found = {e.path: e.skip_reason for e in scan(tmp_path, boundary=tmp_path)}
+    assert found == {
+        "a/dump-[redacted: github-token].py": Skip.SENSITIVE_PATH,
+        "[redacted: github-token]/b.py": Skip.SENSITIVE_PATH,
+        "c.py": None,
+    }
+    kept = scan(tmp_path, boundary=tmp_path, secrets=SecretPolicy(redact=False))
+    assert [e.skip_reason for e in kept] == [None] * 3
 
 
 def environment(**more: str) -> dict[str, str]:

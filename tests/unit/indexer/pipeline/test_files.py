@@ -25,7 +25,7 @@ from codebase_index.store.ingest.batch import (
     WorkItem,
     pack,
 )
-from codebase_indexer.chunking import chunker, texts
+from codebase_indexer.chunking import chunker, notebook, texts
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 from codebase_indexer.pipeline import files
@@ -105,6 +105,19 @@ def test_content_that_is_not_worth_indexing(data: bytes, reason: Skip | None) ->
 def test_large_data_files_are_left_out(path: str, reason: Skip | None, tmp_path: Path) -> None:
     (tmp_path / path).write_bytes(b"1,\n" * 100_000)
     (result,) = process(tmp_path, path)
+    assert getattr(result, "reason", None) == reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"), [(notebook.MAX_CELLS, None), (notebook.MAX_CELLS + 1, Skip.MANY_CELLS)]
+)
+def test_a_notebook_of_more_cells_than_a_person_writes_is_left_out(
+    cells: int, reason: Skip | None, tmp_path: Path
+) -> None:
+    assert f"{notebook.MAX_CELLS:,}" in Skip.MANY_CELLS
+    cell = {"cell_type": "raw", "source": "x"}
+    (tmp_path / "rows.ipynb").write_text(json.dumps({"cells": [cell] * cells}))
+    (result,) = process(tmp_path, "rows.ipynb")
     assert getattr(result, "reason", None) == reason
 
 
