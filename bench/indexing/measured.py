@@ -136,19 +136,19 @@ class Product:
         async with self._database.connection() as connection:
             meter = Meter(process.pid, await connection.fetchval("SELECT pg_backend_pid()"))
         ended = asyncio.create_task(process.wait())
-        helpers: list[asyncio.subprocess.Process] = []
+        workers: list[asyncio.subprocess.Process] = []
         while not ended.done():
             row = await self._jobs.get(job_id)
-            if row.files_total is not None and len(helpers) < pods - 1:  # the operator starts them then
-                helpers.append(await self._start(job, folder, pods, len(helpers) + 1))
-                meter.follow(helpers[-1].pid)
+            if row.files_total is not None and len(workers) < pods - 1:  # the operator starts them then
+                workers.append(await self._start(job, folder, pods, len(workers) + 1))
+                meter.follow(workers[-1].pid)
             for percent in (10, 30, 50, 90):
                 if row.percent >= percent:
                     run.seconds_to_percent.setdefault(percent, round(time.perf_counter() - start, 2))
             meter.read()
             await asyncio.wait({ended}, timeout=POLL_SECONDS)
         run.seconds = round(time.perf_counter() - start, 2)
-        await asyncio.gather(*(helper.wait() for helper in helpers))
+        await asyncio.gather(*(worker.wait() for worker in workers))
         row = await self._jobs.get(job_id)
         if row.state != "completed":
             raise SystemExit(f"the job is {row.state}: {row.message}")
@@ -176,7 +176,7 @@ class Product:
             "CODEBASE_JOB_ID": job.metadata.uid,
             "CODEBASE_ATTEMPT": "1",
             "CODEBASE_POD": f"bench-{number}",
-            "CODEBASE_HELPER": str(number),
+            "CODEBASE_WORKER_INDEX": str(number),
             "CODEBASE_JOB_SPEC": json.dumps(_body(folder, pods)["spec"]),
             "CODEBASE_WORKERS": str(max(1, self._workers // pods)),
             "CODEBASE_DATABASE_URL": self._dsn,

@@ -40,9 +40,10 @@ from codebase_indexer.pipeline.pipeline import Pipeline, ReindexScope, plan_conc
 from codebase_indexer.pipeline.pool import ParserPool
 from codebase_indexer.pipeline.remote_embedding import RemoteEmbedding
 from codebase_indexer.pipeline.segment_builder import SegmentBuilder
-from codebase_indexer.pipeline.survey import SourceInterrupted, Survey
+from codebase_indexer.survey import SourceInterrupted, Survey
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter, StageTimer, WorkerHeartbeat
+from codebase_indexer.progress.heartbeat import Heartbeat, LeaderHeartbeat, WorkerHeartbeat
+from codebase_indexer.progress.reporter import ProgressReporter, StageTimer
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, SourceChanged
 from codebase_indexer.source.disk_space import RepositoryTooLarge
@@ -242,7 +243,8 @@ class Attempt:
         message = messages.complete(job, skipped, sweep, self.timer.seconds)
         self.heartbeat_task.cancel()  # a heartbeat after the last write would find the fence gone
         await asyncio.gather(self.heartbeat_task, return_exceptions=True)
-        await retry_while_unavailable("unblock", self.heartbeat.unblock)  # only a running job can be completed
+        # Only a running job can be completed, and the heartbeat may have reported what the job waited for.
+        await retry_while_unavailable("unblock", lambda: self.jobs.unblock(job_id, writer.attempt))
         await retry_while_unavailable("complete", lambda: self.chunks.complete(writer, message))
         log.info(message, extra={"files_indexed": job.files_indexed, "chunks_created": job.chunks_created})
 
@@ -346,7 +348,7 @@ async def run(settings: Settings) -> int:
 
 def _heartbeat(settings: Settings, database: Database, reporter: ProgressReporter) -> Heartbeat:
     if settings.is_leader:
-        return Heartbeat(Jobs(database), settings.job_id, settings.attempt, reporter)
+        return LeaderHeartbeat(Jobs(database), settings.job_id, settings.attempt, reporter)
     return WorkerHeartbeat(Workers(database), settings.job_id, settings.attempt, settings.pod)
 
 

@@ -43,7 +43,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _HELPER, _KEPT_VECTORS,
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _WORKER_INDEX, _KEPT_VECTORS,
         _SKIP_SECRET_FILES, _REDACT_SECRETS, the policy, and the database's address.
 
         Raises KeyError or ValueError for a missing or invalid value.
@@ -63,7 +63,7 @@ class Settings:
             secrets=SecretPolicy(
                 skip_files=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
             ),
-            worker_index=int(env.get("CODEBASE_HELPER") or 0),
+            worker_index=int(env.get("CODEBASE_WORKER_INDEX") or 0),
         )
 
 

@@ -76,12 +76,12 @@ class Settings:
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
         That is CODEBASE_LEASE_NAME with CODEBASE_POD and CODEBASE_RELEASE, CODEBASE_METRICS_PORT,
-        CODEBASE_MAX_HELPER_PODS, and what SitePolicy.from_env reads. Raises SettingsInvalid.
+        CODEBASE_MAX_WORKER_PODS, and what SitePolicy.from_env reads. Raises SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
             "CODEBASE_METRICS_PORT": env.get("CODEBASE_METRICS_PORT") or "0",
-            "CODEBASE_MAX_HELPER_PODS": env.get("CODEBASE_MAX_HELPER_PODS", "3"),
+            "CODEBASE_MAX_WORKER_PODS": env.get("CODEBASE_MAX_WORKER_PODS", "3"),
         }
         for name, value in numbers.items():
             if not value.isdigit():
@@ -104,7 +104,7 @@ class Settings:
         return cls(
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
-            int(numbers["CODEBASE_MAX_HELPER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
+            int(numbers["CODEBASE_MAX_WORKER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
         )  # fmt: skip
 
 

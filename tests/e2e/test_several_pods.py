@@ -1,4 +1,4 @@
-"""Several pods for one job on the real cluster: the same index as one pod's, whatever becomes of a helper."""
+"""Several pods for one job on the real cluster: the same index as one pod's, whatever becomes of a worker."""
 
 import uuid
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def completed(job_id: str) -> dict[str, object]:
     return row
 
 
-def helpers(job_id: str) -> list[str]:
+def workers(job_id: str) -> list[str]:
     """The job's pods beside the one that holds its attempt."""
     return [pod for pod in indexer_pods(job_id) if "-w" in pod.rpartition("-a")[2]]
 
@@ -62,9 +62,9 @@ def test_two_pods_make_the_index_of_one(server_url: str, repository: str) -> Non
     expected = contents(repository)
 
     job_id = run(repository, parallelism=2)
-    (helper,) = wait_for(lambda: helpers(job_id), "it has a helper")
-    claimed = f"SELECT count(*) FROM work WHERE job_id = '{job_id}' AND claimed_by = '{helper}'"
-    wait_for(lambda: query(claimed) != "0", "the helper works")
+    (worker,) = wait_for(lambda: workers(job_id), "it has a worker")
+    claimed = f"SELECT count(*) FROM work WHERE job_id = '{job_id}' AND claimed_by = '{worker}'"
+    wait_for(lambda: query(claimed) != "0", "the worker works")
     row = completed(job_id)
     assert (row["attempt"], row["files_repeated"]) == (1, 0)
     assert contents(repository) == expected
@@ -84,10 +84,10 @@ def test_two_pods_share_a_large_repository(server_url: str, large_repository: st
     assert len(found) == 1, "two pods made another index than one"
 
 
-def test_a_lost_helper_costs_its_batches_alone(server_url: str, repository: str) -> None:
+def test_a_lost_worker_costs_its_batches_alone(server_url: str, repository: str) -> None:
     job_id = run(repository, parallelism=2)
-    (helper,) = wait_for(lambda: helpers(job_id), "it has a helper")
-    kubectl("delete", "pod", "-n", NAMESPACE, helper, "--force", "--grace-period=0")
+    (worker,) = wait_for(lambda: workers(job_id), "it has a worker")
+    kubectl("delete", "pod", "-n", NAMESPACE, worker, "--force", "--grace-period=0")
     row = completed(job_id)
     assert (row["attempt"], row["failures"]) == (1, 0)
     assert int(str(row["files_repeated"])) < 0.01 * int(str(row["files_total"]))
@@ -95,12 +95,12 @@ def test_a_lost_helper_costs_its_batches_alone(server_url: str, repository: str)
 
 
 @pytest.mark.parametrize("spec", [{"cancel": True}, {"suspend": True}], ids=["cancelled", "suspended"])
-def test_helpers_go_with_their_job(
+def test_workers_go_with_their_job(
     server_url: str, new_repository: Callable[[int], str], spec: dict[str, bool]
 ) -> None:
     name = f"wide-{uuid.uuid4().hex[:8]}"
     job_id = apply_job(name, new_repository(500), parallelism=3)
-    wait_for(lambda: helpers(job_id), "it has a helper")
+    wait_for(lambda: workers(job_id), "it has a worker")
     patch_job(name, **spec)
     wait_for(lambda: not indexer_pods(job_id), "all of its pods are gone", 10)
     wait_for(

@@ -17,7 +17,8 @@ from codebase_index.store.ingest.work import ScanEntry, Work
 from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_indexer.progress import messages
-from codebase_indexer.progress.reporter import Heartbeat, ProgressReporter
+from codebase_indexer.progress.heartbeat import LeaderHeartbeat
+from codebase_indexer.progress.reporter import ProgressReporter
 from tests.model import content
 from tests.model.faults import FaultInjector, FaultyDatabase
 
@@ -69,7 +70,7 @@ class Worker:
     def _restart(self) -> None:
         self.stage, self.code, self.batches, self.writer, self.waits = Stage.CLAIM, None, [], None, False
         self.reporter = ProgressReporter(describe=_opening)
-        self.heartbeat = Heartbeat(self.jobs, self.job_id, self.attempt, self.reporter)
+        self.heartbeat = LeaderHeartbeat(self.jobs, self.job_id, self.attempt, self.reporter)
 
     @property
     def able(self) -> bool:

@@ -52,15 +52,15 @@ class WorkerHarness:
         return job
 
     async def start(
-        self, job: IndexingJob, attempt: int = 1, program: str = WORKER, helper: int = 0
+        self, job: IndexingJob, attempt: int = 1, program: str = WORKER, worker_index: int = 0
     ) -> asyncio.subprocess.Process:
         assert await self.jobs.fence(UUID(job.metadata.uid), attempt, failed=False, message="Starting")
         environment = {
             **os.environ,
             "CODEBASE_JOB_ID": job.metadata.uid,
             "CODEBASE_ATTEMPT": str(attempt),
-            "CODEBASE_POD": pod_name(job.metadata.name, attempt, helper),
-            "CODEBASE_HELPER": str(helper),
+            "CODEBASE_POD": pod_name(job.metadata.name, attempt, worker_index),
+            "CODEBASE_WORKER_INDEX": str(worker_index),
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
             "CODEBASE_WORKERS": "2",
             "CODEBASE_DATABASE_URL": self.dsn,

@@ -1,27 +1,13 @@
-"""Progress of an attempt: set by its stages, reported by the heartbeat every second."""
+"""Progress of an attempt: set by its stages, reported by the heartbeat (heartbeat.py)."""
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
-from uuid import UUID
 
-from codebase_index.store.errors import FenceLost, JobNotFound, StoreUnavailable
-from codebase_index.store.jobs.jobs import Jobs, Progress
+from codebase_index.store.jobs.jobs import Progress
 from codebase_index.store.jobs.rows import JobRow
-from codebase_index.store.jobs.workers import Workers
-from codebase_indexer.database_retry import Outage
 from codebase_indexer.progress import messages
-
-log = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 1.0
-
-LOG_SECONDS = 10.0
-"""Between log lines about progress: as often as the contract asks progress to move."""
 
 
 @dataclass
@@ -77,66 +63,3 @@ class StageTimer:
         began = time.monotonic()
         yield
         self.seconds[stage] = time.monotonic() - began
-
-
-class Heartbeat:
-    """Renews the attempt's heartbeat and reports progress, on its own connection, so that no batch delays it."""
-
-    def __init__(self, jobs: Jobs, job_id: UUID, attempt: int, reporter: ProgressReporter) -> None:
-        self._jobs, self._job_id, self._attempt, self._reporter = jobs, job_id, attempt, reporter
-        self._log_at = 0.0
-        self._blocked = False
-
-    async def send(self) -> None:
-        """Report once. Raises FenceLost, StoreUnavailable."""
-        try:
-            job = await self._jobs.get(self._job_id)
-        except JobNotFound as error:
-            raise FenceLost(self._job_id, self._attempt) from error
-        now = self._reporter.current(job)
-        await self._jobs.heartbeat(self._job_id, self._attempt, now)
-        if self._reporter.refusal:
-            self._blocked = True
-            await self._jobs.block(self._job_id, self._attempt, self._reporter.refusal)
-        else:
-            await self.unblock()
-        if time.monotonic() >= self._log_at:
-            self._log_at = time.monotonic() + LOG_SECONDS
-            log.info("progress", extra=_log_fields(job, self._attempt, now))
-
-    async def unblock(self) -> None:
-        """Clear the refusal that was reported. Raises FenceLost, StoreUnavailable."""
-        if self._blocked:
-            await self._jobs.unblock(self._job_id, self._attempt)
-            self._blocked = False
-
-    async def run(self) -> NoReturn:
-        """Report every second, forever. Raises FenceLost: the attempt must stop at once."""
-        outage = Outage("heartbeat")
-        while True:
-            try:
-                await self.send()
-                outage.record_success()
-            except StoreUnavailable as error:
-                outage.record_failure(error)
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-
-
-class WorkerHeartbeat(Heartbeat):
-    """The heartbeat of a worker pod. Progress is reported by the leader alone."""
-
-    def __init__(self, workers: Workers, job_id: UUID, attempt: int, pod: str) -> None:
-        self._workers, self._job_id, self._attempt, self._pod = workers, job_id, attempt, pod
-
-    async def send(self) -> None:
-        """Renew the worker's heartbeat. Raises FenceLost, StoreUnavailable."""
-        await self._workers.heartbeat(self._job_id, self._attempt, self._pod)
-
-
-def _log_fields(job: JobRow, attempt: int, now: Progress) -> dict[str, object]:
-    """Return the fields of a log line about progress: those of the operator's lines about the same job."""
-    return {
-        "job": job.cr_name, "job_id": job.id, "repository": job.source, "attempt": attempt,
-        "phase": now.phase.value, "percent": round(now.percent, 1), "why": now.message,
-        "files_total": job.files_total, **job.counts(), "files_repeated": job.files_repeated,
-    }  # fmt: skip

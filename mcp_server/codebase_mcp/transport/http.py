@@ -28,7 +28,7 @@ from codebase_mcp.transport.bearer_token import BearerToken
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http_protocol import ConnectionManager
 from codebase_mcp.transport.middleware import MAX_BODY_BYTES, RequestGuard
-from codebase_mcp.transport.probes import Heartbeat, Probes
+from codebase_mcp.transport.probes import LoopMonitor, Probes
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +90,13 @@ async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> 
     limits = fit_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))
     servers = [main]
-    heartbeat = Heartbeat()
+    monitor = LoopMonitor()
     if settings.probe_port:
-        probes = Probes(health, heartbeat).app()
+        probes = Probes(health, monitor).app()
         servers.append(_Server(probes, settings.bind, settings.probe_port, ConnectionManager(PROBE_LIMITS)))
     try:
         with _handle_signals(servers):
-            async with heartbeat.beating(), asyncio.TaskGroup() as group:
+            async with monitor.monitoring(), asyncio.TaskGroup() as group:
                 group.create_task(main.serve(_sockets(settings)))
                 # One after the other: a probe that succeeds says that clients are served, too.
                 await main.listening.wait()

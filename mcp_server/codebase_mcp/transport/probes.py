@@ -2,7 +2,7 @@
 
 The main loop may be busy for seconds with what clients send. A kubelet that gets no answer meanwhile would restart
 the server, which makes its clients wait longer and mends nothing. So this thread answers with what the main loop
-said last, and watches its heartbeat: a loop that stands still for long does hang, and a restart mends that.
+said last, and watches whether it turns: a loop that stands still for long does hang, and a restart mends that.
 """
 
 import asyncio
@@ -22,30 +22,30 @@ from codebase_mcp import metrics
 from codebase_mcp.transport.health import HealthChecks, HealthReport
 
 HANG_SECONDS: Final = 15.0
-"""A main loop without a heartbeat for so long hangs. The longest work in it takes less than a second; the rest is
+"""A main loop that has not turned for so long hangs. The longest work in it takes less than a second; the rest is
 for a node that is overloaded. The kubelet restarts the server when six probes, 10 s apart, have failed."""
 
 ANSWER_SECONDS: Final = 1.0
 """How long a probe waits for a new answer of the main loop; the chart's probes wait 2 and 3 s."""
 
-_BEAT_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 
 
-class Heartbeat:
+class LoopMonitor:
     """When the main loop last turned. Written by its thread, read by the probes'."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._beat_at = clock()
+        self._turned_at = clock()
 
-    def age(self) -> float:
-        """Return how long ago that was, in seconds."""
-        return self._clock() - self._beat_at
+    def idle_seconds(self) -> float:
+        """Return how long ago that was."""
+        return self._clock() - self._turned_at
 
     @asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
-        """Beat in the running loop while the block runs."""
-        task = asyncio.create_task(self._beat())
+    async def monitoring(self) -> AsyncIterator[None]:
+        """Note each second that the running loop turns, while the block runs."""
+        task = asyncio.create_task(self._monitor())
         try:
             yield
         finally:
@@ -53,10 +53,10 @@ class Heartbeat:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _beat(self) -> None:
+    async def _monitor(self) -> None:
         while True:
-            self._beat_at = self._clock()
-            await asyncio.sleep(_BEAT_SECONDS)
+            self._turned_at = self._clock()
+            await asyncio.sleep(_CHECK_SECONDS)
 
 
 class MainLoopAnswer:
@@ -83,9 +83,9 @@ class MainLoopAnswer:
 class Probes:
     """`/healthz`, `/readyz` and `/metrics`, for a loop other than the one that is running when this is made."""
 
-    def __init__(self, health: HealthChecks, heartbeat: Heartbeat) -> None:
+    def __init__(self, health: HealthChecks, monitor: LoopMonitor) -> None:
         loop = asyncio.get_running_loop()
-        self._heartbeat = heartbeat
+        self._monitor = monitor
         self._liveness = MainLoopAnswer(health.liveness, loop)
         self._readiness = MainLoopAnswer(health.readiness, loop)
 
@@ -107,8 +107,8 @@ class Probes:
 
     async def _answer(self, answer: MainLoopAnswer) -> Response:
         report = await answer.get()
-        silent = self._heartbeat.age()
-        if report is not None and silent < HANG_SECONDS:
+        idle = self._monitor.idle_seconds()
+        if report is not None and idle < HANG_SECONDS:
             return JSONResponse(*report)
-        reason = f"the server's event loop has not turned for {silent:.0f} s; it hangs, and has to be restarted"
+        reason = f"the server's event loop has not turned for {idle:.0f} s; it hangs, and has to be restarted"
         return JSONResponse({"status": "hanging", "reason": reason}, 503)

@@ -222,7 +222,7 @@ class Actuator:
                 await self._adopt(job, pod_name(job.name, attempt, action.worker_index))
                 return
             if error.status in (403, 422):
-                self._record_rejection(job, c.HELPER_REFUSED, f"the job goes on with fewer pods: {error.message}")
+                self._record_rejection(job, c.WORKER_REFUSED, f"the job goes on with fewer pods: {error.message}")
             raise
         self._cache.clear_rejection(job.id)
         self._cache.put_pod(body)

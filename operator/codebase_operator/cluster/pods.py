@@ -157,7 +157,7 @@ def _environment(
         {"name": "CODEBASE_WORKERS", "value": str(process_count(resources))},
         {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
-        *([{"name": "CODEBASE_HELPER", "value": str(worker_index)}] if worker_index else []),
+        *([{"name": "CODEBASE_WORKER_INDEX", "value": str(worker_index)}] if worker_index else []),
     ]
 
 

@@ -35,7 +35,7 @@ UNSCHEDULABLE: Final = "Unschedulable"  # no node has room for the pod, or none 
 IMAGE_PULL_FAILED: Final = "ImagePullFailed"  # the node cannot get the indexer's image
 CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"  # the container cannot be made: a Secret is missing, say
 QUOTA_EXCEEDED: Final = "QuotaExceeded"  # a ResourceQuota refuses the pod; tried again every few seconds
-HELPER_REFUSED: Final = "HelperRefused"  # Running=True: the job goes on with fewer pods than spec.parallelism
+WORKER_REFUSED: Final = "WorkerRefused"  # Running=True: the job goes on with fewer pods than spec.parallelism
 # SECRET_REFUSED of snapshot.py: Admitted=False, git.secretRef names a Secret that this job may not have
 POD_REFUSED: Final = "PodRefused"  # the API server refuses the pod: policy, permission or an invalid template
 NOT_STARTED: Final = "NotStarted"  # Running=False: the job waits for its slot

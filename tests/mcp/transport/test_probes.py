@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from codebase_mcp.settings import Settings
 from codebase_mcp.transport import http, probes
 from codebase_mcp.transport.health import HealthChecks
-from codebase_mcp.transport.probes import HANG_SECONDS, Heartbeat
+from codebase_mcp.transport.probes import HANG_SECONDS, LoopMonitor
 
 WAIT_SECONDS = 60  # a bound for a machine that is busy
 
@@ -51,7 +51,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def url(environment_of: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The address of the probe port of a server whose main loop is this one."""
-    monkeypatch.setattr(http, "Heartbeat", lambda: Heartbeat(clock))
+    monkeypatch.setattr(http, "LoopMonitor", lambda: LoopMonitor(clock))
     settings = Settings.from_env(environment_of() | {"CODEBASE_PROBE_PORT": environment_of()["CODEBASE_PORT"]})
     api: Any = Api()
     url = f"http://127.0.0.1:{settings.probe_port}"

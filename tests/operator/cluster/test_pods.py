@@ -65,7 +65,7 @@ def test_pod_of_a_worker() -> None:
     assert labels.pop("indexing.codebase-mcp.io/worker-index") == "1"
     assert labels.pop("indexing.codebase-mcp.io/helper") == "1"  # for an operator of 0.1.0, after a downgrade
     (container,) = worker_pod["spec"]["containers"]
-    assert container["env"].pop() == {"name": "CODEBASE_HELPER", "value": "1"}
+    assert container["env"].pop() == {"name": "CODEBASE_WORKER_INDEX", "value": "1"}
     worker_pod["metadata"]["name"] = pod["metadata"]["name"]
     assert worker_pod == pod
 

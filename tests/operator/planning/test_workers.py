@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from codebase_operator.model.actions import DeletePod, Retry, StartWorker
 from codebase_operator.model.snapshot import Rejection, Snapshot
 from codebase_operator.planning.planner import plan
-from codebase_operator.reporting.conditions import HELPER_REFUSED
+from codebase_operator.reporting.conditions import WORKER_REFUSED
 from tests.operator.builders import ago, job, pod, row, snapshot, worker
 
 
@@ -109,7 +109,7 @@ def test_plan(case: Case) -> None:
 
 @pytest.mark.parametrize(("seconds", "asked"), [(1, False), (6, True)])
 def test_a_rejected_worker_is_asked_for_again_after_a_pause(seconds: float, asked: bool) -> None:
-    rejection = Rejection(HELPER_REFUSED, "exceeded quota", ago(seconds))
+    rejection = Rejection(WORKER_REFUSED, "exceeded quota", ago(seconds))
     s = replace(state(A), rejections={A.id: rejection})
     assert bool(steps(s)) is asked
 

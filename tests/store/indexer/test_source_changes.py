@@ -491,19 +491,19 @@ async def test_an_attempt_that_resumes_on_an_empty_mount_removes_nothing(
     assert await slow.index_of(job) == before
 
 
-async def test_a_helper_on_an_empty_mount_costs_nothing(slow: WorkerHarness, tmp_path: Path) -> None:
+async def test_a_worker_on_an_empty_mount_costs_nothing(slow: WorkerHarness, tmp_path: Path) -> None:
     grow(slow.root / "tree", "first")
     _, before = await completed(slow)
     job = await slow.job("tree", forceReindex=True, parallelism=2)
     holder = await slow.start(job)
     await slow.until(job, lambda row: row.files_total is not None)
     slow.env["CODEBASE_ROOTS"] = elsewhere(slow, tmp_path)
-    helper = await slow.start(job, helper=1)
+    worker = await slow.start(job, worker_index=1)
     code, row = await end_of(slow, job, holder)
     assert (code, row.state) == (ExitCode.DONE, JobState.COMPLETED)
     assert (row.files_indexed, row.files_skipped) == (FILES, 0)
     assert row.files_repeated < 0.05 * FILES
-    assert await asyncio.wait_for(helper.wait(), 60) == ExitCode.FAILED
+    assert await asyncio.wait_for(worker.wait(), 60) == ExitCode.FAILED
     assert await slow.index_of(job) == before
 
 
