@@ -129,7 +129,7 @@ def _decode_seven_bit(data: bytes) -> DecodedText | None:
         encodings: tuple[str, ...] = _ISO_2022
     elif _HZ_BEGIN in data and len(_HZ_RUN.findall(data)) == data.count(_HZ_BEGIN):
         encodings = ("hz",)
-    elif _UTF_7.search(data, 0, DECLARED_WITHIN_BYTES) and any(map(_UTF_7.fullmatch, _labels(data))):
+    elif b"utf" in data[:DECLARED_WITHIN_BYTES].lower() and any(map(_UTF_7.fullmatch, _labels(data))):
         return _decode_utf_7(data)
     else:
         return DecodedText(data)
