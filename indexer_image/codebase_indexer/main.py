@@ -40,7 +40,6 @@ from codebase_indexer.pipeline.pipeline import Pipeline, ReindexScope, plan_conc
 from codebase_indexer.pipeline.pool import ParserPool
 from codebase_indexer.pipeline.remote_embedding import RemoteEmbedding
 from codebase_indexer.pipeline.segment_builder import SegmentBuilder
-from codebase_indexer.survey import SourceInterrupted, Survey
 from codebase_indexer.progress import messages
 from codebase_indexer.progress.heartbeat import Heartbeat, LeaderHeartbeat, WorkerHeartbeat
 from codebase_indexer.progress.reporter import ProgressReporter, StageTimer
@@ -48,6 +47,7 @@ from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, SourceChanged
 from codebase_indexer.source.disk_space import RepositoryTooLarge
 from codebase_indexer.source.scan import ScanFailed
+from codebase_indexer.survey import SourceInterrupted, Survey
 
 log = logging.getLogger(__name__)
 

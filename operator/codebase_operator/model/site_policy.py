@@ -1,4 +1,4 @@
-"""Limits that a site sets on its jobs: deadlines, resources, embedding providers, queue length. Pure."""
+"""What a site sets for its jobs: deadlines, resources, embedding providers, queue length, pod timeouts. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 from codebase_index.api.job import ErrorType
 from codebase_index.api.resource import EmbeddingSpec, IndexingJobSpec
+from codebase_operator.model.pod_timeouts import DEFAULT_TIMEOUTS, PodTimeouts
 from codebase_operator.model.quantities import number
 
 PROVIDERS: Final[tuple[str, ...]] = get_args(EmbeddingSpec.model_fields["provider"].annotation)
@@ -35,11 +36,12 @@ class SitePolicy:
     providers: frozenset[str] = frozenset(PROVIDERS)
     max_waiting: int | None = 500
     """How many jobs may wait for a slot. Jobs beyond it are not in the queue yet, and cost nothing."""
+    pod_timeouts: PodTimeouts = DEFAULT_TIMEOUTS
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "SitePolicy":
         """Read CODEBASE_START_DEADLINE_SECONDS, _BLOCKED_DEADLINE_SECONDS, _MAX_WAITING_JOBS (0: none), _MAX_CPU,
-        _MAX_MEMORY, and _EMBEDDING_PROVIDERS (comma-separated).
+        _MAX_MEMORY, _EMBEDDING_PROVIDERS (comma-separated), and _POD_TIMEOUTS (a JSON object).
 
         Raises ValueError, which names the variable.
         """
@@ -50,7 +52,7 @@ class SitePolicy:
             _deadline(env, "CODEBASE_START_DEADLINE_SECONDS", cls.start_deadline),
             _deadline(env, "CODEBASE_BLOCKED_DEADLINE_SECONDS", cls.blocked_deadline),
             _quantity(env, "CODEBASE_MAX_CPU"), _quantity(env, "CODEBASE_MAX_MEMORY"), providers,
-            _integer(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"),
+            _integer(env, "CODEBASE_MAX_WAITING_JOBS", cls.max_waiting, "number"), _pod_timeouts(env),
         )  # fmt: skip
 
     def violation_of(self, spec: IndexingJobSpec) -> Violation | None:
@@ -101,6 +103,13 @@ def _integer(env: Mapping[str, str], name: str, default: int | None, what: str) 
     if not text.isdecimal():
         raise ValueError(f"{name} must be a whole {what}, not {text!r}")
     return int(text) or None
+
+
+def _pod_timeouts(env: Mapping[str, str]) -> PodTimeouts:
+    try:
+        return PodTimeouts.parse(env.get("CODEBASE_POD_TIMEOUTS", ""))
+    except ValueError as error:
+        raise ValueError(f"CODEBASE_POD_TIMEOUTS is not usable: {error}") from error
 
 
 def _quantity(env: Mapping[str, str], name: str) -> str | None:

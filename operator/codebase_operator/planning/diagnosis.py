@@ -2,32 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, auto
-from typing import Final
 
 from codebase_index.api.job import ErrorType
 from codebase_index.store.jobs.rows import JobRow
+from codebase_operator.model.pod_timeouts import PodTimeouts
 from codebase_operator.model.snapshot import Pod
 from codebase_operator.reporting import conditions as c
-
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=4)
-"""Heartbeats come every second. 4 s without one, a cycle of the loop, and a pod's start fit into the 10 s in
-which a job has to resume after the loss of its node."""
-
-START_GRACE: Final = timedelta(seconds=15)
-"""The same for a container that was started again since its last heartbeat: it has to import its program first."""
-
-DATABASE_GRACE: Final = timedelta(seconds=8)
-"""Indexers reconnect within a second or two of the database's return; only silence after that is a sign."""
-
-CLAIM_TIMEOUT: Final = timedelta(minutes=2)
-"""A container that has run this long without claiming its job will not claim it any more."""
-
-
-RESTART_GRACE: Final = timedelta(seconds=3)
-"""The kubelet starts a container again within a second or two of its first end; later ones have to wait 10 s and
-more, too long for a job that goes on within 10 s."""
 
 
 class PodHealth(Enum):
@@ -65,7 +47,7 @@ _VOLUME_ADVICE = {"work": "raise indexer.workSizeLimit", "tmp": "raise indexer.t
 _IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
-def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
+def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime, timeouts: PodTimeouts) -> Diagnosis:
     """Diagnose the pod of the current attempt.
 
     Heartbeats and `now` are both of the database's clock. None is missed from before `database_since`:
@@ -78,10 +60,10 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> 
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_EVICTION_REASONS):
         return Diagnosis(PodHealth.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")
     crash_loop = pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff"
-    if pod.finished or crash_loop or _restart_overdue(pod, row, now, database_since):
+    if pod.finished or crash_loop or _restart_overdue(pod, row, now, database_since, timeouts):
         return _ended(pod, now)
     if pod.running_since is not None:
-        return _running(pod, row, now, database_since)
+        return _running(pod, row, now, database_since, timeouts)
     return _starting(pod)
 
 
@@ -110,7 +92,9 @@ def self_inflicted_eviction(pod: Pod, worked: bool) -> Diagnosis | None:
     return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, error=error)
 
 
-def _restart_overdue(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> bool:
+def _restart_overdue(
+    pod: Pod, row: JobRow, now: datetime, database_since: datetime, timeouts: PodTimeouts
+) -> bool:
     """Whether the kubelet delays the restart of the container, which it reports only 10 s later.
 
     Not counted from before `database_since`: when all of the cluster was down, so was the kubelet. And when that
@@ -120,7 +104,7 @@ def _restart_overdue(pod: Pod, row: JobRow, now: datetime, database_since: datet
     if ended is None:
         return False
     alive = row.heartbeat_at if row.pod == pod.name and row.heartbeat_at else ended
-    return now - max(ended, alive, database_since) > RESTART_GRACE
+    return now - max(ended, alive, database_since) > timeouts.restart
 
 
 def _ended(pod: Pod, now: datetime) -> Diagnosis:
@@ -140,19 +124,19 @@ def _ended(pod: Pod, now: datetime) -> Diagnosis:
     return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, since)
 
 
-def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime) -> Diagnosis:
+def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime, timeouts: PodTimeouts) -> Diagnosis:
     assert pod.running_since is not None
     # The start is told by the node's clock: a clock that is ahead must not put a deadline off for ever.
     started = min(pod.running_since, now)
     if row.pod != pod.name:
-        if now - max(started, database_since) > CLAIM_TIMEOUT:
+        if now - max(started, database_since) > timeouts.claim:
             message = f"pod {pod.name} runs but does not take the job; its log says why: kubectl logs {pod.name}"
-            return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, started + CLAIM_TIMEOUT)
+            return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, started + timeouts.claim)
         return Diagnosis(PodHealth.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
     heartbeat = row.heartbeat_at or started
     # Counted from the heartbeat, by the database's clock alone: the node's says only which of the two applies.
-    limit = START_GRACE if started > heartbeat else HEARTBEAT_TIMEOUT
-    due = max(heartbeat + limit, database_since + DATABASE_GRACE)
+    limit = timeouts.startup if started > heartbeat else timeouts.heartbeat
+    due = max(heartbeat + limit, database_since + timeouts.database_return)
     if now > due:
         silent = int((now - heartbeat).total_seconds())
         message = f"no sign of life from pod {pod.name} on node {pod.node} for {silent} s: lost or hanging"

@@ -24,12 +24,6 @@ from codebase_operator.planning.diagnosis import Diagnosis, PodHealth, diagnose
 MAX_RETRY_DELAY: Final = 30
 """Seconds between the last counted retries; the first ones come after 1, 2, 4, ..."""
 
-EXIT_GRACE: Final = timedelta(seconds=10)
-"""A pod whose job is over ends by itself within a second; one that does not is deleted."""
-
-TERMINATION_GRACE: Final = timedelta(seconds=15)
-"""How long after its grace period a pod may still be there before it is removed by force: its node is lost."""
-
 RETENTION: Final = timedelta(seconds=IndexingJobSpec.model_fields["ttl_seconds_after_finished"].default)
 """How long a final job is kept when nobody says it: its spec cannot be read, or its resource is gone."""
 
@@ -74,7 +68,7 @@ def diagnosis_of(view: JobView, s: Snapshot) -> Diagnosis | None:
     """Judge the pod of the current attempt; None where there is none."""
     if view.pod is None or view.row is None:
         return None
-    return diagnose(view.pod, view.row, s.now, s.database_since)
+    return diagnose(view.pod, view.row, s.now, s.database_since, s.site.pod_timeouts)
 
 
 def _supervise(view: JobView, s: Snapshot) -> Iterator[Action]:
@@ -159,7 +153,7 @@ def _clean_up(view: JobView, s: Snapshot) -> Iterator[Action]:
     # The rows of jobs whose status says how they ended are not read any more.
     facts = view.row or view.job.status
     ended = facts.completed_at or facts.cancelled_at
-    if ended is None or facts.cancelled_at or s.now - ended > EXIT_GRACE:
+    if ended is None or facts.cancelled_at or s.now - ended > s.site.pod_timeouts.exit:
         yield from _delete(view.unfinished, view, "the job is over")
 
 
@@ -181,6 +175,7 @@ def _delete(pods: tuple[Pod, ...] | list[Pod], view: JobView, reason: str) -> It
 
 def force_deletions(s: Snapshot) -> Iterator[Action]:
     """Yield the deletion of pods that outlived their grace period: their node does not answer."""
+    timeout = s.site.pod_timeouts.termination
     for pod in s.pods:
-        if pod.deleted_at is not None and not pod.finished and s.now - pod.deleted_at > TERMINATION_GRACE:
+        if pod.deleted_at is not None and not pod.finished and s.now - pod.deleted_at > timeout:
             yield DeletePod(pod.job_id, pod, "its node does not confirm the deletion", force=True)

@@ -25,6 +25,8 @@ from codebase_operator.model.actions import (
     WriteStatus,
     job_of,
 )  # fmt: skip
+from codebase_operator.model.pod_timeouts import PodTimeouts
+from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Rejection, Snapshot
 from codebase_operator.planning.planner import plan
 from tests.operator.builders import NOW, admitted, ago, crashed, ended, finished, job, pod, row, snapshot
@@ -208,6 +210,9 @@ HEARTBEAT = [
          ["Retry a 2 counted", "DeletePod a-a1 by force"]),
     Case("bears 4 s of silence",
          snapshot(admitted(A), rows=[running(A, heartbeat_at=ago(3.9))], pods=[pod(A)]), []),
+    Case("bears more where the site says so",
+         snapshot(admitted(A), rows=[running(A, heartbeat_at=ago(6.1))], pods=[pod(A)],
+                  site=SitePolicy(pod_timeouts=PodTimeouts(heartbeat=timedelta(seconds=8)))), []),
     Case("gives a restarted container time to come back",
          snapshot(admitted(A), rows=[running(A, heartbeat_at=ago(12))], pods=[pod(A, running_since=ago(10))]), []),
     Case("notices a node that is lost soon after the pod's start",

@@ -6,6 +6,7 @@ import pytest
 
 from codebase_index.api.job import ErrorType
 from codebase_index.api.resource import IndexingJobSpec
+from codebase_operator.model.pod_timeouts import PodTimeouts
 from codebase_operator.model.quantities import mebibytes, number
 from codebase_operator.model.site_policy import PROVIDERS, SitePolicy
 
@@ -35,6 +36,9 @@ def test_everything_can_be_set() -> None:
         ({"CODEBASE_START_DEADLINE_SECONDS": "soon"}, "CODEBASE_START_DEADLINE_SECONDS must be a whole number"),
         ({"CODEBASE_MAX_MEMORY": "much"}, "CODEBASE_MAX_MEMORY: 'much' is not a quantity"),
         ({"CODEBASE_EMBEDDING_PROVIDERS": "exec"}, "holds 'exec'; there are static, sentence-transformers"),
+        ({"CODEBASE_POD_TIMEOUTS": '{"heartbeatSeconds": 1}'}, "POD_TIMEOUTS.*heartbeatSeconds.*2 seconds"),
+        ({"CODEBASE_POD_TIMEOUTS": '{"heartbeat_s": 5}'}, "POD_TIMEOUTS.*heartbeat_s"),
+        ({"CODEBASE_POD_TIMEOUTS": "5 s"}, "CODEBASE_POD_TIMEOUTS is not usable"),
     ],
 )
 def test_what_makes_no_sense_is_named(env: dict[str, str], said: str) -> None:
@@ -88,3 +92,14 @@ def test_what_is_no_quantity_is_refused(quantity: str) -> None:
 
 def test_memory_is_rounded_up() -> None:
     assert (mebibytes(1), mebibytes(2**20), mebibytes(2**20 + 1)) == ("1Mi", "1Mi", "2Mi")
+
+
+def test_a_timeout_of_pods_may_be_set_and_the_others_keep_their_default() -> None:
+    site = SitePolicy.from_env({"CODEBASE_POD_TIMEOUTS": '{"heartbeatSeconds": 6, "databaseReturnSeconds": 0.5}'})
+    assert site.pod_timeouts == PodTimeouts(
+        heartbeat=timedelta(seconds=6), database_return=timedelta(milliseconds=500)
+    )
+
+
+def test_every_timeout_of_pods_says_what_it_protects_from() -> None:
+    assert all(field.description for field in PodTimeouts.model_fields.values())

@@ -8,6 +8,7 @@ import pytest
 
 from codebase_mcp.settings import Settings as ServerSettings
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
+from codebase_operator.model.pod_timeouts import PodTimeouts
 from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.settings import Settings as OperatorSettings
 from tests.unit.chart.rendering import (
@@ -88,7 +89,10 @@ def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: P
         "CODEBASE_NAMESPACE": "ns", "CODEBASE_POD": "rel-operator-x", "CODEBASE_POD_TEMPLATE": str(template),
     }  # fmt: skip
     settings = OperatorSettings.from_env({**environment(container), **from_the_cluster})
-    others = SitePolicy(None, timedelta(days=1), None, "64Gi", frozenset({"static", "openai"}))
+    others = SitePolicy(
+        None, timedelta(days=1), None, "64Gi", frozenset({"static", "openai"}),
+        pod_timeouts=PodTimeouts(heartbeat=timedelta(seconds=6)),
+    )  # fmt: skip
     assert settings.site == (others if case == "everything" else SitePolicy(max_cpu="16", max_memory="32Gi"))
     assert settings.lease == named(objects, "Lease", settings.lease or "")["metadata"]["name"]
     assert settings.metrics_port == PORTS["metrics"]

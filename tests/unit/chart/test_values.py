@@ -45,6 +45,7 @@ def test_every_value_is_explained() -> None:
         ({"replicas": 3}, "replicas"),
         ({"server": {"replica": 3}}, "replica"),
         ({"operator": {"replicas": 0}}, "replicas"),
+        ({"operator": {"podTimeouts": {"heartbeatSeconds": 1}}}, "heartbeatSeconds"),
         ({"images": {"server": {"tags": "1"}}}, "tags"),
         ({"images": {"server": {"tag": "latest"}}}, "latest|tag"),
         ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"),

@@ -18,14 +18,14 @@ from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
 from codebase_index.store.ingest.sweep import UnseenFile
+from codebase_indexer import survey as module
 from codebase_indexer.confinement import beneath
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
-from codebase_indexer import survey as module
-from codebase_indexer.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
 from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
 from codebase_indexer.source.deletions import Presence
+from codebase_indexer.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
 from tests.operator.builders import job, row
 from tests.unit.indexer.source.test_scan import git, write
 
