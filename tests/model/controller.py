@@ -33,7 +33,7 @@ class Controller:
 
     def start(self) -> None:
         """Begin: the first thing that an operator does is to list everything."""
-        self.cache = ClusterCache(self._api)
+        self.cache = ClusterCache(self._api, math.inf)  # lists when it is asked to: time here is not the model's
         self.seen_events = len(self._cluster.changes)
         actuator = Actuator(self._api, Jobs(self._database), self.cache, TEMPLATE)
         self.actuator = actuator
@@ -49,7 +49,7 @@ class Controller:
 
     def relist(self) -> None:
         """List everything in the next cycle."""
-        self.cache._next_list = 0.0
+        self.cache.list_soon()
 
     async def think(self, injector: FaultInjector) -> None:
         """Look and plan; the plan is carried out later, when other things are true."""
@@ -69,7 +69,6 @@ class Controller:
 
     async def _think(self) -> None:
         await self.cache.refresh()
-        self.cache._next_list = math.inf  # until somebody asks for it: time here is not the model's
         snapshot = await self.loop.snapshot()
         self.planned = plan(snapshot), snapshot
 

@@ -9,13 +9,9 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client, config
 
 from codebase_index.store.database import Database
-from codebase_index.store.jobs.jobs import Jobs
-from codebase_operator.cluster.actuator import Actuator
-from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.kubernetes_api import KubernetesApi
-from codebase_operator.reconciler import ReconcileLoop
 from tests.operator.fake_api import FakeApi
-from tests.operator.harness import TEMPLATE, Bench
+from tests.operator.harness import Bench
 from tests.operator.wiring.environment import KUBECONFIG, Cluster, Operator
 from tests.support.crd import install_crd
 
@@ -33,7 +29,7 @@ async def cluster(database: Database) -> AsyncIterator[Cluster]:
         namespace = f"wiring-{uuid4().hex[:8]}"
         await core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
         try:
-            yield Cluster(api, namespace, Jobs(database))
+            yield Cluster(api, namespace, database)
         finally:
             await core.delete_namespace(namespace)
 
@@ -58,7 +54,5 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
         configuration = client.Configuration()
         configuration.host = str(http.make_url("")).rstrip("/")
         api = KubernetesApi(client.ApiClient(configuration), "ns")
-        cache, jobs = ClusterCache(api), Jobs(database)
-        actuator = Actuator(api, jobs, cache, TEMPLATE)
-        yield Bench(server, jobs, ReconcileLoop(cache, database, actuator, "ns", 3), cache, actuator)
+        yield Bench(server, api, database)
         await api.close()

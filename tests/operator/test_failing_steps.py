@@ -4,6 +4,7 @@ On a small API server and a real Postgres, which refuses for real.
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -13,16 +14,16 @@ import pytest
 
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.store.database import Database
-from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator import reconciler as loop_module
+from codebase_operator.cluster import actuator
 from codebase_operator.cluster import cache as cache_module
 from codebase_operator.cluster.actuator import MAX_UNANSWERED_STEPS
+from codebase_operator.cluster.pods import indexer_pod
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import snapshot
 from codebase_operator.model.site_policy import SitePolicy
-from codebase_operator.model.snapshot import JobView, Snapshot
+from codebase_operator.model.snapshot import Job, JobView, Snapshot
 from codebase_operator.planning import lifecycle, planner
-from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.reporting import conditions
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -41,18 +42,13 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def counted(bench: Bench) -> Metrics:
     metrics = Metrics()
-    bench.actuator._on_step = metrics.record_step
+    bench.restart(metrics=metrics)
     return metrics
 
 
 def degraded(bench: Bench, name: str) -> tuple[str, str, str]:
     (found,) = [c for c in bench.status(name)["conditions"] if c["type"] == "Degraded"]
     return found["status"], found["reason"], found["message"]
-
-
-def wants_restart(bench: Bench) -> str | None:
-    bench.cache._stale_lists = 0  # the fake API sends no events
-    return bench.cache.unhealthy_reason()
 
 
 async def sql(database: Database, text: str) -> None:
@@ -88,7 +84,7 @@ async def test_a_row_that_the_database_refuses_is_told_on_its_job_and_keeps_no_o
         "codebase_operator_steps_total", {"step": "EnsureRow", "outcome": "failed"}
     )
     assert any("EnsureRow not done" in record.message and record.exc_info for record in caplog.records)
-    assert not wants_restart(bench) and "steps of 1 jobs failed" in (bench.cache.degraded_reason() or "")
+    assert not bench.cache.unhealthy_reason() and "steps of 1 jobs failed" in (bench.cache.degraded_reason() or "")
     await sql(database, "DROP TRIGGER refuse ON jobs")
     await bench.cycle(3)
     assert "b-a1" in bench.server.pods
@@ -156,14 +152,12 @@ async def test_a_bug_in_carrying_out_keeps_no_other_job(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    create = bench.actuator._create_pod
-
-    async def create_pod(job: Any, *arguments: Any) -> None:
+    def manifest(job: Job, *arguments: Any, **more: Any) -> dict[str, Any]:
         if job.name == "b":
             raise ZeroDivisionError
-        await create(job, *arguments)
+        return indexer_pod(job, *arguments, **more)
 
-    monkeypatch.setattr(bench.actuator, "_create_pod", create_pod)
+    monkeypatch.setattr(actuator, "indexer_pod", manifest)
     for name in ("a", "b", "c"):
         bench.server.create_job(name)
     await bench.cycle(4)
@@ -199,17 +193,23 @@ async def test_a_cycle_that_fails_is_told_and_is_no_reason_to_restart(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    cycles, several = itertools.count(1), asyncio.Event()
+
     async def refresh() -> None:
+        if next(cycles) == 10:
+            several.set()
         raise RuntimeError("a bug")
 
+    metrics = Metrics()
+    bench.restart(metrics=metrics)
     monkeypatch.setattr(bench.cache, "refresh", refresh)
-    monkeypatch.setattr(cache_module, "STUCK_LOOP_SECONDS", 0.5)
+    monkeypatch.setattr(cache_module, "STUCK_LOOP_SECONDS", 0.5)  # fewer than ten cycles take
     monkeypatch.setattr(loop_module, "RESYNC_INTERVAL", 0.05)
     running = asyncio.create_task(bench.loop.run())
-    await asyncio.sleep(1.5)
-    assert not wants_restart(bench)
+    await asyncio.wait_for(several.wait(), 30)
+    assert not bench.cache.unhealthy_reason()
     assert bench.cache.degraded_reason() == "the last cycle failed: RuntimeError: a bug"
-    assert bench.loop._metrics.registry.get_sample_value("codebase_operator_cycle_errors_total")
+    assert metrics.registry.get_sample_value("codebase_operator_cycle_errors_total")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -251,9 +251,7 @@ async def test_the_jobs_say_what_has_to_be_mended_and_go_on_when_it_is(
     says: str,
 ) -> None:
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
-    jobs = Jobs(own)
-    bench.actuator._jobs = jobs
-    bench.loop = ReconcileLoop(bench.cache, own, bench.actuator, "ns", 3)
+    bench.restart(database=own)
     try:
         bench.server.create_job("before")
         await bench.cycle(3)
@@ -269,7 +267,7 @@ async def test_the_jobs_say_what_has_to_be_mended_and_go_on_when_it_is(
         status, reason, message = degraded(bench, "after")
         assert (status, reason) == ("True", "DatabaseMisconfigured")
         assert says in message and message.endswith("the job goes on by itself when this is mended")
-        assert not wants_restart(bench) and says in (bench.cache.degraded_reason() or "")
+        assert not bench.cache.unhealthy_reason() and says in (bench.cache.degraded_reason() or "")
         await sql(database, mended.format(role=role))
         await bench.cycle(4)
         assert set(bench.server.pods) == {"before-a1", "after-a1"}
@@ -285,8 +283,7 @@ async def test_a_right_that_only_a_step_needs_is_told_on_its_job(
     role: str,
 ) -> None:
     own = await Database.open(dsn.replace("//postgres", f"//{role}"), name="test")
-    bench.actuator._jobs = Jobs(own)
-    bench.loop = ReconcileLoop(bench.cache, own, bench.actuator, "ns", 3)
+    bench.restart(database=own)
     try:
         await sql(database, f"REVOKE INSERT ON jobs FROM {role}")
         bench.server.create_job("a")

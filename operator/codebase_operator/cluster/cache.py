@@ -86,8 +86,9 @@ def _number(version: str) -> int:
 class ClusterCache:
     """Jobs, pods, rejections, and the health of their sources."""
 
-    def __init__(self, api: ClusterApi) -> None:
+    def __init__(self, api: ClusterApi, list_interval: float = LIST_INTERVAL) -> None:
         self._api = api
+        self._list_interval = list_interval
         self.jobs: ObjectCache[Job] = ObjectCache()
         self.pods: ObjectCache[Pod] = ObjectCache()
         self.rejections: dict[UUID, Rejection] = {}
@@ -157,7 +158,7 @@ class ClusterCache:
             self._next_list = time.monotonic() + 1
             raise
         self._failed_lists = 0
-        self._next_list = time.monotonic() + LIST_INTERVAL
+        self._next_list = time.monotonic() + self._list_interval
         parsed = (Pod.parse(body) for body in pods["items"])
         listed = {body["metadata"]["uid"]: job for body in jobs["items"] if (job := self._job(body))}
         indexers = {pod.id: pod for pod in parsed if pod is not None}

@@ -9,13 +9,11 @@ import pytest
 from codebase_index.api.job import JobState
 from codebase_index.store.database import Database
 from codebase_index.store.errors import JobNotFound
-from codebase_index.store.jobs.jobs import Jobs
 from codebase_operator.cluster.actuator import event_manifest
 from codebase_operator.metrics import Metrics
 from codebase_operator.model import actions as do
 from codebase_operator.model.snapshot import Job
 from codebase_operator.planning import lifecycle, planner
-from codebase_operator.reconciler import ReconcileLoop
 from tests.operator.builders import NOW, job
 from tests.operator.fake_api import Fault
 from tests.operator.harness import Bench
@@ -220,10 +218,9 @@ async def test_each_transition_is_one_log_line_with_the_counts(
     assert [failed[name] for name in names] == ["a", job_id, "/repos/a", 1, 0, 0, 0]
 
 
-async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: Database) -> None:
+async def test_every_step_is_counted_and_every_end_once(bench: Bench) -> None:
     metrics = Metrics()
-    bench.actuator._on_step = metrics.record_step
-    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3, metrics=metrics)
+    bench.restart(metrics=metrics)
     bench.server.create_job("a")
     bench.server.create_job("b")
     await bench.settle()
@@ -248,11 +245,9 @@ async def test_every_step_is_counted_and_every_end_once(bench: Bench, database: 
 # --- several operators ----------------------------------------------------------------------------
 
 
-async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Bench, database: Database) -> None:
+async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Bench) -> None:
     metrics = Metrics()
-    bench.loop = ReconcileLoop(
-        bench.cache, database, bench.actuator, "ns", 3, is_leader=lambda: False, metrics=metrics
-    )
+    bench.restart(is_leader=lambda: False, metrics=metrics)
     bench.server.create_job("a")
     await bench.cycle(3)
     assert {line.split()[0] for line in bench.server.requests} == {"GET"}
@@ -261,7 +256,7 @@ async def test_who_does_not_lead_sees_everything_and_changes_nothing(bench: Benc
         await bench.row("a")
 
 
-async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Bench, database: Database) -> None:
+async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Bench) -> None:
     bench.server.create_job("a")
     bench.server.create_job("b")
     await bench.cycle()
@@ -272,10 +267,10 @@ async def test_a_plan_stops_at_the_step_before_which_the_lease_is_lost(bench: Be
         return len(asked) <= 3  # for the schema, for the plan, and for its first step
 
     bench.server.requests.clear()
-    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3, is_leader=is_leader)
+    bench.restart(is_leader=is_leader)
     assert await bench.loop.cycle() == 1  # of several: the places in the queue, then events and mirrors
     assert bench.server.requests == []
-    bench.loop = ReconcileLoop(bench.cache, database, bench.actuator, "ns", 3)
+    bench.restart()
     assert await bench.loop.cycle() > 1
     assert bench.server.requests != []
 
@@ -361,13 +356,12 @@ async def test_without_a_database_nothing_starts_and_the_jobs_say_so(
 ) -> None:
     monkeypatch.setattr(planner, "OUTAGE_GRACE", timedelta(0))
     nowhere = await Database.open("postgresql://nobody@127.0.0.1:1/none", name="test", timeout=1)
-    working = bench.loop._database, bench.loop._jobs
-    bench.loop._database, bench.loop._jobs = nowhere, Jobs(nowhere)
+    bench.restart(database=nowhere)
     bench.server.create_job("a")
     await bench.cycle(2)
     assert bench.server.pods == {}
     assert (bench.status("a")["phase"], bench.status("a")["reason"]) == ("Pending", "DatabaseUnavailable")
-    bench.loop._database, bench.loop._jobs = working
+    bench.restart()
     await bench.settle()
     assert set(bench.server.pods) == {"a-a1"}
     assert bench.status("a")["reason"] == "PodStarting"

@@ -286,12 +286,12 @@ async def over(bench: Bench, name: str, **spec: Any) -> UUID:
 
 async def age(bench: Bench, job_id: UUID, by: timedelta) -> None:
     earlier = "UPDATE jobs SET cancelled_at = cancelled_at - $2::interval WHERE id = $1"
-    async with bench.loop._database.connection() as connection:
+    async with bench.database.connection() as connection:
         await connection.execute(earlier, job_id, by)
 
 
 async def sweep(bench: Bench) -> None:
-    bench.loop._next_sweep = 0
+    bench.restart()  # which looks at once
     await bench.settle()
 
 

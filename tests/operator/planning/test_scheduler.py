@@ -19,7 +19,7 @@ from tests.operator.simulation import Simulation
 
 @pytest.fixture
 def bounded(bench: Bench) -> Bench:
-    bench.loop._site = SitePolicy(max_waiting=2)
+    bench.restart(site=SitePolicy(max_waiting=2))
     return bench
 
 
@@ -37,7 +37,7 @@ async def test_a_job_beyond_the_bound_stays_pending_outside_and_is_queued_by_its
     ]  # fmt: skip
     assert "2 jobs wait, as many as limits.maxWaitingJobs allows" in bounded.status("f")["message"]
     assert bounded.status("e")["message"] == "Queued: 2nd of 2, 3 jobs running"
-    async with bounded.loop._database.connection() as connection:
+    async with bounded.database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM jobs") == 5
     await bounded.jobs.cancel((await bounded.row("a")).id)
     del bounded.server.pods["a-a1"]

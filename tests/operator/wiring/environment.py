@@ -22,6 +22,7 @@ import httpx
 from kubernetes.aio import client
 
 from codebase_index.api.job import GROUP, PLURAL, VERSION
+from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
 
@@ -36,9 +37,10 @@ class Cluster:
 
     api: client.ApiClient
     namespace: str
-    jobs: Jobs
+    database: Database
 
     def __post_init__(self) -> None:
+        self.jobs = Jobs(self.database)
         self.core = client.CoreV1Api(self.api)
         self.custom = client.CustomObjectsApi(self.api)
         self.where = (GROUP, VERSION, self.namespace, PLURAL)

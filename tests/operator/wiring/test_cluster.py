@@ -50,7 +50,7 @@ async def play_to_the_end(cluster: Cluster, job_id: UUID, pod: str) -> None:
     await cluster.jobs.claim(job_id, 1, pod)
     await cluster.jobs.heartbeat(job_id, 1, Progress(Phase.EMBEDDING, 40.0, "Embedding: 4 of 10 files"))
     done = "state = 'completed', percent = 100, phase = 'complete', completed_at = now()"
-    async with cluster.jobs._db.connection() as connection:
+    async with cluster.database.connection() as connection:
         await connection.execute(f"UPDATE jobs SET {done} WHERE id = $1", job_id)
 
 
