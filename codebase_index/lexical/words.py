@@ -80,14 +80,14 @@ def split(word: str) -> tuple[str, ...]:
     >>> split("parseHTTP"), split("__"), split("0xFF")
     (('parsehttp', 'parse', 'http'), (), ('0xff',))
     """
-    whole = _fold(word)
+    whole = fold(word)
     if word.isascii() and word.isalpha() and word[1:].islower():  # half of all words
         return (whole,)
     if len(word) > MAX_SPLIT_LENGTH:
         return (whole,)
     if word[0].isdecimal() and "_" not in word:  # a literal such as 0xFF or 1e9, or a hash: its parts say nothing
         return (whole,)
-    parts = [_fold(part) for part in _parts(word)]
+    parts = [fold(part) for part in _parts(word)]
     if parts == [whole]:
         return (whole,)
     if not parts:  # underscores alone
@@ -104,7 +104,7 @@ def _parts(word: str) -> list[str]:
     return [word[match.start() : match.end()] for match in _LETTER_CASE_PARTS.finditer(classes)]
 
 
-def _fold(word: str) -> str:
+def fold(word: str) -> str:
     """Return the word in folded case and compatibility form, cut to the length of a term.
 
     Definition D146 of the Unicode Standard, so that folding twice changes nothing.

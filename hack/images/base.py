@@ -56,16 +56,16 @@ def _make(folder: Path, apt_dump: str) -> Path:
         log=folder / "mmdebstrap.log",
         hint="Does `apt-get update` work on this machine? The base comes from the same archive.",
     )
-    tar = unfinished.rename(folder / f"{_prefix()}{time.strftime('%Y%m%d', time.gmtime())}.tar")
+    tar = unfinished.rename(folder / f"{prefix()}{time.strftime('%Y%m%d', time.gmtime())}.tar")
     for older in folder.glob("base-*.tar"):
         if older != tar:
             older.unlink()
     return tar
 
 
-def _prefix() -> str:
+def prefix() -> str:
     return f"base-{hashlib.sha256(repr((_SUITE, _OPTIONS)).encode()).hexdigest()[:8]}-"
 
 
 def _newest(folder: Path) -> Path | None:
-    return max(folder.glob(f"{_prefix()}*.tar"), default=None)
+    return max(folder.glob(f"{prefix()}*.tar"), default=None)

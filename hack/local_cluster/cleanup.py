@@ -71,7 +71,7 @@ def power_off_node(state: State, number: int) -> None:
     """The same for one node other than the first, without a word to the others. Safe to repeat."""
     if network.netns(number) in network.existing():
         network.cut_off(number)  # first, or the kernel would close the connections of the dead in good order
-    cgroups.kill_members(lambda: _of_node(number))
+    cgroups.kill_members(lambda: pids_of_node(number))
     _forget_running(state, number)
     network.remove(number)
 
@@ -86,7 +86,7 @@ def _forget_running(state: State, number: int) -> None:
     shutil.rmtree(run_folder, ignore_errors=True)
 
 
-def _of_node(number: int) -> set[int]:
+def pids_of_node(number: int) -> set[int]:
     """The processes of a node: its programs, containerd's shims, and all containers."""
     programs = {processes.pid_of(name) for name in processes.known() if name.startswith(f"node{number}-")}
     return {pid for pid in programs if pid} | shims(node_run(number)) | cgroups.members(cgroups.node_group(number))

@@ -42,7 +42,7 @@ def up(state: State, nodes: int) -> None:
     _apply_addons(state)
     with step(f"Waiting for {nodes} node{'s' if nodes > 1 else ''} and the cluster's DNS"):
         hint = f"See {state.logs}/node1-kubelet.log, and `python3 -m hack.local_cluster status`."
-        all_ready = partial(_all_ready, state, binaries, api, nodes)
+        all_ready = partial(are_all_ready, state, binaries, api, nodes)
         wait_until(partial(_holds, all_ready), "the nodes are Ready", limit_seconds=120, hint=hint)
         wait_until(partial(_holds, lambda: dns_ready(api)), "CoreDNS is ready", limit_seconds=120, hint=hint)
     say(f"The cluster is up. KUBECONFIG={state.kubeconfig}; kubectl and helm are in {state.bin}.")
@@ -268,7 +268,7 @@ def _start_rest(state: State, binaries: Path, nodes: int) -> None:
             _start(state, *node.programs(state, number, hyperkube))
 
 
-def _all_ready(state: State, binaries: Path, api: Api, nodes: int) -> bool:
+def are_all_ready(state: State, binaries: Path, api: Api, nodes: int) -> bool:
     """Whether all nodes are ready; a kubelet that ended is started again.
 
     containerd answers before its CRI part has recovered the containers from before a power failure, and a kubelet

@@ -134,7 +134,7 @@ FILE = IndexedFile(
     [Chunk(1, 2, None, "one"), Chunk(3, 4, "f", "two")],
     np.array([[0.25, 0.5], [0.125, 1.0]], np.float32),
 )  # fmt: skip
-TRUTH = {"a.py": truth._digest(FILE)}
+TRUTH = {"a.py": truth.digest_of(FILE)}
 
 
 async def test_what_the_store_writes_is_the_truth_and_breaks_nothing(facts: Facts, job_id: UUID) -> None:

@@ -40,7 +40,7 @@ async def test_the_preemptor_takes_what_everybody_but_the_indexers_leaves() -> N
         pod("postgres", "250m"), pod("server", "0.5", "50m"), pod("operator"),
         pod("indexer", "100m"), pod("indexer", "200m", namespace="another"),
     )  # fmt: skip
-    assert await machine_faults._room_without_indexers(Reached(api), "node1") == 2000 - 250 - 500 - 50 - 200  # type: ignore[arg-type]
+    assert await machine_faults.room_without_indexers(Reached(api), "node1") == 2000 - 250 - 500 - 50 - 200  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ async def test_node_faults_refuse_a_placement_in_which_they_prove_nothing(
             return [Pod(name, "uid", operator if name == "operator" else "node1")]
 
     victim = Victim(UUID(int=1), "job", 1, Pod("job-a1", "uid", victims))
-    check = machine_faults._require_placement(Placed(), [victim])  # type: ignore[arg-type]
+    check = machine_faults.require_placement(Placed(), [victim])  # type: ignore[arg-type]
     if says is None:
         await check
     else:

@@ -32,7 +32,7 @@ class Cluster(FakeApi):
 
     def answer(self, method: str, path: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         """Carry out a request. Raises Refused."""
-        return self._answer(method, path, body, query.get("labelSelector", ""))
+        return self.answer(method, path, body, query.get("labelSelector", ""))
 
     def add_job(self, **spec: Any) -> dict[str, Any]:
         """Create a job as a user does."""

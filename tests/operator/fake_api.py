@@ -86,7 +86,7 @@ class FakeApi:
                 raise Refused(400, f"field label not supported: {fields}")  # as Kubernetes before 1.31
             selector = request.query.get("labelSelector") or request.query.get("fieldSelector", "")
             status = 201 if request.method == "POST" else 200
-            answer = web.json_response(self._answer(request.method, request.path, body, selector), status=status)
+            answer = web.json_response(self.answer(request.method, request.path, body, selector), status=status)
         except Refused as error:
             answer = web.json_response({"kind": "Status", "message": str(error)}, status=error.status)
         return self._strike(request, fault) if fault else answer
@@ -99,7 +99,7 @@ class FakeApi:
             request.transport.close()
         return web.json_response({"kind": "Status", "message": fault.message}, status=fault.status or 500)
 
-    def _answer(self, method: str, path: str, body: dict[str, Any], selector: str) -> dict[str, Any]:
+    def answer(self, method: str, path: str, body: dict[str, Any], selector: str) -> dict[str, Any]:
         served = {"pods": self.pods, "events": self.events, "secrets": self.secrets}
         for prefix, kind in ((JOBS, self.jobs), *((f"{CORE}/{name}", kind) for name, kind in served.items())):
             if path == prefix and method == "GET":

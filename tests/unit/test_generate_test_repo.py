@@ -70,7 +70,7 @@ def test_chunks_are_distinct(repository: Path) -> None:
 def test_packages_are_nested_and_complete(repository: Path) -> None:
     folders = {path.parent for path in repository.rglob("*.py")}
     assert all((folder / "__init__.py").is_file() for folder in folders)
-    generate_more = {generate_test_repo._folder(number) for number in range(600)}
+    generate_more = {generate_test_repo.folder_path(number) for number in range(600)}
     assert len(generate_more) == 600
     assert max(folder.count("/") for folder in generate_more) >= 2
     assert {folder.rpartition("/")[0] for folder in generate_more} - {""} <= generate_more

@@ -4,7 +4,7 @@ Only formats that their issuers publish, so that hashes, UUIDs and ordinary name
 regular expression for RE2, which reads each byte once, whatever the file contains. docs/what-is-indexed.md has the
 list.
 
-Nearly every text has none, which a coarser expression (`_COARSE`) finds out: counting to 251 takes a state for
+Nearly every text has none, which a coarser expression (`COARSE_PATTERN`) finds out: counting to 251 takes a state for
 each number, and a table of states that does not fit into the processor's cache beside the parser's is slow.
 """
 
@@ -31,7 +31,7 @@ _SIGN = r"(?:[A-Za-z0-9+/]|\\/|\\u002[bBfF]|%2[bBfF])"
 _QUOTES = r"[\\\"'\])]{0,4}"
 """Around a name or a value, escaped maybe: a string within a string."""
 
-_TOKENS: dict[str, str] = {
+TOKENS: dict[str, str] = {
     # Clouds
     "aws_access_key_id": r"\b(A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16})\b",
     "aws_secret_access_key": (  # also as `name: ..., value: ...`, and as an argument
@@ -146,10 +146,10 @@ _COUNTED = 3
 look; the exact expression costs more, most of all while the processor's caches are cold."""
 
 
-def _coarse(pattern: str) -> str:
+def coarse_form(pattern: str) -> str:
     """Return a pattern that matches a superset: it stops counting early.
 
-    >>> _coarse("npm_[a-z]{36}-?[0-9]{0,2}")
+    >>> coarse_form("npm_[a-z]{36}-?[0-9]{0,2}")
     'npm_[a-z]{3,}-?[0-9]{0,}'
     """
     return _COUNT.sub(lambda count: f"{{{min(int(count[1]), _COUNTED)},}}", pattern)
@@ -166,8 +166,8 @@ def _compiled(patterns: Iterable[str]) -> Any:
     return re2.compile("|".join([f"{_BEFORE}(?:{'|'.join(words)})", *others]).encode(), options=options)
 
 
-_COARSE = _compiled(map(_coarse, _TOKENS.values()))
-_NAMES = sorted(_TOKENS, key=lambda name: not _TOKENS[name].startswith(r"\b"))
+COARSE_PATTERN = _compiled(map(coarse_form, TOKENS.values()))
+_NAMES = sorted(TOKENS, key=lambda name: not TOKENS[name].startswith(r"\b"))
 """Of the groups of an expression."""
 
 _MIN_ENTROPY = 2.5
@@ -207,7 +207,7 @@ def redact(data: bytes) -> tuple[bytes, int]:
     Each secret leaves ``[redacted: github-token]``, and as many line ends as it had. A text without any costs 2 ns
     a byte.
     """
-    if _COARSE.search(data) is None:
+    if COARSE_PATTERN.search(data) is None:
         return data, 0
     parts: list[bytes] = []
     at = count = 0
@@ -220,7 +220,7 @@ def redact(data: bytes) -> tuple[bytes, int]:
 
 def _secrets(data: bytes) -> Iterator[tuple[str, int, int]]:
     """Yield what is secret in a text: its kind, where it begins, and where it ends."""
-    exact = _exact()
+    exact = exact_pattern()
     at = 0
     # The sign behind a token may be what the next one is known by: each search begins where the token ends.
     while match := exact.search(data, at):
@@ -239,9 +239,9 @@ def _secrets(data: bytes) -> Iterator[tuple[str, int, int]]:
 
 
 @functools.cache
-def _exact() -> Any:
+def exact_pattern() -> Any:
     """Return the expression of all patterns, a group for each. Compiled on first use."""
-    return _compiled(_TOKENS.values())
+    return _compiled(TOKENS.values())
 
 
 def _placeholder(name: str, secret: bytes) -> bytes:

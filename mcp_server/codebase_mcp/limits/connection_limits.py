@@ -53,6 +53,11 @@ class ConnectionTable(Generic[C]):
         """How many wait for their client."""
         return len(self._waiting)
 
+    @property
+    def clients(self) -> int:
+        """How many clients with a limit of their own have connections."""
+        return len(self._of_client)
+
     def admit(self, connection: C, client: str | None) -> tuple[Admission, C | None]:
         """Add a new, waiting connection; return what to do with it, and the connection that is evicted for it.
 

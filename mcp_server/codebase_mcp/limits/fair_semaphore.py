@@ -53,6 +53,11 @@ class FairSemaphore:
         self._ring: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._mean_seconds = _INITIAL_MEAN_SECONDS  # moving average of how long a permit is held
 
+    @property
+    def waiting_callers(self) -> int:
+        """How many callers have requests that wait."""
+        return len(self._ring)
+
     @asynccontextmanager
     async def permit(self, caller: str) -> AsyncIterator["Permit"]:
         """Wait for a permit and hold it during the block. Raises Overloaded."""

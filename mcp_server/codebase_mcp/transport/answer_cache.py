@@ -14,8 +14,9 @@ T = TypeVar("T")
 class CachedAnswer(Generic[T]):
     """A cached answer that is expensive to compute."""
 
-    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, compute: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
         self._compute = compute
+        self._clock = clock
         self._answer: tuple[T] | None = None
         self._computed_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -23,7 +24,7 @@ class CachedAnswer(Generic[T]):
     async def get(self) -> T:
         """Return the answer of the last second, or compute it; concurrent callers share one computation."""
         async with self._lock:
-            if self._answer is None or time.monotonic() - self._computed_at >= CACHE_SECONDS:
-                self._computed_at = time.monotonic()
+            if self._answer is None or self._clock() - self._computed_at >= CACHE_SECONDS:
+                self._computed_at = self._clock()
                 self._answer = (await self._compute(),)
             return self._answer[0]

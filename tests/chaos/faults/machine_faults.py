@@ -39,7 +39,7 @@ _URGENT = "chaos-urgent"
 
 async def cut_node_off(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """Cut the victims' node off. Their pods live on and hold on to their work until the network returns."""
-    await _require_placement(cluster, victims)
+    await require_placement(cluster, victims)
     moment = datetime.now(UTC)
     await machines.cut_off()
     _later.append(asyncio.create_task(_reconnect_when_replaced(cluster, victims)))
@@ -80,7 +80,7 @@ async def reconnected(cluster: Cluster) -> None:
 
 async def power_node_off(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """End every process of the victims' node behind a cut, so that nothing says goodbye."""
-    await _require_placement(cluster, victims)
+    await require_placement(cluster, victims)
     moment = datetime.now(UTC)
     await machines.power_off_node()
     return moment
@@ -88,7 +88,7 @@ async def power_node_off(cluster: Cluster, victims: Sequence[Victim]) -> datetim
 
 async def drain(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     """Drain the victims' node, as an administrator does before maintenance."""
-    await _require_placement(cluster, victims)
+    await require_placement(cluster, victims)
     moment = datetime.now(UTC)
     options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s")
     await asyncio.to_thread(kubectl, "drain", _NODE, *options)
@@ -128,7 +128,7 @@ async def _disturbed(cluster: Cluster, victims: Sequence[Victim]) -> list[str]:
     return [str(row["id"]) for row in attempts if row["attempt"] != before[row["id"]]]
 
 
-async def _require_placement(cluster: Cluster, victims: Sequence[Victim]) -> None:
+async def require_placement(cluster: Cluster, victims: Sequence[Victim]) -> None:
     """Raise AssertionError unless the node's loss hits all victims, and only them."""
     elsewhere = [victim.pod.name for victim in victims if victim.pod.node != _NODE]
     lost = [name for name in CRITICAL for pod in await cluster.components(name) if pod.node == _NODE]
@@ -225,7 +225,7 @@ async def preempt(cluster: Cluster, victims: Sequence[Victim]) -> datetime:
     urgent = {"metadata": {"name": _URGENT}, "value": 1_000_000, "description": "Takes the indexers' room."}
     await cluster.api.create(_PRIORITIES, urgent)
     for node in sorted(nodes):
-        await cluster.api.create(_PREEMPTORS, _preemptor(node, await _room_without_indexers(cluster, node)))
+        await cluster.api.create(_PREEMPTORS, _preemptor(node, await room_without_indexers(cluster, node)))
     try:
         await until(partial(_all_going, cluster, victims), "the indexers are preempted", 30)
     finally:
@@ -247,7 +247,7 @@ async def no_preemptors(cluster: Cluster) -> None:
     await cluster.api.delete(f"{_PRIORITIES}/{_URGENT}")
 
 
-async def _room_without_indexers(cluster: Cluster, node: str) -> int:
+async def room_without_indexers(cluster: Cluster, node: str) -> int:
     """Millicores of a node that are free, once its indexers have gone."""
     allocatable = (await cluster.api.get(f"{NODES}/{node}"))["status"]["allocatable"]["cpu"]
     query = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"

@@ -17,7 +17,7 @@ _AT_ONCE = 200
 Digests = dict[str, str]
 """Path relative to the repository, to a digest over its chunks: lines, symbol, text and vector."""
 
-# The same digest as `_digest`, over what is stored; a file of which a chunk has no vector gets another one.
+# The same digest as `digest_of`, over what is stored; a file of which a chunk has no vector gets another one.
 _STORED = """
 SELECT path, md5(COALESCE(string_agg(digest, '' ORDER BY start_line, end_line, digest COLLATE "C"), '')) AS digest,
        count(chunk_id) AS found, chunks AS told
@@ -44,7 +44,7 @@ def compute(folder: Path) -> Digests:
     digests: Digests = {}
     for begin in range(0, len(items), _AT_ONCE):
         results = processor.process(folder, items[begin : begin + _AT_ONCE], {}).results
-        digests |= {file.path: _digest(file) for file in results if isinstance(file, IndexedFile)}
+        digests |= {file.path: digest_of(file) for file in results if isinstance(file, IndexedFile)}
     return digests
 
 
@@ -65,7 +65,7 @@ def differences(expected: Digests, found: Digests) -> list[str]:
     return [f"{len(paths)} files {how}, such as {min(paths)}" for how, paths in named if paths]
 
 
-def _digest(file: IndexedFile) -> str:
+def digest_of(file: IndexedFile) -> str:
     pieces = []
     for chunk, vector in zip(file.chunks, file.vectors, strict=True):
         told = f"{chunk.start_line}|{chunk.end_line}|{chunk.symbol or ''}|{chunk.text}".encode()

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from codebase_index.embedding import Vectors
 from codebase_index.embedding.shipped import STATIC_FOLDER
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.embedding.wordpiece import WordPiece
 from codebase_index.lexical.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "data"
@@ -23,6 +25,16 @@ EQUAL = 0.999999
 @pytest.fixture(scope="module")
 def embedder() -> StaticEmbedder:
     return StaticEmbedder.load()
+
+
+@pytest.fixture(scope="module")
+def table() -> NDArray[np.float16]:
+    """The vectors of the tokens, as they are shipped."""
+    vectors: NDArray[np.float16] = np.load(STATIC_FOLDER / "vectors.npy", mmap_mode="r")
+    return vectors
+
+
+TOKENIZER = (STATIC_FOLDER / "tokenizer.json").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +56,11 @@ def test_a_batch_gives_what_single_texts_give(embedder: StaticEmbedder, golden: 
 
 
 @pytest.mark.parametrize("max_words", [0, 1, 40, 120], ids=["none fits", "one fits", "some fit", "most fit"])
-def test_a_small_vocabulary_changes_nothing(embedder: StaticEmbedder, golden: Vectors, max_words: int) -> None:
-    small = StaticEmbedder("small", embedder._vectors, embedder._tokenizer_json, Vocabulary(max_words))
+def test_a_small_vocabulary_changes_nothing(table: NDArray[np.float16], golden: Vectors, max_words: int) -> None:
+    small = StaticEmbedder("small", table, TOKENIZER, Vocabulary(max_words))
     for text, vector in zip(TEXTS, golden, strict=True):
         assert small.embed_query(text) @ vector > EQUAL
     assert (np.sum(small.embed_documents(TEXTS) * golden, axis=1) > EQUAL).all()
-    assert small._summed <= max_words
     assert small.vocabulary.generation > 0
 
 
@@ -66,12 +77,17 @@ def test_every_text_gets_a_unit_vector(embedder: StaticEmbedder, text: str) -> N
 
 
 @given(text=st.text(st.characters(max_codepoint=0x2FF)))
-def test_the_fast_way_equals_the_real_tokenizer(embedder: StaticEmbedder, text: str) -> None:
+def test_the_fast_way_equals_the_real_tokenizer(
+    embedder: StaticEmbedder, table: NDArray[np.float16], text: str
+) -> None:
     ids = embedder.tokenizer.encode(text, add_special_tokens=False).ids
-    expected = embedder._vectors[ids].astype(np.float32).sum(axis=0)
+    expected = table[ids].astype(np.float32).sum(axis=0)
     length = float(np.linalg.norm(expected))
     if length > 0.0:
         assert embedder.embed_query(text) @ (expected / length) > EQUAL
+
+
+PIECES = WordPiece(json.loads(TOKENIZER)["model"]["vocab"])
 
 
 @settings(deadline=None)
@@ -79,7 +95,7 @@ def test_the_fast_way_equals_the_real_tokenizer(embedder: StaticEmbedder, text: 
 def test_wordpiece_equals_the_real_tokenizer(embedder: StaticEmbedder, word: str) -> None:
     unknown = embedder.tokenizer.token_to_id("[UNK]")
     ids = embedder.tokenizer.encode(word, add_special_tokens=False).ids
-    assert embedder._pieces.tokens(word) == [i for i in ids if i != unknown]
+    assert PIECES.tokens(word) == [i for i in ids if i != unknown]
 
 
 def test_lone_surrogates_are_no_obstacle(embedder: StaticEmbedder) -> None:

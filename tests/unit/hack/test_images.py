@@ -291,7 +291,7 @@ def test_a_new_base_replaces_the_old_one_and_keeps_no_settings(
 
 
 def _base(folder: Path, *, age_days: int) -> Path:
-    tar = folder / f"{base._prefix()}20000101.tar"
+    tar = folder / f"{base.prefix()}20000101.tar"
     tar.write_text("old")
     made = time.time() - age_days * 86400
     os.utime(tar, (made, made))

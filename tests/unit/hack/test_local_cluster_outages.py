@@ -131,7 +131,7 @@ def test_with_a_node_die_its_programs_shims_and_containers_and_nothing_of_other_
     remember(run_folder, "etcd", start("etcd"))
     containers = {cgroups.node_group(1): {11}, cgroups.node_group(2): {22}}
     monkeypatch.setattr(cgroups, "members", lambda group: containers[group])
-    assert cleanup._of_node(2) == {kubelets[2], shims[2], 22}
+    assert cleanup.pids_of_node(2) == {kubelets[2], shims[2], 22}
 
 
 def test_programs_that_are_not_there_cannot_be_started_again(
@@ -165,6 +165,6 @@ def test_a_kubelet_that_ended_is_started_again_while_its_node_is_waited_for(
     monkeypatch.setattr(processes, "start", lambda program, *_, **__: started.append(program.name))
     monkeypatch.setattr(cluster, "nodes_ready", lambda _: ready.pop(0))
     api: Any = None  # nodes_ready is the only one to ask it
-    assert not cluster._all_ready(paths.State(tmp_path), tmp_path, api, 2)
-    assert cluster._all_ready(paths.State(tmp_path), tmp_path, api, 2)
+    assert not cluster.are_all_ready(paths.State(tmp_path), tmp_path, api, 2)
+    assert cluster.are_all_ready(paths.State(tmp_path), tmp_path, api, 2)
     assert started.count("node1-kubelet") == started.count("node2-kubelet") == 2

@@ -23,7 +23,7 @@ KEY_KINDS = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVAT
 
 
 def test_every_rule_has_an_example_here() -> None:
-    assert {name.replace("_", "-") for name in redaction._TOKENS} == {*TOKENS, "private-key", "putty-private-key"}
+    assert {name.replace("_", "-") for name in redaction.TOKENS} == {*TOKENS, "private-key", "putty-private-key"}
 
 
 @pytest.mark.parametrize("kind", TOKENS)
@@ -48,7 +48,7 @@ def test_a_token_of_a_known_form_is_redacted_wherever_it_stands(kind: str, aroun
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in TOKENS if redaction._TOKENS[kind.replace("-", "_")][:2] == r"\b"]
+    "kind", [kind for kind in TOKENS if redaction.TOKENS[kind.replace("-", "_")][:2] == r"\b"]
 )
 @pytest.mark.parametrize(
     "before",
@@ -402,7 +402,7 @@ AROUND = st.binary(max_size=12) | st.sampled_from(
         rb"\075",
     ]
 )
-FORMS = {name: st.from_regex(re.compile(form.encode())) for name, form in redaction._TOKENS.items()}
+FORMS = {name: st.from_regex(re.compile(form.encode())) for name, form in redaction.TOKENS.items()}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -412,14 +412,14 @@ def test_the_coarse_look_misses_nothing_that_the_exact_one_finds(name: str, data
     text = data.draw(AROUND) + data.draw(FORMS[name]) + data.draw(AROUND)
     cut = text[: data.draw(st.integers(0, len(text)))]
     for part in (text, cut):
-        if redaction._exact().search(part):
-            assert redaction._COARSE.search(part)
+        if redaction.exact_pattern().search(part):
+            assert redaction.COARSE_PATTERN.search(part)
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_coarse_look_is_at_least_as_wide_in_each_form(name: str) -> None:
     """No alternative or class is lost on the way: only what stands in braces differs, and is never more."""
-    form, coarse = redaction._TOKENS[name], redaction._coarse(redaction._TOKENS[name])
+    form, coarse = redaction.TOKENS[name], redaction.coarse_form(redaction.TOKENS[name])
     braces = re.compile(r"\{(\d+)(?:,(\d*))?\}")
     assert braces.sub("{}", coarse) == braces.sub("{}", form)
     for exact, wider in zip(braces.finditer(form), braces.finditer(coarse), strict=True):

@@ -33,10 +33,10 @@ def batch(folder: Path, count: int) -> ParseRequest:
     return ParseRequest(folder, [WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
 
 
-def children() -> list[psutil.Process]:
-    """The parser processes."""
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """The parser processes of a process, by default this one's."""
     name = "codebase_indexer.pipeline.pool"
-    return [child for child in psutil.Process().children() if name in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(pid).children() if name in " ".join(child.cmdline())]
 
 
 async def test_a_batch_comes_back_whole_and_in_order(pool: ParserPool, tmp_path: Path) -> None:
@@ -180,21 +180,23 @@ async def test_a_cancelled_batch_leaves_no_answer_behind(pool: ParserPool, tmp_p
 
 def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:
     code = (
-        "import asyncio, os, sys\n"
+        "import asyncio, sys\n"
         "from codebase_indexer.pipeline.pool import ParserPool\n"
         "async def main():\n"
         "    pool = ParserPool(2, 'x', None)\n"
-        "    print(*(p._process.pid for p in pool._parsers), flush=True)\n"
-        "    os.kill(os.getpid(), 9)\n"
+        "    print('started', flush=True)\n"
+        "    sys.stdin.read()\n"
         "if __name__ == '__main__':\n"
         "    asyncio.run(main())\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    out = subprocess.run([sys.executable, script], capture_output=True, text=True).stdout
-    pids = [int(pid) for pid in out.split()]
-    assert len(pids) == 2
-    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=60)
+    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as main:
+        assert main.stdout and main.stdout.readline()
+        parsers = children(main.pid)
+        main.kill()
+    assert len(parsers) == 2
+    _, alive = psutil.wait_procs(parsers, timeout=60)
     assert not alive
 
 

@@ -62,8 +62,8 @@ async def test_finished_jobs_of_other_repositories_are_not_listed_for_a_start(
     for number, spec in enumerate(specs):
         await cluster.create(f"job-{number}", spec)
     answers: list[dict[str, Any]] = []
-    answer = api._answer
-    api._answer = lambda *asked: answers.append(answer(*asked)) or answers[-1]  # type: ignore[method-assign,func-returns-value]
+    answer = api.answer
+    api.answer = lambda *asked: answers.append(answer(*asked)) or answers[-1]  # type: ignore[method-assign,func-returns-value]
     (found,) = await cluster.list_for_target(specs[1])
     assert found.spec == specs[1]
     assert sum(len(listed["items"]) for listed in answers) == 1
@@ -102,7 +102,12 @@ STORED = {
 @pytest.mark.parametrize("phase", ["Completed", "Running", ""])
 @pytest.mark.parametrize("what", STORED)
 async def test_a_stored_job_that_no_new_one_may_be_like_is_shown_all_the_same(
-    what: str, phase: str, service: JobService, database: Database, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+    what: str,
+    phase: str,
+    service: JobService,
+    cluster: KubernetesCluster,
+    api: FakeApi,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     body = api.create_job("older", source={"git": {"url": STORED[what]}}, ref="main", name="Shop")
     body["status"] = {"phase": phase} if phase else {}
@@ -116,7 +121,7 @@ async def test_a_stored_job_that_no_new_one_may_be_like_is_shown_all_the_same(
     shown = await service.status(body["metadata"]["uid"])
     assert (shown.repo_path, shown.ref, shown.name, shown.stale) == (STORED[what], "main", "Shop", True)
     assert shown.status.value == (phase or "Pending").lower()
-    assert len(await service._cluster.list_all()) == 3
+    assert len(await cluster.list_all()) == 3
 
 
 async def test_nobody_joins_a_job_that_is_about_to_fail_for_its_spec(

@@ -126,5 +126,4 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_left_behind(events: lis
         assert len(open_now - refused) <= limits.total
     for left in open_now:
         table.remove(left)
-    assert len(table) == table.waiting == 0
-    assert not table._of_client
+    assert len(table) == table.waiting == table.clients == 0

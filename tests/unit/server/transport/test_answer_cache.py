@@ -9,7 +9,7 @@ async def test_many_who_ask_at_once_are_one_question() -> None:
     async def question() -> tuple[dict[str, int], int]:
         nonlocal asked
         asked += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # so that the others ask meanwhile
         return {"asked": asked}, 200
 
     cached = CachedAnswer(question)
@@ -24,8 +24,10 @@ async def test_an_answer_stands_for_a_second_and_no_longer() -> None:
     async def question() -> tuple[dict[str, int], int]:
         return next(answers)
 
-    cached = CachedAnswer(question)
+    now = 100.0
+    cached = CachedAnswer(question, lambda: now)
     assert (await cached.get())[1] == 200
+    now += 0.99 * CACHE_SECONDS
     assert (await cached.get())[1] == 200
-    cached._computed_at -= CACHE_SECONDS
+    now += 0.01 * CACHE_SECONDS
     assert (await cached.get())[1] == 503
