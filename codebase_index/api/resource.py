@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from codebase_index.api.counters import Counters
 from codebase_index.api.git_url import MAX_URL_LENGTH, GitUrl, identity_of
-from codebase_index.api.job import target_of
+from codebase_index.api.job import JobState, target_of
 from codebase_index.api.shapes import CPU, GIT_URL, LINE, MEMORY, MODEL, PATH, REF, SECRET_NAME
 
 # Of the status, which the operator alone writes. No shapes: a mirror that an older one wrote must be readable.
@@ -267,6 +267,14 @@ class IndexingJob(BaseModel):
     metadata: Metadata
     spec: IndexingJobSpec
     status: IndexingJobStatus = IndexingJobStatus()
+
+    @property
+    def state(self) -> JobState:
+        """The state that its status mirrors; pending before the operator has seen it."""
+        try:
+            return JobState((self.status.phase or "pending").lower())
+        except ValueError:
+            return JobState.PENDING
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> "IndexingJob":

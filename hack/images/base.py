@@ -64,6 +64,7 @@ def _make(folder: Path, apt_dump: str) -> Path:
 
 
 def prefix() -> str:
+    """Return how the name of a base begins: it says from what, and how, a base is made."""
     return f"base-{hashlib.sha256(repr((_SUITE, _OPTIONS)).encode()).hexdigest()[:8]}-"
 
 

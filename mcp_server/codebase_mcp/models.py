@@ -215,7 +215,7 @@ class JobSummary(Counters, JobStage):
     def from_resource(cls, job: IndexingJob, **more: object) -> Self:
         """Describe a job by the mirror in its custom resource, which may lag some seconds behind."""
         status, progress = job.status, job.status.progress or Progress()
-        state = resource_state(job)
+        state = job.state
         failed = state is JobState.FAILED
         return cls.model_validate(
             {
@@ -481,14 +481,6 @@ class SearchAnswer(Reply):
         if self.next_cursor:
             lines += ["", f"More with cursor={self.next_cursor}"]
         return "\n".join(lines)
-
-
-def resource_state(job: IndexingJob) -> JobState:
-    """Return the state in a custom resource; pending before the operator has seen it."""
-    try:
-        return JobState((job.status.phase or "pending").lower())
-    except ValueError:
-        return JobState.PENDING
 
 
 def job_uuid(text: str) -> UUID | None:

@@ -4,8 +4,8 @@ Only formats that their issuers publish, so that hashes, UUIDs and ordinary name
 regular expression for RE2, which reads each byte once, whatever the file contains. docs/what-is-indexed.md has the
 list.
 
-Nearly every text has none, which a coarser expression (`COARSE_PATTERN`) finds out: counting to 251 takes a state for
-each number, and a table of states that does not fit into the processor's cache beside the parser's is slow.
+Nearly every text has none, which a coarser expression (`COARSE_PATTERN`) finds out: counting to 251 takes a state
+for each number, and a table of states that does not fit into the processor's cache beside the parser's is slow.
 """
 
 import functools

@@ -8,7 +8,6 @@ from codebase_index.api.job import LABEL_CALLER, JobState
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store.jobs.jobs import QueueLength
 from codebase_mcp.jobs.cluster import Cluster
-from codebase_mcp.models import resource_state
 
 MAX_AGE_SECONDS = 1.0
 """How long a listing is valid. The operator writes a status at most every 2 s, so little is lost, and 50 clients
@@ -56,4 +55,4 @@ class JobMirror:
 def _waits(job: IndexingJob) -> bool:
     admitted = any(c.type == "Admitted" and c.status == "True" for c in job.status.conditions)
     wants_a_slot = not (job.spec.cancel or job.spec.suspend)
-    return resource_state(job) is JobState.PENDING and wants_a_slot and not admitted
+    return job.state is JobState.PENDING and wants_a_slot and not admitted

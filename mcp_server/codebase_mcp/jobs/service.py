@@ -43,7 +43,6 @@ from codebase_mcp.models import (
     SkippedFile,
     StartResult,
     job_uuid,
-    resource_state,
 )
 
 log = logging.getLogger(__name__)
@@ -277,7 +276,7 @@ class JobService:
             return await self._jobs.get(uid)
         except JobNotFound:
             job = await self._resource_without_row(uid)
-            _check_not_final(uid, resource_state(job))
+            _check_not_final(uid, job.state)
             await self._jobs.create(job)
             return await self._jobs.get(uid)
 
@@ -297,7 +296,7 @@ class JobService:
     async def _cancel_without_database(self, uid: UUID, why: StoreError) -> UserError:
         """Record the intent; return the error, since without the fence nothing may be acknowledged."""
         job = await self._resource(uid)
-        _check_not_final(uid, resource_state(job))
+        _check_not_final(uid, job.state)
         await self._cluster.cancel(job.metadata.name, str(uid))
         return UserError(
             f"unavailable: {str(why).removesuffix('; it is tried again')}; the cancel is not acknowledged yet. It "
@@ -325,7 +324,7 @@ def _is_active(job: IndexingJob, row: JobRow | None) -> bool:
     """Return whether a job is running or will: by its row if there is one, else by its resource."""
     if job.spec.cancel or job.metadata.deletion_timestamp:
         return False  # it is about to end
-    return (row.state if row else resource_state(job)) not in FINAL
+    return (row.state if row else job.state) not in FINAL
 
 
 def _start_result(job: IndexingJob, estimate: int | None) -> StartResult:
@@ -340,7 +339,7 @@ def _join_result(job: IndexingJob, row: JobRow | None, spec: IndexingJobSpec) ->
     eta = row.eta_seconds if row else None
     note = "; it leaves unchanged files alone: to force those too, start again when it has ended"
     return StartResult(
-        job_id=job.metadata.uid, status=row.state if row else resource_state(job), created=False,
+        job_id=job.metadata.uid, status=row.state if row else job.state, created=False,
         message=f"{job.spec.source} is being indexed by this job already; no new one was started"
         + note * (spec.force_reindex and not job.spec.force_reindex),
         estimated_duration_seconds=eta, poll_after_seconds=_poll_after(eta),
