@@ -299,8 +299,10 @@ async def test_a_job_waits_for_its_embedding_service_and_goes_on_by_itself(
     blocked = await harness.until(job, lambda row: row.state is JobState.BLOCKED)
     assert re.match(r"Waiting for the embedding service since \d\d:\d\d:\d\d UTC: ", blocked.message)
     assert blocked.blocked_since is not None
-    await asyncio.sleep(1.5)  # the heartbeat keeps the reason
-    assert (await harness.row(job)).message == blocked.message
+    first = blocked.heartbeat_at
+    assert first is not None
+    later = await harness.until(job, lambda row: row.heartbeat_at is not None and row.heartbeat_at > first)
+    assert later.message == blocked.message  # the heartbeat keeps the reason
     _Ollama.up = True
     assert await asyncio.wait_for(process.wait(), 60) == ExitCode.DONE
     row = await harness.row(job)

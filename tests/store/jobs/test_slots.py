@@ -106,5 +106,7 @@ async def test_a_program_that_stands_still_in_a_transaction_loses_its_locks(data
     with pytest.raises(StoreUnavailable):
         async with database.transaction() as connection:
             await connection.execute("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", job_id)
-            await asyncio.sleep(5.5)
+            ended = asyncio.Event()  # after 5 s
+            connection.add_termination_listener(lambda _: ended.set())
+            await asyncio.wait_for(ended.wait(), 30)
             await connection.execute("SELECT 1")

@@ -38,6 +38,7 @@ class MemoryCluster:
         self.listings = 0
         self.before_create = asyncio.Event()
         self.before_create.set()
+        self._creators = asyncio.Semaphore(0)
         self._seconds = itertools.count()
 
     def add(self, name: str, spec: IndexingJobSpec, **status: Any) -> IndexingJob:
@@ -68,6 +69,7 @@ class MemoryCluster:
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         self._answer()
+        self._creators.release()
         await self.before_create.wait()
         if name in self.jobs:
             raise NameConflict(name)
@@ -75,6 +77,12 @@ class MemoryCluster:
         labels = {LABEL_CALLER: caller} if caller else {}
         self.jobs[name] = job.model_copy(update={"metadata": job.metadata.model_copy(update={"labels": labels})})
         return self.jobs[name]
+
+    async def creators(self, count: int) -> None:
+        """Return when so many have come to create a job, and wait for `before_create`."""
+        async with asyncio.timeout(30):
+            for _ in range(count):
+                await self._creators.acquire()
 
     async def cancel(self, name: str, uid: str) -> bool:
         self._answer()
@@ -167,7 +175,7 @@ async def test_ten_starts_at_once_make_one_job(
 ) -> None:
     cluster.before_create.clear()  # all ten see an empty listing before any creates
     starts = [asyncio.create_task(service.start(StartRequest(repository))) for _ in range(10)]
-    await asyncio.sleep(0.5)
+    await cluster.creators(10)
     cluster.before_create.set()
     answers = await asyncio.gather(*starts)
     assert len({answer.job_id for answer in answers}) == 1
@@ -235,7 +243,7 @@ async def test_a_client_that_hangs_up_leaves_a_whole_job(
 ) -> None:
     cluster.before_create.clear()
     start = asyncio.create_task(service.start(StartRequest(repository)))
-    await asyncio.sleep(0.3)
+    await cluster.creators(1)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start

@@ -111,7 +111,11 @@ async def test_starts_at_once_do_not_pass_the_bound_together(
     jobs = service(cluster, anywhere, tmp_path, total=100, per_caller=3)
     cluster.before_create.clear()  # all twelve have counted before any has created
     starts = [asyncio.create_task(jobs.start(request_for(f"shop-{number}"))) for number in range(12)]
-    await asyncio.sleep(0.5)
+    waiting = set(starts)
+    async with asyncio.timeout(30):
+        while len(waiting) > 3:
+            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    await cluster.creators(3)
     cluster.before_create.set()
     answers = await asyncio.gather(*starts, return_exceptions=True)
     assert sum(isinstance(answer, UserError) for answer in answers) == 9
