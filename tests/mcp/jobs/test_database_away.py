@@ -1,6 +1,6 @@
 """What is said while neither the database nor the Kubernetes API answers.
 
-With the API: unit/server/jobs/test_service.py.
+With the API: unit/server/jobs/.
 """
 
 from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.service import JobService, StartRequest
 from codebase_mcp.limits.queue_quota import QueueLimits
-from tests.unit.server.jobs.test_service import MemoryCluster
+from tests.unit.server.jobs.memory_cluster import MemoryCluster
 
 Starter = Callable[..., StartRequest]
 
