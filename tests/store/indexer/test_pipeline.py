@@ -1,7 +1,6 @@
 """Real workers on a real Postgres: every file accounted for, whatever ends or interrupts them."""
 
 import asyncio
-import contextlib
 import http.server
 import json
 import os
@@ -20,6 +19,7 @@ import pytest
 from codebase_index.api.job import ErrorType, ExitCode, JobState
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.source.scan import scan
+from tests.store.database_link import connect_through_link
 from tests.store.harness import CHECKOUT, SUPERVISOR, WorkerHarness, make_tree, track
 from tests.support.packages import PACKAGES
 from tests.unit.indexer.source.test_disk_space import Repository
@@ -198,60 +198,19 @@ async def test_sigterm_gives_back_what_was_in_flight(harness: WorkerHarness) -> 
     assert (code, row.state, row.files_total, row.files_indexed) == (ExitCode.DONE, JobState.COMPLETED, 500, 500)
 
 
-class Cable:
-    """A way to the database that can be cut: what a restart of Postgres or of the network looks like."""
-
-    def __init__(self, target: str, folder: Path) -> None:
-        self._target, self.path = target, folder / ".s.PGSQL.5432"
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def plug(self) -> None:
-        self._server = await asyncio.start_unix_server(self._connect, self.path)
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        self.path.unlink(missing_ok=True)
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self._target)
-        self._writers |= {writer, back}
-        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        self._writers.discard(writer)
-        writer.close()
-
-
-async def lay_cable(harness: WorkerHarness, folder: Path) -> Cable:
-    """Let the workers reach the database through a cable, which this test's own queries do not use."""
-    host = harness.dsn.partition("host=")[2].partition("&")[0]
-    cable = Cable(f"{host}/.s.PGSQL.5432", folder)
-    harness.dsn = harness.dsn.replace(host, str(folder))
-    await cable.plug()
-    return cable
-
-
 async def test_nothing_is_lost_while_the_database_is_away(harness: WorkerHarness, tmp_path: Path) -> None:
     make_tree(harness.root / "tree", 400)
-    cable = await lay_cable(harness, tmp_path)
+    link = await connect_through_link(harness, tmp_path)
     job = await harness.job("tree")
     process = await harness.start(job)
     for least in (50, 250):
         await harness.until(job, lambda row, least=least: row.files_indexed >= least)  # type: ignore[misc]
-        await cable.cut()
+        await link.cut()
         await asyncio.sleep(0.7)
         assert process.returncode is None
-        await cable.plug()
+        await link.restore()
     assert await asyncio.wait_for(process.wait(), 120) == ExitCode.DONE
-    await cable.cut()
+    await link.cut()
     row = await harness.row(job)
     assert (row.state, row.files_indexed) == (JobState.COMPLETED, 400)
     (count,) = await harness.fetch("SELECT count(*) AS chunks, count(DISTINCT file_id) AS files FROM chunks")
@@ -384,14 +343,16 @@ async def test_what_can_not_be_indexed_fails_with_a_reason(
 async def test_a_folder_that_may_not_be_read_is_an_error_of_its_own(
     harness: WorkerHarness, tmp_path: Path
 ) -> None:
-    cable = await lay_cable(harness, tmp_path)  # without its capabilities root can not reach Postgres either
+    link = await connect_through_link(
+        harness, tmp_path
+    )  # without its capabilities root can not reach Postgres either
     make_tree(harness.root / "tree", 1)
     (harness.root / "tree").chmod(0)
     if os.getuid() == 0:  # root may read anything, unless it gave that capability away
         harness.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     code, row = await harness.run(await harness.job("tree"))
     (harness.root / "tree").chmod(0o755)
-    await cable.cut()
+    await link.cut()
     assert (code, row.error_type) == (ExitCode.FAILED, ErrorType.SOURCE_UNREADABLE.value)
     assert "chmod" in (row.error_message or "")
 
