@@ -27,7 +27,7 @@ from codebase_indexer.source.checkout import SourceChanged
 from codebase_indexer.source.deletions import Presence
 from codebase_indexer.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
 from tests.operator.builders import job, row
-from tests.unit.indexer.source.test_scan import git, write
+from tests.unit.indexer.repositories import git, write
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline.files import FileProcessor
 from codebase_indexer.source.scan import scan
 from tests.fixtures.crafted_index import GITLINK, entry, write_index
-from tests.unit.indexer.source.test_scan import git, listed, write
+from tests.unit.indexer.repositories import git, listed, write
 
 SECRET = "outside_secret = 'never to be read'\n"
 

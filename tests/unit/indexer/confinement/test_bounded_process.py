@@ -20,8 +20,8 @@ from codebase_indexer.confinement.bounded_process import (
 from codebase_indexer.source import git
 from codebase_indexer.source.git import GitFailed
 from codebase_indexer.source.scan import ScanFailed, scan
-from tests.unit.indexer.source.test_scan import git as setup
-from tests.unit.indexer.source.test_scan import write
+from tests.unit.indexer.repositories import git as setup
+from tests.unit.indexer.repositories import write
 
 MB = 2**20
 

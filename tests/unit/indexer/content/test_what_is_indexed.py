@@ -16,7 +16,7 @@ import pytest
 
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.source.scan import scan
-from tests.unit.indexer.source.test_scan import git, oracle, write
+from tests.unit.indexer.repositories import git, oracle, write
 
 SITE, STDLIB = Path(sysconfig.get_paths()["purelib"]), Path(sysconfig.get_paths()["stdlib"])
 

@@ -11,14 +11,7 @@ from codebase_index.api.source_policy import Root, SourceNotFound, SourcePolicy,
 from codebase_indexer.source import checkout as checkout_module
 from codebase_indexer.source import git, remote
 from codebase_indexer.source.checkout import CloneFailed, open_source
-
-ENV = {
-    **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
-}  # fmt: skip
+from tests.unit.indexer.repositories import ENV, spec
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -45,10 +38,6 @@ def repo(tmp_path: Path) -> Path:
 @pytest.fixture
 def policy(repo: Path) -> SourcePolicy:
     return SourcePolicy((Root(PurePosixPath("/repos"), repo.parent),), frozenset({"git.example.org"}))
-
-
-def spec(path: str = "/repos/repo", ref: str | None = None) -> IndexingJobSpec:
-    return IndexingJobSpec.model_validate({"source": {"path": path}, "ref": ref})
 
 
 def test_a_path_is_read_where_it_lies(repo: Path, policy: SourcePolicy, tmp_path: Path) -> None:

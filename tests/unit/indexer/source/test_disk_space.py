@@ -14,7 +14,7 @@ from codebase_indexer.confinement.bounded_process import BoundExceeded, Bounds
 from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, open_source
 from codebase_indexer.source.disk_space import VOLUME_BYTES, DiskQuota, RepositoryTooLarge, usage_of
-from tests.unit.indexer.source.test_checkout import ENV
+from tests.unit.indexer.repositories import ENV
 
 MB = 2**20
 

@@ -13,7 +13,7 @@ import pytest
 from codebase_indexer.confinement import beneath
 from codebase_indexer.source.git_stat import INDEX_FORMAT, parse_index
 from codebase_indexer.source.scan import scan
-from tests.unit.indexer.source.test_scan import git, write
+from tests.unit.indexer.repositories import git, write
 
 LATER = 2**62
 """An index written after everything."""
