@@ -206,7 +206,7 @@ async def start_worker(
         "CODEBASE_POD": "bench",
         "CODEBASE_JOB_SPEC": json.dumps(spec),
         "CODEBASE_ROOTS": json.dumps([{"path": str(repository)}]),
-        "CODEBASE_WORKERS": "1",
+        "CODEBASE_PROCESSES": "1",
         "CODEBASE_LOG_LEVEL": "WARNING",
     }
     command = pods.command("indexer", number, [sys.executable, "-m", "codebase_indexer"])

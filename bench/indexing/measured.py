@@ -178,7 +178,7 @@ class Product:
             "CODEBASE_POD": f"bench-{number}",
             "CODEBASE_WORKER_INDEX": str(number),
             "CODEBASE_JOB_SPEC": json.dumps(_body(folder, pods)["spec"]),
-            "CODEBASE_WORKERS": str(max(1, self._workers // pods)),
+            "CODEBASE_PROCESSES": str(max(1, self._workers // pods)),
             "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]),
             "CODEBASE_LOG_LEVEL": "WARNING",

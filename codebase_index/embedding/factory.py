@@ -29,7 +29,7 @@ def create(provider: str = "static", model: str | None = None, env: Mapping[str,
         case "sentence-transformers":
             from codebase_index.embedding import sentence_transformers
 
-            return sentence_transformers.load(env.get("CODEBASE_MODELS"), model, _workers(env))
+            return sentence_transformers.load(env.get("CODEBASE_MODELS"), model, _processes(env))
         case "ollama":
             from codebase_index.embedding.remote import ollama
 
@@ -76,9 +76,9 @@ def _concurrency(env: Mapping[str, str]) -> int:
     return int(value)
 
 
-def _workers(env: Mapping[str, str]) -> int:
+def _processes(env: Mapping[str, str]) -> int:
     """Cores that this process was given, as the operator says."""
-    value = env.get("CODEBASE_WORKERS") or ""
+    value = env.get("CODEBASE_PROCESSES") or ""
     return max(1, int(value) if value.isdecimal() else len(os.sched_getaffinity(0)))
 
 

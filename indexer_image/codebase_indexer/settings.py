@@ -43,7 +43,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _WORKERS, _WORK_BYTES, _WORKER_INDEX, _KEPT_VECTORS,
+        """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _PROCESSES, _WORK_BYTES, _WORKER_INDEX, _KEPT_VECTORS,
         _SKIP_SECRET_FILES, _REDACT_SECRETS, the policy, and the database's address.
 
         Raises KeyError or ValueError for a missing or invalid value.
@@ -54,7 +54,9 @@ class Settings:
             attempt=int(env["CODEBASE_ATTEMPT"]),
             pod=env["CODEBASE_POD"],
             spec=env["CODEBASE_JOB_SPEC"],
-            processes=min(max(1, int(env.get("CODEBASE_WORKERS") or len(os.sched_getaffinity(0)))), MAX_PROCESSES),
+            processes=min(
+                max(1, int(env.get("CODEBASE_PROCESSES") or len(os.sched_getaffinity(0)))), MAX_PROCESSES
+            ),
             policy=SourcePolicy.from_env(dict(env)),
             work_dir=Path(tempfile.gettempdir()) / f"job-{job_id}",
             database=address_from_env(env),

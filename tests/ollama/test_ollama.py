@@ -128,7 +128,7 @@ class Bench:
         environment = {
             **os.environ,
             "CODEBASE_DATABASE_URL": self.dsn, "CODEBASE_JOB_ID": str(job_id), "CODEBASE_ATTEMPT": "1",
-            "CODEBASE_POD": "pod", "CODEBASE_WORKERS": "1", "CODEBASE_LOG_LEVEL": "WARNING",
+            "CODEBASE_POD": "pod", "CODEBASE_PROCESSES": "1", "CODEBASE_LOG_LEVEL": "WARNING",
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
             "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]), "OLLAMA_URL": url,
         }  # fmt: skip

@@ -62,7 +62,7 @@ class WorkerHarness:
             "CODEBASE_POD": pod_name(job.metadata.name, attempt, worker_index),
             "CODEBASE_WORKER_INDEX": str(worker_index),
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
-            "CODEBASE_WORKERS": "2",
+            "CODEBASE_PROCESSES": "2",
             "CODEBASE_DATABASE_URL": self.dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": "/repos", "mount": str(self.root)}]),
             **self.env,

@@ -154,7 +154,7 @@ def _environment(
         {"name": "CODEBASE_ATTEMPT", "value": str(attempt)},
         {"name": "CODEBASE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "CODEBASE_JOB_SPEC", "value": spec_json},
-        {"name": "CODEBASE_WORKERS", "value": str(process_count(resources))},
+        {"name": "CODEBASE_PROCESSES", "value": str(process_count(resources))},
         {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
         *([{"name": "CODEBASE_WORKER_INDEX", "value": str(worker_index)}] if worker_index else []),

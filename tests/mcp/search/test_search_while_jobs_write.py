@@ -69,7 +69,7 @@ class Workshop:
             **os.environ,
             "CODEBASE_JOB_ID": str(job_id), "CODEBASE_ATTEMPT": "1", "CODEBASE_POD": "p1",
             "CODEBASE_JOB_SPEC": job.spec.model_dump_json(by_alias=True, exclude_none=True),
-            "CODEBASE_WORKERS": "1", "CODEBASE_DATABASE_URL": self._dsn,
+            "CODEBASE_PROCESSES": "1", "CODEBASE_DATABASE_URL": self._dsn,
             "CODEBASE_ROOTS": json.dumps([{"path": str(self.root)}]), "CODEBASE_LOG_LEVEL": "WARNING",
         }  # fmt: skip
         worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "codebase_indexer", env=environment)

@@ -175,7 +175,7 @@ def test_processes_and_memory_fit_each_other(
     (container,) = indexer_pod(job("a", resources=asked), 1, TEMPLATE, site=site)["spec"]["containers"]
     assert container["resources"]["limits"] == limits
     env = {variable["name"]: variable.get("value") for variable in container["env"]}
-    assert env["CODEBASE_WORKERS"] == str(processes)
+    assert env["CODEBASE_PROCESSES"] == str(processes)
 
 
 def test_a_template_without_a_memory_limit_gets_none() -> None:

@@ -158,6 +158,6 @@ def test_the_room_follows_from_the_volume_that_the_operator_names() -> None:
 def test_the_number_of_processes_is_bounded_in_the_pod_too() -> None:
     env = {
         "CODEBASE_JOB_ID": "5f0c2ab3-4d5e-4f70-9f6a-0123456789ab", "CODEBASE_ATTEMPT": "1", "CODEBASE_POD": "p",
-        "CODEBASE_JOB_SPEC": "{}", "CODEBASE_DATABASE_URL": "postgresql://u:p@h/d", "CODEBASE_WORKERS": "99999",
+        "CODEBASE_JOB_SPEC": "{}", "CODEBASE_DATABASE_URL": "postgresql://u:p@h/d", "CODEBASE_PROCESSES": "99999",
     }  # fmt: skip
     assert Settings.from_env(env).processes == 64
