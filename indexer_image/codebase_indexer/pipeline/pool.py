@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -175,35 +175,8 @@ class _ParserProcess:
         self._ready = True
 
     def _receive(self, seconds: float, factor: int = 1) -> Any:
-        """Return the next answer: after `seconds` of processor time at most, `factor` times that by the clock."""
-        assert self._pipe is not None
-        begin = self._cpu_seconds()
-        for _ in range(factor):
-            if self._pipe.poll(seconds):
-                return self._pipe.recv()
-            if not self._is_computing():
-                raise ParserStalled(f"no answer within {seconds:.0f} s")
-            if self._cpu_seconds() - begin > seconds / 2:
-                break  # a busy node is no excuse any more
-        raise ParserDied(f"no answer within {seconds:.0f} s of processor time")
-
-    def _cpu_seconds(self) -> float:
-        """Return the processor time that the process has used; infinity if it cannot be told."""
-        assert self._process is not None
-        try:
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return math.inf
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def _is_computing(self) -> bool:
-        """Say whether the process is runnable; otherwise it sleeps in a system call."""
-        assert self._process is not None
-        try:
-            status = Path(f"/proc/{self._process.pid}/stat").read_text()
-        except OSError:  # it has just ended, or this is no Linux
-            return True
-        return status.rpartition(")")[2].split()[0] not in ("S", "D")
+        assert self._pipe is not None and self._process is not None
+        return receive(self._pipe, ProcessStat(self._process.pid), seconds, factor)
 
     def interrupt(self) -> None:
         """End the process under a `run` in another thread, which then raises ParserDied and cleans up."""
@@ -230,6 +203,47 @@ class _ParserProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
         return f"ended with {process.returncode}"
+
+
+@dataclass(frozen=True)
+class ProcessStat:
+    """What Linux says of a process."""
+
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has used; infinity if it cannot be told."""
+        try:
+            fields = self._fields()
+        except OSError:
+            return math.inf
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_computing(self) -> bool:
+        """Say whether it is runnable; otherwise it sleeps in a system call."""
+        try:
+            return self._fields()[0] not in ("S", "D")
+        except OSError:  # it has just ended, or this is no Linux
+            return True
+
+    def _fields(self) -> list[str]:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def receive(pipe: Connection, process: ProcessStat, seconds: float, factor: int = 1) -> Any:
+    """Return the next answer of a process: within `seconds` of processor time, `factor` times that by the clock.
+
+    Raises ParserStalled for one that sleeps, ParserDied for one that computes, EOFError and OSError when it ends.
+    """
+    begin = process.cpu_seconds()
+    for _ in range(factor):
+        if pipe.poll(seconds):
+            return pipe.recv()
+        if not process.is_computing():
+            raise ParserStalled(f"no answer within {seconds:.0f} s")
+        if process.cpu_seconds() - begin > seconds / 2:
+            break  # a busy node is no excuse any more
+    raise ParserDied(f"no answer within {seconds:.0f} s of processor time")
 
 
 def environment() -> dict[str, str]:

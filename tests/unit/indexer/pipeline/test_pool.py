@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from codebase_index.store.ingest.batch import IndexedFile, PackedBatch, PackedFi
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
 from codebase_indexer.pipeline.parser_protocol import ParseRequest
-from codebase_indexer.pipeline.pool import ParserDied, ParserPool, ParserStalled, PoolBroken, _ParserProcess
+from codebase_indexer.pipeline.pool import ParserDied, ParserPool, ParserStalled, PoolBroken, receive
 from codebase_indexer.source import git
 
 
@@ -105,17 +106,13 @@ async def test_a_process_that_hangs_is_ended(
         pytest.param([0, 0], False, "stalled", id="it sleeps"),
     ],
 )
-def test_a_busy_node_makes_no_crash(
-    cpu: list[float], computes: bool, outcome: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_busy_node_makes_no_crash(cpu: list[float], computes: bool, outcome: str) -> None:
     """The answer comes after 30 to 45 s by the clock, in which the process had a processor for a few."""
     answers = [False, False, outcome == "answer", False]
-    process = _ParserProcess(())
-    process._pipe = SimpleNamespace(poll=lambda seconds: answers.pop(0), recv=lambda: "answer")  # type: ignore[assignment]
-    monkeypatch.setattr(process, "_cpu_seconds", lambda: cpu.pop(0), raising=False)
-    monkeypatch.setattr(process, "_is_computing", lambda: computes)
+    pipe: Any = SimpleNamespace(poll=lambda seconds: answers.pop(0), recv=lambda: "answer")
+    process: Any = SimpleNamespace(cpu_seconds=lambda: cpu.pop(0), is_computing=lambda: computes)
     try:
-        found = process._receive(15.0, pool_module.BUSY_FACTOR)
+        found = receive(pipe, process, 15.0, pool_module.BUSY_FACTOR)
     except ParserStalled:
         found = "stalled"
     except ParserDied:
