@@ -30,7 +30,7 @@ WAIT_TIMEOUT: Final = "20s"
 """How long a program waits for another one's migration: nobody waits behind it, and most take a second."""
 
 _SCHEMA: Final = files("codebase_index.store") / "schema"
-_LOCK_KEY: Final = 0x636F6465  # "code": every program that migrates takes this advisory lock
+LOCK_KEY: Final = 0x636F6465  # "code": every program that migrates takes this advisory lock
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
     """Apply the first migration that is missing, and return it; None: there is none."""
     await connection.execute(f"SET LOCAL lock_timeout = '{WAIT_TIMEOUT}'")
     try:
-        await connection.execute(SQL["lock"], _LOCK_KEY)
+        await connection.execute(SQL["lock"], LOCK_KEY)
     except asyncpg.LockNotAvailableError as error:
         raise _MigrationUnderWay from error
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -137,7 +137,7 @@ async def _apply_next(connection: asyncpg.Connection, namespace: str) -> Migrati
 
 async def _migrating(connection: asyncpg.Connection) -> str:
     """Say who holds the advisory lock."""
-    row = await connection.fetchrow(SQL["holder"], _LOCK_KEY)
+    row = await connection.fetchrow(SQL["holder"], LOCK_KEY)
     return row["description"] if row else "it has ended in this moment"
 
 

@@ -72,7 +72,7 @@ class RemoteEmbedding:
                 f"{index_dimension}: the model behind this name was replaced; restore the former model, give the "
                 "new one another name, or delete the index (codebase-mcp admin delete), then start the job again"
             )
-        vectors, _ = await self._vectors(SNIPPETS)
+        vectors, _ = await self.vectors(SNIPPETS)
         self.centroid = centroid_of(vectors)
 
     async def embed(self, batch: ProcessedBatch) -> tuple[PackedBatch, EmbeddingCounts]:
@@ -80,10 +80,10 @@ class RemoteEmbedding:
         texts = documents(batch.results)
         if not texts:
             return pack(batch), EmbeddingCounts()
-        vectors, counts = await self._vectors(texts)
+        vectors, counts = await self.vectors(texts)
         return pack(with_vectors(batch, vectors), self.centroid), counts
 
-    async def _vectors(self, texts: Sequence[str]) -> tuple[Vectors, EmbeddingCounts]:
+    async def vectors(self, texts: Sequence[str]) -> tuple[Vectors, EmbeddingCounts]:
         """Return the vectors of texts, from the cache or made now."""
         prefix = self.embedder.traits.document_prefix
         digests = [digest_of(prefix + text) for text in texts]

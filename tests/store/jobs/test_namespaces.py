@@ -142,6 +142,6 @@ async def test_kept_vectors_are_those_of_the_namespaces_own_service(database: Da
                 cast(CacheableEmbedder, Service(axis)), VectorCache(database), Jobs(database), writer,
                 cast(Any, None), reports=False,
             )  # fmt: skip
-            vectors, counts = await remote._vectors(["one text", "and another"])
+            vectors, counts = await remote.vectors(["one text", "and another"])
             assert np.argmax(vectors, axis=1).tolist() == [axis, axis]
             assert (counts.made, counts.reused) == ((2, 0) if attempt == 1 else (0, 2))

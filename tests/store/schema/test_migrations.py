@@ -287,7 +287,7 @@ async def test_a_migration_behind_one_that_is_stuck_says_who_holds_it(
     await connection.execute("SET application_name = 'the stuck one'")
     pid = await connection.fetchval("SELECT pg_backend_pid()")
     async with connection.transaction():
-        await connection.execute(module.SQL["lock"], module._LOCK_KEY)
+        await connection.execute(module.SQL["lock"], module.LOCK_KEY)
         with pytest.raises(
             StoreUnavailable, match=rf"by another program: the stuck one at .* \(pid {pid}\), which"
         ):
