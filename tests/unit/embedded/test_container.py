@@ -72,4 +72,4 @@ def test_the_operators_own_manifest_gives_an_indexer_all_that_it_reads() -> None
     assert '"/home/$ada/shop"' in container.environment["CODEBASE_JOB_SPEC"]
     assert container.environment["TMPDIR"] == "/data/pods/1/work" and FOLDER / "work" in container.folders
     assert container.environment["CODEBASE_DATABASE_URL_FILE"] == "/data/database-url"
-    assert container.environment["CODEBASE_WORKERS"] == "2" and container.grace == 3
+    assert container.environment["CODEBASE_PROCESSES"] == "2" and container.grace == 3
