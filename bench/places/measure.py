@@ -83,6 +83,8 @@ def same(true: _Named, ours: _Named) -> bool:
 
 def plain(name: str) -> str:
     """Return a name without what qualifies it."""
+    if name.endswith("]"):  # TypeScript's [Symbol.iterator]
+        return name[name.rindex("[") :]
     if name.rsplit(".", 1)[-1].startswith("operator"):
         return name.rsplit(".", 1)[-1]
     return name.replace("::", ".").rsplit(".", 1)[-1].split("<")[0]

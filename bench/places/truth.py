@@ -117,7 +117,7 @@ def _clang() -> list[str]:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", BUILT / "clang"], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "libclang"], check=True)
-    return [str(python), str(HERE / "clang.py")]
+    return [str(python), str(HERE / "clang_definitions.py")]
 
 
 PARSERS = {
