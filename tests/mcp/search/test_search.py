@@ -71,6 +71,16 @@ async def test_search_works_while_indexing_runs_and_says_so(call: Any, answered:
     assert answer["commit"] is None and answer["indexed_at"] is None
 
 
+async def test_a_re_index_that_is_cancelled_before_it_changed_anything_leaves_the_index_complete(
+    call: Any, answered: Any, shop: Any
+) -> None:
+    await shop.completed(SHOP)
+    for job_id in (await shop.pending(), await shop.running()):
+        await shop.jobs.cancel(job_id)
+        answer = answered(await call("search_code", query="Checkout"))
+        assert (answer["index_state"], answer["index_percent_complete"]) == ("complete", 100)
+
+
 async def test_after_a_cancel_the_index_is_partial(call: Any, answered: Any, shop: Any) -> None:
     row, _ = await shop.indexing(SHOP)
     await shop.jobs.cancel(row.id)

@@ -162,12 +162,14 @@ def test_only_text_of_files_keeps_its_lines() -> None:
 async def test_errors_that_repeat_what_others_wrote_are_one_line(text: str) -> None:
     async with Client(answering(UserError(f"validation: {text}"))) as client:
         told = await client.call_tool("tool", {})
-        unknown = await client.call_tool(f"x{text}", {})
-    for result in (told, unknown):
-        (block,) = result.content
-        assert result.is_error and block.type == "text"
-        assert block.text == untrusted_text.line(block.text)
-        assert "x" in block.text or "validation" in block.text
+        with pytest.raises(MCPError) as unknown:
+            await client.call_tool(f"x{text}", {})
+        noted = await client.call_tool("tool", {f"a{text}": 1})
+    assert told.is_error and noted.is_error
+    for block in (*told.content, *noted.content):
+        assert block.type == "text" and block.text == untrusted_text.line(block.text)
+        assert "validation" in block.text
+    assert unknown.value.message == untrusted_text.line(unknown.value.message)
 
 
 async def test_errors_of_the_protocol_are_one_line_too() -> None:
