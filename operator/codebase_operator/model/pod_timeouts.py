@@ -23,7 +23,7 @@ class PodTimeouts(BaseModel):
     )
 
     heartbeat: Annotated[timedelta, Field(ge=timedelta(seconds=2))] = Field(
-        timedelta(seconds=4),
+        default=timedelta(seconds=4),
         description="""
         A pod at work without a heartbeat for so long counts as lost or hanging, and is replaced.
 
@@ -33,7 +33,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     startup: Seconds = Field(
-        timedelta(seconds=15),
+        default=timedelta(seconds=15),
         description="""
         The same for a container that was started again since its last heartbeat: it imports its program first.
 
@@ -41,7 +41,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     database_return: Seconds = Field(
-        timedelta(seconds=8),
+        default=timedelta(seconds=8),
         description="""
         How long after the database's return no heartbeat is missed.
 
@@ -49,7 +49,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     claim: Seconds = Field(
-        timedelta(minutes=2),
+        default=timedelta(minutes=2),
         description="""
         A container that has run for so long without claiming its job will not claim it any more, and is replaced.
 
@@ -57,7 +57,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     restart: Seconds = Field(
-        timedelta(seconds=3),
+        default=timedelta(seconds=3),
         description="""
         How long the kubelet may take to start an ended container again before the pod is replaced.
 
@@ -66,7 +66,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     exit: Seconds = Field(
-        timedelta(seconds=10),
+        default=timedelta(seconds=10),
         description="""
         How long a pod may outlive its job, so that it ends by itself, before it is deleted.
 
@@ -74,7 +74,7 @@ class PodTimeouts(BaseModel):
         """,
     )
     termination: Seconds = Field(
-        timedelta(seconds=15),
+        default=timedelta(seconds=15),
         description="""
         How long after its grace period a pod may still be there before it is removed by force.
 
