@@ -17,7 +17,7 @@ from hack.deployment.mcp_client import ToolFailed
 from tests.chaos.faults.faults import Fault
 from tests.chaos.harness import truth
 from tests.chaos.harness.client import Client
-from tests.chaos.harness.cluster import Cluster, Victim
+from tests.chaos.harness.cluster import Cluster, Pod, Victim
 from tests.chaos.harness.facts import Facts
 from tests.chaos.harness.invariants import Expected, about, check
 from tests.chaos.harness.podwatch import PodWatch
@@ -173,14 +173,16 @@ async def row(facts: Facts, job_id: UUID) -> Any:
 async def victim_at(bench: Bench, job_id: UUID, share: float) -> Victim:
     """Wait until a job has finished this share of its files. Raises TooLate when it is over before."""
     deadline = time.monotonic() + END_SECONDS
+    pod: Pod | None = None  # asked for in time: the API server takes longer than the job for its last files
     while True:
         job = await row(bench.facts, job_id)
+        if job["pod"] and (pod is None or pod.name != job["pod"]):
+            pod = await bench.cluster.pod(job["pod"])
         if JobState(job["state"]) in FINAL:
             raise TooLate(f"job {job_id} is {job['state']} before the fault: {job['message']}")
         assert time.monotonic() < deadline, f"job {job_id} does not start: {job['message']}"
         done = job["files_indexed"] + job["files_skipped"]
-        if job["files_total"] and job["pod"] and done >= share * job["files_total"]:
-            pod = await bench.cluster.pod(job["pod"])
+        if pod and job["files_total"] and done >= share * job["files_total"]:
             return Victim(job_id, job["cr_name"], job["attempt"], pod)
         await asyncio.sleep(0.05)
 

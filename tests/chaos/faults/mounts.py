@@ -76,4 +76,4 @@ def _mount(pid: int, place: str, kind: str, options: str, descriptors: Sequence[
 def _unmount(pid: int, place: str) -> None:
     command = ["umount", f"--namespace={pid}", "--internal-only", "--lazy", place]
     with suppress(subprocess.CalledProcessError):  # the process has ended, and its mounts went with it
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, capture_output=True)

@@ -6,9 +6,16 @@ the fault to the job's end.
 """
 
 import asyncio
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,8 +86,7 @@ async def checked_out(folder: Path, _: Victim) -> AsyncIterator[None]:
 @asynccontextmanager
 async def unmounted(folder: Path, victim: Victim) -> AsyncIterator[None]:
     """Leave the pod an empty folder, as an unmounted share does."""
-    pid = worker(victim.pod.uid).pid
-    with empty_share(pid, place_in_pod(_environment(pid), folder)):
+    async with _mounted(empty_share, folder, victim):
         yield
 
 
@@ -98,14 +104,33 @@ async def made_unreadable(folder: Path, _: Victim) -> AsyncIterator[None]:
 @asynccontextmanager
 async def slow_disk(folder: Path, victim: Victim) -> AsyncIterator[None]:
     """Let the disk hang for longer than a file may take, and fail what waits for it then."""
-    pid = worker(victim.pod.uid).pid
-    with hanging_share(pid, place_in_pod(_environment(pid), folder)):
+    async with _mounted(hanging_share, folder, victim):
         await asyncio.sleep(HANG_SECONDS)
     yield
 
 
-def _environment(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
+@asynccontextmanager
+async def _mounted(
+    share: Callable[[int, str], AbstractContextManager[None]], folder: Path, victim: Victim
+) -> AsyncIterator[None]:
+    """Mount a share over the folder in the victim's pod, which stands still meanwhile.
+
+    A busy machine takes longer for a mount than a job for its last files. In a thread: the other jobs have their
+    moment, too.
+    """
+    with ExitStack() as mounts:
+
+        def mount() -> None:
+            pid = worker(victim.pod.uid).pid
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
+                mounts.enter_context(share(pid, place_in_pod(environment, folder)))
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+        await asyncio.to_thread(mount)
+        yield
 
 
 async def run_source_faults(bench: Bench, kind: SourceFault) -> list[Outcome]:
