@@ -146,7 +146,8 @@ async def start(bench: Bench, folders: Sequence[Path] = (), *, anew: bool = True
         await bench.facts.fetch("DELETE FROM indexes WHERE source = ANY ($1::text[])", [*map(str, folders)])
     active = [job["id"] for job in await _jobs(bench, folders) if JobState(job["state"]) not in FINAL]
     assert not active, f"jobs of an earlier round are still active: {active}"
-    return [await _start(bench.cluster, folder, force=not anew) for folder in folders]
+    # At once: on a busy machine a small job may be over before a third call has been answered.
+    return await asyncio.gather(*(_start(bench.cluster, folder, force=not anew) for folder in folders))
 
 
 async def _start(cluster: Cluster, folder: Path, *, force: bool) -> UUID:
