@@ -183,6 +183,10 @@ bench-places: venv ## Lines that name the definition that they lie in, beside ea
 bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
 	@$(PY) -m bench.search.quality --json bench/results/retrieval.json
 
+.PHONY: bench-agents
+bench-agents: venv ## 60 tasks of agents, with our tools and with grep and read: success, calls, tokens
+	@$(PY) -m bench.agents --json bench/results/agents.json
+
 .PHONY: bench-status
 bench-status: venv ## Latency of status answers for 50 clients while jobs run
 	@$(PY) -m bench.status_latency

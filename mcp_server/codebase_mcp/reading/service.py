@@ -120,5 +120,7 @@ class ReadingService:
 
     @asynccontextmanager
     async def _admitted(self, caller: str, narrower: str) -> AsyncIterator[None]:
-        async with admit(self._semaphore, caller, seconds=TIMEOUT_SECONDS, what="call", narrower=narrower):
+        async with admit(
+            self._semaphore, caller, seconds=TIMEOUT_SECONDS, what=("call", "calls"), narrower=narrower
+        ):
             yield

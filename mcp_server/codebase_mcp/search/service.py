@@ -1,6 +1,5 @@
 """The search service: selects the indexes, asks the mode for a page of results, and builds the answer."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -15,7 +14,8 @@ from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
 from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
-from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
+from codebase_mcp.limits.admission import admit
+from codebase_mcp.limits.fair_semaphore import FairSemaphore, Permit
 from codebase_mcp.models import SearchAnswer, SearchResult
 from codebase_mcp.search.cursor import Cursor, decode, digest
 from codebase_mcp.search.excerpt import first_lines, last_lines
@@ -108,23 +108,11 @@ class SearchService:
 
         Concurrent callers have equal shares.
         """
-        try:
-            async with (
-                asyncio.timeout(SEARCH_TIMEOUT_SECONDS),
-                self._semaphores[request.mode].permit(caller) as permit,
-            ):
-                return await self._answer(request, permit)
-        except Overloaded as error:
-            raise UserError(
-                f"busy: more searches wait than this server can answer in time, {error.waiting} of them yours; "
-                f"try again in {error.retry_seconds} s, with fewer at once"
-            ) from error
-        except TimeoutError as error:
-            raise UserError(
-                f"unavailable: the search did not finish within {SEARCH_TIMEOUT_SECONDS:g} s; the database may be "
-                "busy with indexing, or many searches run at once; try again in a minute, or narrow the search "
-                "with repo, path or language"
-            ) from error
+        async with admit(
+            self._semaphores[request.mode], caller, seconds=SEARCH_TIMEOUT_SECONDS, what=("search", "searches"),
+            narrower="narrow the search with repo, path or language",
+        ) as permit:  # fmt: skip
+            return await self._answer(request, permit)
 
     async def _answer(self, request: SearchRequest, permit: Permit) -> SearchAnswer:
         scope = scope_of(await self._indexes.list(), request.repos, request.paths, request.languages)
