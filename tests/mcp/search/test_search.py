@@ -75,8 +75,8 @@ async def test_a_re_index_that_is_cancelled_before_it_changed_anything_leaves_th
     call: Any, answered: Any, shop: Any
 ) -> None:
     await shop.completed(SHOP)
-    for job_id in (await shop.pending(), await shop.running()):
-        await shop.jobs.cancel(job_id)
+    for job in (shop.pending, shop.running):
+        await shop.jobs.cancel(await job())
         answer = answered(await call("search_code", query="Checkout"))
         assert (answer["index_state"], answer["index_percent_complete"]) == ("complete", 100)
 
