@@ -3,7 +3,8 @@
     .venv/bin/python -m bench.kubernetes_source FOLDER [--json bench/results/kubernetes_source.json]
 
 FOLDER holds a checkout of k8s.io/kubernetes: `go mod download -json k8s.io/kubernetes@v1.34.4` prints one. Needs
-`make demo-cluster` to have run. Each search counts as found when a place that answers it is among the first ten results.
+`make demo-cluster` to have run. Each search counts as found when a place that answers it is among the first ten
+results.
 """
 
 import argparse

@@ -183,7 +183,7 @@ class _TreeWalker:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
             before = data[begin - 1] if begin else _NEWLINE
-            if before == _NEWLINE or not cut:  # inside of a small node nothing is cut: where lines begin is all one
+            if before == _NEWLINE or not cut:  # inside a small node nothing is cut
                 start: int | None = begin
             else:
                 start = _line_start(data, begin) if before in _SPACES else None
