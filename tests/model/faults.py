@@ -147,7 +147,8 @@ class FaultyApi(KubernetesApi):
             raise ApiError(0, "connection refused")
         lost = await self.injector.before(ApiError(self.injector.status, "injected"))
         try:
-            answer = self._cluster.answer(method, path, json.loads(json.dumps(body or {})), dict(query or ()))
+            selector = dict(query or ()).get("labelSelector", "")
+            answer = self._cluster.answer(method, path, json.loads(json.dumps(body or {})), selector)
         except Refused as error:
             raise ApiError(error.status, str(error)) from error
         if lost:
