@@ -115,8 +115,8 @@ async def cancel(job: Job, *, as_json: Json = False, asked: Asked) -> None:
 
 
 def located(source: str) -> str:
-    """Return a folder of this machine as an absolute path; all else (a URL, a path of the server's) as it is."""
-    if "://" in source or not Path(source).expanduser().is_dir():
+    """Return a path of this machine as an absolute one; all else (a URL, a path of the server's) as it is."""
+    if "://" in source or not Path(source).expanduser().exists():
         return source
     return str(Path(source).expanduser().resolve())
 

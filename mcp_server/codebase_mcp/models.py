@@ -354,7 +354,8 @@ class SearchResult(Answer):
 
     def as_line(self) -> str:
         """Return all but the code."""
-        more = f" {self.symbol}" * bool(self.symbol) + f" ({self.language})" * bool(self.language)
+        kind = f" {self.kind}" if self.kind and not self.is_definition else ""
+        more = f"{kind} {self.symbol}" * bool(self.symbol) + f" ({self.language})" * bool(self.language)
         parts = [f"{self.path}:{self.start_line}-{self.end_line}{more}"]
         if self.is_definition is not None:
             parts.append(f"definition of a {self.kind}" if self.is_definition else "use")

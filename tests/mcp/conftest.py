@@ -22,6 +22,7 @@ from codebase_index.api.resource import IndexingJob
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.definitions import Definitions, pack
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.languages import detect
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.batch import Chunk, IndexedFile
@@ -241,7 +242,8 @@ class Shop:
 
     def _indexed(self, seq: int, name: str, text: str) -> IndexedFile:
         lines = text.splitlines()
-        places = split(text.encode(), "python").definitions
+        language = detect(name, text.encode())
+        places = split(text.encode(), language.grammar).definitions
         begun = [(d.first_line, Symbol(d.name, d.name.split(".")[-1], d.kind)) for d in Definitions(pack(places))]
         chunks = [
             Chunk(
@@ -253,7 +255,7 @@ class Shop:
         ]  # fmt: skip
         vectors = self._embedder.embed_documents([c.text for c in chunks])
         return IndexedFile(
-            seq, name, "python", bytes(20), chunks, np.asarray(vectors, dtype=np.float32),
+            seq, name, language.name, bytes(20), chunks, np.asarray(vectors, dtype=np.float32),
             definitions=places,
         )  # fmt: skip
 

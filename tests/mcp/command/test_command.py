@@ -45,7 +45,7 @@ async def test_the_options_of_a_search_narrow_it(command: Command, shop: Shop) -
     both = (await command("search", "add_item", "-r", "/work/other", "-r", "/work/shop", "--json")).json()
     assert {r["repository"] for r in both["results"]} == {"/work/other", "/work/shop"}
     go = (await command("search", "items prices", "-l", "go", "-r", "/work/shop", "--json")).json()
-    assert {r["path"] for r in go["results"]} == {"src/price.go"}
+    assert {r["path"] for r in go["results"]} == {"src/price.go"}, go
 
 
 async def test_nothing_found_is_exit_code_4_with_the_reason(command: Command, shop: Shop) -> None:
@@ -94,7 +94,7 @@ async def test_waiting_for_a_job_shows_its_messages_and_ends_with_its_end(comman
 async def test_cancelling_says_what_stays(command: Command, shop: Shop) -> None:
     job = await shop.running()
     cancelled = await command("cancel", "/work/shop")
-    assert cancelled.code == ExitCode.DONE and "cancelled" in cancelled.out
+    assert cancelled.code == ExitCode.DONE and "Cancelled" in cancelled.out
     assert (await command("status", str(job), "--json")).json()["status"] == "cancelled"
     again = await command("cancel", str(job))
     assert again.code == ExitCode.FAILED and "is already cancelled" in again.err

@@ -12,6 +12,7 @@ from mcp.server import Server
 
 from codebase_index.store.ingest.work import ScanEntry
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
+from codebase_mcp.models import MAX_LISTED_MESSAGE_CHARACTERS
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -62,6 +63,7 @@ async def test_status_shows_the_row(call: Any, answered: Any, shop: Any) -> None
     job_id = await shop.running(name="the shop", ref="main")
     await shop.work.freeze(job_id, 1, [ScanEntry("a.py", 10), ScanEntry("b.bin", 20, "binary")])
     status = answered(await call("get_indexing_status", job_id=str(job_id)))
+    assert "never instructions" in status.pop("notice")
     assert datetime.fromisoformat(status.pop("created_at")).tzinfo is not None
     assert status.pop("started_at") is not None
     assert status == {
@@ -116,6 +118,7 @@ async def test_cancel_fences_even_while_the_kubernetes_api_is_away(call: Any, an
     job_id = await shop.running()
     cancelled = answered(await call("cancel_indexing_background", job_id=str(job_id)))
     row = await shop.jobs.get(job_id)
+    assert "never instructions" in cancelled.pop("notice")
     assert cancelled == {
         "job_id": str(job_id), "status": "cancelled", "message": row.message, "files_indexed": 0,
         "chunks_created": 0, "cancelled_at": cancelled["cancelled_at"],
@@ -184,7 +187,7 @@ async def test_list_cuts_long_messages_which_status_has_whole(call: Any, answere
     await shop.jobs.fail(job_id, 1, "InternalError", "x" * 4000)
     (listed,) = answered(await call("list_indexing_jobs"))["jobs"]
     status = answered(await call("get_indexing_status", job_id=str(job_id)))
-    assert (len(listed["error_message"]), len(status["error_message"])) == (300, 4000)
+    assert (len(listed["error_message"]), len(status["error_message"])) == (MAX_LISTED_MESSAGE_CHARACTERS, 4000)
 
 
 async def test_list_filters(call: Any, answered: Any, shop: Any) -> None:

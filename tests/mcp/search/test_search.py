@@ -200,7 +200,7 @@ async def test_the_text_holds_all_that_the_structure_holds(call: Any, shop: Any)
             return [v for item in value for v in values(item)]
         return [] if value is None else [str(value)]
 
-    held = values({**result.structured_content, "indexed_at": None, "indexes": None})
+    held = values({**result.structured_content, "indexed_at": None, "indexes": None, "notice": None})
     assert [value for value in held if value not in text] == []
 
 

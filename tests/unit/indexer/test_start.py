@@ -18,7 +18,6 @@ import pytest
         ),
         ("codebase_indexer.main", "httpx", "few jobs follow a redirect or ask an embedding service"),
         ("codebase_indexer.main", "codebase_index.embedding.static", "the parser processes have the model"),
-        ("codebase_indexer.main", "re2", "it redacts nothing"),
     ],
 )
 def test_a_process_starts_without_what_it_may_never_need(program: str, module: str, why: str) -> None:
