@@ -21,7 +21,7 @@ START_SECONDS = 60  # a bound for a machine that is busy
 async def test_the_tools_work_over_http(url: str, era: str, shop: Any, answered: Callable[..., Any]) -> None:
     job_id = str(await shop.running())
     async with Client(f"{url}/mcp", mode=era) as client:
-        assert len((await client.list_tools()).tools) == 5
+        assert len((await client.list_tools()).tools) == 8
         status = answered(await client.call_tool("get_indexing_status", {"job_id": job_id}))
         assert status["status"] == "running"
         cancelled = answered(await client.call_tool("cancel_indexing_background", {"job_id": job_id}))
