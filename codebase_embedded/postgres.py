@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 10.0
 SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",  # the folder decides who gets here, and the password after it
-    "shared_buffers": "128MB",  # taken as it is used
+    "shared_buffers": "64MB",  # kept once it was used; the system's own cache has the rest, and gives it back
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
