@@ -118,7 +118,7 @@ async def test_who_does_not_read_his_answers_is_closed_too(limited: int) -> None
 async def test_get_says_at_once_that_there_is_no_stream(limited: int) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.get(f"http://127.0.0.1:{limited}/mcp", headers={"Accept": "text/event-stream"})
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST, OPTIONS")
 
 
 async def test_the_probe_port_serves_no_clients(limited: int, probe_port: int) -> None:

@@ -39,8 +39,8 @@ ORIGINS = {
 }  # fmt: skip
 ALLOWED_ORIGINS = ["", "http://localhost:6274", "https://mcp.example.org", "http://[::1]:3000"]
 JOB_IDS = [
-    "' OR ''='", "1; DROP TABLE jobs", JOB.replace("-", ""), f"{{{JOB}}}", f"urn:uuid:{JOB}", f" {JOB}", f"{JOB} ",
-    f"{JOB}\n", f"{JOB}\0", JOB[:-1], f"{JOB}0", JOB.replace("a", "g"), JOB.replace("-", "\u2010"),
+    "' OR ''='", "1; DROP TABLE jobs", JOB.replace("-", ""), f"{{{JOB}}}", f"urn:uuid:{JOB}",
+    f"{JOB}\0", JOB[:-1], f"{JOB}0", JOB.replace("a", "g"), JOB.replace("-", "\u2010"),
     JOB.replace("1", "１"),
     "../../etc/passwd", "%2e%2e", "null", "0", "*", "\u202e", JOB.replace("-", "_"),
     "12345678-1234-1234-1234123456789-abc",
@@ -118,8 +118,9 @@ async def test_job_ids(url: str, held: dict[str, list[str]], database: Database,
                 badly_told += (
                     [] if text.startswith("validation: job_id") and "\n" not in text else [(job_id, text)]
                 )
-            result = await client.call_tool(tool, {"job_id": JOB.upper()})
-            assert result.content[0].text.startswith("job not found")  # type: ignore[union-attr]
+            for job_id in (JOB.upper(), f" {JOB}", f"{JOB}\n"):
+                result = await client.call_tool(tool, {"job_id": job_id})
+                assert result.content[0].text.startswith("job not found")  # type: ignore[union-attr]
     assert (taken, badly_told) == ([], [])
     assert await everything(database) == held
 
@@ -181,11 +182,9 @@ def made_up(cursor: str) -> Iterator[str]:
         cursor[1:],
         cursor + "=",
         cursor + "A",
-        f" {cursor}",
-        f"{cursor}\n",
         cursor.swapcase(),
     )
-    yield from ("ı", "%", "!", "AAAA", "null", "\u202e", "../..", "é" * 100)
+    yield from ("ı", "%", "!", "AAAA", "\u202e", "../..", "é" * 100)
 
 
 async def test_cursors(url: str, held: dict[str, list[str]], database: Database) -> None:
