@@ -10,8 +10,8 @@ ORDER BY version;
 SELECT pg_advisory_xact_lock_shared(hashtext('codebase-mcp resources'));
 
 -- name: newest
--- The version of the newest change.
-SELECT last_value FROM resource_versions;
+-- The version of the newest change; 0: there was none. (A sequence that was never asked has its first value, too.)
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM resource_versions;
 
 -- name: get
 -- One resource, by its name.
