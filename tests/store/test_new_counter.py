@@ -24,8 +24,8 @@ async def main(dsn, root):
     _, row = await harness.run(await harness.job("app"))
     await database.close()
     mirror = Progress(**row.counts()).model_dump(by_alias=True)
-    return [row.message, row.counts(), JobStatus.of_row(row).model_dump(mode="json"), mirror,
-            JobStatus.model_json_schema(mode="serialization")["properties"], document()]
+    answer = JobStatus.from_row(row, stale=False, skipped=[]).model_dump(mode="json")
+    return [row.message, row.counts(), answer, mirror, JobStatus.model_json_schema()["properties"], document()]
 
 print(json.dumps(asyncio.run(main(*sys.argv[1:]))))
 """
