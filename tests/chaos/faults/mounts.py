@@ -67,7 +67,7 @@ def _greet(device: int) -> None:
 
 
 def _run(pid: int, *arguments: str, descriptors: Sequence[int] = ()) -> None:
-    # Bare (-I -S): it starts in a tenth of the time, and on a busy machine the job would be over otherwise.
+    # Bare (-I -S): it imports nothing but the standard library, which on a busy machine is all there is time for.
     command = [sys.executable, "-I", "-S", str(_IN_NAMESPACE), str(pid), *arguments]
     subprocess.run(command, check=True, pass_fds=descriptors)
 
