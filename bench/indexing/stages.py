@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codebase_index.blob import blob_id
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.languages import detect
 from codebase_index.lexical import postings
@@ -15,7 +16,6 @@ from codebase_index.lexical.term_table import TermTable
 from codebase_index.store.ingest.batch import Chunk, IndexedFile, ProcessedBatch, pack
 from codebase_index.vectors.centroid import SNIPPETS, centroid_of
 from codebase_indexer.chunking import chunker, texts
-from codebase_indexer.source.blob import blob_id
 from codebase_indexer.source.scan import scan
 
 SAMPLE_BYTES = 10_000_000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codebase_index.blob import blob_id
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.lexical.postings import MAX_DOCUMENTS, EncodedTerms, encode
 from codebase_index.lexical.term_table import TermTable
@@ -29,7 +30,6 @@ from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
 from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
-from codebase_indexer.source.blob import blob_id
 
 log = logging.getLogger(__name__)
 

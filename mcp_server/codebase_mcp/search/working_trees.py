@@ -7,7 +7,6 @@ a twentieth of a processor, however many searches come.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import stat
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
+from codebase_index.blob import blob_id
 from codebase_index.store.catalog.indexes import IndexRow, StoredFile
 from codebase_index.store.errors import StoreError
 
@@ -134,12 +134,12 @@ def _newer_files(folder: Path, files: Sequence[StoredFile], since: float) -> tup
         if found.st_mtime <= since or not stat.S_ISREG(found.st_mode):
             continue
         compared += 1
-        if compared > MAX_COMPARED or _blob_id(path, found.st_size) != file.blob:
+        if compared > MAX_COMPARED or _blob_id_of(path, found.st_size) != file.blob:
             newer.append(file.path)
     return Newer(len(newer), newer[0]) if newer else None, time.thread_time() - started_at
 
 
-def _blob_id(path: Path, size: int) -> bytes | None:
+def _blob_id_of(path: Path, size: int) -> bytes | None:
     """Return git's name for the content of a file; None if it is too large or cannot be read."""
     if size > _MAX_FILE_BYTES:
         return None
@@ -148,4 +148,4 @@ def _blob_id(path: Path, size: int) -> bytes | None:
             data = opened.read(_MAX_FILE_BYTES)
     except OSError:
         return None
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
+    return blob_id(data)

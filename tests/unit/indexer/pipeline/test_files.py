@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codebase_index.blob import blob_id
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.languages import detect
 from codebase_index.lexical.postings import decode, find
@@ -30,7 +31,6 @@ from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip, by_content, by_name
 from codebase_indexer.pipeline import files
 from codebase_indexer.pipeline.files import FileProcessor
-from codebase_indexer.source.blob import blob_id
 from tests.fixtures import secrets
 
 FINGERPRINT = "1:test"

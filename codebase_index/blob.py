@@ -1,6 +1,6 @@
 """git's name for a file's content. Pure.
 
-By itself, since both the processes that parse, which import no database, and those that ask git need it.
+By itself, since the processes that parse, which import no database, those that ask git and the server need it.
 """
 
 import hashlib
