@@ -8,7 +8,7 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.query.files import FileRow, FileSnapshot
 from codebase_index.untrusted_text import named, quoted
 from codebase_mcp.errors import UserError
-from codebase_mcp.selection.repositories import describe_indexes
+from codebase_mcp.selection.repositories import describe_indexes, repo_of
 
 MAX_SIMILAR: Final = 20
 """Files of the same name that are considered where the path is not one of an index."""
@@ -46,7 +46,7 @@ class FileLookup:
             held = [index for index in indexes if index.id in {file.index_id for file in found}]
             raise UserError(
                 f"ambiguous: {quoted(found[0].path)} is in {describe_indexes(held)}; give one of them as repo",
-                repo=held[0].source if held[0].ref is None else f"{held[0].source}@{held[0].ref}",
+                repo=repo_of(held[0]),
             )
         return found[0], note
 

@@ -192,8 +192,13 @@ def _is_filtered(index: IndexRow) -> bool:
     return bool(index.include or index.exclude)
 
 
+def repo_of(index: IndexRow) -> str:
+    """Return what a caller gives as repo for an index: its source, with the ref where it has one."""
+    return f"{index.source}@{index.ref}" if index.ref else index.source
+
+
 def describe_indexes(indexes: Sequence[IndexRow]) -> str:
     """Name indexes in a sentence, the first MAX_NAMED_INDEXES of them."""
-    labels = [named(f"{index.source}@{index.ref}" if index.ref else index.source) for index in indexes]
+    labels = [named(repo_of(index)) for index in indexes]
     more = len(labels) - MAX_NAMED_INDEXES
     return ", ".join(labels[:MAX_NAMED_INDEXES]) + (f" and {more} more" if more > 0 else "")
