@@ -32,8 +32,8 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.query.hybrid_search import Search
-from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.query import Query
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.modes.auto import CANDIDATES_PER_ARM
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService

@@ -23,7 +23,7 @@ from bench.search.quality import index, judge, summary
 from codebase_index.embedding import factory
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService
 

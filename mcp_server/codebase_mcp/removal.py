@@ -14,8 +14,8 @@ from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import IndexInUse, StoreError
 from codebase_index.untrusted_text import quoted
+from codebase_mcp.answer import Reply
 from codebase_mcp.errors import UserError
-from codebase_mcp.models import Reply
 from codebase_mcp.selection.repositories import describe_indexes
 
 log = logging.getLogger(__name__)

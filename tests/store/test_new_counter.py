@@ -11,7 +11,7 @@ from pathlib import Path
 from codebase_index.api.crd import document
 from codebase_index.api.resource import Progress
 from codebase_index.store.database import Database
-from codebase_mcp.models import JobStatus
+from codebase_mcp.jobs.answers import JobStatus
 from tests.store.harness import WorkerHarness, track
 
 async def main(dsn, root):

@@ -119,8 +119,8 @@ TOOL = Recipe(
     "A new tool",
     (
         Edit(
-            "mcp_server/codebase_mcp/models.py",
-            "class SearchResult(Answer):\n",
+            "mcp_server/codebase_mcp/jobs/answers.py",
+            "class JobList(Reply):\n",
             'class JobCount(Reply):\n    """The answer of count_indexing_jobs."""\n\n    total_count: int\n\n\n',
         ),
         Edit(
@@ -144,8 +144,8 @@ TOOL = Recipe(
         ),
         Edit(
             "mcp_server/codebase_mcp/tools/tools.py",
-            "from codebase_mcp.models import ",
-            "from codebase_mcp.models import JobCount\n",
+            "from codebase_mcp.jobs.answers import ",
+            "from codebase_mcp.jobs.answers import JobCount\n",
         ),
     ),
 )

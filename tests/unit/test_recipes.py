@@ -56,7 +56,7 @@ def test_a_tool_takes_four_places(tmp_path: Path) -> None:
 import asyncio, json
 from mcp import Client
 from codebase_mcp.jobs.service import JobService
-from codebase_mcp.models import JobList
+from codebase_mcp.jobs.answers import JobList
 from codebase_mcp.tools.tools import build_server
 
 class Jobs(JobService):

@@ -30,11 +30,7 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs, QueueLength
 from codebase_index.store.jobs.rows import JobRow
 from codebase_mcp.errors import UserError
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
-from codebase_mcp.jobs.mirror import JobMirror
-from codebase_mcp.limits.caller import STDIO
-from codebase_mcp.limits.queue_quota import QueueLimits, QueueQuota
-from codebase_mcp.models import (
+from codebase_mcp.jobs.answers import (
     CancelResult,
     JobList,
     JobStatus,
@@ -42,8 +38,12 @@ from codebase_mcp.models import (
     ListedJob,
     SkippedFile,
     StartResult,
-    job_uuid,
 )
+from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.job_id import job_uuid
+from codebase_mcp.jobs.mirror import JobMirror
+from codebase_mcp.limits.caller import STDIO
+from codebase_mcp.limits.queue_quota import QueueLimits, QueueQuota
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from codebase_mcp.models import MULTILINE, Answer, IndexFreshness, Marks, Reply
+from codebase_mcp.answer import MULTILINE, Answer, Marks, Reply
+from codebase_mcp.search.answers import IndexFreshness
 from codebase_mcp.search.page import join_sentences
 
 HIDDEN_CHARACTERS = (

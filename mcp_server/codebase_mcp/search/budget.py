@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from codebase_index import untrusted_text
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 
 RESULT_TOKENS: Final = 165
 """Budget of a concise result on average, with its path and names: ten of them are below 2,000."""

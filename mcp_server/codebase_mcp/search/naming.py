@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from codebase_index.definitions import Definition, Definitions
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 
 OLDER_INDEX: Final = (
     "Some of these files were indexed by an older version, which did not keep where definitions end: results from "

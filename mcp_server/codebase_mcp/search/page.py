@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.budget import count_fitting
 from codebase_mcp.search.cursor import Cursor
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from codebase_index.api.job import FINAL, JobState
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.models import IndexFreshness, IndexState
+from codebase_mcp.search.answers import IndexFreshness, IndexState
 
 MAX_LISTED_INDEXES: Final = 20
 MAX_LISTED_INCOMPLETE: Final = 3

@@ -16,7 +16,7 @@ from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Permit
-from codebase_mcp.models import SearchAnswer, SearchResult
+from codebase_mcp.search.answers import SearchAnswer, SearchResult
 from codebase_mcp.search.cursor import Cursor, decode, digest
 from codebase_mcp.search.excerpt import first_lines, last_lines
 from codebase_mcp.search.modes.auto import AutoMode

@@ -13,12 +13,13 @@ import mcp_types as types
 from codebase_index import untrusted_text
 from codebase_index.store.errors import InsufficientStorage, StoreMisconfigured, StoreUnavailable
 from codebase_mcp import metrics
+from codebase_mcp.answer import Reply
 from codebase_mcp.arguments.kinds import Notes
 from codebase_mcp.arguments.signature import Signature
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.cluster import ClusterUnavailable
+from codebase_mcp.jobs.job_id import job_uuid
 from codebase_mcp.limits import caller
-from codebase_mcp.models import Reply, job_uuid
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger("codebase_mcp.audit")

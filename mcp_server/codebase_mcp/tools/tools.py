@@ -8,13 +8,14 @@ from mcp_types import ToolAnnotations
 
 from codebase_index.api.job import JobState
 from codebase_mcp.arguments.kinds import Choice, Flag, Number, Text, Time
+from codebase_mcp.jobs.answers import CancelResult, JobList, JobStatus, StartResult
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
-from codebase_mcp.models import CancelResult, JobList, JobStatus, SearchAnswer, StartResult
 from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
 from codebase_mcp.reading.requests import ListFilesRequest, ListRepositoriesRequest, ReadRequest
 from codebase_mcp.reading.service import ReadingService
 from codebase_mcp.removal import DeleteResult, IndexRemoval
+from codebase_mcp.search.answers import SearchAnswer
 from codebase_mcp.search.cursor import MAX_CURSOR_LENGTH
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService

@@ -11,8 +11,8 @@ from mcp import Client
 from mcp.server import Server
 
 from codebase_index.store.ingest.work import ScanEntry
+from codebase_mcp.jobs.answers import MAX_LISTED_MESSAGE_CHARACTERS
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
-from codebase_mcp.models import MAX_LISTED_MESSAGE_CHARACTERS
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

@@ -7,7 +7,7 @@ import pytest
 
 from codebase_index.embedding import factory
 from codebase_index.store.database import Database
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from tests.store.indexed_files import indexed

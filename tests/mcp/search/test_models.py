@@ -17,7 +17,7 @@ from codebase_index.api.resource import IndexingJob
 from codebase_index.embedding import factory
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
-from codebase_mcp.models import SearchAnswer
+from codebase_mcp.search.answers import SearchAnswer
 from codebase_mcp.search.query_vectors import query_model
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService

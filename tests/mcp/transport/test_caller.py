@@ -14,9 +14,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ToolAnnotations
 
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_mcp.answer import Reply
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.limits import caller
-from codebase_mcp.models import Reply
 from codebase_mcp.settings import Settings
 from codebase_mcp.tools.checked_tool import CheckedTool
 from codebase_mcp.tools.server import server_of

@@ -13,9 +13,9 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Candidate, CandidateSet, Search
 from codebase_mcp.limits.fair_semaphore import Permit
-from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import Ranked, rank
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import excerpt

@@ -8,10 +8,10 @@ from typing import Final
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Definition, SymbolSearch
 from codebase_mcp.limits.fair_semaphore import Permit
-from codebase_mcp.models import SearchResult
 from codebase_mcp.ranking.features import kind_factor
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.weights import DEFAULT
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import head

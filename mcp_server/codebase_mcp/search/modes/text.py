@@ -19,7 +19,7 @@ from codebase_index.store.query.text_search import (
 )
 from codebase_mcp.errors import UserError
 from codebase_mcp.limits.fair_semaphore import Permit
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.naming import named, older_index_note
 from codebase_mcp.search.occurrences import Occurrence, occurrences, surroundings

@@ -13,7 +13,7 @@ from codebase_index.store.query.symbol_search import Definition
 from codebase_index.store.query.text_search import TextMatch, TextPosition
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
-from codebase_mcp.models import SearchResult
+from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.budget import RESULT_TOKENS, allot_characters, count_fitting, estimate_tokens
 from codebase_mcp.search.cursor import Cursor, decode, digest
 from codebase_mcp.search.excerpt import CUT
