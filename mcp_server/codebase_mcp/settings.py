@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
+from codebase_index.listening import EVERYWHERE
 from codebase_index.store.address import Address, NoAddress, address_from_env
 from codebase_mcp.limits.caller import IpNetwork
 from codebase_mcp.limits.connection_limits import ConnectionLimits
@@ -19,6 +20,7 @@ _HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_CONNECTIONS = 100_000
+_MAX_DRAIN_SECONDS = 600
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -53,7 +55,7 @@ class Settings:
     """Limits of clients' connections."""
 
     bind: str
-    """Address to listen on for --http: in a pod all interfaces, elsewhere loopback, since the server has no
+    """Address to listen on for --http: in a pod all of them, elsewhere loopback, since the server has no
     authentication. In a cluster, a NetworkPolicy restricts access."""
 
     trusted_proxies: tuple[IpNetwork, ...]
@@ -73,6 +75,9 @@ class Settings:
     token: str | None = None
     """What requests have to bring as a bearer token; None: nobody is asked. Never logged."""
 
+    drain_seconds: int = 0
+    """How long a server that is told to end (SIGTERM) goes on answering: clients are still sent to it."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment. Raises SettingsError."""
@@ -87,7 +92,7 @@ class Settings:
                 total=_number(env, "CODEBASE_MAX_CONNECTIONS", 512),
                 per_client=_number(env, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT", 128),
             ),
-            bind=env.get("CODEBASE_BIND") or ("0.0.0.0" if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),  # noqa: S104
+            bind=env.get("CODEBASE_BIND") or (EVERYWHERE if "KUBERNETES_SERVICE_HOST" in env else "127.0.0.1"),
             trusted_proxies=_networks(env, "CODEBASE_TRUSTED_PROXIES"),
             queue=QueueLimits(
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueLimits.total),
@@ -97,6 +102,7 @@ class Settings:
             log_level=_log_level(env),
             listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
             token=_token(env),
+            drain_seconds=_seconds(env, "CODEBASE_DRAIN_SECONDS"),
         )
 
     @property
@@ -181,6 +187,13 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) <= _MAX_CONNECTIONS:
         raise SettingsError(f"{name} is {text!r}; set it to a number, 1 to {_MAX_CONNECTIONS}")
+    return int(text)
+
+
+def _seconds(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name) or "0"
+    if not text.isdecimal() or int(text) > _MAX_DRAIN_SECONDS:
+        raise SettingsError(f"{name} is {text!r}; set it to whole seconds, 0 to {_MAX_DRAIN_SECONDS}")
     return int(text)
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 from codebase_index import logs
-from codebase_operator.app import LIVENESS, run
+from codebase_operator.app import liveness_endpoint, run
 from codebase_operator.settings import Settings, SettingsInvalid
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     except SettingsInvalid as error:
         logging.getLogger(__name__).error("cannot start", extra={"error": str(error)})
         return 2
-    run(settings, os.environ.get("CODEBASE_LIVENESS", LIVENESS))
+    run(settings, liveness_endpoint())
     return 0
 
 

@@ -6,7 +6,8 @@ never hangs when the operator is down. Events only feed the cache and wake the l
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,14 @@ from codebase_operator.metrics import Metrics
 from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import Settings
 
-LIVENESS = "http://0.0.0.0:8080/healthz"
+
+def liveness_endpoint(env: Mapping[str, str] = os.environ) -> str:
+    """Return where the kubelet asks whether the operator lives: CODEBASE_LIVENESS, or port 8080 of its pod.
+
+    kopf listens on the addresses of one family; the kubelet asks the pod's first one, which is in CODEBASE_POD_IP.
+    """
+    host = "[::]" if ":" in env.get("CODEBASE_POD_IP", "") else "0.0.0.0"  # noqa: S104 - every address is meant
+    return env.get("CODEBASE_LIVENESS") or f"http://{host}:8080/healthz"
 
 
 class EndlessBackoffs:
@@ -146,7 +154,7 @@ def registry(site: Settings) -> kopf.OperatorRegistry:
     return handlers
 
 
-def run(settings: Settings, liveness: str = LIVENESS) -> None:
+def run(settings: Settings, liveness: str) -> None:
     """Run until SIGTERM."""
     kopf.run(
         registry=registry(settings),

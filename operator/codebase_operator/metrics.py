@@ -4,6 +4,7 @@ Levels are the same in every operator; the steps are those of the one that leads
 are no labels: they are unbounded, and the log has them.
 """
 
+import socket
 import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from socketserver import ThreadingMixIn
 from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import prometheus_client as prometheus
 
 from codebase_index.api.job import JobState
+from codebase_index.listening import listen_everywhere
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.model import actions as do
 from codebase_operator.model.snapshot import FINAL_PHASES, JobView, Snapshot, job_views
@@ -66,6 +68,15 @@ def _state(view: JobView) -> JobState:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True  # a reader that hangs holds up neither the others nor the end
+
+    def __init__(self, listening: socket.socket, app: Callable[..., Iterable[bytes]]) -> None:
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.server_address = listening.getsockname()
+        self.server_name, self.server_port = "", self.server_address[1]  # HTTPServer would look the name up
+        self.setup_environ()
+        self.set_app(app)
 
 
 class _Handler(WSGIRequestHandler):
@@ -137,7 +148,7 @@ class Metrics:
 
     def serve(self, port: int) -> Callable[[], None]:
         """Answer /metrics and /readyz on this port, also when the loop is stuck; return how to stop it."""
-        server = make_server("0.0.0.0", port, self._app(), _Server, _Handler)  # noqa: S104 - all of a pod's
+        server = _Server(listen_everywhere(port), self._app())
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
 

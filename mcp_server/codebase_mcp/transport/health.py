@@ -42,6 +42,7 @@ class HealthChecks:
         self._cluster = cluster
         self._liveness = CachedAnswer(self._check_liveness)
         self._readiness = CachedAnswer(self._check_readiness)
+        self._is_draining = False
 
     def routes(self) -> list[Route]:
         """Return the two routes."""
@@ -63,7 +64,13 @@ class HealthChecks:
 
     async def readiness(self) -> HealthReport:
         """Return the answer of `/readyz`, at most a second old."""
+        if self._is_draining:
+            return {"status": "draining", "reason": "the server was told to end; ask another one"}, 503
         return await self._readiness.get()
+
+    def drain(self) -> None:
+        """Be ready no more, whatever the services say: this server is about to end."""
+        self._is_draining = True
 
     async def _check_liveness(self) -> HealthReport:
         """Report the number of active jobs and the age of the oldest, in seconds: always 200."""

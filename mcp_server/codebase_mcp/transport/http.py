@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from codebase_index.listening import EVERYWHERE, listen_everywhere
 from codebase_mcp import metrics
 from codebase_mcp.limits.caller import IpNetwork, caller_context, resolve_caller
 from codebase_mcp.limits.connection_limits import ConnectionLimits
@@ -86,7 +87,11 @@ class CallerMiddleware:
 
 
 async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError."""
+    """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError.
+
+    After SIGTERM it answers for `settings.drain_seconds` more, as one that is not ready: Kubernetes sends the signal
+    and takes the pod out of its Service at the same time, and clients are sent here until every node knows.
+    """
     limits = fit_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))
     servers = [main]
@@ -95,7 +100,7 @@ async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> 
         probes = Probes(health, monitor).app()
         servers.append(_Server(probes, settings.bind, settings.probe_port, ConnectionManager(PROBE_LIMITS)))
     try:
-        with _handle_signals(servers):
+        with _handle_signals(servers, lambda: _drain(main, health), settings.drain_seconds):
             async with monitor.monitoring(), asyncio.TaskGroup() as group:
                 group.create_task(main.serve(_sockets(settings)))
                 # One after the other: a probe that succeeds says that clients are served, too.
@@ -135,23 +140,43 @@ def fit_open_files(limits: ConnectionLimits) -> ConnectionLimits:
     return replace(limits, total=total)
 
 
+def _drain(server: "_Server", health: HealthChecks) -> None:
+    log.info("the server was told to end; it answers until its clients are sent elsewhere")
+    health.drain()
+    server.part_with_clients()
+
+
 @contextmanager
-def _handle_signals(servers: Sequence["_Server"]) -> Iterator[None]:
+def _handle_signals(
+    servers: Sequence["_Server"], drain: Callable[[], None], drain_seconds: float
+) -> Iterator[None]:
     """Let a signal end these servers, and nothing else: uvicorn itself would send it again when it is done, which
     would kill the process before the database and the API client are closed.
+
+    The first SIGTERM drains them first; a second one, or a person's SIGINT, does not wait for that.
     """
     loop = asyncio.get_running_loop()
     caught = (signal.SIGTERM, signal.SIGINT)
+    draining: list[asyncio.TimerHandle] = []
 
     def end(number: int) -> None:
         for server in servers:
             server.handle_exit(number, None)
 
+    def signalled(number: int) -> None:
+        if number == signal.SIGTERM and drain_seconds and not draining:
+            drain()
+            draining.append(loop.call_later(drain_seconds, end, number))
+        else:
+            end(number)
+
     for number in caught:
-        loop.add_signal_handler(number, end, number)
+        loop.add_signal_handler(number, signalled, number)
     try:
         yield
     finally:
+        for timer in draining:
+            timer.cancel()
         for number in caught:
             loop.remove_signal_handler(number)
 
@@ -186,13 +211,21 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Start to listen. Raises SettingsError."""
         try:
+            if sockets is None and self.config.host == EVERYWHERE:
+                sockets = [listen_everywhere(self.config.port, BACKLOG)]
             await super().startup(sockets)
-        except SystemExit:  # uvicorn would end the process in the middle of it
+        except (SystemExit, OSError):  # uvicorn would end the process in the middle of it
             raise SettingsError(
                 f"cannot listen on {self.config.host}, port {self.config.port}; another program may use the port "
                 "already: set CODEBASE_PORT and CODEBASE_PROBE_PORT to free ports"
             ) from None
         self.listening.set()
+
+    def part_with_clients(self) -> None:
+        """End each connection with its next answer, so that a client's next request is sent to another server."""
+        close = (b"connection", b"close")
+        self.config.encoded_headers.append(close)  # from which uvicorn makes the headers anew each second
+        self.server_state.default_headers = [*self.server_state.default_headers, close]
 
     async def on_tick(self, counter: int) -> bool:
         """Close overdue connections ten times a second; publish the metrics once a second."""

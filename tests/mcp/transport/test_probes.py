@@ -65,6 +65,31 @@ async def url(environment_of: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
         await asyncio.wait_for(serving, WAIT_SECONDS)
 
 
+async def test_a_server_that_is_told_to_end_answers_on_and_parts_with_its_clients(environment_of: Any) -> None:
+    """Clients are sent here until every node knows that the pod is leaving; a second signal does not wait."""
+    own, probes_ = environment_of()["CODEBASE_PORT"], environment_of()["CODEBASE_PORT"]
+    changes = {"CODEBASE_PORT": own, "CODEBASE_PROBE_PORT": probes_, "CODEBASE_DRAIN_SECONDS": "600"}
+    settings = Settings.from_env(environment_of() | changes)
+    api: Any = Api()
+    health = HealthChecks(api, api)
+    app = Starlette(routes=health.routes())
+    serving = asyncio.create_task(http.serve_http(app, health, settings))
+    try:
+        await asyncio.to_thread(await_success, f"http://127.0.0.1:{probes_}/readyz")
+        async with httpx.AsyncClient(trust_env=False, timeout=WAIT_SECONDS) as client:
+            before = await client.get(f"http://127.0.0.1:{own}/healthz")
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0)  # the loop takes the signal in
+            after = [await client.get(f"http://127.0.0.1:{own}/healthz") for _ in range(3)]
+            ready = await client.get(f"http://127.0.0.1:{probes_}/readyz")
+        assert (before.status_code, before.headers.get("connection")) == (200, None)
+        assert [(answer.status_code, answer.headers["connection"]) for answer in after[1:]] == [(200, "close")] * 2
+        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(serving, WAIT_SECONDS)
+
+
 def status_of(url: str) -> int:
     try:
         return httpx.get(url, trust_env=False, timeout=WAIT_SECONDS).status_code

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from codebase_index.listening import EVERYWHERE
 from codebase_mcp.settings import Settings, SettingsError
 
 VALID = {
@@ -23,7 +24,7 @@ def test_deleting_is_allowed_by_the_setting_alone() -> None:
 
 
 def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
-    assert Settings.from_env({**VALID, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}).bind == "0.0.0.0"
+    assert Settings.from_env({**VALID, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}).bind == EVERYWHERE
 
 
 def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
@@ -51,6 +52,7 @@ def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
         ({"CODEBASE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CODEBASE_TRUSTED_PROXIES is wrong: 10.0.0.1/8"),
         ({"CODEBASE_TRUSTED_PROXIES": "proxy.example.org"}, "CODEBASE_TRUSTED_PROXIES is wrong"),
         ({"CODEBASE_ALLOW_DELETION": "1"}, "CODEBASE_ALLOW_DELETION is '1'; set it to true or false"),
+        ({"CODEBASE_DRAIN_SECONDS": "-1"}, "CODEBASE_DRAIN_SECONDS is '-1'; set it to whole seconds, 0 to 600"),
         ({"CODEBASE_LOG_LEVEL": "LOUD"}, "CODEBASE_LOG_LEVEL is 'LOUD'"),
     ],
 )
