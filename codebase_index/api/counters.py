@@ -28,8 +28,11 @@ class Counters(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     files_indexed: int = 0
+    """Files whose content is in the index."""
     files_skipped: int = 0
+    """Files that were left out, each for a reason that is recorded."""
     chunks_created: int = 0
+    """Pieces of files that can be found, written by this job."""
     files_transcoded: Annotated[
         int,
         Wording(

@@ -26,6 +26,8 @@ _SCHEMA_KEYWORDS: Final = frozenset(
 )  # fmt: skip
 
 _COLUMNS: Final = (
+    ("Source", "string", ".status.source", 0, "Where the code is: a path, or an address"),
+    ("Ref", "string", ".spec.ref", 0, "Branch, tag or commit; empty: the default branch, or what the path holds"),
     (
         "Phase",
         "string",
@@ -33,15 +35,18 @@ _COLUMNS: Final = (
         0,
         "Pending, Running, Blocked, Suspended, Completed, Failed or Cancelled",
     ),
-    ("Progress", "integer", ".status.progress.percent", 0, "Per cent done"),
+    ("Progress", "string", ".status.percentage", 0, "Per cent done"),
     ("Files", "integer", ".status.progress.filesIndexed", 0, "Files indexed"),
-    ("Chunks", "integer", ".status.progress.chunksCreated", 0, "Chunks written"),
+    ("Total", "integer", ".status.progress.filesTotal", 0, "Files to index, known when the scan has ended"),
+    ("Queue", "integer", ".status.queuePosition", 0, "Place among the waiting jobs, from 1"),
     ("Reason", "string", ".status.reason", 0, "Why the job is in this phase"),
-    ("Age", "date", ".metadata.creationTimestamp", 0, ""),
-    ("Pod", "string", ".status.podName", 1, ""),
-    ("Node", "string", ".status.nodeName", 1, ""),
+    ("Age", "date", ".metadata.creationTimestamp", 0, "How long ago the job was made"),
+    ("Chunks", "integer", ".status.progress.chunksCreated", 1, "Chunks written"),
+    ("Commit", "string", ".status.commit", 1, "The commit that is indexed"),
+    ("Pod", "string", ".status.podName", 1, "The pod that works on the job, or did last"),
+    ("Node", "string", ".status.nodeName", 1, "The node that it runs on"),
     ("Attempt", "integer", ".status.attempt", 1, "The fencing token"),
-    ("Message", "string", ".status.message", 1, ""),
+    ("Message", "string", ".status.message", 1, "The same as the reason, for people, with what to do"),
 )
 
 _SOURCE_RULES: Final = (
@@ -127,9 +132,9 @@ def _root_schema() -> dict[str, Any]:
         "description": "A repository to be indexed in the background, and how far that is.",
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "apiVersion": {"type": "string", "description": "Version of this form: indexing.codebase-mcp.io/v1alpha1."},
+            "kind": {"type": "string", "description": "IndexingJob."},
+            "metadata": {"type": "object", "description": "Name, namespace, labels and annotations."},
             "spec": spec,
             "status": status,
         },

@@ -58,6 +58,7 @@ class SecretRef(_Model):
     """A Secret of the job's namespace with `username` and `password`, or `ssh-privatekey`."""
 
     name: Annotated[str, Field(min_length=1, max_length=253), SECRET_NAME]
+    """The Secret's name. It has to be labelled for git, and annotated with the hosts it is for."""
 
 
 class GitSource(_Model):
@@ -124,6 +125,7 @@ class IndexingJobSpec(_Model):
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher gets a slot first; among equals the older job."""
     parallelism: int = Field(default=1, ge=1, le=16)
+    """How many pods may work on it at once, of those that the site has to give."""
     suspend: bool = False
     """Stop for now and free the slot; what is done is kept."""
     cancel: bool = False
@@ -185,13 +187,20 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class Stage(_Model):
+class _Mirror(_Model):
+    # A status written by a newer operator must not stop an older one, nor an older server.
+    model_config = ConfigDict(extra="ignore")
+
+
+class Stage(_Mirror):
     """What a job is at."""
 
     percent: int = Field(default=0, ge=0, le=100)
     """Per cent done."""
     phase: ShortText | None = None
+    """What it is at: scanning, indexing and so on."""
     message: LongText | None = None
+    """The same as a sentence."""
     files_total: int | None = None
     """Known when the scan has ended."""
 
@@ -200,25 +209,30 @@ class Progress(Counters, Stage):
     """How far the work is. Neither the percentage nor a counter ever falls."""
 
     estimated_remaining_seconds: int | None = None
+    """How long the rest will take at the present pace; absent while that cannot be said."""
     last_updated_time: datetime | None = None
+    """When this was written; every two seconds at most."""
 
 
-class Condition(_Model):
+class Condition(_Mirror):
     """One aspect of the job's state, in the form of `metav1.Condition`."""
 
     type: ShortText
+    """Admitted, Running, Suspended, Cancelled, Succeeded, Degraded, Complete, Failed, Stalled or Ready."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
     reason: ShortText
+    """Why, in one word."""
     message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, for people."""
     last_transition_time: datetime
+    """Since when it has had this status."""
     observed_generation: int | None = None
+    """Generation of the resource that this is about."""
 
 
-class IndexingJobStatus(_Model):
+class IndexingJobStatus(_Mirror):
     """The operator's mirror of the `jobs` row, and of the pod."""
-
-    # A status written by a newer operator must not stop an older one.
-    model_config = ConfigDict(extra="ignore")
 
     phase: ShortText | None = None
     """For display: Pending, Running, Blocked, Suspended, Completed, Failed or Cancelled. Conditions say more."""
@@ -227,6 +241,11 @@ class IndexingJobStatus(_Model):
     message: LongText | None = None
     """The same for people, with what to do."""
     conditions: list[Condition] = Field(default=[], max_length=16)
+    """How the job stands, one aspect each: what `kubectl wait --for=condition=Complete` waits for."""
+    source: LongText | None = None
+    """Where the code is, in one field: the path, or the address."""
+    percentage: ShortText | None = None
+    """How far the work is, as `kubectl get` shows it: 42%."""
     attempt: int = 0
     """The fencing token: only the pod of this attempt may write."""
     restarts: int = 0
@@ -237,11 +256,17 @@ class IndexingJobStatus(_Model):
     commit: ShortText | None = None
     """The commit that is indexed."""
     pod_name: ShortText | None = None
+    """The pod that works on the job, or did last."""
     node_name: ShortText | None = None
+    """The node that it runs on."""
     started_at: datetime | None = None
+    """When the first pod began to work on the job."""
     completed_at: datetime | None = None
+    """When the job ended, completed or failed."""
     cancelled_at: datetime | None = None
+    """When the job ended, cancelled."""
     observed_generation: int | None = None
+    """Generation of the resource that this status is about."""
 
 
 class Metadata(BaseModel):

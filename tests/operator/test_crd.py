@@ -61,6 +61,22 @@ def test_no_default_is_null() -> None:
 def test_the_columns_are_those_of_the_contract() -> None:
     columns = crd.crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [c["name"] for c in columns if not c.get("priority")] == [
-        "Phase", "Progress", "Files", "Chunks", "Reason", "Age",
+        "Source", "Ref", "Phase", "Progress", "Files", "Total", "Queue", "Reason", "Age",
     ]  # fmt: skip
-    assert [c["name"] for c in columns if c.get("priority")] == ["Pod", "Node", "Attempt", "Message"]
+    assert [c["name"] for c in columns if c.get("priority")] == [
+        "Chunks", "Commit", "Pod", "Node", "Attempt", "Message",
+    ]  # fmt: skip
+
+
+def test_every_field_is_described() -> None:
+    def undescribed(path: str, node: dict[str, Any]) -> Iterator[str]:
+        for name, child in node.get("properties", {}).items():
+            if not child.get("description"):
+                yield f"{path}.{name}"
+            yield from undescribed(f"{path}.{name}", child)
+        if "items" in node:
+            yield from undescribed(path, node["items"])
+
+    columns = crd.crd()["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert list(undescribed("", root_schema())) == []
+    assert [c["name"] for c in columns if not c.get("description")] == []

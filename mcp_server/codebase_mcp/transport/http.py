@@ -89,8 +89,8 @@ class CallerMiddleware:
 async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then for a grace period. Raises SettingsError.
 
-    After SIGTERM it answers for `settings.drain_seconds` more, as one that is not ready: Kubernetes sends the signal
-    and takes the pod out of its Service at the same time, and clients are sent here until every node knows.
+    After SIGTERM it answers for `settings.drain_seconds` more, as one that is not ready: Kubernetes sends the
+    signal and takes the pod out of its Service at the same time, and clients are sent here until every node knows.
     """
     limits = fit_open_files(settings.connections)
     main = _Server(app, settings.bind, settings.port, ConnectionManager(limits, settings.trusted_proxies))

@@ -20,6 +20,11 @@ SUSPENDED: Final = "Suspended"  # spec.suspend is carried out: no pod, progress 
 CANCELLED: Final = "Cancelled"  # spec.cancel, or a cancel through MCP, is carried out: nothing writes any more
 SUCCEEDED: Final = "Succeeded"  # Unknown while the job is active, then True or False for ever
 DEGRADED: Final = "Degraded"  # something that the job needs is away, or it is stuck; the reason says which
+# What tools wait for, which know no custom resource of ours. Each follows from Succeeded and Cancelled.
+COMPLETE: Final = "Complete"  # as of a batch Job: `kubectl wait --for=condition=Complete`
+FAILED: Final = "Failed"  # the same
+STALLED: Final = "Stalled"  # as kstatus reads it (Flux): the job failed or was cancelled, and Ready will not come
+READY: Final = "Ready"  # the same, and Argo CD: the job is complete
 
 # --- reasons: set when ... -------------------------------------------------------------------------
 
@@ -138,12 +143,28 @@ ConditionValue = tuple[ConditionStatus, str, str]
 
 
 def conditions_of(s: StatusInput) -> list[Condition]:
-    """Compute all six conditions. A condition's time changes only with its status."""
+    """Compute all conditions. A condition's time changes only with its status."""
+    cancelled, succeeded = _cancelled(s), _succeeded(s)
     values = {
-        ADMITTED: _admitted(s), RUNNING: _running(s), SUSPENDED: _suspended(s), CANCELLED: _cancelled(s),
-        SUCCEEDED: _succeeded(s), DEGRADED: _degraded(s),
+        ADMITTED: _admitted(s), RUNNING: _running(s), SUSPENDED: _suspended(s), CANCELLED: cancelled,
+        SUCCEEDED: succeeded, DEGRADED: _degraded(s), **_of_the_end(cancelled, succeeded),
     }  # fmt: skip
     return [_condition(s, kind, value) for kind, value in values.items()]
+
+
+def _of_the_end(cancelled: ConditionValue, succeeded: ConditionValue) -> dict[str, ConditionValue]:
+    """Say once more how the job ended, in the words of other tools. The messages stay where they are."""
+    (is_cancelled, *_), (is_success, reason, _) = cancelled, succeeded
+
+    def value(true: bool) -> ConditionValue:
+        return ("True" if true else "False"), reason, ""
+
+    return {
+        COMPLETE: value(is_success == "True"),
+        FAILED: value(is_success == "False" and is_cancelled != "True"),
+        STALLED: value(is_success == "False"),
+        READY: value(is_success == "True"),
+    }
 
 
 def _condition(s: StatusInput, kind: str, value: ConditionValue) -> Condition:

@@ -10,7 +10,7 @@ from codebase_operator.reporting.messages import MAX_WORD_BYTES, single_line
 WRITE_INTERVAL: Final = timedelta(seconds=2)
 """Progress alone is written at most this often for each job; transitions at once."""
 
-_PROGRESSIVE = ("progress", "message")
+_PROGRESSIVE = ("progress", "percentage", "message")
 
 
 def status_of(s: StatusInput) -> IndexingJobStatus:
@@ -21,7 +21,7 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
     if row is None:  # no row at hand: the last reported progress stays
         return before.model_copy(
             update={
-                "phase": phase, "reason": reason, "message": message, "conditions": conditions,
+                "phase": phase, "reason": reason, "message": message, "conditions": conditions, "source": _source(s),
                 "queue_position": s.position.number if s.position else None,
                 # A job whose spec cannot be read has no row to record its end.
                 "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),
@@ -32,7 +32,8 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
         message = row.message
     restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
     return IndexingJobStatus(
-        phase=phase, reason=reason, message=single_line(message), conditions=conditions, attempt=row.attempt,
+        phase=phase, reason=reason, message=single_line(message), conditions=conditions, source=_source(s),
+        percentage=f"{int(row.percent)}%", attempt=row.attempt,
         # A final job keeps what it had: the fence that ended it was no restart.
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
         progress=Progress(
@@ -68,7 +69,7 @@ def only_position_changed(s: StatusInput, status: IndexingJobStatus) -> bool:
 
 
 def _without_position(status: IndexingJobStatus) -> dict[str, Any]:
-    content = status.model_dump(exclude={"queue_position", "message", "progress"})
+    content = status.model_dump(exclude={"queue_position", "message", "progress", "percentage"})
     for condition in content["conditions"]:
         if condition["type"] == ADMITTED:
             condition.pop("message")
@@ -81,6 +82,10 @@ def comparable(status: IndexingJobStatus) -> dict[str, Any]:
     if content["progress"]:
         content["progress"].pop("last_updated_time")
     return content
+
+
+def _source(s: StatusInput) -> str | None:
+    return single_line(str(s.job.spec.source)) if s.job.spec else s.job.status.source
 
 
 def _seconds(time: Any) -> Any:

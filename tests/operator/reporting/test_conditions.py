@@ -115,11 +115,20 @@ def test_conditions(case: Case) -> None:
     conditions = conditions_of(case.given)
     phase, reason, _ = summary(conditions)
     assert (phase, reason) == (case.phase, case.reason)
-    assert tuple(k.type for k in conditions if k.status == "True") == case.true
+    assert tuple(k.type for k in conditions[:6] if k.status == "True") == case.true
     assert [k.type for k in conditions] == [
         c.ADMITTED, c.RUNNING, c.SUSPENDED, c.CANCELLED, c.SUCCEEDED, c.DEGRADED,
+        c.COMPLETE, c.FAILED, c.STALLED, c.READY,
     ]  # fmt: skip
     assert all(k.reason and k.observed_generation == 1 for k in conditions)
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.claim)
+def test_tools_that_know_no_job_of_ours_can_wait_for_its_end(case: Case) -> None:
+    """`kubectl wait` for Complete or Failed; Flux and Argo CD for Ready, or Stalled."""
+    ends = {"Completed": (c.COMPLETE, c.READY), "Failed": (c.FAILED, c.STALLED), "Cancelled": (c.STALLED,)}
+    true = tuple(k.type for k in conditions_of(case.given)[6:] if k.status == "True")
+    assert true == ends.get(case.phase, ())
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.claim)
