@@ -12,8 +12,8 @@ from codebase_mcp.ranking.weights import DEFAULT, Weights
 
 FUSION_ALONE = Weights(
     lexical_share_for_name=0.5, type_definition=0, name_definition=0, reexports=0, plain_word=0,
-    partial_definition=0, coverage=0, file_name=0, folder=0, non_source=1, platform=1, declarations=1,
-    file_boost=0, repeat_decay=1,
+    partial_definition=0, spelled_type=0, spelled_name=0, spelled_file=0, coverage=0, file_name=0, folder=0,
+    non_source=1, platform=1, declarations=1, file_boost=0, repeat_decay=1,
 )  # fmt: skip
 """Every feature without effect."""
 
@@ -21,6 +21,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "a name asks the lexical arm": ("lexical_share_for_name",),
     "names defined": ("type_definition", "name_definition", "plain_word", "partial_definition"),
     "names passed on": ("reexports",),
+    "names spelled in words": ("spelled_type", "spelled_name", "spelled_file"),
     "terms covered": ("coverage",),
     "file and folder names": ("file_name", "folder"),
     "tests, examples, prose lower": ("non_source",),
@@ -35,6 +36,7 @@ TUNED: Mapping[str, tuple[float, ...]] = {
     "lexical_share": (0.4, 0.6),
     "reexports": (0.3, 0.7),
     "partial_definition": (0.3, 0.7),
+    "spelled_type": (0.3, 0.7),
     "coverage": (0.2, 0.4),
     "file_name": (0.3, 0.5),
     "non_source": (0.3, 0.5),

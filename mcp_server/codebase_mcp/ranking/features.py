@@ -14,7 +14,7 @@ from codebase_index.lexical.words import terms
 from codebase_mcp.ranking.definitions import ChunkNames
 from codebase_mcp.ranking.paths import ENTRY_FILES, FileKind, file_kinds
 from codebase_mcp.ranking.query import Query
-from codebase_mcp.ranking.stems import coarse_stem
+from codebase_mcp.ranking.stems import coarse_stem, spelling
 from codebase_mcp.ranking.weights import Weights
 
 
@@ -51,7 +51,17 @@ def definition_score(query: Query, names: ChunkNames, idf: Idf, weights: Weights
     )
     if not any(stem in names.casefolded for stem in query.stems):  # no stem is longer than its name
         return exact
-    return exact + weights.partial_definition * idf.weighted_share(query.stems, stems_of(names.definitions))
+    partial = weights.partial_definition * idf.weighted_share(query.stems, stems_of(names.definitions))
+    return exact + partial + _spelled_score(query, names, weights)
+
+
+def _spelled_score(query: Query, names: ChunkNames, weights: Weights) -> float:
+    """Points for defining a name that the query spells in words."""
+    if not query.spellings:
+        return 0.0
+    if not query.spellings.isdisjoint(map(spelling, names.types)):
+        return weights.spelled_type
+    return 0.0 if query.spellings.isdisjoint(map(spelling, names.others)) else weights.spelled_name
 
 
 def _name_score(query_names: frozenset[str], names: ChunkNames, weights: Weights) -> float:
@@ -72,9 +82,10 @@ def coverage_score(query: Query, term_set: frozenset[str], idf: Idf, weights: We
 def path_score(query: Query, path: str, idf: Idf, weights: Weights) -> float:
     """Points for the names of a file and its folders. `idf` is about paths: `src` is in all of them."""
     folders, name = _stems_of_path(path)
-    return weights.file_name * idf.weighted_share(name, query.stems) + weights.folder * idf.weighted_share(
-        folders, query.stems
-    )
+    named = weights.file_name * idf.weighted_share(name, query.stems)
+    if query.spellings and spelling(_split_path(path)[1]) in query.spellings:
+        named += weights.spelled_file
+    return named + weights.folder * idf.weighted_share(folders, query.stems)
 
 
 def kind_factor(query: Query, path: str, weights: Weights) -> float:

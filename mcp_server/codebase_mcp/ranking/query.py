@@ -1,16 +1,19 @@
 """Parsing of a query for the ranking. Pure."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from codebase_index.lexical.words import terms, words
 from codebase_mcp.ranking import paths
-from codebase_mcp.ranking.stems import coarse_stem
+from codebase_mcp.ranking.stems import coarse_stem, part_stems
 
 _CODE_NAME = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]")
 _CERTAIN_CODE_NAME = re.compile(r"_|\d|[a-z][A-Z]")
+
+MAX_SPELLED_PARTS: Final = 4
+"""Parts of a name that a query spells in separate words; few names have more."""
 
 _STOP_WORDS: Final = frozenset(
     ["a", "an", "and", "are", "as", "at", "be", "by", "do", "does", "for", "from", "how", "in", "into", "is", "it",
@@ -32,6 +35,9 @@ class Query:
 
     stems: frozenset[str]
     """The values of `stem_of`."""
+
+    spellings: frozenset[str]
+    """The names that words in a row spell (`stems.spelling`): "type adapters" names a TypeAdapter."""
 
     is_single_name: bool
     requested_kinds: frozenset[paths.FileKind]
@@ -61,8 +67,20 @@ class Query:
             terms=all_terms - _STOP_WORDS or all_terms,
             stem_of=stem_of,
             stems=frozenset(stem_of.values()),
+            spellings=frozenset(_spellings(names)),
             is_single_name=one,
             requested_kinds=frozenset(
                 kind for kind, keywords in paths.KIND_KEYWORDS.items() if all_terms & keywords
             ),
         )
+
+
+def _spellings(names: Sequence[str]) -> Iterator[str]:
+    """Yield what two to four parts in a row spell, if it is of several words without a stop word between."""
+    parts = [(number, stem) for number, name in enumerate(names) for stem in part_stems(name)]
+    stops = {number for number, name in enumerate(names) if name.lower() in _STOP_WORDS}
+    for size in range(2, MAX_SPELLED_PARTS + 1):
+        for run in zip(*(parts[begin:] for begin in range(size)), strict=False):
+            numbers = {number for number, _ in run}
+            if len(numbers) > 1 and numbers.isdisjoint(stops):
+                yield "".join(stem for _, stem in run)

@@ -1,7 +1,10 @@
 """Coarse stems, which also cut derivations: `throttler` to `throttl`. The lexical index cuts only inflections."""
 
 import re
+from functools import lru_cache
 from typing import Final
+
+from codebase_index.lexical.words import split
 
 _SUFFIX = re.compile(r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|es|ly|y|s|e)$")
 _MIN_STEM: Final = 3
@@ -27,3 +30,15 @@ def _strip_suffix(term: str) -> str:
         return without
     doubled = len(term) > _MIN_STEM and term[-1] == term[-2]
     return term[:-1] if doubled else term
+
+
+def part_stems(word: str) -> list[str]:
+    """Return the stems of a word's parts in order: `typ`, `adapt` of `TypeAdapter`."""
+    terms = split(word) if word else ()  # the whole word, then its parts if it has several
+    return [coarse_stem(term) for term in terms[1:] or terms]
+
+
+@lru_cache(maxsize=100_000)
+def spelling(name: str) -> str:
+    """Return the stems of a name's parts as one text: what `TypeAdapter` and "type adapters" share."""
+    return "".join(part_stems(name))

@@ -33,6 +33,16 @@ class Weights:
     partial_definition: float = 0.5
     """Points for all of the query's terms in the names that a chunk defines; rare terms count more."""
 
+    spelled_type: float = 0.5
+    """Points for a type whose name is words of the query in a row: "JSON object" is about `JsonObject`, and less
+    so about every other name with one of these words."""
+
+    spelled_name: float = 0.3
+    """The same for functions and constants."""
+
+    spelled_file: float = 0.2
+    """The same for a file, besides `file_name`."""
+
     coverage: float = 0.3
     """Points for all of the query's terms in a chunk: ten times one term is not as good as each of them once."""
 

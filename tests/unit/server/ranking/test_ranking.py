@@ -61,6 +61,18 @@ def test_code_comes_before_its_tests_and_documents() -> None:
     assert order("documentation of send mail", *non_source, code)[0] == "docs/mail.md"
 
 
+@pytest.mark.parametrize("query", ["JSON object with named fields", "fields of the json objects"])
+def test_words_in_a_row_spell_a_name(query: str) -> None:
+    spelled = candidate("spelled.java", text="class JsonObject {", vector_score=0.5)
+    scattered = candidate("scattered.java", text="class ObjectToJson {", vector_score=0.6)
+    assert order(query, scattered, spelled)[0] == "spelled.java"
+
+
+def test_words_that_a_stop_word_divides_spell_nothing() -> None:
+    assert Query.of("parse the json of an object").spellings == frozenset()
+    assert Query.of("type adapter factories").spellings >= {"typadapt"}
+
+
 def test_a_file_that_answers_often_comes_first() -> None:
     often = [candidate("often.py", id=i, start_line=10 * i, vector_score=0.8, lexical_score=4.0) for i in range(5)]
     once = candidate("once.py", id=9, vector_score=0.82, lexical_score=4.0)
