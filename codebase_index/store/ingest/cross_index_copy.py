@@ -131,7 +131,7 @@ class CrossIndexCopy:
         async with self._db.snapshot() as snapshot:
             await snapshot.execute(SQL["keep_open"], _SNAPSHOT_IDLE)
             await connection.execute(SQL["keep_open"], _COPY_IDLE)
-            rows = await _unchanged(snapshot, listed)
+            rows = await unchanged(snapshot, listed)
             copied, former, new = 0, [_NO_IDS], [_NO_IDS]
             for begin in range(0, len(rows), _SLICE_FILES):
                 on_progress(begin, len(rows))
@@ -157,7 +157,7 @@ class CrossIndexCopy:
         return len(rows), ids_of(former[done], counts[done]), ids_of(new[done], counts[done])
 
 
-async def _unchanged(snapshot: asyncpg.Connection, listed: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+async def unchanged(snapshot: asyncpg.Connection, listed: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
     """Return the files that are unchanged in a snapshot."""
     rows = await snapshot.fetch(SQL["first_chunks"], [row["id"] for row in listed], timeout=_SECONDS)
     first = {row["id"]: row["first_chunk"] for row in rows}

@@ -142,7 +142,7 @@ class Tree:
         if not itself and not self._metadata and is_path_traversal(path):
             raise PathTraversal(path)
         inside = (self._prefix + path).rstrip(b"/") or b"."
-        return _open_beneath(self._top, inside, flags | os.O_CLOEXEC)
+        return open_beneath(self._top, inside, flags | os.O_CLOEXEC)
 
 
 def read_at_most(descriptor: int, limit: int) -> bytes:
@@ -225,4 +225,5 @@ def _has_openat2() -> bool:
 
 
 _AT_FDCWD: Final = -100
-_open_beneath: Callable[[int, bytes, int], int] = open_by_kernel if _has_openat2() else open_by_parts
+open_beneath: Callable[[int, bytes, int], int] = open_by_kernel if _has_openat2() else open_by_parts
+"""The way in use."""

@@ -17,9 +17,9 @@ def slow(harness: WorkerHarness, tmp_path: Path) -> WorkerHarness:
     (tmp_path / "disk" / "sitecustomize.py").write_text(
         "import sys, time\n"
         "if any('pool import serve' in argument for argument in sys.orig_argv):\n"
-        "    import codebase_indexer.pipeline.files as files\n"
-        "    read = files._read\n"
-        "    files._read = lambda *path: (time.sleep(0.001), read(*path))[1]\n"
+        "    from codebase_indexer.confinement.beneath import Tree\n"
+        "    read = Tree.read\n"
+        "    Tree.read = lambda *arguments: (time.sleep(0.001), read(*arguments))[1]\n"
     )
     harness.env["PYTHONPATH"] = str(tmp_path / "disk")
     return harness

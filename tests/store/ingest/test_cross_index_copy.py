@@ -265,7 +265,7 @@ async def test_what_the_donor_wrote_anew_between_the_look_and_the_copy_is_left_o
 ) -> None:
     await indexed(harness, repository.name)
     held = await harness.fetch("SELECT path, blob, size, fingerprint, index_id FROM files ORDER BY path")
-    look = module._unchanged
+    look = module.unchanged
 
     async def then_written(snapshot: Any, listed: Any) -> Any:
         rows = await look(snapshot, listed)
@@ -274,7 +274,7 @@ async def test_what_the_donor_wrote_anew_between_the_look_and_the_copy_is_left_o
         )
         return rows
 
-    monkeypatch.setattr(module, "_unchanged", then_written)
+    monkeypatch.setattr(module, "unchanged", then_written)
     row = await harness.row(await harness.job("other"))
     assert await harness.jobs.fence(row.id, 1, failed=False, message="Starting")
     await harness.jobs.claim(row.id, 1, "other-a1")

@@ -26,7 +26,7 @@ SECRET = "outside_secret = 'never to be read'\n"
 
 @pytest.fixture(params=[beneath.open_by_kernel, beneath.open_by_parts], ids=["openat2", "part by part"])
 def opener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beneath, "_open_beneath", request.param)
+    monkeypatch.setattr(beneath, "open_beneath", request.param)
 
 
 @pytest.fixture

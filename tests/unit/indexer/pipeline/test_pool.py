@@ -60,8 +60,8 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
     (tmp_path / "fault").mkdir()
     (tmp_path / "fault" / "sitecustomize.py").write_text(
         "import time\n"
-        "import codebase_indexer.pipeline.files as files\n"
-        "files._read = lambda tree, path: time.sleep(600)\n"
+        "from codebase_indexer.confinement.beneath import Tree\n"
+        "Tree.read = lambda *arguments: time.sleep(600)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
     monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)

@@ -122,7 +122,7 @@ def fail_at(place: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for call in ("stat", "lstat", "readlink"):
         monkeypatch.setattr(os, call, failing(getattr(os, call), path_of))
-    monkeypatch.setattr(beneath, "_open_beneath", failing(beneath._open_beneath, beneath_of))
+    monkeypatch.setattr(beneath, "open_beneath", failing(beneath.open_beneath, beneath_of))
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE], ids=errno.errorcode.get)
