@@ -66,6 +66,18 @@ down: ## Stop the cluster and remove everything that it left
 status: ## Show the cluster's nodes, pods and processes
 	@$(PYTHON) -m hack.local_cluster status
 
+.PHONY: clients
+clients: ## Compile helm and kubectl, where they are not on PATH: what renders the chart
+	@$(PYTHON) -m hack.local_cluster build-clients
+
+.PHONY: tools
+tools: ## Compile the cluster's programs: minutes the first time, which `make up` needs
+	@$(PYTHON) -m hack.local_cluster build-tools
+
+.PHONY: image-archives
+image-archives: ## Build the four images, as archives in .images/
+	@$(PYTHON) -m hack.images build
+
 .PHONY: images
 images: up ## Build the four images and load them into the cluster
 	@$(PYTHON) -m hack.images build
@@ -82,7 +94,8 @@ demo-cluster: up images venv ## The same as pods of that cluster: make demo-clus
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-unit test-package test-store test-operator test-model test-mcp test-embedded test-publish test-cluster ## Set up everything and run every test
+test: venv ## Set up everything and run every test; seconds of each suite at the end
+	@$(PY) -m hack.suites
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests, in seconds

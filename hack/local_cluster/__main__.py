@@ -1,4 +1,4 @@
-"""The command line: `python3 -m hack.local_cluster up|stop|down|status|load-image ARCHIVE|build-tools`."""
+"""The command line: `python3 -m hack.local_cluster up|stop|down|status|load-image ARCHIVE|build-tools|...`."""
 
 import argparse
 import fcntl
@@ -37,13 +37,17 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="show nodes, programs and pods; exits with 1 when something is not well")
     load = commands.add_parser("load-image", help="put an image archive into every node")
     load.add_argument("archive", type=Path, help="OCI or Docker archive file")
-    commands.add_parser("build-tools", help="compile the cluster's programs into the cache, and nothing else")
+    commands.add_parser("build-tools", help="compile what `up` needs into the cache, and nothing else")
+    commands.add_parser("build-clients", help="the same for kubectl and helm, where they are not on PATH")
     return parser
 
 
 def _dispatch(arguments: argparse.Namespace, state: State) -> int:
     if arguments.command == "build-tools":
-        print(build.ensure())
+        print(build.kind() if _on_docker(state) else build.ensure())
+        return 0
+    if arguments.command == "build-clients":
+        print(*(" ".join(map(str, build.tool(name))) for name in build.CLIENTS), sep="\n")
         return 0
     if arguments.command == "status":
         return 0 if status.report(state) else 1

@@ -33,6 +33,10 @@ _VERSION_FLAGS = {
     "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_VERSION}",
 }
 
+# Of each compiler process: it collects its garbage seldom, up to a bound. What Kubernetes' largest package takes:
+# 11.8 s of processor time by Go's defaults, 9.8 s without what `-s -w` leaves out afterwards, 8.3 s so.
+_COMPILER = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -166,7 +170,8 @@ def _build(go: str, target: Target, folder: Path) -> None:
     say(f"{target.story}.")
     link = " ".join(f"-X {name}={value}" for name, value in _VERSION_FLAGS.items())
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as unfinished:
-        command = [go, "build", "-v", "-trimpath", "-ldflags", f"-s -w {link}", "-o", f"{unfinished}/"]
+        command = [go, "build", "-v", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {link}"]
+        command += ["-o", f"{unfinished}/"]
         begin = time.monotonic()
         _run_with_progress([*command, *target.packages], begin)
         for name in target.binaries:
@@ -177,7 +182,7 @@ def _build(go: str, target: Target, folder: Path) -> None:
 def _run_with_progress(command: Sequence[str], begin: float) -> None:
     """Run `go build -v`, which names each package when it begins with it, and report time and count."""
     lines: list[str] = []
-    environment = {**os.environ, "CGO_ENABLED": "0"}
+    environment = {**_COMPILER, **os.environ, "CGO_ENABLED": "0"}
     with subprocess.Popen(
         command, cwd=GO_MODULE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -1,0 +1,148 @@
+"""Run every suite, and say how long each took: what `make test` runs.
+
+A suite is a target of the Makefile. Those that compute run two at a time; beside them goes what compiles and what
+waits for the network, with the processor time that they leave. After these, each alone, come the suites that hold
+the product against limits of time, which a busy machine would break. A suite that fails keeps no other from
+running: one run tells all that is wrong.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from hack.local_cluster.console import say
+
+LANES = min(2, os.cpu_count() or 1)
+_LOWEST = 19  # of the system's priorities
+MAKE = ("make", "--no-print-directory")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A target, and those that have to end before it begins, however they end."""
+
+    target: str
+    after: tuple[str, ...] = ()
+
+
+COMPUTING = (
+    Suite("lint"),
+    Suite("test-unit", after=("clients",)),  # helm renders the chart
+    Suite("test-store"),
+    Suite("test-mcp"),
+    Suite("test-operator"),
+    Suite("test-package"),
+    Suite("test-model"),
+)
+"""What is quickly red comes first, then the longest."""
+
+BESIDE = (Suite("clients"), Suite("tools"), Suite("image-archives"), Suite("test-publish"))
+"""One after the other: two of them install Debian packages, and two use the images' builder."""
+
+ALONE = (Suite("test-embedded"), Suite("test-cluster"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a suite ended."""
+
+    target: str
+    seconds: float
+    passed: bool
+
+
+class Runner:
+    """Runs suites. `command` is what a suite's target is given to."""
+
+    def __init__(self, command: Sequence[str] = MAKE) -> None:
+        self.outcomes: list[Outcome] = []
+        """Of the suites that have ended, in that order."""
+        self._command = command
+        self._changed = threading.Condition()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def side_by_side(self, computing: Sequence[Suite], beside: Sequence[Suite] = ()) -> None:
+        """Run these. What one prints is shown whole when it has ended."""
+        lanes = [(list(beside), _LOWEST)] + [(list(computing), 0)] * LANES  # the lanes share one list
+        threads = [threading.Thread(target=self._run_lane, args=lane, daemon=True) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def alone(self, suites: Sequence[Suite]) -> None:
+        """Run these one after the other. What they print is shown as it comes."""
+        for suite in suites:
+            self._run(suite)
+
+    def end(self) -> None:
+        """End what runs."""
+        for process in self._processes:
+            process.terminate()
+
+    def _run_lane(self, waiting: list[Suite], niceness: int) -> None:
+        while suite := self._next(waiting):
+            with tempfile.TemporaryFile() as output:
+                self._run(suite, niceness, output)
+
+    def _next(self, waiting: list[Suite]) -> Suite | None:
+        """Take the first suite that may begin, waiting for it where all have to wait. None: there is none left."""
+        with self._changed:
+            while waiting:
+                ended = {outcome.target for outcome in self.outcomes}
+                if ready := next((suite for suite in waiting if ended.issuperset(suite.after)), None):
+                    waiting.remove(ready)
+                    return ready
+                self._changed.wait()
+            return None
+
+    def _run(self, suite: Suite, niceness: int = 0, output: IO[bytes] | None = None) -> None:
+        say(f"{suite.target} begins")
+        began = time.monotonic()
+        command = ["nice", "-n", str(niceness), *self._command, suite.target]
+        with subprocess.Popen(command, stdout=output, stderr=output) as process:
+            self._processes.append(process)
+        passed = process.returncode == 0
+        with self._changed:
+            self.outcomes.append(Outcome(suite.target, time.monotonic() - began, passed))
+            if output is not None:
+                output.seek(0)
+                print(output.read().decode(errors="replace"), end="", flush=True)
+            say(f"{suite.target} {'has passed' if passed else 'HAS FAILED'}")
+            self._changed.notify_all()
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """A line for each suite with the seconds that it took, the longest first, and one for the whole."""
+    lines = [
+        f"{outcome.target:16} {outcome.seconds:6.0f}{'' if outcome.passed else '  FAILED'}"
+        for outcome in sorted(outcomes, key=lambda outcome: -outcome.seconds)
+    ]
+    return "\n".join([f"{'suite':16} seconds", *lines, f"{'whole':16} {seconds:6.0f}"])
+
+
+def main() -> int:
+    """Run all. Exit code 1 when one has failed."""
+    began = time.monotonic()
+    runner = Runner()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended first
+    try:
+        runner.side_by_side(COMPUTING, BESIDE)
+        runner.alone(ALONE)
+    except KeyboardInterrupt:
+        runner.end()
+        return 130
+    finally:
+        print(summary(runner.outcomes, time.monotonic() - began), flush=True)
+    return 0 if all(outcome.passed for outcome in runner.outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
