@@ -7,6 +7,7 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from operator import sub
 from typing import NamedTuple
 
 from codebase_index.symbols import Kind
@@ -63,11 +64,14 @@ def pack(places: Sequence[PlacedName]) -> bytes:
     No name and no signature may hold a line end.
     """
     places = places[:MAX_DEFINITIONS]
-    numbers = [p.first_line for p in places]
-    numbers += [p.line - p.first_line for p in places]
-    numbers += [p.last_line - p.first_line for p in places]
-    numbers += [number - p.parent if p.parent >= 0 else 0 for number, p in enumerate(places)]
-    texts = [p.kind for p in places] + [p.name for p in places] + [p.signature for p in places]
+    names, kinds, parents, signatures, firsts, lines, lasts = zip(*places, strict=True) if places else [()] * 7
+    numbers = [
+        *firsts,
+        *map(sub, lines, firsts),
+        *map(sub, lasts, firsts),
+        *(number - parent if parent >= 0 else 0 for number, parent in enumerate(parents)),
+    ]
+    texts = [*kinds, *names, *signatures]
     body = struct.pack(f"<{1 + len(numbers)}I", len(places), *numbers) + "\n".join(texts).encode()
     compressor = zlib.compressobj(*_COMPRESSION)
     return _FORMAT + compressor.compress(body) + compressor.flush()

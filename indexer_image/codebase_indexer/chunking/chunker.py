@@ -124,13 +124,17 @@ def spans(data: bytes, cuts: dict[int, int]) -> Iterator[tuple[int, int]]:
     while len(data) - start > MAX_BYTES:
         first = bisect_right(offsets, start + MIN_BYTES - 1)
         last = bisect_right(offsets, start + MAX_BYTES)
-        # Equal ones: the last, so that chunks become as large as they may.
-        best = min(offsets[first:last], key=lambda offset: (cuts[offset], -offset), default=None)
-        end = best if best is not None else _cut_lines(data, start)
+        end = _best(offsets[first:last], cuts) if first < last else _cut_lines(data, start)
         yield start, end
         start = end
     if start < len(data):
         yield start, len(data)
+
+
+def _best(offsets: list[int], cuts: dict[int, int]) -> int:
+    """Return the offset of the cheapest cut, of equal ones the last: chunks become as large as they may."""
+    costs = [cuts[offset] for offset in reversed(offsets)]
+    return offsets[-1 - costs.index(min(costs))]
 
 
 def _cut_lines(data: bytes, start: int) -> int:
@@ -236,31 +240,35 @@ class _SymbolResolver:
             return []
         data = self._data
         line_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-        offsets = [d.place[0] for d in self._definitions]
-        offsets += [d.head for d in self._definitions]
-        offsets += [_last_byte(data, d) for d in self._definitions]
+        names: list[str] = []
+        offsets: list[int] = []
+        heads: list[str] = []
+        for definition in self._definitions:
+            begin, end = definition.place
+            names.append(definition.name)
+            last = _last_byte(data, begin, end) if data[end - 1] in _WHITE else end - 1  # hardly ever a call
+            offsets += (begin, definition.head, last)
+            heads.append(self._head(definition))
         lines = (1 + np.searchsorted(line_ends, offsets)).tolist()
-        count = len(self._definitions)
-        return [
-            PlacedName(d.name, self._symbols[n].kind, self._parents[n], self._head(d),
-                       lines[n], lines[count + n], lines[2 * count + n])
-            for n, d in enumerate(self._definitions)
-        ]  # fmt: skip
+        kinds = [symbol.kind for symbol in self._symbols]
+        columns = names, kinds, self._parents, heads, lines[0::3], lines[1::3], lines[2::3]
+        return list(map(PlacedName._make, zip(*columns, strict=True)))
 
     def _head(self, definition: Definition) -> str:
         """Return what stands before the body of a definition; without a body, its first line."""
-        if definition.kind in _UNSIGNED:
+        _, _, head, _, kind, _, (begin, last), end = definition
+        if kind in _UNSIGNED:
             return ""
-        begin, end = definition.place[0], definition.body
-        if not begin <= definition.head <= begin + MAX_SIGNATURE:
-            begin = definition.head
+        if not begin <= head <= begin + MAX_SIGNATURE:
+            begin = head
         if not end:
-            end = self._data.find(b"\n", definition.head, definition.place[1])
-            end = end if end >= 0 else definition.place[1]
+            end = self._data.find(b"\n", head, last)
+            end = end if end >= 0 else last
         return _line(self._data[begin : min(end, begin + MAX_SIGNATURE)]).rstrip(" {")
 
 
 _NEWLINE = 0x0A
+_WHITE = b" \t\r\n\f"
 
 
 def _line(raw: bytes) -> str:
@@ -269,10 +277,9 @@ def _line(raw: bytes) -> str:
     return " ".join(text.split()) if "\n" in text or "\r" in text or "  " in text else text.strip()
 
 
-def _last_byte(data: bytes, definition: Definition) -> int:
+def _last_byte(data: bytes, begin: int, end: int) -> int:
     """Return the last byte of a definition that is no white space."""
-    begin, end = definition.place
-    while end > begin + 1 and data[end - 1] in b" \t\r\n\f":
+    while end > begin + 1 and data[end - 1] in _WHITE:
         end -= 1
     return end - 1
 

@@ -7,25 +7,27 @@ A mark may be wrong: the tree has the last word on what is found there.
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 _LONGEST = r"{0,200}"
 """Of what is not a single word: no pattern may look far from each of many places."""
 
 _BODY_OF_C = r"[^;(){}=]" + _LONGEST + r"\{"
 _METHOD_OF_JAVASCRIPT = (
-    r"^[ \t]+(?!if\b|for\b|while\b|switch\b|catch\b|return\b|function\b|else\b|with\b|await\b|new\b|it\b|test\b)"
-    r"(?:(?:async|get|set|static|public|private|protected|readonly|override)[ \t]+|[*#])*"
-    r"(?:[\w$]+|\[[\w.]+\]|[\"'][^\"'\n]{0,100}[\"'])\??(?:<[^()\n]{0,100}>)?"
-    r"\((?:[^;\n]" + _LONGEST + r"\{|)[ \t\r]*$"
+    r"\n[ \t]++((?:(?:async|get|set|static|public|private|protected|readonly|override)[ \t]++|[*#])*+"
+    r"(?:([\w$]++)|\[[\w.]++\]|[\"'][^\"'\n]{0,100}[\"'])\??(?:<[^()\n]{0,100}>)?"
+    r"\((?:[^;\n]" + _LONGEST + r"\{|)[ \t\r]*+$)"
+)
+_STATEMENTS_OF_JAVASCRIPT = frozenset(
+    b"if for while switch catch return function else with await new it test".split()
 )
 _ARROW_OF_JAVASCRIPT = r"[=:]\s*(?:async\b\s*)?(?:[(<]|[\w$]+\s*$)|^\s*\)"
 _FUNCTION_OF_CSHARP = (
-    r"^[ \t]+(?!return\b|new\b|await\b|throw\b|else\b|using\b|var\b|case\b|yield\b|in\b|if\b)"
-    r"(?:(?:static|async|unsafe)[ \t]+)*[\w.]+(?:<[^;()\n]{0,100}>)?[\[\],?]*[ \t]+\w+(?:<[\w, ]{0,100}>)?"
-    r"\([^;\n]*$"
+    r"\n[ \t]++((?:(?:static|async|unsafe)[ \t]++)*+([\w.]++)(?:<[^;()\n]{0,100}>)?[\[\],?]*+[ \t]++"
+    r"\w++(?:<[\w, ]{0,100}>)?\([^;\n]*+$)"
 )
+_STATEMENTS_OF_CSHARP = frozenset(b"return new await throw else using var case yield in if".split())
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,18 @@ class Words:
     """What begins a definition in a language.
 
     `starts` maps a text to a pattern that must match where it begins; `arrow` is a text, with a pattern of what
-    must stand before it on its line; `line` is a pattern of whole lines.
+    must stand before it on its line; `line` is a pattern of lines, with what is marked as its first group and the
+    first word as its second, which may not be one of `statements`. Not `complete`: beside what is marked there may
+    be functions without a mark.
+
+    Nearly all lines fail, so `line` is possessive, and begins with a line end, which is found as a plain text is.
     """
 
     starts: Mapping[bytes, re.Pattern[bytes] | None]
     arrow: tuple[bytes, re.Pattern[bytes]] | None = None
     line: re.Pattern[bytes] | None = None
+    statements: Set[bytes] = frozenset()
+    complete: bool = True
 
 
 def _words(*texts: str, **patterns: str) -> Words:
@@ -60,6 +68,7 @@ _SCRIPT = Words(
     },
     arrow=(b"=>", re.compile(_ARROW_OF_JAVASCRIPT.encode())),
     line=re.compile(_METHOD_OF_JAVASCRIPT.encode(), re.MULTILINE),
+    statements=_STATEMENTS_OF_JAVASCRIPT,
 )
 
 WORDS: Mapping[str, Words] = {
@@ -70,9 +79,10 @@ WORDS: Mapping[str, Words] = {
     "rust": _words("fn ", "macro_rules!", "impl ", struct=r"struct\s+\w", enum=r"enum\s+\w", trait=r"trait\s+\w",
                    union=r"union\s+\w", mod=r"mod\s+\w", type=r"type\s+\w"),
     "java": _words("@Override", "class ", "interface ", "record ", "enum ", "public ", "protected ", "private "),
-    "c": _words("#define", **_TYPES_OF_C),
-    "cpp": _words("#define", "using ", **_TYPES_OF_C),
-    "csharp": Words({b"class ": None}, line=re.compile(_FUNCTION_OF_CSHARP.encode(), re.MULTILINE)),
+    "c": replace(_words("#define", **_TYPES_OF_C), complete=False),
+    "cpp": replace(_words("#define", "using ", **_TYPES_OF_C), complete=False),
+    "csharp": Words({b"class ": None}, line=re.compile(_FUNCTION_OF_CSHARP.encode(), re.MULTILINE),
+                    statements=_STATEMENTS_OF_CSHARP),
     "ruby": _words("def ", "class ", "module "),
     "php": _words(**{"function": r"function\s+&?\s*\w", "class": r"class\s+\w", "const": r"const\s+\w"}),
     "kotlin": _words("fun ", "class ", "interface ", "object "),
@@ -90,16 +100,16 @@ SAME_AS: Mapping[str, str] = {
 
 
 class Marks:
-    """Where definitions may begin in a file: offsets, rising."""
+    """Where definitions may begin in a file: `offsets`, rising. The last one is its end, and marks nothing."""
 
     def __init__(self, data: bytes, grammar_name: str) -> None:
         words = WORDS.get(SAME_AS.get(grammar_name, grammar_name))
-        self._offsets: Sequence[int] = sorted(_places(data, words)) if words else ()
+        self.offsets: Sequence[int] = [*sorted(_places(data, words)), len(data)] if words else [len(data)]
+        self.complete = words is None or words.complete
 
     def within(self, begin: int, end: int) -> bool:
         """Return whether there is one in bytes `begin` to `end` (exclusive)."""
-        at = bisect_left(self._offsets, begin)
-        return at < len(self._offsets) and self._offsets[at] < end
+        return self.offsets[bisect_left(self.offsets, begin)] < end
 
 
 def _places(data: bytes, words: Words) -> Iterator[int]:
@@ -118,7 +128,8 @@ def _places(data: bytes, words: Words) -> Iterator[int]:
                 yield at
             at = data.find(text, at + len(text))
     if words.line:
-        yield from (match.start() for match in words.line.finditer(data))
+        statements = words.statements
+        yield from (match.start(1) for match in words.line.finditer(data) if match[2] not in statements)
 
 
 _MAX_LINE = 300

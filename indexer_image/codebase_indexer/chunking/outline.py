@@ -1,5 +1,6 @@
 """The outline of a file from its syntax tree: candidate cuts and definitions. Pure."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -133,13 +134,10 @@ _Starts = tuple[int, int | None]
 """Where a definition begins with the comments above it, and with decorators that are not part of its node."""
 
 
-class _Visit(NamedTuple):
-    """A node to enter. `cut`: not only for the definitions in it, but for places to cut, too."""
-
-    node: Node
-    depth: int
-    context: Context
-    cut: bool = True
+_Visit = tuple[Node, int, Context, bool]
+"""A node to enter, with its depth and what encloses it. True: not only for the definitions in it, but for places
+to cut, too. There are many, so it is no class.
+"""
 
 
 class _TreeWalker:
@@ -156,34 +154,35 @@ class _TreeWalker:
 
     def run(self, root: Node) -> bool:
         """Walk the tree; return False if it has more nodes than any real file."""
-        self._stack.append(_Visit(root, 0, Context.TOP))
+        stack = self._stack
+        stack.append((root, 0, Context.TOP, True))
         seen = small = 0
-        while self._stack:
-            visit = self._stack.pop()
-            if not visit.cut and small > MAX_SMALL_NODES:
-                continue
-            children = visit.node.children
-            if visit.cut:
+        while stack:
+            node, depth, context, cut = stack.pop()
+            if cut:
+                children = node.children
                 seen += len(children)
-            else:
+                if seen > MAX_NODES:
+                    return False
+                self._collect(children, depth, context)
+            elif small <= MAX_SMALL_NODES:
+                children = node.children
                 small += len(children)
-            if seen > MAX_NODES:
-                return False
-            self._collect(children, visit.depth, visit.context, visit.cut)
+                self._search(children, depth, context)
         return True
 
-    def _collect(self, children: list[Node], depth: int, context: Context, cut: bool) -> None:
+    def _collect(self, children: list[Node], depth: int, context: Context) -> None:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
-        data, cuts, grammar, marks = self._data, self.outline.cuts, self._grammar, self._marks
-        sticky, continued = grammar.sticky, grammar.continued
-        wanted = grammar.inside if context else grammar.outermost
+        data, cuts, grammar, marks = self._data, self.outline.cuts, self._grammar, self._marks.offsets
+        sticky, continued, stack = grammar.sticky, grammar.continued, self._stack
+        wanted, if_marked = (grammar.inside, grammar.marked) if context else (grammar.outermost, _NOTHING)
         comments_start: int | None = None  # where the comments before the next child begin
         decorated: int | None = None  # where its decorators begin, if they are not part of it
         for child in children:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
             before = data[begin - 1] if begin else _NEWLINE
-            if before == _NEWLINE or not cut:  # inside a small node nothing is cut
+            if before == _NEWLINE:
                 start: int | None = begin
             else:
                 start = _line_start(data, begin) if before in _SPACES else None
@@ -196,17 +195,50 @@ class _TreeWalker:
                 comments_start = decorated = None
                 continue
             at = comments_start if comments_start is not None else start
-            if cut and at is not None and at not in cuts:
+            if at is not None and at not in cuts:
                 cuts[at] = depth
-            comments_start = None
-            starts, decorated = (begin if at is None else at, decorated), None
+            starts: _Starts = (begin if at is None else at, decorated)
+            comments_start = decorated = None
             size = end - begin
-            large, marked = size > MAX_BYTES, size >= MIN_MARKED and marks.within(begin, end)
-            looked_at = kind in wanted or (marked and kind in grammar.marked)
+            large, marked = size > MAX_BYTES, size >= MIN_MARKED and marks[bisect_left(marks, begin)] < end
+            looked_at = kind in wanted or (marked and kind in if_marked)
             if looked_at and self._define(child, starts, depth, context, large):
                 continue
             if large or marked:
-                self._stack.append(_Visit(child, depth + 1, context, large))
+                stack.append((child, depth + 1, context, large))
+
+    def _search(self, children: list[Node], depth: int, context: Context) -> None:
+        """Note the definitions among a small node's children: in a function those that have marks."""
+        grammar, marks = self._grammar, self._marks.offsets
+        wanted = grammar.marked if context else grammar.outermost
+        unmarked = grammar.inside if context else wanted
+        if context is Context.FUNCTION and self._marks.complete:
+            unmarked = _NOTHING
+        at = bisect_left(marks, children[0].start_byte) if children else 0
+        for number, child in enumerate(children):
+            end = child.end_byte
+            if end <= marks[at] and not unmarked:
+                continue
+            begin, kind = child.start_byte, child.kind_id
+            at = bisect_left(marks, begin, at)
+            marked = marks[at] < end and end - begin >= MIN_MARKED
+            if kind in grammar.sticky or not (marked or kind in unmarked):
+                continue
+            if kind in wanted and self._define(child, self._above(children, number), depth, context, False):
+                continue
+            if marked:
+                self._stack.append((child, depth + 1, context, False))
+
+    def _above(self, children: list[Node], number: int) -> "_Starts":
+        """Return where the comments and decorators before a child begin."""
+        start, decorated = children[number].start_byte, None
+        for before in reversed(children[:number]):
+            if before.kind_id not in self._grammar.sticky:
+                break
+            start = before.start_byte
+            if before.kind_id in self._grammar.decorators:
+                decorated = start
+        return start, decorated
 
     def _define(self, node: Node, starts: "_Starts", depth: int, context: Context, large: bool) -> bool:
         """Note what a node defines, itself or inside its wrappers; say whether it needs no further look."""
@@ -254,12 +286,12 @@ class _TreeWalker:
     def _enter(self, node: Node, body: Node | None, kind: Kind, depth: int, large: bool) -> None:
         if large:
             context = Context.TOP if kind in _OPEN else Context.TYPE if kind in CONTAINERS else Context.FUNCTION
-            self._stack.append(_Visit(node, depth + 1, context))
+            self._stack.append((node, depth + 1, context, True))
         elif kind in CONTAINERS:
             context = Context.TOP if kind in _OPEN else Context.TYPE
-            self._stack.append(_Visit(body or self._last_body(node), depth + 2, context))
+            self._stack.append((body or self._last_body(node), depth + 2, context, True))
         elif self._marks.within(body.start_byte if body else node.start_byte + 1, node.end_byte):
-            self._stack.append(_Visit(body or node, depth + 1, Context.FUNCTION, False))
+            self._stack.append((body or node, depth + 1, Context.FUNCTION, False))
 
     def _last_body(self, node: Node) -> Node:
         """Return the node whose children are the members of a small container without the field `body`."""
@@ -298,11 +330,12 @@ class _TreeWalker:
         place = (last.place[0], body.end_byte)
         definitions[-1] = last._replace(end=body.end_byte, place=place, body=body.start_byte)
         if body.end_byte - body.start_byte > MAX_BYTES:
-            self._stack.append(_Visit(body, depth + 1, Context.FUNCTION))
+            self._stack.append((body, depth + 1, Context.FUNCTION, True))
         return True
 
 
 _NEWLINE = 0x0A
+_NOTHING: frozenset[int] = frozenset()
 _SPACES = b" \t\r"
 
 _OPEN = frozenset([Kind.MODULE, Kind.KEY, Kind.RESOURCE, Kind.TABLE])
