@@ -65,14 +65,8 @@ class Snapshot:
         index, path and line. Of more, as many as Postgres comes by first, which is about the order of indexing.
         """
 
-        async def read(*, as_written: bool) -> list[asyncpg.Record]:
-            asked = list(index_ids), name.lower(), name, *filters.parameters, as_written, limit
-            return list(await self._connection.fetch(SQL["definitions"], *asked))
-
-        records = await read(as_written=True)
-        if len(records) < limit:
-            records += await read(as_written=False)
-        records = list(dict.fromkeys(records))[:limit]
+        asked = list(index_ids), name.lower(), name, *filters.parameters, limit
+        records = await self._connection.fetch(SQL["definitions"], *asked)
         found = [Definition(**dict(record)) for record in records]
         of_chunks = await definitions.of_chunks(self._connection, {d.id for d in found})
         return [placed for d in found for placed in _placed(d, of_chunks.get(d.id))]
