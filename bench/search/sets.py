@@ -2,7 +2,7 @@
 
 A set is a folder with one NAME.json for each corpus. The development set has the corpus beside it as NAME.tar.xz;
 our own set (`bench/retrieval`) is about this project's code and packages that it depends on, which are installed
-wherever the tests run.
+wherever the tests run; that of other scripts (`bench/scripts`) has its files in NAME.json.
 """
 
 import ast
@@ -79,6 +79,10 @@ def _corpus(file: Path, target: Path) -> Corpus:
     elif "folders" in description:
         for name in description["folders"]:
             shutil.copytree(PROJECT / name, target / name, ignore=_NOT_SOURCE)
+    elif "files" in description:
+        for path, text in description["files"].items():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_text(text)
     else:
         with tarfile.open(file.with_suffix(".tar.xz")) as tar:
             tar.extractall(target, filter="data")

@@ -4,10 +4,15 @@ A *word* is what a programmer calls a name: a run of letters, digits and undersc
 A *term* is what the lexical index stores: the whole word in lower case, then the parts
 that camelCase, snake_case and digits divide it into. A query for ``parseHTTP`` thus
 finds both the exact name and other names that contain its parts.
+
+Chinese, Japanese and Thai are written without spaces, so that what stands between two marks is no word but a
+sentence, and Korean joins particles to its words. Their terms are *grams*, runs of two letters (of three in the
+alphabets of South-East Asia): a dictionary would know more, and differ from release to release.
 """
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 MAX_TERM_LENGTH = 64
 """Characters of a term. Longer names exist, but their first 64 characters identify them well enough."""
@@ -20,6 +25,15 @@ CACHE_WORDS = 100_000
 thousand, most of them rare, so that clearing it costs little."""
 
 _LETTER_CASE_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+_IDEOGRAPHS = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SYLLABLES = "\u3040-\u30ff\u31f0-\u31ff\uac00-\ud7a3"  # Hiragana, Katakana, Hangul
+_UNSPACED_ALPHABETS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+_RUNS = re.compile(
+    f"(?P<grams2>[{_IDEOGRAPHS}{_SYLLABLES}]+)|(?P<grams3>[{_UNSPACED_ALPHABETS}]+)"
+    f"|[^{_IDEOGRAPHS}{_SYLLABLES}{_UNSPACED_ALPHABETS}]+"
+)
+_IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")
 
 _ASCII_SEPARATORS = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
 """Translation table that leaves words and turns everything else into spaces."""
@@ -79,10 +93,14 @@ def split(word: str) -> tuple[str, ...]:
 
     >>> split("parseHTTP"), split("__"), split("0xFF")
     (('parsehttp', 'parse', 'http'), (), ('0xff',))
+    >>> split("登录失败"), split("รหัส")
+    (('登录失败', '登录', '录失', '失败', '登', '录', '失', '败'), ('รหัส', 'รหั', 'หัส'))
     """
     whole = fold(word)
     if word.isascii() and word.isalpha() and word[1:].islower():  # half of all words
         return (whole,)
+    if not word.isascii() and (grams := _grams(word)):
+        return (whole, *grams)
     if len(word) > MAX_SPLIT_LENGTH:
         return (whole,)
     if word[0].isdecimal() and "_" not in word:  # a literal such as 0xFF or 1e9, or a hash: its parts say nothing
@@ -93,6 +111,23 @@ def split(word: str) -> tuple[str, ...]:
     if not parts:  # underscores alone
         return ()
     return (whole, *parts)
+
+
+def _grams(word: str) -> list[str]:
+    """Return the terms of a word that has letters written without spaces: their grams, and terms of the others."""
+    runs = list(_RUNS.finditer(word))
+    if all(run.lastgroup is None for run in runs):
+        return []
+    return [term for run in runs for term in _terms_of_run(run) if term != word]
+
+
+def _terms_of_run(run: re.Match[str]) -> Sequence[str]:
+    letters = run[0]
+    if run.lastgroup is None:
+        return split(letters)
+    size = 3 if run.lastgroup == "grams3" else 2
+    grams = [letters[i : i + size] for i in range(max(1, len(letters) - size + 1))]
+    return grams if len(letters) < size else [*grams, *_IDEOGRAPH.findall(letters)]  # an ideograph may be a word
 
 
 def _parts(word: str) -> list[str]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from codebase_index.store.ingest.batch import FileResult, IndexedFile, ProcessedBatch
 
-TERMS_VERSION = "terms-1"
+TERMS_VERSION = "terms-2"
 """Changed with the text that a chunk's terms come from, and with what is taken: part of a file's fingerprint."""
 
 
