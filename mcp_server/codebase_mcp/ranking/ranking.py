@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from codebase_index.store.query.candidate import Candidate
+from codebase_mcp.ranking import copies
 from codebase_mcp.ranking.definitions import NO_NAMES, ChunkNames, chunk_names
 from codebase_mcp.ranking.features import (
     Idf,
@@ -27,10 +28,11 @@ _File: TypeAlias = tuple[int, str]
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate and its score, which compares only within one ranking."""
+    """A candidate and its score, which compares only within one ranking. `copies` are other places of its code."""
 
     candidate: Candidate
     score: float
+    copies: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,17 @@ def extract_features(text: str, candidates: Collection[Candidate]) -> Features:
 
 
 def order(features: Features, weights: Weights) -> list[Ranked]:
-    """Return all candidates, best first."""
+    """Return all candidates, best first; of copies the best one, which holds the others."""
     files = [(c.index_id, c.path) for c in features.candidates]
     scores = _boost_files(files, _scores(features, weights), weights)
     best_first = sorted(range(len(files)), key=lambda i: -scores[i])
     scores = _decay_repeats(best_first, files, scores, weights)
-    return [Ranked(features.candidates[i], scores[i]) for i in sorted(best_first, key=lambda i: -scores[i])]
+    last = sorted(best_first, key=lambda i: -scores[i])
+    in_order = [features.candidates[i] for i in last]
+    return [
+        Ranked(in_order[first], scores[last[first]], tuple(in_order[n] for n in others))
+        for first, *others in copies.group(in_order)
+    ]
 
 
 def _tie_break(candidate: Candidate) -> tuple[int, str, int, int, int]:

@@ -33,11 +33,12 @@ class SearchResult(Answer):
     matching_lines: Annotated[
         list[int] | None, Field(description="the lines that match, where not all of the place do")
     ] = None
+    also_in: Annotated[list[str] | None, Field(description="where else the same code stands")] = None
     cut: Annotated[str | None, Field(description="lines of the place that text leaves out")] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
         ["repository", "context_before", "context_after", "kind", "is_definition", "matching_lines", "cut"]
-    ) | {"context_before_start_line", "context_after_start_line"}
+    ) | {"context_before_start_line", "context_after_start_line", "also_in"}
 
     @property
     def code(self) -> tuple[str | None, ...]:
@@ -63,6 +64,8 @@ class SearchResult(Answer):
             parts.append(f"score {self.score}")
         if self.repository:
             parts.append(f"in {self.repository}")
+        if self.also_in:
+            parts.append(f"also in {', '.join(self.also_in)}")
         if self.cut:
             parts.append(f"lines {self.cut} not shown")
         return ", ".join(parts)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from codebase_index import untrusted_text
@@ -28,6 +29,15 @@ from codebase_mcp.selection.repositories import describe_indexes
 
 CANDIDATES_PER_ARM: Final = 70
 """Each costs the server CPU time, and between 50 and 140 the quality is the same within noise."""
+
+FEW_DISTINCT: Final = 1.5
+"""Candidates for each different text, above which more are asked for: the refs of a repository repeat its code."""
+
+MAX_COPIES: Final = 4
+"""How many times as many are asked for at most."""
+
+MAX_LISTED_COPIES: Final = 5
+"""Further places of the same code that a result names; the others are counted."""
 
 MAX_MODELS: Final = 4
 """Models that embed a query, those with the most chunks first: each is a vector arm of its own."""
@@ -58,28 +68,40 @@ class AutoMode:
         query_vectors = await self._query_embedder.embed(
             list(models)[:MAX_MODELS], request.query, permit.lend, permit.caller
         )
-        found = await self._search.candidates(
-            ids, vectors={model: query.vector for model, query in query_vectors.vectors.items()},
-            terms=list(dict.fromkeys(terms(request.query))), names=query.target_names, filters=request.filters,
-            limit=CANDIDATES_PER_ARM,
-        )  # fmt: skip
-        ranked = rank(request.query, _with_comparable_scores(found, query_vectors), cursor.offset + request.limit)[
-            cursor.offset :
-        ]
+        found = await self._candidates(request, ids, query, query_vectors)
+        end = cursor.offset + request.limit
+        ranked = rank(request.query, _with_comparable_scores(found, query_vectors), end + 1)
+        more, ranked = len(ranked) > end, ranked[cursor.offset : end]
         chunk_ids = [r.candidate.id for r in ranked]
         definitions = await self._definitions.of_chunks(chunk_ids)
-        results = _results(ranked, result_sources(indexes), query.terms, definitions)
+        results = _results(ranked, indexes, query.terms, definitions)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
         ]
-        more = hits and cursor.offset + len(hits) < len(found.candidates)
         missing = join_sentences(
             *_missing_arm_notes(models, query_vectors, found, indexes), older_index_note(definitions, chunk_ids)
         )
         return Page(
-            hits, hits[-1].after if more else None, missing, join_sentences(request.no_match_message, missing)
-        )
+            hits, hits[-1].after if hits and more else None, missing,
+            join_sentences(request.no_match_message, missing),
+        )  # fmt: skip
+
+    async def _candidates(
+        self, request: SearchRequest, ids: Sequence[int], query: Query, query_vectors: QueryVectors
+    ) -> CandidateSet:
+        """Return the candidates. Where copies of the same code take the places of other code, ask for more."""
+        find = partial(
+            self._search.candidates, ids,
+            vectors={model: query.vector for model, query in query_vectors.vectors.items()},
+            terms=list(dict.fromkeys(terms(request.query))), names=query.target_names, filters=request.filters,
+        )  # fmt: skip
+        found = await find(limit=CANDIDATES_PER_ARM)
+        distinct = len({candidate.text for candidate in found.candidates})
+        copies = -(-len(found.candidates) // max(distinct, 1))  # rounded up
+        if len(ids) > 1 and distinct * FEW_DISTINCT < len(found.candidates):
+            found = await find(limit=CANDIDATES_PER_ARM * min(copies, MAX_COPIES))
+        return found
 
 
 def _models(indexes: Sequence[IndexRow]) -> dict[str, set[int]]:
@@ -131,15 +153,16 @@ def _missing_arm_notes(
 
 
 def _results(
-    ranked: Sequence[Ranked], sources: Mapping[int, str | None], query_terms: frozenset[str],
+    ranked: Sequence[Ranked], indexes: Sequence[IndexRow], query_terms: frozenset[str],
     definitions: Mapping[int, Definitions],
 ) -> list[SearchResult]:  # fmt: skip
     """Return the results, each with its share of the answer's length, and named after its best line."""
+    sources, of_id = result_sources(indexes), {index.id: index for index in indexes}
     whole = [
         SearchResult(
             repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
             symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text,
-            text_start_line=c.start_line,
+            text_start_line=c.start_line, also_in=_other_places(r, of_id) or None,
         )
         for r in ranked
         for c in (r.candidate,)
@@ -152,3 +175,17 @@ def _results(
         part = {"text": shown.text, "text_start_line": result.start_line + shown.first}
         results.append(named(result.model_copy(update=part), inside))
     return results
+
+
+def _other_places(ranked: Ranked, indexes: Mapping[int, IndexRow]) -> list[str]:
+    """Name the further places of a result's code: another ref or repository, and the path where it is another."""
+    own, names = ranked.candidate, []
+    for copy in ranked.copies:
+        index = indexes[copy.index_id]
+        is_other = copy.index_id != own.index_id
+        name = index.source + f"@{index.ref}" * bool(index.ref) if is_other else ""
+        path = "" if is_other and copy.path == own.path else f"{copy.path}:{copy.start_line}"
+        names.append(":".join(filter(None, (name, path))))
+    names = list(dict.fromkeys(names))
+    left_out = len(names) - MAX_LISTED_COPIES
+    return [*names[:MAX_LISTED_COPIES], f"and {left_out} more"] if left_out > 0 else names

@@ -87,6 +87,39 @@ def test_further_chunks_of_a_file_give_way_to_other_files() -> None:
     assert order("parse the header", *same, other)[:2] == ["same.py", "other.py"]
 
 
+HEADER = "def parse_header(line):\n    name, _, value = line.partition(':')\n    return name, value.strip()\n"
+
+
+def places(query: str, *found: Candidate) -> list[list[int]]:
+    """Return the index of each result, and those of its copies."""
+    return [[c.index_id for c in (r.candidate, *r.copies)] for r in rank(query, found, 10)]
+
+
+def test_the_same_code_in_several_indexes_is_one_result() -> None:
+    refs = [candidate("header.py", id=i, index_id=i, text=HEADER, vector_score=0.8) for i in (1, 2)]
+    fork = candidate("lib/header.py", id=3, index_id=3, text=HEADER, vector_score=0.8)
+    other = candidate(
+        "other.py", id=4, index_id=2, text="def render(page):\n    return page.lines[:40] + page.end\n"
+    )
+    assert places("parse header", *refs, fork, other) == [[1, 2, 3], [2]]
+
+
+@pytest.mark.parametrize(
+    ("added", "count"), [("", 1), ("    # a remark\n", 1), ("    f(1)\n    f(2)\n    f(3)\n", 2)]
+)
+def test_a_version_with_nearly_the_same_lines_is_no_further_result(added: str, count: int) -> None:
+    base = HEADER + "\n".join(f"line_{n} = {n}" for n in range(4)) + "\n"
+    versions = [
+        candidate("header.py", id=i, index_id=i, text=text) for i, text in enumerate((base, base + added), 1)
+    ]
+    assert len(places("parse header", *versions)) == count
+
+
+def test_equal_code_in_one_repository_is_two_places() -> None:
+    same = [candidate(path, id=i, text=HEADER) for i, path in enumerate(("a.py", "b.py"))]
+    assert places("parse header", *same) == [[1], [1]]
+
+
 # --- what always holds -------------------------------------------------------------------------------
 
 CANDIDATES = st.lists(
