@@ -101,6 +101,10 @@ test: venv ## Set up everything and run every test; seconds of each suite at the
 test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
 
+.PHONY: test-chart
+test-chart: venv ## The chart: lint, twenty sites' values, rights, Pod Security, the fields that Kubernetes knows
+	@$(PY) -m pytest -q tests/unit/chart tests/operator/test_crd.py
+
 .PHONY: test-package
 test-package: venv ## The wheel in empty environments: as a person and as each image installs it
 	@$(PY) -m pytest -q tests/package

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from codebase_embedded.processes import Process
-from codebase_operator.cluster.pods import CONTAINER
+from codebase_operator.model.snapshot import CONTAINER
 
 LOST_EXIT_CODE: Final = 137
 """What a kubelet tells of a container whose end it did not see, with the reason ContainerStatusUnknown."""

@@ -132,7 +132,10 @@ def _root_schema() -> dict[str, Any]:
         "description": "A repository to be indexed in the background, and how far that is.",
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string", "description": "Version of this form: indexing.codebase-mcp.io/v1alpha1."},
+            "apiVersion": {
+                "type": "string",
+                "description": "Version of this form: indexing.codebase-mcp.io/v1alpha1.",
+            },
             "kind": {"type": "string", "description": "IndexingJob."},
             "metadata": {"type": "object", "description": "Name, namespace, labels and annotations."},
             "spec": spec,

@@ -36,10 +36,19 @@ class PodTemplate(BaseModel):
     affinity: dict[str, Any] = {}
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    pod_security_context: dict[str, Any] = {}
-    """Merged over the restricted one of `pods.py`."""
-    security_context: dict[str, Any] = {}
-    """The container's; merged over the restricted one of `pods.py`."""
+    pod_security_context: dict[str, Any] | None = {}
+    """Laid over the restricted one of `pods.py`; a field that is None is left out. None: no context at all."""
+    security_context: dict[str, Any] | None = {}
+    """The same, of the container."""
+    extra_volume_mounts: list[dict[str, Any]] = []
+    """A site's own, which may be written to; those of `volume_mounts` never are."""
+    env_from: list[dict[str, Any]] = []
+    init_containers: list[dict[str, Any]] = []
+    runtime_class_name: str | None = None
+    scheduler_name: str | None = None
+    host_aliases: list[dict[str, Any]] = []
+    dns_policy: str | None = None
+    dns_config: dict[str, Any] = {}
     tmp_size_limit: str = "1Gi"
     work_size_limit: str = "10Gi"
     """Room for the clone of a git source."""

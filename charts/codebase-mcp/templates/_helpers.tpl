@@ -26,8 +26,26 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* All labels of an object. Takes the same. */}}
+{{/* Labels of a pod: those, the site's, and the component's own. Takes the same. */}}
+{{- define "codebase-mcp.podLabels" -}}
+{{ include "codebase-mcp.selectorLabels" . }}
+{{- with merge (dict) ((index .root.Values .component).podLabels | default dict) (.root.Values.commonLabels | default dict) }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Annotations of an object or a pod, or nothing: the site's, and its own. Takes (dict "root" $ "own" its own). */}}
+{{- define "codebase-mcp.annotations" -}}
+{{- with merge (dict) (.own | default dict) (.root.Values.commonAnnotations | default dict) -}}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end }}
+
+{{/* All labels of an object. Takes the same as those of selectors. */}}
 {{- define "codebase-mcp.labels" -}}
+{{- with .root.Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{ include "codebase-mcp.selectorLabels" . }}
 app.kubernetes.io/part-of: codebase-mcp
@@ -35,45 +53,122 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 
-{{/* Reference of an image. Takes (dict "root" $ "name" key under .Values.images). */}}
+{{/* Reference of an image. Takes (dict "root" $ "name" key under .Values.images). The registry of a site takes the place of
+the one that the repository names, as a mirror keeps the rest of the path. */}}
 {{- define "codebase-mcp.image" -}}
 {{- $image := index .root.Values.images .name -}}
+{{- $repository := $image.repository -}}
+{{- with (.root.Values.global | default dict).imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}{{- $parts = rest $parts -}}{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $repository ($image.tag | default .root.Values.images.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
 {{- end }}
 
-{{/* Pod Security `restricted`, for a whole pod. Takes the user's number. */}}
+{{/* Secrets with registry credentials, as a list: the chart's, and those of all charts of a site. */}}
+{{- define "codebase-mcp.imagePullSecrets" -}}
+{{- $secrets := .Values.imagePullSecrets | default list -}}
+{{- range (.Values.global | default dict).imagePullSecrets -}}
+{{- $secrets = append $secrets (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- with uniq $secrets }}{{- toYaml . }}{{- end -}}
+{{- end }}
+
+{{/* Name of a component's account. Takes (dict "root" $ "component" name). */}}
+{{- define "codebase-mcp.serviceAccount" -}}
+{{- dig "serviceAccount" "name" "" (index .root.Values .component) | default (printf "%s-%s" (include "codebase-mcp.fullname" .root) .component) -}}
+{{- end }}
+
+{{/* A component's account, unless the site makes it. Takes the same. */}}
+{{- define "codebase-mcp.serviceAccountObject" -}}
+{{- if dig "serviceAccount" "create" true (index .root.Values .component) -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "codebase-mcp.serviceAccount" . }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "codebase-mcp.labels" . | nindent 4 }}
+  {{- include "codebase-mcp.annotations" (dict "root" .root "own" (dig "serviceAccount" "annotations" dict (index .root.Values .component))) | nindent 2 }}
+automountServiceAccountToken: false
+{{- end -}}
+{{- end }}
+
+{{/* Lays the fields of `over` over those of `base`, and leaves out those that its `omit` names: helm drops a null. Takes
+(dict "base" dict "over" dict). */}}
+{{- define "codebase-mcp.laidOver" -}}
+{{- $laid := deepCopy .base -}}
+{{- range $name, $value := omit (.over | default dict) "enabled" "omit" -}}{{- $_ := set $laid $name $value -}}{{- end -}}
+{{- range (.over | default dict).omit -}}{{- $_ := unset $laid . -}}{{- end -}}
+{{- toYaml $laid -}}
+{{- end }}
+
+{{/* The security context of a pod: Pod Security `restricted`, with the component's fields laid over it; nothing where that
+is switched off. Takes (dict "root" $ "values" the component's "user" number). */}}
 {{- define "codebase-mcp.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $own := .values.podSecurityContext | default dict -}}
+{{- if ne (dig "enabled" true $own | toString) "false" -}}
+{{- $base := dict "runAsNonRoot" true "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- if not .root.Values.clusterAssignsUsers -}}
+{{- $_ := merge $base (dict "runAsUser" .user "runAsGroup" .user "fsGroup" .user) -}}
+{{- end -}}
+securityContext: {{- include "codebase-mcp.laidOver" (dict "base" $base "over" $own) | nindent 2 }}
+{{- end -}}
 {{- end }}
 
-{{/* The same, for a container. */}}
+{{/* The same, of a container. Takes the component's values. */}}
 {{- define "codebase-mcp.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- $own := .containerSecurityContext | default dict -}}
+{{- if ne (dig "enabled" true $own | toString) "false" -}}
+{{- $base := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+securityContext: {{- include "codebase-mcp.laidOver" (dict "base" $base "over" $own) | nindent 2 }}
+{{- end -}}
 {{- end }}
 
-{{/* Where a pod may run. Takes the component's values. */}}
+{{/* A probe with the site's fields laid over it. Takes (dict "base" text of the probe "over" dict). */}}
+{{- define "codebase-mcp.probe" -}}
+{{- include "codebase-mcp.laidOver" (dict "base" (fromYaml .base) "over" .over) -}}
+{{- end }}
+
+{{/* Where a pod may run, with what priority, runtime and names. Takes (dict "root" $ "component" name). */}}
 {{- define "codebase-mcp.placement" -}}
-{{- with .nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
+{{- $values := index .root.Values .component -}}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" "schedulerName" "hostAliases" "dnsPolicy" "dnsConfig" }}
+{{- with index $values $field }}
+{{ dict $field . | toYaml }}
 {{- end }}
-{{- with .tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .affinity }}
-affinity: {{- toYaml . | nindent 2 }}
+{{- with include "codebase-mcp.spread" . }}
+{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* How pods are spread: by the site's constraints, whose selector may be left out; else several over the nodes, as well
+as it can be done. Takes the same. */}}
+{{- define "codebase-mcp.spread" -}}
+{{- $values := index .root.Values .component -}}
+{{- $constraints := $values.topologySpreadConstraints -}}
+{{- $several := or (gt (int $values.replicas) 1) (dig "autoscaling" "enabled" false $values) -}}
+{{- if and (not $constraints) $several -}}
+{{- $constraints = list (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway") -}}
+{{- end -}}
+{{- with $constraints -}}
+{{- $selector := dict "matchLabels" (include "codebase-mcp.selectorLabels" $ | fromYaml) -}}
+topologySpreadConstraints:
+{{- range . }}
+  - {{- merge (dict) . (dict "labelSelector" $selector) | toYaml | nindent 4 }}
+{{- end }}
+{{- end -}}
+{{- end }}
+
+{{/* What a site adds to a container: variables from ConfigMaps and Secrets. Takes the component's values. */}}
+{{- define "codebase-mcp.envFrom" -}}
+{{- with .envFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -86,12 +181,28 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "codebase-mcp.databaseEnv" -}}
 - name: CODEBASE_DATABASE_URL_FILE
   value: /var/run/codebase-mcp/database/url
+{{- with include "codebase-mcp.databaseCA" . }}
+- name: PGSSLMODE
+  value: {{ dig "sslMode" "verify-full" $.Values.database }}
+- name: PGSSLROOTCERT
+  value: /var/run/codebase-mcp/database-ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* Name of the Secret with the authority that signed the database's certificate; empty for none. */}}
+{{- define "codebase-mcp.databaseCA" -}}
+{{- dig "caSecret" "name" "" .Values.database -}}
 {{- end }}
 
 {{- define "codebase-mcp.databaseMounts" -}}
 - name: database
   mountPath: /var/run/codebase-mcp/database
   readOnly: true
+{{- if include "codebase-mcp.databaseCA" . }}
+- name: database-ca
+  mountPath: /var/run/codebase-mcp/database-ca
+  readOnly: true
+{{- end }}
 {{- end }}
 
 {{- define "codebase-mcp.databaseVolumes" -}}
@@ -100,8 +211,16 @@ affinity: {{- toYaml . | nindent 2 }}
     secretName: {{ include "codebase-mcp.databaseSecret" . }}
     defaultMode: 0440
     items:
-      - key: url
+      - key: {{ ternary (dig "existingSecretKey" "url" .Values.database) "url" (not (empty .Values.database.existingSecret)) }}
         path: url
+{{- with include "codebase-mcp.databaseCA" . }}
+- name: database-ca
+  secret:
+    secretName: {{ . }}
+    items:
+      - key: {{ dig "caSecret" "key" "ca.crt" $.Values.database }}
+        path: ca.crt
+{{- end }}
 {{- end }}
 
 {{/* What may be indexed, for the server and for indexers alike. */}}
@@ -208,21 +327,104 @@ services that the values name. Takes (dict "root" $ "component" name). */}}
 {{- $template := dict
       "image" (include "codebase-mcp.image" (dict "root" . "name" "indexer"))
       "imagePullPolicy" .Values.imagePullPolicy
-      "imagePullSecrets" .Values.imagePullSecrets
-      "serviceAccountName" (printf "%s-indexer" (include "codebase-mcp.fullname" .))
+      "imagePullSecrets" (include "codebase-mcp.imagePullSecrets" . | fromYamlArray)
+      "serviceAccountName" (include "codebase-mcp.serviceAccount" (dict "root" . "component" "indexer"))
       "resources" .Values.indexer.resources
       "env" $env
-      "volumes" (concat (include "codebase-mcp.databaseVolumes" . | fromYamlArray) (include "codebase-mcp.rootVolumes" . | fromYamlArray))
+      "volumes" (concat (include "codebase-mcp.databaseVolumes" . | fromYamlArray) (include "codebase-mcp.rootVolumes" . | fromYamlArray) (.Values.indexer.extraVolumes | default list))
       "volumeMounts" (concat (include "codebase-mcp.databaseMounts" . | fromYamlArray) (include "codebase-mcp.rootMounts" . | fromYamlArray))
       "workSizeLimit" .Values.indexer.workSizeLimit
       "tmpSizeLimit" .Values.indexer.tmpSizeLimit
       "nodeSelector" .Values.indexer.nodeSelector
       "tolerations" .Values.indexer.tolerations
       "affinity" .Values.indexer.affinity
-      "labels" (merge (dict "app.kubernetes.io/instance" .Release.Name) .Values.indexer.podLabels)
-      "annotations" .Values.indexer.podAnnotations -}}
+      "labels" (merge (dict "app.kubernetes.io/instance" .Release.Name) (.Values.indexer.podLabels | default dict) (.Values.commonLabels | default dict))
+      "annotations" (merge (dict) (.Values.indexer.podAnnotations | default dict) (.Values.commonAnnotations | default dict)) -}}
+{{- $optional := dict
+      "extraVolumeMounts" .Values.indexer.extraVolumeMounts
+      "envFrom" .Values.indexer.envFrom
+      "initContainers" .Values.indexer.initContainers
+      "runtimeClassName" .Values.indexer.runtimeClassName
+      "schedulerName" .Values.indexer.schedulerName
+      "hostAliases" .Values.indexer.hostAliases
+      "dnsPolicy" .Values.indexer.dnsPolicy
+      "dnsConfig" .Values.indexer.dnsConfig -}}
+{{- range $field, $value := $optional -}}
+{{- if $value -}}{{- $_ := set $template $field $value -}}{{- end -}}
+{{- end -}}
+{{- $context := .Values.indexer.podSecurityContext | default dict -}}
+{{- if eq (dig "enabled" true $context | toString) "false" -}}
+{{- $_ := set $template "podSecurityContext" nil -}}
+{{- else -}}
+{{- $over := ternary (dict "runAsUser" nil "runAsGroup" nil "fsGroup" nil) (dict) (default false .Values.clusterAssignsUsers) -}}
+{{- range $name, $value := omit $context "enabled" "omit" -}}{{- $_ := set $over $name $value -}}{{- end -}}
+{{- range $context.omit -}}{{- $_ := set $over . nil -}}{{- end -}}
+{{- with $over -}}{{- $_ := set $template "podSecurityContext" . -}}{{- end -}}
+{{- end -}}
+{{- $context := .Values.indexer.containerSecurityContext | default dict -}}
+{{- if eq (dig "enabled" true $context | toString) "false" -}}
+{{- $_ := set $template "securityContext" nil -}}
+{{- else -}}
+{{- $over := omit $context "enabled" "omit" -}}
+{{- range $context.omit -}}{{- $_ := set $over . nil -}}{{- end -}}
+{{- with $over -}}{{- $_ := set $template "securityContext" . -}}{{- end -}}
+{{- end -}}
 {{- with include "codebase-mcp.priorityClass" . -}}
 {{- $_ := set $template "priorityClassName" . -}}
 {{- end -}}
 {{- toPrettyJson $template -}}
+{{- end }}
+
+{{/* How many pods of a component an eviction may take at once, where it has several. Takes (dict "root" $ "component" name). */}}
+{{- define "codebase-mcp.disruptionBudget" -}}
+{{- $values := index .root.Values .component -}}
+{{- $budget := $values.podDisruptionBudget | default dict -}}
+{{- $several := or (gt (int $values.replicas) 1) (dig "autoscaling" "enabled" false $values) -}}
+{{- if and $several (ne (dig "enabled" true $budget | toString) "false") }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "codebase-mcp.fullname" .root }}-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "codebase-mcp.labels" . | nindent 4 }}
+  {{- include "codebase-mcp.annotations" (dict "root" .root) | nindent 2 }}
+spec:
+  {{- with $budget.minAvailable }}
+  minAvailable: {{ . }}
+  {{- else }}
+  maxUnavailable: {{ $budget.maxUnavailable | default 1 }}
+  {{- end }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "codebase-mcp.selectorLabels" . | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/* Which addresses a Service has. Takes the root. */}}
+{{- define "codebase-mcp.ipFamilies" -}}
+{{- $network := .Values.network | default dict -}}
+{{- with $network.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with $network.ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Release and namespace of another release that keeps the definition; empty for none. helm would end with "invalid
+ownership metadata". Asked only where this release may make definitions, since it has to be allowed to. */}}
+{{- define "codebase-mcp.definitionOwner" -}}
+{{- if .Values.crds.enabled -}}
+{{- $found := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "indexingjobs.indexing.codebase-mcp.io" -}}
+{{- $release := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $found -}}
+{{- $namespace := dig "metadata" "annotations" "meta.helm.sh/release-namespace" "" $found -}}
+{{- if and $release (or (ne $release .Release.Name) (ne $namespace .Release.Namespace)) -}}
+release {{ $release }} in namespace {{ $namespace }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "codebase-mcp.ownsDefinition" -}}
+{{- and .Values.crds.enabled (not (include "codebase-mcp.definitionOwner" .)) -}}
 {{- end }}

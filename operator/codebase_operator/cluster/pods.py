@@ -4,6 +4,7 @@ Bare pods, not a Job: its controller waits 10 s after the first failure and coun
 """
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,11 +26,10 @@ from codebase_index.api.resource import IndexingJobSpec
 from codebase_operator.cluster.credentials import secret_of
 from codebase_operator.model.quantities import mebibytes, number
 from codebase_operator.model.site_policy import SitePolicy
-from codebase_operator.model.snapshot import Job
+from codebase_operator.model.snapshot import CONTAINER, Job
 from codebase_operator.settings import PodTemplate
 
 COMPONENT: Final = "indexer"
-CONTAINER: Final = "indexer"
 USER: Final = 10001
 WORK_DIR: Final = "/work"
 
@@ -39,6 +39,14 @@ TERMINATION_GRACE_SECONDS: Final = 3
 PROCESS_BYTES: Final = 300_000_000
 BASE_BYTES: Final = 250_000_000
 """Memory of a pod: up to so much for each of its processes, and for all else."""
+
+_POD_SECURITY_CONTEXT: Final[Mapping[str, Any]] = {
+    "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}  # fmt: skip
+_SECURITY_CONTEXT: Final[Mapping[str, Any]] = {
+    "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+}  # fmt: skip
 
 _LOST_NODE_SECONDS: Final = 5
 """How long a pod stays on a node that Kubernetes knows to be lost; 300 s by default."""
@@ -99,6 +107,10 @@ def _pod_spec(
     optional = {
         "imagePullSecrets": template.image_pull_secrets, "priorityClassName": template.priority_class_name,
         "nodeSelector": template.node_selector, "affinity": _affinity(template.affinity, avoid_node),
+        "initContainers": template.init_containers, "runtimeClassName": template.runtime_class_name,
+        "schedulerName": template.scheduler_name, "hostAliases": template.host_aliases,
+        "dnsPolicy": template.dns_policy, "dnsConfig": template.dns_config,
+        "securityContext": _laid_over(_POD_SECURITY_CONTEXT, template.pod_security_context),
     }  # fmt: skip
     return {
         "restartPolicy": "OnFailure",
@@ -107,10 +119,6 @@ def _pod_spec(
         # The indexer reads untrusted code: it gets no credentials for the API, and no list of services.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"}, **template.pod_security_context,
-        },
         "tolerations": [*template.tolerations, *_leave_lost_nodes()],
         "containers": [container],
         "volumes": [*template.volumes, *_own_volumes(template, secret)],
@@ -126,9 +134,14 @@ def _container(
         *({**mount, "readOnly": True} for mount in template.volume_mounts),
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a path in the pod)
         {"name": "work", "mountPath": WORK_DIR},
+        *template.extra_volume_mounts,
     ]
     if secret_of(job):
         mounts.append({"name": "git-credentials", "mountPath": "/var/run/git-credentials", "readOnly": True})
+    optional = {
+        "envFrom": template.env_from,
+        "securityContext": _laid_over(_SECURITY_CONTEXT, template.security_context),
+    }
     return {
         "name": CONTAINER,
         "image": template.image,
@@ -136,12 +149,16 @@ def _container(
         "env": [*template.env, *_environment(job, attempt, template, resources, worker_index)],
         "resources": resources,
         "volumeMounts": mounts,
-        "securityContext": {
-            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-            **template.security_context,
-        },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-    }  # fmt: skip
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a security context with a site's fields laid over it, without those that the site leaves out."""
+    if over is None:
+        return None
+    return {name: value for name, value in {**base, **over}.items() if value is not None}
 
 
 def _environment(

@@ -32,6 +32,9 @@ from codebase_index.store.jobs.rows import JobRow
 from codebase_operator.model.site_policy import SitePolicy, Violation
 from codebase_operator.model.uptime import Uptime
 
+CONTAINER: Final = "indexer"
+"""The container of an indexer pod that indexes. Others may stand beside it: a mesh adds its own."""
+
 FINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
 
 SECRET_REFUSED: Final = ErrorType.SECRET_REFUSED.value
@@ -156,12 +159,11 @@ class Pod:
         except (KeyError, ValueError):
             return None
         phase = status.get("phase", "Pending")
-        container: dict[str, Any] = next(iter(status.get("containerStatuses") or []), {})
+        container = _indexer_of(status.get("containerStatuses"))
         state, previous = container.get("state") or {}, container.get("lastState") or {}
         waiting, running = state.get("waiting"), state.get("running")
         spec: dict[str, Any] = body.get("spec") or {}
-        main: dict[str, Any] = next(iter(spec.get("containers") or []), {})
-        limits: dict[str, Any] = (main.get("resources") or {}).get("limits") or {}
+        limits: dict[str, Any] = (_indexer_of(spec.get("containers")).get("resources") or {}).get("limits") or {}
         return cls(
             id=meta["uid"], name=meta["name"], job_id=job_id, attempt=attempt, worker_index=worker_index,
             version=meta.get("resourceVersion", ""),
@@ -179,6 +181,11 @@ class Pod:
             termination=_parse_termination(state.get("terminated") or previous.get("terminated")),
             memory_limit=limits.get("memory"),
         )  # fmt: skip
+
+
+def _indexer_of(containers: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """Return the container that indexes, or its status; one without a name is the only one."""
+    return next((c for c in containers or [] if c.get("name", CONTAINER) == CONTAINER), {})
 
 
 def finished(pod: Mapping[str, Any]) -> bool:

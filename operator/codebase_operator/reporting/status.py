@@ -21,7 +21,8 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
     if row is None:  # no row at hand: the last reported progress stays
         return before.model_copy(
             update={
-                "phase": phase, "reason": reason, "message": message, "conditions": conditions, "source": _source(s),
+                "phase": phase, "reason": reason, "message": message, "conditions": conditions,
+                "source": _source(s),
                 "queue_position": s.position.number if s.position else None,
                 # A job whose spec cannot be read has no row to record its end.
                 "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),

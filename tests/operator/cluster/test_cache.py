@@ -273,6 +273,24 @@ def test_a_pod_is_read() -> None:
     assert parsed.termination and (parsed.termination.exit_code, parsed.termination.reason) == (137, "OOMKilled")
 
 
+def test_the_container_that_indexes_is_found_beside_others() -> None:
+    """A mesh adds its own, and the kubelet lists them by name."""
+    labels = {"indexing.codebase-mcp.io/job-id": str(job("a").id), "indexing.codebase-mcp.io/attempt": "1"}
+    ended = {"terminated": {"exitCode": 3, "reason": "Error", "finishedAt": "2026-05-01T11:59:00Z"}}
+    statuses = [
+        {"name": "agent", "restartCount": 9, "state": {"running": {"startedAt": "2026-05-01T11:59:01Z"}}},
+        {"name": "indexer", "restartCount": 1, "state": ended},
+    ]
+    containers = [{"name": "agent", "resources": {"limits": {"memory": "64Mi"}}},
+                  {"name": "indexer", "resources": {"limits": {"memory": "2Gi"}}}]  # fmt: skip
+    parsed = Pod.parse({
+        "metadata": {"name": "a-a1", "uid": "u", "labels": labels}, "spec": {"containers": containers},
+        "status": {"phase": "Running", "containerStatuses": statuses},
+    })  # fmt: skip
+    assert parsed is not None
+    assert (parsed.down, parsed.restarts, parsed.memory_limit) == (True, 1, "2Gi")
+
+
 def test_a_container_that_ended_is_down_until_it_is_started_again() -> None:
     labels = {"indexing.codebase-mcp.io/job-id": str(job("a").id), "indexing.codebase-mcp.io/attempt": "1"}
     terminated = {"exitCode": 137, "reason": "Error", "finishedAt": "2026-05-01T11:59:00Z"}

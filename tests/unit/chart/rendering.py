@@ -18,6 +18,8 @@ from tests.operator.builders import job
 
 Object = dict[str, Any]
 
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the definition alone takes Python's half a second
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 CHART = CHECKOUT / "charts" / "codebase-mcp"
 DATA = Path(__file__).parent / "data"
@@ -100,7 +102,7 @@ def call(
 def render(values: Object, chart: Path = CHART, namespace: str = "ns", **more: str) -> list[Object]:
     done = call("template", "rel", values=values, chart=chart, namespace=namespace, **more)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, Loader) if document]
 
 
 @functools.cache

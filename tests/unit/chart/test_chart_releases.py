@@ -14,11 +14,13 @@ from tests.unit.chart.rendering import helm
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "codebase-mcp"
 GROUP = "coordination.k8s.io"
+EXTENSIONS = "apiextensions.k8s.io"
+PLURAL = "customresourcedefinitions"
 LEASES = f"/apis/{GROUP}/v1/namespaces/ns/leases"
 
 
-def resources(group_version: str, name: str, kind: str) -> dict[str, Any]:
-    listed = {"name": name, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": ["get"]}
+def resources(group_version: str, name: str, kind: str, *, namespaced: bool = True) -> dict[str, Any]:
+    listed = {"name": name, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": ["get"]}
     return {"kind": "APIResourceList", "groupVersion": group_version, "resources": [listed]}
 
 
@@ -27,10 +29,20 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
     "/apis": {
         "kind": "APIGroupList", "apiVersion": "v1",
-        "groups": [{"name": GROUP, "versions": [{"groupVersion": f"{GROUP}/v1", "version": "v1"}]}],
+        "groups": [
+            {"name": name, "versions": [{"groupVersion": f"{name}/v1", "version": "v1"}]}
+            for name in (GROUP, EXTENSIONS)
+        ],
     },
     "/api/v1": resources("v1", "secrets", "Secret"),
     f"/apis/{GROUP}/v1": resources(f"{GROUP}/v1", "leases", "Lease"),
+    f"/apis/{EXTENSIONS}/v1": resources(f"{EXTENSIONS}/v1", PLURAL, "CustomResourceDefinition", namespaced=False),
+    f"/apis/{EXTENSIONS}/v1/{PLURAL}/indexingjobs.indexing.codebase-mcp.io": {
+        "kind": "CustomResourceDefinition", "apiVersion": f"{EXTENSIONS}/v1",
+        "metadata": {"name": "indexingjobs.indexing.codebase-mcp.io", "annotations": {
+            "meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "ns",
+        }},
+    },
     f"{LEASES}/codebase-mcp-operator": {
         "kind": "Lease", "apiVersion": f"{GROUP}/v1",
         "metadata": {"name": "codebase-mcp-operator", "annotations": {"meta.helm.sh/release-name": "first"}},
@@ -75,4 +87,6 @@ def test_a_namespace_has_one_release(api: str, release: str, namespace: str, ref
     )  # fmt: skip
     says = "release first of codebase-mcp runs the jobs of namespace ns, which can have only one: upgrade"
     assert (done.returncode != 0) is refused, done.stderr
+    # The definition stays with the release that made it; helm would end with "invalid ownership metadata".
+    assert ("kind: CustomResourceDefinition" in done.stdout) == (release == "first")
     assert (says in done.stderr) is refused

@@ -114,3 +114,19 @@ def test_a_changed_pod_template_starts_the_operator_anew() -> None:
         return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/pod-template"])
 
     assert stamp({}) == stamp({"server": {"replicas": 2}}) != stamp({"indexer": {"workSizeLimit": "1Gi"}})
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({"images": {"tag": "2.0"}}, "codebase-mcp.local/indexer:2.0"),
+        ({"images": {"tag": "2.0", "indexer": {"tag": "2.1"}}}, "codebase-mcp.local/indexer:2.1"),
+        ({"images": {"indexer": {"repository": "ghcr.io/o/r/indexer"}}}, "ghcr.io/o/r/indexer:2.0"),
+        ({"images": {"indexer": {"repository": "indexer"}}}, "indexer:2.0"),
+    ],
+)
+def test_one_tag_and_one_registry_are_for_all_images(values: Object, image: str) -> None:
+    tagged = {**values, "images": {"tag": "2.0", **values["images"]}}
+    assert pod_template(render(tagged)).image == image
+    mirrored = pod_template(render({**tagged, "global": {"imageRegistry": "mirror.lan:5000/all/"}})).image
+    assert mirrored == "mirror.lan:5000/all/" + image.removeprefix("codebase-mcp.local/").removeprefix("ghcr.io/")

@@ -20,7 +20,9 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
         if node.get("additionalProperties") is not False:
             return
-        assert set(node["properties"]) - {"global"} == set(value), path
+        names = set(node["properties"])
+        of_a_pod = path.endswith("SecurityContext.")  # whose fields are not all spelt out in values.yaml
+        assert set(value) <= names if of_a_pod else set(value) == names, path
         for name, inner in value.items():
             if isinstance(inner, dict) and path + name != "":
                 compare(f"{path}{name}.", node["properties"][name], inner)
@@ -37,7 +39,25 @@ def test_every_value_is_explained() -> None:
             unexplained.append(line)
     grouped = {"crds", "repositories", "limits", "rbac"}  # each of their members is explained
     own_words = {"operator", "server", "indexer", "postgres", "storage", "priorityClass", "secrets", "service"}
+    own_words |= {"serviceAccount", "podDisruptionBudget"}
     assert {line.split(":")[0].strip() for line in unexplained} <= grouped | own_words
+
+
+def test_every_value_that_the_readme_names_is_one() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    named = re.findall(r"`([a-z]\w+(?:\.\w+)+)`", (CHART / "README.md").read_text())
+
+    def is_one(path: str) -> bool:
+        node = values
+        for part in path.split("."):
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
+
+    of_the_chart = {path for path in named if path.split(".")[0] in values}
+    assert len(of_the_chart) > 40
+    assert {path for path in of_the_chart if not is_one(path)} == set()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +79,11 @@ def test_every_value_is_explained() -> None:
         ({"repositories": {"gitHosts": []}}, "Nothing could be indexed"),
         ({"postgres": {"settings": {"a; b": "c"}}}, "a; b"),
         ({"postgres": {"storage": {"size": "large"}}}, "size"),
+        ({"server": {"ingress": {"enabled": True}}}, "hosts"),
+        ({"server": {"httpRoute": {"enabled": True, "hostnames": ["a.invalid"]}}}, "parentRefs"),
+        ({"server": {"podSecurityContext": {"runAsuser": 1}}}, "runAsuser"),
+        ({"network": {"ipFamilies": ["ipv6"]}}, "ipFamilies"),
+        ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "commonLabels"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
