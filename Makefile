@@ -130,8 +130,12 @@ test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
 	@$(PY) -m pytest -q tests/mcp -m "not cluster and not clients"
 
 .PHONY: test-embedded
-test-embedded: venv ## The embedded runtime: the quickstart's scenarios, kills of each part, clients over stdio
-	@$(PY) -m pytest -q tests/integration tests/embedded -m "not cluster"
+test-embedded: venv ## The embedded runtime: one instance a folder, clients over stdio, ordinary users
+	@$(PY) -m pytest -q tests/embedded
+
+.PHONY: test-limits
+test-limits: venv ## Its limits of time: the quickstart's scenarios, kills of each part; on a machine that does nothing else
+	@$(PY) -m pytest -q tests/integration -m "not cluster"
 
 .PHONY: test-clients
 test-clients: venv ## Other people's clients list and call every tool, each installed into an environment of its own

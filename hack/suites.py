@@ -38,6 +38,7 @@ COMPUTING = (
     Suite("test-store"),
     Suite("test-mcp"),
     Suite("test-operator"),
+    Suite("test-embedded"),
     Suite("test-package"),
     Suite("test-model"),
 )
@@ -46,7 +47,7 @@ COMPUTING = (
 BESIDE = (Suite("clients"), Suite("tools"), Suite("image-archives"), Suite("test-publish"))
 """One after the other: two of them install Debian packages, and two use the images' builder."""
 
-ALONE = (Suite("test-embedded"), Suite("test-cluster"))
+ALONE = (Suite("test-limits"), Suite("test-cluster"))
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ _VERSION_FLAGS = {
     "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_VERSION}",
 }
 
-# Of each compiler process: it collects its garbage seldom, up to a bound. What Kubernetes' largest package takes:
-# 11.8 s of processor time by Go's defaults, 9.8 s without what `-s -w` leaves out afterwards, 8.3 s so.
+# Of each compiler process: it collects its garbage seldom, up to a bound. Kubernetes' largest package takes 8.1 s
+# of processor time and 0.6 GB so, without debugging information, and 11.8 s by Go's defaults.
 _COMPILER = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 

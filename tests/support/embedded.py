@@ -23,6 +23,7 @@ from codebase_embedded.processes import INSTANCE_MARK, POD_MARK, Process
 from codebase_embedded.settings import Settings
 from hack.deployment.mcp_client import Tools, connect
 from tests.support.guard import guarded
+from tests.support.postgres import open_programs
 from tests.support.runtime import Runtime
 from tests.support.waiting import wait_for
 
@@ -158,6 +159,7 @@ def own_data_folder() -> Iterator[Path]:
 
 def settings_for(data: Path, *roots: Path, **more: object) -> Settings:
     """Settings of an instance that stays until it is stopped."""
+    open_programs()
     settings = Settings(data=data, roots=roots, idle_seconds=None, processes=min(os.cpu_count() or 1, 2))
     return replace(settings, **more).checked()  # type: ignore[arg-type]
 

@@ -43,13 +43,14 @@ def running() -> Iterator[str]:
         user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None  # it refuses to run as root
         if user is not None:
             os.chown(folder, user, -1)
-        _initialize(folder, user)
+        binaries = open_programs()
+        _initialize(binaries, folder, user)
         settings = {**SETTINGS, "unix_socket_directories": name}
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         with (
             (folder / "log").open("wb") as log,
             subprocess.Popen(
-                [programs() / "postgres", "-D", folder / "data", *options],
+                [binaries / "postgres", "-D", folder / "data", *options],
                 cwd=folder, stdout=log, stderr=log, user=user,
                 start_new_session=True,  # Ctrl-C is for the tests, which need it to the end of their fixtures
             ) as server,
@@ -62,10 +63,29 @@ def running() -> Iterator[str]:
                 server.send_signal(signal.SIGINT)  # its connections are ended
 
 
-def _initialize(folder: Path, user: int | None) -> None:
+def open_programs() -> Path:
+    """Return the folder of Postgres' programs. As root, let other users get there: Postgres runs as one, and a
+    checkout may be its owner's alone.
+    """
+    found = programs()
+    if os.geteuid() == 0:
+        for folder in found.parents:
+            _add_mode(folder, 0o001)
+        for path in found.parent.rglob("*"):
+            _add_mode(path, 0o005 if path.is_dir() or path.stat().st_mode & 0o100 else 0o004)
+    return found
+
+
+def _add_mode(path: Path, bits: int) -> None:
+    mode = path.stat().st_mode
+    if mode & bits != bits:
+        path.chmod(mode | bits)
+
+
+def _initialize(binaries: Path, folder: Path, user: int | None) -> None:
     """Make the data, with the locale of the chart and of the embedded runtime."""
     subprocess.run(
-        [programs() / "initdb", "--pgdata", folder / "data", "--username=postgres", "--auth=trust", "--no-sync",
+        [binaries / "initdb", "--pgdata", folder / "data", "--username=postgres", "--auth=trust", "--no-sync",
          "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
          "--no-instructions"],
         cwd=folder, user=user, stdout=subprocess.DEVNULL, check=True,
