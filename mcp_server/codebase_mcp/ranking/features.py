@@ -91,9 +91,19 @@ def path_score(query: Query, path: str, idf: Idf, weights: Weights) -> float:
 def kind_factor(query: Query, path: str, weights: Weights) -> float:
     """Return the factor for the kind of file: 1 for ordinary code, and for kinds that the query asks for."""
     unrequested = file_kinds(path) - query.requested_kinds
+    if FileKind.PROSE in unrequested and _is_titled(query, path):
+        unrequested -= {FileKind.PROSE}
     factor = weights.non_source if unrequested & {FileKind.AUXILIARY, FileKind.PROSE} else 1.0
     factor *= weights.platform if FileKind.PLATFORM in unrequested else 1.0
     return factor * (weights.declarations if FileKind.DECLARATIONS in unrequested else 1.0)
+
+
+def _is_titled(query: Query, path: str) -> bool:
+    """Say whether all of the query is in a document's name: that one is about it, and repeats nothing.
+
+    One word alone is in many names.
+    """
+    return len(query.stems) > 1 and query.stems <= _stems_of_path(path)[1]
 
 
 def path_stems(path: str) -> frozenset[str]:
