@@ -13,7 +13,7 @@ from codebase_mcp.ranking.weights import DEFAULT, Weights
 FUSION_ALONE = Weights(
     lexical_share_for_name=0.5, type_definition=0, name_definition=0, reexports=0, plain_word=0,
     partial_definition=0, spelled_type=0, spelled_name=0, spelled_file=0, coverage=0, file_name=0, folder=0,
-    non_source=1, platform=1, declarations=1, file_boost=0, repeat_decay=1,
+    non_source=1, platform=1, declarations=1, file_boost=0, part_share=0, repeat_decay=1,
 )  # fmt: skip
 """Every feature without effect."""
 
@@ -28,6 +28,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "rare platforms lower": ("platform",),
     "declarations alone lower": ("declarations",),
     "a file's best chunks lift it": ("file_boost",),
+    "a file's parts lift it": ("part_share",),
     "repeats of a file lower": ("repeat_decay",),
 }
 """The features as docs/search.md calls them, in the order of the ablation, and their weights."""
@@ -42,6 +43,7 @@ TUNED: Mapping[str, tuple[float, ...]] = {
     "non_source": (0.3, 0.5),
     "platform": (0.5, 0.8),
     "file_boost": (0.4, 0.6),
+    "part_share": (0.3, 0.7),
     "repeat_decay": (0.4, 0.6),
 }
 """The neighbours of the shipped constants, among which leaving a repository out chooses."""

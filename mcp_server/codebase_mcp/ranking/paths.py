@@ -60,3 +60,18 @@ def file_kinds(path: str) -> frozenset[FileKind]:
     if _DECLARATIONS.search(name):
         found.add(FileKind.DECLARATIONS)
     return frozenset(found)
+
+
+@lru_cache(maxsize=10_000)
+def possible_heads(path: str) -> tuple[str, ...]:
+    """Return the files that a file may be a part of: `a/b.c` of `a/b.x.c`, and `a.c` of `a/b.c`.
+
+    Many languages divide what one name stands for in one of these ways: partial classes in C#, modules in Ruby and
+    Rust, a file and its folder in TypeScript.
+    """
+    folder, _, name = path.rpartition("/")
+    first, *rest = name.split(".")
+    if not rest:
+        return ()
+    whole = [f"{path[: -len(name)]}{first}.{rest[-1]}"] if first and len(rest) > 1 else []
+    return (*whole, *([f"{folder}.{rest[-1]}"] if folder else []))

@@ -4,7 +4,7 @@ The scores of both arms are fused; then come the features of code (`features.py`
 weights are in `weights.py`.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from codebase_mcp.ranking.features import (
     path_score,
     path_stems,
 )
+from codebase_mcp.ranking.paths import possible_heads
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.weights import DEFAULT, Weights
 
@@ -148,7 +149,12 @@ def _boost_files(files: Sequence[_File], scores: Sequence[float], weights: Weigh
         file: sorted(chunks, key=lambda i: -scores[i])[: weights.file_boost_chunks]
         for file, chunks in of_file.items()
     }
-    sums = {file: sum(scores[i] for i in chunks) for file, chunks in best.items()}
+    own = {file: sum(scores[i] for i in chunks) for file, chunks in best.items()}
+    sums = dict(own)
+    for index_id, path in own:
+        for head in possible_heads(path):
+            if (index_id, head) in own:
+                sums[index_id, head] += weights.part_share * own[index_id, path]
     most = max(sums.values(), default=0.0)
     lifted = list(scores)
     for file, chunks in best.items():
@@ -160,10 +166,15 @@ def _boost_files(files: Sequence[_File], scores: Sequence[float], weights: Weigh
 def _decay_repeats(
     best_first: Sequence[int], files: Sequence[_File], scores: Sequence[float], weights: Weights
 ) -> list[float]:
-    """Lower each next chunk of a file. Within a file the order stays, since the scores fall along the list."""
-    seen: dict[_File, int] = defaultdict(int)
+    """Lower each next chunk of a file, the less the more of the candidates are in that file.
+
+    Within a file the order stays, since the scores fall along the list.
+    """
+    seen: Counter[_File] = Counter()
+    total = Counter(files)
     decayed = list(scores)
     for i in best_first:
-        decayed[i] *= weights.repeat_decay ** seen[files[i]]
+        elsewhere = 1 - total[files[i]] / len(files)
+        decayed[i] *= max(weights.repeat_decay ** (elsewhere * seen[files[i]]), weights.repeat_floor)
         seen[files[i]] += 1
     return decayed

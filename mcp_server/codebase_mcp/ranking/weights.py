@@ -69,8 +69,16 @@ class Weights:
     file_boost_chunks: int = 5
     """How many of a file's chunks are summed: more would favour long files."""
 
+    part_share: float = 0.5
+    """Share of the sums of `SqlMapper.Async.cs` and `engine/configuration.rb` that counts for `SqlMapper.cs` and
+    `engine.rb`, whose parts they are: what is asked of the whole stands in the whole."""
+
     repeat_decay: float = 0.5
-    """Factor for each further chunk of a file that is listed already: ten places in one file are one answer."""
+    """Factor for each further chunk of a file that is listed already: ten places in one file are one answer,
+    unless the file is nearly all there is."""
+
+    repeat_floor: float = 0.4
+    """The least of these factors, that of `non_source`: a further place in code is not below a place in prose."""
 
 
 DEFAULT = Weights()

@@ -9,6 +9,7 @@ from codebase_index.lexical.words import terms
 from codebase_index.store.query.candidate import Candidate
 from codebase_mcp.ranking import features
 from codebase_mcp.ranking.definitions import chunk_names
+from codebase_mcp.ranking.paths import possible_heads
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import rank
 from codebase_mcp.ranking.stems import coarse_stem
@@ -87,6 +88,27 @@ def test_further_chunks_of_a_file_give_way_to_other_files() -> None:
     assert order("parse the header", *same, other)[:2] == ["same.py", "other.py"]
 
 
+def test_a_file_that_is_nearly_all_there_is_keeps_its_places() -> None:
+    tool = [candidate("tool.py", id=i, start_line=10 * i, vector_score=0.9, lexical_score=5.0) for i in range(30)]
+    completions = [candidate(f"{i}.bash", id=40 + i, vector_score=0.6, lexical_score=3.0) for i in range(8)]
+    assert order("parse the header", *tool, *completions)[:3] == ["tool.py"] * 3
+
+
+def test_the_parts_of_a_file_lift_it() -> None:
+    whole = candidate("Mapper.cs", id=1, vector_score=0.8, lexical_score=4.0)
+    other = candidate("Buffer.cs", id=2, vector_score=0.82, lexical_score=4.1)
+    parts = [candidate(f"Mapper.{i}.cs", id=10 + i, vector_score=0.6, lexical_score=3.0) for i in range(4)]
+    assert order("parse the header", whole, other)[0] == "Buffer.cs"
+    assert order("parse the header", whole, other, *parts)[0] == "Mapper.cs"
+
+
+def test_a_document_called_like_the_query_is_its_answer() -> None:
+    page = candidate("docs/decisions/0002-fencing-token-in-postgres.md", vector_score=0.8, lexical_score=4.0)
+    code = candidate("store/jobs.py", vector_score=0.8, lexical_score=4.0)
+    assert order("fencing token", code, page)[0] == page.path
+    assert order("fencing", code, page)[0] == code.path
+
+
 HEADER = "def parse_header(line):\n    name, _, value = line.partition(':')\n    return name, value.strip()\n"
 
 
@@ -118,6 +140,22 @@ def test_a_version_with_nearly_the_same_lines_is_no_further_result(added: str, c
 def test_equal_code_in_one_repository_is_two_places() -> None:
     same = [candidate(path, id=i, text=HEADER) for i, path in enumerate(("a.py", "b.py"))]
     assert places("parse header", *same) == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "heads"),
+    [
+        ("Dapper/SqlMapper.Async.cs", ("Dapper/SqlMapper.cs", "Dapper.cs")),
+        ("lib/engine/configuration.rb", ("lib/engine.rb",)),
+        ("a.test.ts", ("a.ts",)),
+        ("a.py", ()),
+        (".gitignore", ()),
+        ("x/.a.b", ("x.b",)),
+        ("x/Makefile", ()),
+    ],
+)
+def test_a_file_may_be_a_part_of_another(path: str, heads: tuple[str, ...]) -> None:
+    assert possible_heads(path) == heads
 
 
 # --- what always holds -------------------------------------------------------------------------------
