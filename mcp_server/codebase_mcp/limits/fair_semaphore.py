@@ -43,11 +43,14 @@ class FairSemaphore:
         self,
         max_concurrent: int,
         clock: Callable[[], float] = time.monotonic,
-        max_wait_seconds: float = MAX_WAIT_SECONDS,
+        max_wait_seconds: float | None = None,
     ) -> None:
-        """Give `max_concurrent` permits at once; `clock` returns seconds."""
+        """Give `max_concurrent` permits at once; `clock` returns seconds.
+
+        `max_wait_seconds` is MAX_WAIT_SECONDS where it is not given.
+        """
         self._max_concurrent = max_concurrent
-        self._max_wait_seconds = max_wait_seconds
+        self._max_wait_seconds = MAX_WAIT_SECONDS if max_wait_seconds is None else max_wait_seconds
         self._free = max_concurrent
         self._clock = clock
         self._ring: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
