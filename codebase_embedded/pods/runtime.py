@@ -20,6 +20,7 @@ from codebase_embedded import processes, shim
 from codebase_embedded.pods import status
 from codebase_embedded.pods.container import NICE, Container, container_of
 from codebase_embedded.processes import POD_MARK, Process
+from codebase_index.api.job import ExitCode
 from codebase_index.store.errors import StoreError
 from codebase_index.store.resources.resources import (
     Body,
@@ -28,6 +29,7 @@ from codebase_index.store.resources.resources import (
     ResourceNotFound,
     Resources,
 )
+from codebase_operator.model.snapshot import LOG_PATH
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ COMMAND: Final = (sys.executable, "-m", "codebase_indexer.supervisor")
 SHIM: Final = (sys.executable, "-I", "-S", shim.__file__)
 
 _POD: Final = ResourceKind.POD
+
+_TAKEN_AWAY: Final = frozenset({ExitCode.STOPPED, *(128 + number for number in (signal.SIGTERM, signal.SIGKILL))})
+"""Exit codes of a process that was ended with its instance, and not by itself."""
 
 
 class PodRuntime:
@@ -88,17 +93,32 @@ class PodRuntime:
         return not all(status.is_finished(pod) for pod in pods)
 
     async def _adopt(self) -> None:
-        """Tell of processes that an earlier runtime started, and died before it could tell."""
+        """Tell of processes that an earlier runtime started, and died before it could tell.
+
+        Those that ended with the instance are lost as with their node.
+        """
         while True:
             try:
                 for pod in (await self._resources.list(_POD)).items:
-                    process = self._leader(pod["metadata"]["uid"]) if status.is_new(pod) else None
-                    if process is not None:
-                        await self._set_status(pod, status.running(pod, process, _now()))
+                    if (told := self._told_by_nobody(pod)) is not None:
+                        await self._set_status(pod, told)
                 return
+            except (ResourceConflict, ResourceNotFound):
+                continue  # it changed meanwhile
             except StoreError as error:
                 log.warning("pods are not looked after: %s", error)
                 await asyncio.sleep(PASS_INTERVAL)
+
+    def _told_by_nobody(self, pod: Body) -> dict[str, Any] | None:
+        uid = pod["metadata"]["uid"]
+        if status.is_new(pod):
+            leader = self._leader(uid)
+            return status.running(pod, leader, _now()) if leader else None
+        process = status.process_of(pod)
+        if process is None or process.alive():
+            return None
+        end = shim.end_of(_end_file(self._folder / uid))
+        return status.node_lost(pod, _now()) if end is None or end[0] in _TAKEN_AWAY else None
 
     def _leader(self, uid: str) -> Process | None:
         """Return the shim of a pod, which leads its session."""
@@ -180,6 +200,7 @@ class PodRuntime:
     async def _set_status(self, pod: Body, told: dict[str, Any]) -> None:
         metadata = pod["metadata"]
         version = int(metadata["resourceVersion"])
+        told = {**told, LOG_PATH: str(self._folder / metadata["uid"] / "log")}
         await self._resources.set_status(_POD, metadata["name"], UUID(metadata["uid"]), told, version)
 
     async def _remove_others(self, uids: set[str]) -> None:

@@ -42,6 +42,14 @@ def ended(pod: Mapping[str, Any], exit_code: int, at: str, reason: str | None = 
     return _status("Running", {"waiting": waiting}, {"terminated": terminated}, restarts, None)
 
 
+def node_lost(pod: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Return the status of a pod that was lost with its instance: a disruption, and nobody's failure."""
+    container = _container(pod)
+    terminated = {"exitCode": LOST_EXIT_CODE, "reason": "ContainerStatusUnknown", "finishedAt": at}
+    told = _status("Failed", {"terminated": terminated}, {}, container["restartCount"] if container else 0, None)
+    return {**told, "reason": "NodeLost", "message": "the instance ended, and its indexers with it"}
+
+
 def refused(message: str) -> dict[str, Any]:
     """Return the status of a pod whose process cannot be started."""
     waiting = {"reason": "CreateContainerError", "message": message}

@@ -110,6 +110,10 @@ def _status(body: Mapping[str, Any]) -> IndexingJobStatus:
         return IndexingJobStatus()  # not ours, or damaged: it is only a mirror and is written anew
 
 
+LOG_PATH: Final = "logPath"
+"""In a pod's status, written by the embedded runtime alone."""
+
+
 @dataclass(frozen=True)
 class Termination:
     """How a container last terminated."""
@@ -147,6 +151,13 @@ class Pod:
     restarts: int = 0
     termination: Termination | None = None
     memory_limit: str | None = None
+    log_path: str | None = None
+    """Where its log is, if that is a file of this machine."""
+
+    @property
+    def log(self) -> str:
+        """Where a person reads its log."""
+        return self.log_path or f"kubectl logs {self.name}"
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Pod | None":
@@ -180,6 +191,7 @@ class Pod:
             restarts=container.get("restartCount", 0),
             termination=_parse_termination(state.get("terminated") or previous.get("terminated")),
             memory_limit=limits.get("memory"),
+            log_path=status.get(LOG_PATH),
         )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def _ended(pod: Pod, now: datetime) -> Diagnosis:
         return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, since, ErrorType.OUT_OF_MEMORY)
     how = f"exit code {termination.exit_code}" if termination else pod.failure or "no exit code"
     end = "ended before the job was finished" if pod.finished else "keeps crashing"
-    message = f"pod {pod.name} {end} ({how}); its log says why: kubectl logs {pod.name}"
+    message = f"pod {pod.name} {end} ({how}); its log says why: {pod.log}"
     return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, since)
 
 
@@ -130,7 +130,7 @@ def _running(pod: Pod, row: JobRow, now: datetime, database_since: datetime, tim
     started = min(pod.running_since, now)
     if row.pod != pod.name:
         if now - max(started, database_since) > timeouts.claim:
-            message = f"pod {pod.name} runs but does not take the job; its log says why: kubectl logs {pod.name}"
+            message = f"pod {pod.name} runs but does not take the job; its log says why: {pod.log}"
             return Diagnosis(PodHealth.BROKEN, c.RESTARTING, message, started + timeouts.claim)
         return Diagnosis(PodHealth.STARTING, c.POD_STARTING, f"pod {pod.name} starts")
     heartbeat = row.heartbeat_at or started

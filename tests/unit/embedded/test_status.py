@@ -1,12 +1,16 @@
 """What is said of a process is what Kubernetes says of a container: the operator's own parser reads it."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from codebase_embedded.pods import status
 from codebase_embedded.processes import Process
 from codebase_index.api.job import LABEL_ATTEMPT, LABEL_JOB_ID
+from codebase_index.store.jobs.rows import JobRow
+from codebase_operator.model.pod_timeouts import PodTimeouts
 from codebase_operator.model.snapshot import Pod
+from codebase_operator.planning.diagnosis import PodHealth, diagnose
 
 PROCESS = Process(4711, "boot-99")
 NOW, LATER = "2026-05-01T12:00:00.000Z", "2026-05-01T12:00:05.000Z"
@@ -84,3 +88,12 @@ def test_an_end_that_nobody_saw_is_told_as_a_kubelet_does() -> None:
 def test_a_process_that_cannot_be_started_says_why() -> None:
     found = parsed(status.refused("PermissionError: no"))
     assert found.waiting == ("CreateContainerError", "PermissionError: no") and not found.finished
+
+
+def test_a_pod_that_ended_with_its_instance_is_a_disruption_and_no_failure() -> None:
+    running = pod(status.running(pod(), PROCESS, NOW))
+    lost = parsed(status.node_lost(running, LATER))
+    row = JobRow.model_construct(files_indexed=5, files_skipped=0, done_at_claim=0)
+    at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    assert status.is_finished(pod(status.node_lost(running, LATER)))
+    assert diagnose(lost, row, at, at, PodTimeouts()).health is PodHealth.DISRUPTED
