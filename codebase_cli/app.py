@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codebase_cli.commands import connect, doctor, jobs, repositories, search, serve, setup
+from codebase_cli.commands import connect, doctor, jobs, repositories, search, serve, setup, transfer
 from codebase_cli.commands.command import command
 from codebase_cli.output.console import say
 from codebase_index.version import VERSION
@@ -58,6 +58,8 @@ for name, function, panel in (
     ("connect", connect.connect, _CONNECT),
     ("serve", serve.serve, _CONNECT),
     ("doctor", doctor.doctor, _KEEP),
+    ("export", transfer.export, _KEEP),
+    ("import", transfer.import_, _KEEP),
     ("stop", serve.stop, _KEEP),
     ("version", version, _KEEP),
 ):
