@@ -12,10 +12,12 @@ import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from codebase_embedded.instance import Instance, ensure
 from codebase_embedded.settings import Settings
+from codebase_index.api.caller_folder import FOLDER_KEY
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -99,6 +101,7 @@ class Bridge:
         self._conversation = Conversation()
         self._from_client = Lines()
         self._open = True
+        self._folder = _working_folder()
 
     def run(self) -> None:
         """Run until the client has closed its end, and has its answers."""
@@ -130,8 +133,9 @@ class Bridge:
                 chunk = os.read(_STDIN, _READ_BYTES)
                 self._open = bool(chunk)
                 for line in self._from_client.feed(chunk):
-                    self._conversation.asked(line)
-                    server.sendall(line)
+                    sent = with_folder(line, self._folder)
+                    self._conversation.asked(sent)
+                    server.sendall(sent)
             if server in ready:
                 chunk = server.recv(_READ_BYTES)
                 if not chunk:
@@ -139,6 +143,23 @@ class Bridge:
                 for line in from_server.feed(chunk):
                     if self._conversation.answered(line):
                         _write(line)
+
+
+def with_folder(line: bytes, folder: str | None) -> bytes:
+    """Return a client's message; the call of a tool tells in which folder this process was started."""
+    message = _parsed(line)
+    if message.get("method") != "tools/call" or folder is None or not isinstance(message.get("params"), dict):
+        return line
+    meta = message["params"].get("_meta")
+    message["params"]["_meta"] = {FOLDER_KEY: folder, **(meta if isinstance(meta, dict) else {})}
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+
+
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return None
 
 
 def _write(line: bytes) -> None:

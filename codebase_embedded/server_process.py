@@ -60,6 +60,7 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
         "CODEBASE_NAMESPACE": NAMESPACE,
         "CODEBASE_ROOTS": settings.roots_json,
         "CODEBASE_GIT_HOSTS": ",".join(settings.git_hosts),
+        "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or "true",
         "CODEBASE_TOKEN_FILE": str(folder.token),
         "CODEBASE_LOG_LEVEL": settings.log_level,
         "CODEBASE_BIND": "127.0.0.1",

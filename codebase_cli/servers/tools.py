@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ from codebase_cli.exits import CommandFailed
 from codebase_cli.output.console import remark
 from codebase_cli.servers import messages
 from codebase_cli.servers.endpoint import Endpoint
+from codebase_index.api.caller_folder import FOLDER_KEY
 from codebase_index.version import VERSION
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
@@ -72,7 +74,8 @@ class Tools:
 
     async def _request(self, method: str, **params: Any) -> dict[str, Any]:
         message = {
-            "jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": {**params, "_meta": _ENVELOPE}
+            "jsonrpc": "2.0", "id": next(self._ids), "method": method,
+            "params": {**params, "_meta": {**_ENVELOPE, **self._folder()}},
         }  # fmt: skip
         async for answer in messages.exchange(self._http, self.endpoint, message):
             if "error" in answer:
@@ -82,6 +85,15 @@ class Tools:
         raise CommandFailed(
             f"{self.endpoint.name} gave no answer to {method}; is {self.endpoint.url} an MCP server?"
         )
+
+    def _folder(self) -> dict[str, str]:
+        """Return where this command was called, for a server of the same machine."""
+        if self.endpoint.database_url_file is None:
+            return {}
+        try:
+            return {FOLDER_KEY: str(Path.cwd())}
+        except OSError:  # it was removed
+            return {}
 
 
 def _with_nulls(value: Any) -> Any:

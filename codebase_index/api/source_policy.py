@@ -115,6 +115,10 @@ class SourcePolicy:
             raise _unreadable(clean)
         return resolved
 
+    def boundary_of(self, path: str) -> Path:
+        """Return where this process finds the root that a path lies under. Raises SourceRefused."""
+        return self._root_of(self.normalise_path(path)).mount.resolve()
+
     def check_git_url(self, url: str) -> str:
         """Return the URL's canonical form when it may be cloned, or raise SourceRefused. Nothing is contacted.
 

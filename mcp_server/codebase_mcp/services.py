@@ -1,13 +1,19 @@
 """The services behind the transports: the same on a cluster and embedded."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from codebase_index import embedding
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_mcp.freshness.own import OwnRepositories
+from codebase_mcp.freshness.refresh import Refresher
+from codebase_mcp.freshness.standing import Freshness
+from codebase_mcp.freshness.working_trees import WorkingTrees
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.reading.service import ReadingService
@@ -47,10 +53,28 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
         async with connect(settings, database) as cluster, removing as removal:
             jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
-            search = SearchService.from_database(database, embedding.by_name, namespaces, settings.policy)
-            reading = ReadingService.from_database(database, namespaces)
-            yield Services(service, search, reading, removal, HealthChecks(jobs, cluster))
+            indexes = Indexes(database, namespaces)
+            own, trees = OwnRepositories(settings.policy), WorkingTrees(settings.policy, indexes.files)
+            refresher = Refresher(service, jobs, indexes, trees) if settings.refreshes else None
+            search = SearchService.from_database(
+                database, embedding.by_name, namespaces, freshness=Freshness(own, trees, refresher)
+            )
+            reading = ReadingService.from_database(database, namespaces, own)
+            async with _running(refresher):
+                yield Services(service, search, reading, removal, HealthChecks(jobs, cluster))
             await service.close()
             search.close()
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _running(refresher: Refresher | None) -> AsyncIterator[None]:
+    """Let the refresher watch while the block runs, if there is one."""
+    watch = asyncio.create_task(refresher.run(), name="watch") if refresher else None
+    try:
+        yield
+    finally:
+        if watch:
+            watch.cancel()
+            await asyncio.wait([watch])

@@ -67,6 +67,9 @@ class Settings:
     allow_deletion: bool
     """Whether clients may delete indexes. The server has no authentication: off, unless all of them may."""
 
+    refreshes: bool
+    """Whether repositories under the roots are indexed by themselves: when they change, or are searched first."""
+
     log_level: str
 
     listen_fd: int | None = None
@@ -99,6 +102,7 @@ class Settings:
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueLimits.per_caller),
             ),
             allow_deletion=_flag(env, "CODEBASE_ALLOW_DELETION"),
+            refreshes=_flag(env, "CODEBASE_REFRESH"),
             log_level=_log_level(env),
             listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
             token=_token(env),

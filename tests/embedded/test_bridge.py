@@ -26,12 +26,14 @@ sys.exit(bridge.run(Settings.of_json(sys.argv[1])))
 
 
 @asynccontextmanager
-async def stdio(runtime: EmbeddedRuntime, era: str = "auto") -> AsyncIterator[Tools]:
-    """A client as an editor starts it."""
+async def stdio(
+    runtime: EmbeddedRuntime, era: str = "auto", cwd: Path | None = None, **options: Any
+) -> AsyncIterator[Tools]:
+    """A client as an editor starts it, in a folder."""
     parameters = StdioServerParameters(
-        command=sys.executable, args=["-c", BRIDGE, runtime.settings.to_json()], env=dict(os.environ)
+        command=sys.executable, args=["-c", BRIDGE, runtime.settings.to_json()], env=dict(os.environ), cwd=cwd
     )
-    async with Client(stdio_client(parameters), mode=era) as client:
+    async with Client(stdio_client(parameters), mode=era, **options) as client:
         yield Tools(client)
 
 

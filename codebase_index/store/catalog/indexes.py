@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from codebase_index.api.job import JobState, canonical_globs
+from codebase_index.api.job import FINAL, JobState, canonical_globs
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.rows import JobRow
@@ -22,7 +22,8 @@ class IndexRow:
     `model` is that of the last completed job, or of the first one while it runs; `models` says about how many
     chunks have vectors of which one: several while a job changes the model, and after one that ended early.
     `commit` is that of the last completed job, `job_commit` the one that the newest job reads,
-    `job_files_total` the length of its list of files, null before it is frozen.
+    `job_files_total` the length of its list of files, null before it is frozen. What was written before
+    `read_since` is in the index, as far as a completed job has read it.
     """
 
     id: int
@@ -43,14 +44,31 @@ class IndexRow:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     models: Mapping[str, int] = field(default_factory=dict)
+    read_since: datetime | None = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a job of it is not over yet."""
+        return self.job_state is not None and self.job_state not in FINAL
+
+
+_BLOB_BYTES: Final = 20
 
 
 @dataclass(frozen=True)
-class StoredFile:
-    """A file of an index: its path, and git's name for its content (20 bytes)."""
+class StoredFiles:
+    """Files of an index, packed: their paths in UTF-8 with a NUL between, and git's names for their contents."""
 
-    path: str
-    blob: bytes
+    paths: bytes
+    blobs: bytes
+
+    def __len__(self) -> int:
+        return len(self.blobs) // _BLOB_BYTES
+
+    def unpack(self) -> dict[str, bytes]:
+        """Return git's name for the content of each, by path. It takes a while: not for an event loop."""
+        names = (self.blobs[at : at + _BLOB_BYTES] for at in range(0, len(self.blobs), _BLOB_BYTES))
+        return dict(zip(self.paths.decode().split("\0"), names, strict=True)) if self.blobs else {}
 
 
 class Indexes:
@@ -80,11 +98,11 @@ class Indexes:
             length: int | None = await connection.fetchval(SQL["dimension"], index_id, model)
         return length
 
-    async def files(self, index_id: int, limit: int) -> Sequence[StoredFile]:
+    async def files(self, index_id: int, limit: int) -> StoredFiles:
         """Return the first files of an index by path."""
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["files"], index_id, limit)
-        return [StoredFile(record["path"], record["blob"]) for record in records]
+            record = await connection.fetchrow(SQL["files"], index_id, limit)
+        return StoredFiles(record["paths"] or b"", record["blobs"] or b"")
 
     async def list(self) -> list[IndexRow]:
         """Return the indexes, by source and ref."""

@@ -19,7 +19,7 @@ from codebase_index.store.errors import (
     StoreMisconfigured,
     StoreReadOnly,
 )
-from codebase_index.store.jobs.rows import JobRow
+from codebase_index.store.jobs.rows import JobRow, Run
 
 SQL = queries.load("jobs")
 
@@ -82,6 +82,19 @@ class Jobs:
     async def unfinished(self) -> list[JobRow]:
         """Return every job that is not final."""
         return await self._rows("unfinished", self._namespaces)
+
+    async def runs(self, target: str, automatic: str, limit: int) -> tuple[datetime, list[Run]]:
+        """Return the time, and a target's last jobs, newest first; marked are those of the caller `automatic`."""
+        async with self._db.connection() as connection:
+            now = await connection.fetchval(SQL["now"])
+            records = await connection.fetch(SQL["runs"], self._namespaces, target, automatic, limit)
+        return now, [Run(**{**record, "state": JobState(record["state"])}) for record in records]
+
+    async def unfinished_of(self, caller: str) -> int:
+        """Count the jobs of a caller that are not final. `caller` is as in the label that `create` reads."""
+        async with self._db.connection() as connection:
+            count: int = await connection.fetchval(SQL["unfinished_of"], self._namespaces, caller)
+        return count
 
     async def queue_length(self, caller: str) -> QueueLength:
         """Count the jobs that wait for a slot. `caller` is as in the label that `create` reads."""

@@ -1,12 +1,25 @@
 """The rows of the store as values: importable without a database driver, so that pure code can reason on them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from codebase_index.api.counters import Counters
 from codebase_index.api.job import JobState
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of a target's jobs, in short. `automatic` says that nobody asked for it."""
+
+    id: UUID
+    state: JobState
+    automatic: bool
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    message: str = ""
 
 
 class JobRow(Counters):

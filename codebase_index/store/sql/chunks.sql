@@ -47,7 +47,8 @@ RETURNING id;
 
 -- name: finish_index
 -- The index is complete as of this job, and all of its vectors are of one model.
-UPDATE indexes SET commit = (SELECT commit FROM jobs WHERE id = $2), indexed_at = now(), model = $3 WHERE id = $1;
+UPDATE indexes SET commit = j.commit, read_since = j.started_at, indexed_at = now(), model = $3
+FROM jobs j WHERE indexes.id = $1 AND j.id = $2;
 
 -- name: drop_done_work
 -- Only skipped files are of interest after the end.

@@ -16,8 +16,8 @@ WHERE f.index_id = $1 AND e.model = $2 LIMIT 1;
 -- One without a target is being removed: nobody finds it any more. A job that ended before its list of files was frozen
 -- has changed nothing: the index is what the job before has made of it.
 -- The target is no plain equality: the planner then looked through the jobs of all for an index that has none any more.
-SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.include, i.exclude,
-       COALESCE(m.models, '{}') AS models, COALESCE(m.chunks, '{}') AS models_chunks,
+SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.read_since, i.include,
+       i.exclude, COALESCE(m.models, '{}') AS models, COALESCE(m.chunks, '{}') AS models_chunks,
        j.id AS job_id, j.state AS job_state, j.percent AS job_percent, j.commit AS job_commit,
        j.files_total AS job_files_total, j.files_indexed + j.files_skipped AS job_files_done
 FROM indexes i
@@ -37,5 +37,7 @@ WHERE i.target IS NOT NULL AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
 ORDER BY i.source, i.ref NULLS FIRST;
 
 -- name: files
--- The first files of an index by path, with git's names for their contents.
-SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path LIMIT $2;
+-- The first files of an index by path, with git's names for their contents: each as one value, since thousands of rows
+-- would hold up all else that the reader does.
+SELECT string_agg(convert_to(path, 'UTF8'), '\x00' ORDER BY path) AS paths, string_agg(blob, '' ORDER BY path) AS blobs
+FROM (SELECT path, blob FROM files WHERE index_id = $1 ORDER BY path LIMIT $2) first;

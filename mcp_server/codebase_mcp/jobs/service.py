@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -64,6 +64,9 @@ MAX_CREATE_ATTEMPTS = 5
 MAX_SKIPPED_FILES = 10
 POLL_SECONDS = (2, 5)
 """Minimum and maximum of poll_after_seconds: progress is written every second or two."""
+
+AUTOMATIC: Final = caller_label("automatic")
+"""The label of jobs that nobody asked for."""
 
 _GIT_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^[\w.-]+@[\w.-]+:")
 
@@ -130,6 +133,11 @@ class JobService:
         except ValidationError as error:
             raise _validation_error(error) from error
         return await self._run_to_completion(self._find_or_create(spec, caller_label(request.caller)))
+
+    async def start_automatic(self, spec: IndexingJobSpec) -> StartResult:
+        """Return the active job for this spec's target, or create one that nobody asked for."""
+        await self._check_source(str(spec.source))
+        return await self._run_to_completion(self._find_or_create(spec, AUTOMATIC))
 
     async def _check_source(self, repo_path: str) -> Source:
         try:

@@ -1,10 +1,12 @@
 """The reading service: code of files, lists of files and of repositories, from the indexes."""
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
@@ -12,6 +14,7 @@ from codebase_index.store.query.files import Files, FileSnapshot
 from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import UserError
+from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore
 from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
@@ -20,7 +23,8 @@ from codebase_mcp.reading.file_lookup import FileLookup
 from codebase_mcp.reading.listing import describe_repository, list_files
 from codebase_mcp.reading.reader import read_lines
 from codebase_mcp.reading.requests import ListFilesRequest, ListRepositoriesRequest, ReadRequest
-from codebase_mcp.selection.scope import Scope, scope_of
+from codebase_mcp.selection import folders
+from codebase_mcp.selection.scope import Scope, scopes_of
 
 TIMEOUT_SECONDS: Final = 8.0
 """Timeout of a whole call, as that of a search."""
@@ -34,27 +38,36 @@ _NOTHING: Final = "nothing is indexed yet; index a repository with start_indexin
 class ReadingService:
     """Reads and lists what indexes hold. Raises UserError and StoreUnavailable."""
 
-    def __init__(self, indexes: Indexes, files: Files, work: Work) -> None:
-        self._indexes, self._files = indexes, files
+    def __init__(self, indexes: Indexes, files: Files, work: Work, own: OwnRepositories) -> None:
+        self._indexes, self._files, self._own = indexes, files, own
         self._lookup = FileLookup(work)
         self._semaphore = FairSemaphore(MAX_CONCURRENT)
 
     @classmethod
-    def from_database(cls, database: Database, namespaces: Sequence[str] | None = None) -> "ReadingService":
+    def from_database(
+        cls, database: Database, namespaces: Sequence[str] | None = None, own: OwnRepositories | None = None
+    ) -> "ReadingService":
         """Return the service for the indexes of some namespaces of a database; None: of all."""
-        return cls(Indexes(database, namespaces), Files(database), Work(database))
+        own = own or OwnRepositories(SourcePolicy())
+        return cls(Indexes(database, namespaces), Files(database), Work(database), own)
 
     async def read(self, request: ReadRequest, caller: str = "") -> ReadAnswer:
         """Return definitions, lines of a file or its outline, as much as fits an answer."""
         async with self._admitted(caller, "ask for fewer lines"):
-            scope = await self._scope(request.repos)
+            *nearer, last = await self._scopes(request.repos)
             async with self._files.snapshot() as snapshot:
-                if request.symbol and not request.outline:
-                    answer = await self._read_symbol(snapshot, scope, request.symbol, request.path)
-                elif request.path:
-                    answer = await self._read_file(snapshot, scope, request, request.path)
-                else:
-                    raise UserError("validation: neither path nor symbol is given", path="<path of a file>")
+                for scope in nearer:
+                    with contextlib.suppress(UserError):  # the others may have it; the last one's error is all's
+                        return await self._read(snapshot, scope, request)
+                return await self._read(snapshot, last, request)
+
+    async def _read(self, snapshot: FileSnapshot, scope: Scope, request: ReadRequest) -> ReadAnswer:
+        if request.symbol and not request.outline:
+            answer = await self._read_symbol(snapshot, scope, request.symbol, request.path)
+        elif request.path:
+            answer = await self._read_file(snapshot, scope, request, request.path)
+        else:
+            raise UserError("validation: neither path nor symbol is given", path="<path of a file>")
         return answer.with_notes(scope.notes)
 
     async def _read_file(
@@ -87,9 +100,12 @@ class ReadingService:
     async def list_files(self, request: ListFilesRequest, caller: str = "") -> FileList:
         """Return the files that match, by path: a page of them, or all as a tree."""
         async with self._admitted(caller, "narrow it with repo or path"):
-            scope = await self._scope(request.repos, request.paths, request.languages)
+            scopes = await self._scopes(request.repos, request.paths, request.languages)
             async with self._files.snapshot() as snapshot:
-                answer = await list_files(snapshot, scope, request)
+                for scope in scopes:
+                    answer = await list_files(snapshot, scope, request)
+                    if answer.total_count:
+                        break
         return answer.with_notes(scope.notes)
 
     async def list_repositories(self, request: ListRepositoriesRequest, caller: str = "") -> RepositoryList:
@@ -110,13 +126,15 @@ class ReadingService:
             next_offset=end if page and end < len(matching) else None,
         )
 
-    async def _scope(
+    async def _scopes(
         self, repos: Sequence[str], paths: Sequence[str] = (), languages: Sequence[str] = ()
-    ) -> Scope:
+    ) -> list[Scope]:
+        """Return the scopes to try: the caller's own repositories first, where none is named."""
         indexes = await self._indexes.list()
         if not indexes:
             raise UserError(f"not indexed: {_NOTHING}, then ask again")
-        return scope_of(indexes, repos, paths, languages)
+        own = await self._own.of(folders.current(), indexes)
+        return scopes_of(indexes, repos, paths, languages, own)
 
     @asynccontextmanager
     async def _admitted(self, caller: str, narrower: str) -> AsyncIterator[None]:

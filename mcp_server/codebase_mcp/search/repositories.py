@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from codebase_index.api.job import FINAL, JobState
+from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_mcp.search.answers import IndexFreshness, IndexState
 
@@ -14,7 +14,7 @@ MAX_LISTED_INCOMPLETE: Final = 3
 
 def state_of(index: IndexRow) -> IndexState:
     """Return the state of an index: `partial` means that its last job ended early."""
-    if index.job_state is not None and index.job_state not in FINAL:
+    if index.is_changing:
         return "indexing"
     if index.job_state is JobState.COMPLETED or (index.job_state is None and index.indexed_at is not None):
         return "complete"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
+from uuid import UUID
 
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding import Embedder
@@ -12,8 +13,11 @@ from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
-from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
+from codebase_mcp.freshness.own import OwnRepositories
+from codebase_mcp.freshness.standing import Freshness, NotIndexedYet
+from codebase_mcp.freshness.working_tree import Newer
+from codebase_mcp.freshness.working_trees import WorkingTrees
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Permit
 from codebase_mcp.search.answers import SearchAnswer, SearchResult
@@ -31,8 +35,9 @@ from codebase_mcp.search.repositories import (
     state_of,
 )
 from codebase_mcp.search.request import Mode, SearchRequest
-from codebase_mcp.search.working_trees import Newer, WorkingTrees
-from codebase_mcp.selection.scope import scope_of
+from codebase_mcp.selection import folders
+from codebase_mcp.selection.repositories import describe_indexes
+from codebase_mcp.selection.scope import Scope, scopes_of
 
 SEARCH_TIMEOUT_SECONDS = 8.0
 """Timeout of a whole search, well below the shortest one of any client (30 s)."""
@@ -46,6 +51,8 @@ MAX_CONCURRENT_LOOKUPS: Final = 2
 question. All together use half of the database connections and leave the rest to the other tools."""
 
 CONTEXT_CHARACTERS: Final = 800
+
+SEARCH_AGAIN: Final = "Search again in a few seconds"
 
 
 class SearchMode(Protocol):
@@ -68,10 +75,10 @@ class SearchService:
         text: TextSearch,
         definitions: DefinitionSearch,
         open_embedder: Callable[[str], Embedder],
-        policy: SourcePolicy,
+        freshness: Freshness,
     ) -> None:
         self._indexes = indexes
-        self._trees = WorkingTrees(policy, indexes.files)
+        self._freshness = freshness
         self._search = search
         lookups = FairSemaphore(MAX_CONCURRENT_LOOKUPS)
         self._semaphores: dict[Mode, FairSemaphore] = {
@@ -87,35 +94,73 @@ class SearchService:
     def from_database(
         cls, database: Database, open_embedder: Callable[[str], Embedder], namespaces: Sequence[str] | None = None,
         policy: SourcePolicy = SourcePolicy(),  # noqa: B008 - frozen
+        freshness: Freshness | None = None,
     ) -> "SearchService":  # fmt: skip
         """Return the service for the indexes of some namespaces of a database; None: of all.
 
-        `open_embedder` opens the embedder of a model by name; `policy` says where local repositories lie.
+        `open_embedder` opens the embedder of a model by name; `policy` says where local repositories lie, for a
+        `freshness` that starts nothing.
         """
         indexes = Indexes(database, namespaces)
+        freshness = freshness or Freshness(OwnRepositories(policy), WorkingTrees(policy, indexes.files))
         return cls(
             indexes, Search(database), SymbolSearch(database), TextSearch(database), DefinitionSearch(database),
-            open_embedder, policy,
+            open_embedder, freshness,
         )  # fmt: skip
 
     def close(self) -> None:
         """Stop the embedding threads, and what goes on in the background."""
         self._auto.close()
-        self._trees.close()
+        self._freshness.close()
 
     async def search(self, request: SearchRequest, caller: str = "") -> SearchAnswer:
         """Return the best places for a query, and which state of the code they are from.
 
-        Concurrent callers have equal shares.
+        Without repos, the caller's own come first. One that nobody has indexed is, and waited for; so is a job
+        that is under way where nothing was found. Concurrent callers have equal shares.
+        """
+        refresher = self._freshness.refresher
+        try:
+            answer, jobs = await self._admitted(request, caller)
+        except NotIndexedYet as missing:
+            begun = await missing.refresher.first_indexes(missing.sources, caller)
+            answer, _ = await self._admitted(request, caller, begun)
+        else:
+            if not answer.results and jobs and refresher is not None and not request.cursor:
+                await refresher.wait(jobs)
+                answer, _ = await self._admitted(request, caller)
+        return answer
+
+    async def _admitted(
+        self, request: SearchRequest, caller: str, begun: Sequence[str] | None = None
+    ) -> tuple[SearchAnswer, Sequence[UUID]]:
+        """Search with a permit; nobody waits for a job with one.
+
+        Raises NotIndexedYet, unless `begun` says what was begun.
         """
         async with admit(
             self._semaphores[request.mode], caller, seconds=SEARCH_TIMEOUT_SECONDS, what=("search", "searches"),
             narrower="narrow the search with repo, path or language",
         ) as permit:  # fmt: skip
-            return await self._answer(request, permit)
+            every = await self._indexes.list()
+            own = await self._freshness.own(request.repos, folders.current(), every, may_miss=begun is not None)
+            scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
+            for scope in _from_cursor(request, scopes):
+                answer, jobs = await self._answer(request, scope, permit)
+                if answer.results:
+                    break
+            if answer.results and scope is not scopes[0] and not request.cursor:
+                answer = answer.with_notes([f"nothing is found in {describe_indexes(scopes[0].indexes)}"])
+            if begun and not scopes[-1].indexes:  # nothing but what was just begun
+                answer = answer.model_copy(update={"message": join_sentences(*begun, SEARCH_AGAIN)})
+            elif begun:
+                answer = answer.with_notes(begun)
+            return answer, jobs
 
-    async def _answer(self, request: SearchRequest, permit: Permit) -> SearchAnswer:
-        scope = scope_of(await self._indexes.list(), request.repos, request.paths, request.languages)
+    async def _answer(
+        self, request: SearchRequest, scope: Scope, permit: Permit
+    ) -> tuple[SearchAnswer, Sequence[UUID]]:
+        """Return the answer of a scope, and the jobs that are changing what it rests on."""
         request, indexes = replace(request, filters=scope.filters), scope.indexes
         cursor = _cursor(request, indexes)
         now = replace(cursor, state=_state(indexes))
@@ -128,9 +173,10 @@ class SearchService:
         changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
         listed = listed_indexes(page, indexes)
-        newer = await self._trees.newer(listed)
-        message = join_sentences(message, _advice(newer, listed), changed)
-        return build_answer(page, indexes, listed, newer, message).with_notes([*scope.notes, *request.notes])
+        standing = await self._freshness.standing(listed, found=bool(page.hits))
+        message = join_sentences(message, standing.message, changed)
+        answer = build_answer(page, indexes, listed, standing.newer, message)
+        return answer.with_notes([*scope.notes, *request.notes]), standing.jobs
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.
@@ -174,6 +220,16 @@ def _context(name: str, lines: tuple[int, str] | None) -> dict[str, int | str | 
     return {name: text, f"{name}_start_line": first}
 
 
+def _from_cursor(request: SearchRequest, scopes: Sequence[Scope]) -> Sequence[Scope]:
+    """Return the scopes to try: of a further page, from the one on that the page before was of."""
+    if request.cursor is None or len(scopes) == 1:
+        return scopes
+    position = decode(request.cursor, request.identity).position
+    if position is None or position.index_id in {index.id for index in scopes[0].indexes}:
+        return scopes[:1]
+    return scopes[1:]
+
+
 def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
     """Return the position to start from. Raises UserError for a cursor that is malformed or of another search."""
     if request.cursor is None:
@@ -209,17 +265,6 @@ def build_answer(
         index_percent_complete=only.percent_complete if only else None, indexes=described,
         indexes_searched=len(indexes), indexes_incomplete=len(incomplete),
     )  # fmt: skip
-
-
-def _advice(newer: Mapping[int, Newer], listed: Sequence[IndexRow]) -> str | None:
-    """Return what to do about files that are newer than their index, if there are any."""
-    sources = {index.id: named(index.source) for index in listed}
-    changed = [
-        f"{sources[index_id]} has changed since it was indexed ({named(files.first)}"
-        + f" and {files.count - 1} more" * (files.count > 1) + ")"
-        for index_id, files in newer.items()
-    ]  # fmt: skip
-    return f"{'; '.join(changed)}: start_indexing_background refreshes it" if changed else None
 
 
 def listed_indexes(page: Page, indexes: Sequence[IndexRow]) -> list[IndexRow]:

@@ -71,6 +71,32 @@ def scope_of(
     return Scope(selected, filters, notes)
 
 
+def scopes_of(
+    indexes: Sequence[IndexRow], repos: Sequence[str], paths: Sequence[str] = (), languages: Sequence[str] = (),
+    own: Sequence[str] = (),
+) -> list[Scope]:  # fmt: skip
+    """Return the scopes to try, one after another until one has something. Raises UserError.
+
+    Without repos they are those of the caller's own repositories, `own`, as far as they are indexed, and then all.
+    """
+    if own and all(repo.strip() == "." for repo in repos):
+        repos = ()
+    every = scope_of(indexes, repos, paths, languages)
+    indexed = [source for source in own if any(index.source == source for index in indexes)]
+    if repos or not indexed:
+        return [every]
+    try:
+        nearest = scope_of(indexes, indexed, paths, languages)
+    except UserError:  # the path is one of another repository
+        return [every]
+    return [nearest] if len(nearest.indexes) == len(every.indexes) else [nearest, every]
+
+
+def is_every(repo: str) -> bool:
+    """Say whether a value of repo names no repository but all."""
+    return repo.strip().lower() in _ALL
+
+
 def _scopes(
     selected: Sequence[IndexRow], folders: Sequence[tuple[int, str]], included: Sequence[PathPattern]
 ) -> Iterator[tuple[int, str]]:
@@ -85,7 +111,7 @@ def _selected(
     indexes: Sequence[IndexRow], repos: Sequence[str], notes: list[str]
 ) -> tuple[list[IndexRow], list[tuple[int, str]]]:
     """Return the indexes, and each with the folder that is meant of it."""
-    if not repos or not indexes or any(repo.strip().lower() in _ALL for repo in repos):
+    if not repos or not indexes or any(map(is_every, repos)):
         every = without_filtered(indexes)
         return every, [(index.id, "") for index in every]
     matches = [find_repository(indexes, repo) for repo in repos]

@@ -9,13 +9,15 @@ from mcp.shared.exceptions import MCPError
 
 from codebase_index.untrusted_text import quoted
 from codebase_index.version import VERSION
+from codebase_mcp.selection.folders import folders_context
 from codebase_mcp.tools.checked_tool import CheckedTool
+from codebase_mcp.tools.client_folders import ClientFolders, one_for_each_connection
 from codebase_mcp.tools.outgoing import escape_outgoing
 
 _LISTING: Final = CacheHint(ttl_ms=300_000, scope="public")
 """The list never changes while a server runs; there are no notices of changes, which would keep streams open."""
 
-Request = ServerRequestContext[Any, Any]
+Request = ServerRequestContext[ClientFolders, Any]
 
 
 def server_of(tools: Sequence[CheckedTool], *, name: str, title: str, instructions: str) -> Server[Any]:
@@ -26,11 +28,12 @@ def server_of(tools: Sequence[CheckedTool], *, name: str, title: str, instructio
     async def list_tools(_: Request, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return listing
 
-    async def call_tool(_: Request, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(ctx: Request, params: types.CallToolRequestParams) -> types.CallToolResult:
         tool = by_name.get(params.name)
         if tool is None:
             raise _unknown(f"there is no tool {quoted(params.name, 60)}; there are {', '.join(by_name)}")
-        return await tool.call(params.arguments or {})
+        with folders_context(await ctx.lifespan_context.of(ctx)):
+            return await tool.call(params.arguments or {})
 
     async def get_prompt(_: Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         raise _unknown(f"there is no prompt {quoted(params.name, 60)}: this server has tools only")
@@ -38,8 +41,9 @@ def server_of(tools: Sequence[CheckedTool], *, name: str, title: str, instructio
     async def read_resource(_: Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         raise _unknown(f"there is no resource {quoted(str(params.uri), 60)}: this server has tools only")
 
-    server: Server[Any] = Server(
+    server: Server[ClientFolders] = Server(
         name, title=title, version=VERSION, instructions=instructions, cache_hints={"tools/list": _LISTING},
+        lifespan=one_for_each_connection,
         get_tool_input_schema=lambda name: by_name[name].description.input_schema if name in by_name else None,
         on_list_tools=list_tools, on_call_tool=call_tool, on_get_prompt=get_prompt, on_read_resource=read_resource,
     )  # fmt: skip

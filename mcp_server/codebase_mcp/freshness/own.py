@@ -1,0 +1,66 @@
+"""Which repository a folder belongs to: the one that a caller means who names none."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from codebase_index.api.source_policy import SourcePolicy, SourceRefused
+from codebase_index.store.catalog.indexes import IndexRow
+from codebase_mcp.errors import UserError
+from codebase_mcp.selection.repositories import find_repository
+from codebase_mcp.selection.scope import is_every
+
+
+class OwnRepositories:
+    """Finds the repositories of folders, by what is indexed and by what lies under the roots of this process."""
+
+    def __init__(self, policy: SourcePolicy) -> None:
+        self._policy = policy
+
+    async def of(self, folders: Sequence[str], indexes: Sequence[IndexRow]) -> list[str]:
+        """Return the repositories that these folders are in, indexed or not; each once."""
+        if not folders:
+            return []
+        tops = await asyncio.to_thread(lambda: [self._top_of(folder) for folder in folders])
+        found = [_nearest(folder, top, indexes) for folder, top in zip(folders, tops, strict=True)]
+        return list(dict.fromkeys(source for source in found if source is not None))
+
+    async def unindexed(self, repos: Sequence[str], indexes: Sequence[IndexRow]) -> list[str]:
+        """Return the repositories at paths that are given as repo, and of which nothing is indexed."""
+        paths = [repo.strip() for repo in repos if repo.strip().startswith("/") and not is_every(repo)]
+        missing = [path for path in paths if not _is_indexed(path, indexes)]
+        tops = await asyncio.to_thread(lambda: [self._top_of(path) for path in missing])
+        return list(dict.fromkeys(top for top in tops if top is not None))
+
+    def _top_of(self, folder: str) -> str | None:
+        """Return the top of the working tree that a folder lies in; None: it is in none that may be indexed.
+
+        Only what is under git is taken: a home folder, or one of many repositories, is nothing that anybody
+        means to index by searching.
+        """
+        path = PurePosixPath(folder)
+        for top in (path, *path.parents):
+            try:
+                clean = self._policy.normalise_path(str(top))
+                if (self._policy.open_path(clean) / ".git").exists():
+                    return clean
+            except (SourceRefused, OSError):
+                continue
+        return None
+
+
+def _nearest(folder: str, top: str | None, indexes: Sequence[IndexRow]) -> str | None:
+    """Return the innermost of the repositories around a folder: one on disk, or the source of an index."""
+    path = PurePosixPath(folder)
+    around = {
+        index.source for index in indexes if index.source.startswith("/") and path.is_relative_to(index.source)
+    }
+    return max([*around, *([top] if top else [])], key=len, default=None)
+
+
+def _is_indexed(path: str, indexes: Sequence[IndexRow]) -> bool:
+    try:
+        find_repository(indexes, path)
+    except UserError as error:
+        return not str(error).startswith("not indexed")
+    return True

@@ -1,0 +1,150 @@
+"""Which files of a folder are newer than its index: changed, gone, new; and HEAD."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from codebase_index.blob import blob_id
+from codebase_mcp.freshness.working_tree import HEAD, MAX_COMPARED, Newer, WorkingTree, git_dir_of
+
+FILES = {"main.py": "print()\n", "app/models.py": "class Model: ...\n", "app/views/list.py": "def view(): ...\n"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path, text in FILES.items():
+        write(tmp_path, path, text)
+    return tmp_path
+
+
+def write(folder: Path, path: str, text: str) -> None:
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text(text)
+
+
+def indexed(folder: Path, before: WorkingTree | None = None, without: str = "-") -> WorkingTree:
+    """The tree as a job has just read it; those parts that git ignores were left out."""
+    files = {
+        str(path.relative_to(folder)): blob_id(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and ".git" not in path.parts
+        and without not in str(path.relative_to(folder))
+        and path.stat().st_size
+    }
+    # As if a while had gone by since everything was written.
+    since = time.time() + 2
+    return WorkingTree(folder, files, since, git_dir_of(folder, folder)).after(before)
+
+
+def paths(newer: Newer | None) -> set[str]:
+    return set(newer.stamps) if newer else set()
+
+
+@pytest.fixture
+def tree(folder: Path) -> WorkingTree:
+    return settled(folder)
+
+
+def settled(folder: Path, before: WorkingTree | None = None, without: str = "-") -> WorkingTree:
+    """The same, of a job that began after everything was written, and before what is written from now on."""
+    tree = indexed(folder, before, without)
+    tree._from = max(os.lstat(path).st_ctime_ns for path in [folder, *folder.rglob("*")])
+    probe = folder.with_name("probe")
+    probe.touch()
+    while probe.stat().st_ctime_ns <= tree._from:  # the clock of files moves every 4 ms
+        probe.touch()
+    return tree
+
+
+def test_nothing_is_newer_at_rest(tree: WorkingTree) -> None:
+    assert tree.look() is None
+
+
+def test_a_changed_a_deleted_and_a_new_file_are_newer(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "main.py", "print(1)\n")
+    (folder / "app/models.py").unlink()
+    write(folder, "app/views/new.py", "def new(): ...\n")
+    assert paths(tree.look()) == {"main.py", "app/models.py", "app/views/new.py"}
+
+
+def test_a_file_with_an_old_time_of_modification_is_newer(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "main.py", "restored\n")
+    os.utime(folder / "main.py", (1, 1))
+    assert paths(tree.look()) == {"main.py"}
+
+
+def test_a_file_that_was_written_as_it_was_is_not_newer(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "main.py", FILES["main.py"])
+    assert tree.look() is None
+
+
+def test_of_many_written_files_those_after_the_first_are_taken_as_newer(folder: Path) -> None:
+    for number in range(MAX_COMPARED + 3):
+        write(folder, f"many/{number:03}.py", "x\n")
+    tree = settled(folder)
+    for number in range(MAX_COMPARED + 3):
+        write(folder, f"many/{number:03}.py", "x\n")
+    assert len(paths(tree.look())) == 3
+
+
+def test_files_of_a_new_folder_are_newer_however_deep(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "lib/a/b/deep.py", "x\n")
+    assert paths(tree.look()) == {"lib/a/b/deep.py"}
+
+
+def test_an_empty_file_or_folder_is_not_newer_before_it_holds_something(folder: Path, tree: WorkingTree) -> None:
+    (folder / "empty").mkdir()
+    (folder / "touched.py").touch()
+    assert tree.look() is None
+    again = settled(folder, tree)
+    assert again.look() is None
+    write(folder, "empty/first.py", "x\n")
+    write(folder, "touched.py", "x\n")
+    assert paths(again.look()) == {"empty/first.py", "touched.py"}
+
+
+def test_what_a_job_has_left_out_is_not_newer_again(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "debug.log", "x\n")
+    write(folder, "node_modules/x/index.js", "x\n")
+    assert paths(tree.look()) == {"debug.log", "node_modules/x/index.js"}
+    again = settled(folder, tree, without="o")  # as if ignored, with models and node_modules
+    assert again.look() is None
+    (folder / "debug.log").unlink()
+    write(folder, "debug.log", "rotated\n")
+    assert again.look() is None
+
+
+def test_what_was_written_while_a_job_read_is_newer_after_it(folder: Path, tree: WorkingTree) -> None:
+    write(folder, "late.py", "x\n")
+    assert tree.look()
+    during = indexed(folder, None, without="late")
+    during._from = tree._from
+    assert paths(during.after(tree).look()) == {"late.py"}
+
+
+def test_a_moved_head_is_newer(folder: Path) -> None:
+    git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    tree = settled(folder)
+    assert tree.look() is None
+    subprocess.run([*git, "commit", "-qm", "two", "--allow-empty"], check=True)
+    assert paths(tree.look()) == {HEAD}
+
+
+def test_a_git_folder_outside_of_the_root_is_not_looked_at(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / ".git").write_text(f"gitdir: {elsewhere}\n")
+    assert git_dir_of(folder, folder) is None
+    inside = folder / "app" / "git"
+    shutil.copytree(elsewhere, inside)
+    (folder / ".git").write_text(f"gitdir: {inside}\n")
+    assert git_dir_of(folder, folder) == inside.resolve()
