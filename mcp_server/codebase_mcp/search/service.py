@@ -10,6 +10,7 @@ from codebase_index.embedding import Embedder
 from codebase_index.store.catalog.indexes import Indexes, IndexRow
 from codebase_index.store.database import Database
 from codebase_index.store.query.definitions import DefinitionSearch
+from codebase_index.store.query.filters import Filters
 from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
@@ -144,7 +145,12 @@ class SearchService:
         ) as permit:  # fmt: skip
             every = await self._indexes.list()
             own = await self._freshness.own(request.repos, folders.current(), every, may_miss=begun is not None)
-            scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
+            try:
+                scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
+            except UserError:
+                if not begun:
+                    raise
+                scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet
             for scope in _from_cursor(request, scopes):
                 answer, jobs = await self._answer(request, scope, permit)
                 if answer.results:
