@@ -5,31 +5,74 @@ Names of repositories, jobs and callers are no labels: there is no bound for the
 
 from typing import Final
 
+import asyncpg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-_REGISTRY: Final = CollectorRegistry()
+from codebase_index.version import VERSION
+
+REGISTRY: Final = CollectorRegistry()
+
+_SEARCH_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8)
+"""Seconds; 8 is the timeout of a search."""
 
 CALLS: Final = Counter(
     "codebase_server_calls_total", "Calls of tools; outcome: ok, refused, crashed, cancelled",
-    ["tool", "outcome"], registry=_REGISTRY,
+    ["tool", "outcome"], registry=REGISTRY,
 )  # fmt: skip
 CALL_SECONDS: Final = Histogram(
     "codebase_server_call_seconds", "Duration of calls of tools",
-    ["tool"], buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8), registry=_REGISTRY,
+    ["tool"], buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8), registry=REGISTRY,
 )  # fmt: skip
 CONNECTIONS: Final = Gauge(
     "codebase_server_connections", "Open connections; state: waiting for the client, working for it",
-    ["port", "state"], registry=_REGISTRY,
+    ["port", "state"], registry=REGISTRY,
 )  # fmt: skip
 CLOSED_CONNECTIONS: Final = Counter(
     "codebase_server_connections_closed_total", "Connections that were closed or refused by the server",
-    ["port", "reason"], registry=_REGISTRY,
+    ["port", "reason"], registry=REGISTRY,
 )  # fmt: skip
+REFUSALS: Final = Counter(
+    "codebase_server_refusals_total", "Calls that were refused; reason: the first words of what was answered",
+    ["tool", "reason"], registry=REGISTRY,
+)  # fmt: skip
+SEARCH_SECONDS: Final = Histogram(
+    "codebase_server_search_seconds", "Duration of searches, with the wait for a permit",
+    ["mode"], buckets=_SEARCH_BUCKETS, registry=REGISTRY,
+)  # fmt: skip
+EMBEDDING_SECONDS: Final = Histogram(
+    "codebase_server_embedding_seconds", "Until a query had its vector, or had none; outcome: ok, missing",
+    ["outcome"], buckets=_SEARCH_BUCKETS, registry=REGISTRY,
+)  # fmt: skip
+_POOL: Final = Gauge(
+    "codebase_server_database_connections", "Connections of this server to Postgres; state: idle, used",
+    ["state"], registry=REGISTRY,
+)  # fmt: skip
+Gauge("codebase_server_build_info", "1, with the version of this program", ["version"], registry=REGISTRY).labels(
+    VERSION
+).set(1)
+
+REFUSAL_REASONS: Final = frozenset(
+    {"validation", "ambiguous", "not indexed", "not found", "job not found", "cannot cancel", "conflict", "in use"}
+    | {"queue is full", "busy", "unavailable"}
+)
+"""The first words of refusals. Whatever else a text may begin with is counted as `other`: labels need a bound."""
+
+
+def count_refusal(tool: str, text: str) -> None:
+    """Count a refused call by the beginning of its answer."""
+    reason = text.split(":", 1)[0]
+    REFUSALS.labels(tool, reason if reason in REFUSAL_REASONS else "other").inc()
+
+
+def watch_pool(pool: asyncpg.Pool) -> None:
+    """Show a pool's connections from now on, each time that somebody asks for the metrics."""
+    _POOL.labels("idle").set_function(pool.get_idle_size)
+    _POOL.labels("used").set_function(lambda: pool.get_size() - pool.get_idle_size())
 
 
 async def serve_metrics(_: Request) -> Response:
     """Answer with all metrics."""
-    return Response(generate_latest(_REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -24,6 +24,7 @@ from codebase_operator.cluster.pods import COMPONENT
 from codebase_operator.metrics import Metrics
 from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import Settings
+from codebase_operator.statistics import measure
 
 
 def liveness_endpoint(env: Mapping[str, str] = os.environ) -> str:
@@ -78,6 +79,8 @@ class Operator:
         )  # fmt: skip
         stop_metrics = metrics.serve(settings.metrics_port) if settings.metrics_port else lambda: None
         tasks = [asyncio.create_task(loop.run(), name="reconcile")]
+        if settings.metrics_port:
+            tasks.append(asyncio.create_task(measure(database, settings.namespace, metrics), name="measure"))
         if leader:
             tasks.append(asyncio.create_task(leader.run(loop.wake), name="lead"))
         return cls(api, database, cache, loop, leader, tasks, stop_metrics)

@@ -9,19 +9,30 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from socketserver import ThreadingMixIn
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import prometheus_client as prometheus
 
-from codebase_index.api.job import JobState
+from codebase_index.api.counters import Counters
+from codebase_index.api.job import ErrorType, JobState
+from codebase_index.api.resource import IndexingJobStatus, Progress
 from codebase_index.listening import listen_everywhere
+from codebase_index.store.catalog.statistics import Statistics
+from codebase_index.version import VERSION
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.model import actions as do
 from codebase_operator.model.snapshot import FINAL_PHASES, JobView, Snapshot, job_views
 from codebase_operator.planning.scheduler import schedule, slots_used
+
+_ENDS: Final = [("completed", ""), ("cancelled", ""), *(("failed", error.value) for error in ErrorType)]
+"""How a job may end. Each has its series from the start: one that begins with 1 never increases, so that an alert
+would miss the first failure of each kind."""
+
+_DURATIONS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
+"""Seconds: from a small repository to what somebody should look at."""
 
 ACTIVE: Final = (JobState.PENDING, JobState.RUNNING, JobState.BLOCKED)
 
@@ -106,6 +117,17 @@ class Metrics:
         self._ended = counter("jobs_ended", "Jobs that ended, as this operator told", "state", "error_type")
         self._retries = counter("retries", "Attempts started anew; counted against backoffLimit or not", "counted")
         self.cycle_errors = counter("cycle_errors", "Passes that an error ended, a bug of the operator")
+        self._queue_wait = self._histogram("queue_wait_seconds", "From a job's creation to its first start")
+        self._job = self._histogram("job_seconds", "From a job's first start to its end", "state")
+        self._counts = {
+            name: counter(name, f"The counter {name} of all jobs, as they go on") for name in Counters.model_fields
+        }
+        self._indexes = gauge("indexes", "Indexes of the namespace")
+        self._chunks = gauge("index_chunks", "Chunks of these indexes")
+        self._oldest_index = gauge("oldest_index_seconds", "Age of the least recently indexed one; 0: none")
+        self._database_bytes = gauge("database_bytes", "Size of the database, with what it holds for others")
+        self._connections = gauge("database_connections", "Connections to the database, of all programs")
+        self._max_connections = gauge("database_connections_limit", "Connections that Postgres allows")
         self._steps = counter("steps", "Steps of plans; a conflict or failure is planned again", "step", "outcome")
         self.cycle = prometheus.Histogram(
             "codebase_operator_cycle_seconds", "Duration of one pass: list, read, plan, apply",
@@ -115,8 +137,11 @@ class Metrics:
         gauge("ready", "Whether it leads or stands by; 0: another release runs the namespace's jobs").set_function(
             lambda: float(unready_reason() is None)
         )
+        gauge("build_info", "1, with the version of this program", "version").labels(VERSION).set(1)
         for counted in ("true", "false"):  # so that the first retry is an increase
             self._retries.labels(counted)
+        for end in _ENDS:
+            self._ended.labels(*end)
         prometheus.ProcessCollector(registry=self.registry)
 
     def set_gauges(self, gauges: Gauges) -> None:
@@ -130,6 +155,15 @@ class Metrics:
         self._limit.set(gauges.limit)
         self._database.set(gauges.database)
 
+    def set_statistics(self, statistics: Statistics) -> None:
+        """Take over what the database holds."""
+        self._indexes.set(statistics.indexes)
+        self._chunks.set(statistics.chunks)
+        self._oldest_index.set(statistics.oldest_index_seconds)
+        self._database_bytes.set(statistics.database_bytes)
+        self._connections.set(statistics.connections)
+        self._max_connections.set(statistics.max_connections)
+
     def record_step(self, action: do.Action, error: Exception | None) -> None:
         """Count a step that was tried; `error` is why it failed."""
         conflict = isinstance(error, ApiError) and error.status == 409
@@ -139,12 +173,23 @@ class Metrics:
             # The fence is its first half: when only the API failed after it, the retry is a fact.
             case do.Retry() if error is None or isinstance(error, ApiError):
                 self._retries.labels(str(action.counted).lower()).inc()
-            # Written under the version that was read: no two operators, and no two passes, succeed with one end.
-            case do.WriteStatus(job, status) if (
-                error is None and status.phase in FINAL_PHASES and not job.finished
-            ):
-                error_type = status.reason if status.phase == "Failed" else ""
-                self._ended.labels(status.phase.lower(), error_type).inc()
+            # Written under the version that was read: no two operators, no two passes, succeed with one.
+            case do.WriteStatus(job, status) if error is None:
+                self._record_change(job.status, status, created=job.created)
+
+    def _record_change(self, before: IndexingJobStatus, now: IndexingJobStatus, *, created: datetime) -> None:
+        """Count what a job did since its status was written last."""
+        done, earlier = now.progress or Progress(), before.progress or Progress()
+        for name, count in done.counts().items():
+            self._counts[name].inc(max(0, count - getattr(earlier, name)))
+        if now.started_at and not before.started_at:
+            self._queue_wait.observe(max(0.0, (now.started_at - created).total_seconds()))
+        if now.phase in FINAL_PHASES and before.phase not in FINAL_PHASES:
+            state = now.phase.lower()
+            self._ended.labels(state, (now.reason or "") if state == "failed" else "").inc()
+            ended_at = now.completed_at or now.cancelled_at
+            if now.started_at and ended_at:
+                self._job.labels(state).observe(max(0.0, (ended_at - now.started_at).total_seconds()))
 
     def serve(self, port: int) -> Callable[[], None]:
         """Answer /metrics and /readyz on this port, also when the loop is stuck; return how to stop it."""
@@ -174,6 +219,11 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
         return prometheus.Gauge(f"codebase_operator_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> prometheus.Histogram:
+        return prometheus.Histogram(
+            f"codebase_operator_{name}", text, labels, buckets=_DURATIONS, registry=self.registry
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
         return prometheus.Counter(f"codebase_operator_{name}", text, labels, registry=self.registry)

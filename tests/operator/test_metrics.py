@@ -1,14 +1,17 @@
 """What /metrics shows: levels from snapshots, counts from steps, and that Prometheus can read it."""
 
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
-from codebase_index.api.job import JobState
-from codebase_index.api.resource import IndexingJobStatus
+from codebase_index.api.job import ErrorType, JobState
+from codebase_index.api.resource import IndexingJobStatus, Progress
 from codebase_index.store import errors
+from codebase_index.store.catalog.statistics import Statistics
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.metrics import Gauges, Metrics, gauges_of
 from codebase_operator.model import actions as do
@@ -132,6 +135,48 @@ def test_the_end_of_a_job_is_counted_once_when_it_is_told() -> None:
     assert value(metrics, "jobs_ended_total", state="failed", error_type="OOMKilled") == 1
     assert value(metrics, "jobs_ended_total", state="completed", error_type="") == 1
     assert value(metrics, "jobs_ended_total", state="running", error_type="") is None
+
+
+def test_the_first_failure_of_each_kind_is_an_increase() -> None:
+    """A series that begins with 1 has no increase: the alert would sleep through the first failure."""
+    metrics = Metrics()
+    for error in ErrorType:
+        assert value(metrics, "jobs_ended_total", state="failed", error_type=error) == 0
+
+
+def test_what_jobs_do_is_counted_from_one_status_to_the_next() -> None:
+    metrics = Metrics()
+    begun = IndexingJobStatus(phase="Running", started_at=A.created + timedelta(seconds=40), attempt=1)
+    half = begun.model_copy(update={"progress": Progress(percent=50, files_indexed=30, chunks_created=300)})
+    whole = half.model_copy(
+        update={
+            "phase": "Completed", "completed_at": A.created + timedelta(seconds=100),
+            "progress": Progress(percent=100, files_indexed=70, files_skipped=2, chunks_created=700),
+        }
+    )  # fmt: skip
+    for before, now in pairwise([IndexingJobStatus(), begun, half, half, whole]):
+        metrics.record_step(do.WriteStatus(replace(A, status=before), now), None)
+    assert value(metrics, "files_indexed_total") == 70
+    assert value(metrics, "files_skipped_total") == 2
+    assert value(metrics, "chunks_created_total") == 700
+    assert value(metrics, "queue_wait_seconds_sum") == 40 and value(metrics, "queue_wait_seconds_count") == 1
+    assert value(metrics, "job_seconds_sum", state="completed") == 60
+
+
+def test_a_write_that_failed_is_counted_when_it_succeeds() -> None:
+    metrics = Metrics()
+    write = do.WriteStatus(A, IndexingJobStatus(phase="Running", progress=Progress(files_indexed=7)))
+    metrics.record_step(write, ApiError(409, "the object has been modified"))
+    assert value(metrics, "files_indexed_total") == 0
+    metrics.record_step(write, None)
+    assert value(metrics, "files_indexed_total") == 7
+
+
+def test_what_the_database_holds_is_shown() -> None:
+    metrics = Metrics()
+    metrics.set_statistics(Statistics(2, 500, 3600.0, 10**9, 12, 100))
+    shown = {"indexes": 2, "index_chunks": 500, "oldest_index_seconds": 3600, "database_bytes": 10**9}
+    assert {name: value(metrics, name) for name in shown} == shown
 
 
 def test_steps_are_counted_by_how_they_went() -> None:

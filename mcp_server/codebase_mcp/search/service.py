@@ -14,6 +14,7 @@ from codebase_index.store.query.filters import Filters
 from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
+from codebase_mcp import metrics
 from codebase_mcp.errors import UserError
 from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.freshness.standing import Freshness, NotIndexedYet
@@ -139,6 +140,10 @@ class SearchService:
 
         Raises NotIndexedYet, unless `begun` says what was begun.
         """
+        with metrics.SEARCH_SECONDS.labels(request.mode).time():
+            return await self._admit_and_answer(request, caller)
+
+    async def _admit_and_answer(self, request: SearchRequest, caller: str) -> SearchAnswer:
         async with admit(
             self._semaphores[request.mode], caller, seconds=SEARCH_TIMEOUT_SECONDS, what=("search", "searches"),
             narrower="narrow the search with repo, path or language",

@@ -72,6 +72,8 @@ class CheckedTool:
                 text = untrusted_text.line(self._explain(error, arguments))
                 outcome = "refused: " + text.split(":", 1)[0] if text else "crashed"
                 result = _error(text or self._crash_text())
+                if text:
+                    metrics.count_refusal(self.description.name, text)
             return result
         finally:
             seconds = time.perf_counter() - started_at

@@ -16,11 +16,14 @@ _NO_SUID_NO_DEVICES = 2 | 4
 
 
 def main(arguments: list[str]) -> None:
-    """Carry out one command. Raises OSError."""
+    """Carry out one command. Raises OSError, and SystemExit when the process is over."""
     pid, command, target, *how = arguments
     libc = ctypes.CDLL(None, use_errno=True)
-    with Path(f"/proc/{pid}/ns/mnt").open("rb") as namespace:
-        _checked(libc.setns(namespace.fileno(), _NEWNS))
+    try:
+        with Path(f"/proc/{pid}/ns/mnt").open("rb") as namespace:
+            _checked(libc.setns(namespace.fileno(), _NEWNS))
+    except FileNotFoundError:
+        sys.exit(f"process {pid} is over, and its namespace with it")
     if command == "mount":
         kind, options = how
         flags = ctypes.c_ulong(_NO_SUID_NO_DEVICES)

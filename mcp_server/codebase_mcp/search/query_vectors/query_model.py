@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from codebase_index.embedding import (
     is_cacheable,
 )
 from codebase_index.vectors.centroid import SNIPPETS
+from codebase_mcp import metrics
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Overloaded, Permit
 from codebase_mcp.search.query_vectors.lazy import Lazy
 
@@ -101,6 +103,13 @@ class QueryModel:
 
     async def embed(self, query: str, several: bool, caller: str) -> QueryVector | MissingVector:
         """Return the query's vector, or why there is none; one of `several` comes with its distribution."""
+        began = time.perf_counter()
+        answer = await self._try(query, several, caller)
+        outcome = "ok" if isinstance(answer, QueryVector) else "missing"
+        metrics.EMBEDDING_SECONDS.labels(outcome).observe(time.perf_counter() - began)
+        return answer
+
+    async def _try(self, query: str, several: bool, caller: str) -> QueryVector | MissingVector:
         if self._is_circuit_open:
             return _missing_vector(self._circuit_reason, self._circuit_open_until - self._clock())
         try:

@@ -1,0 +1,79 @@
+"""Alerts, dashboard and monitors: what they ask for is served, and each alert has its runbook."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from prometheus_client import Metric
+
+from codebase_mcp import metrics as server_metrics
+from codebase_operator.metrics import Metrics
+from tests.unit.chart.rendering import CHART, CHECKOUT, of_kind, render
+
+ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text())
+ALL_ON = {"monitoring": {part: {"enabled": True} for part in ("podMonitors", "alerts", "dashboard")}}
+
+
+def known_series() -> set[str]:
+    """The names of all series that the programs serve."""
+    metrics: list[Metric] = [*Metrics().registry.collect(), *server_metrics.REGISTRY.collect()]
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return {metric.name + suffix for metric in metrics for suffix in suffixes.get(metric.type, [""])}
+
+
+def expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in RULES)
+    for panel in DASHBOARD["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def test_every_metric_that_is_asked_for_is_served() -> None:
+    asked = {name for expression in expressions() for name in re.findall(r"codebase_\w+", expression)}
+    assert len(asked) > 15
+    assert asked - known_series() == set()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_it_means_and_has_a_section_in_the_runbooks(rule: dict[str, dict[str, str]]) -> None:
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^## (\w+)$", (CHECKOUT / page).read_text(), re.M)
+    assert anchor in [heading.lower() for heading in headings] and anchor == str(rule["alert"]).lower()
+    assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("critical", "warning", "info")
+
+
+def test_every_runbook_is_that_of_an_alert() -> None:
+    headings = re.findall(r"^## (\w+)$", (CHECKOUT / "docs" / "runbooks.md").read_text(), re.M)
+    assert headings == [rule["alert"] for rule in RULES]
+
+
+def test_nothing_is_made_where_nobody_asked_for_it() -> None:
+    assert [o for o in render({}) if o["apiVersion"].startswith("monitoring.coreos.com")] == []
+
+
+def test_the_monitors_find_the_pods_and_their_ports() -> None:
+    objects = render(ALL_ON)
+    monitors = of_kind(objects, "PodMonitor")
+    assert len(monitors) == 2
+    for monitor in monitors:
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (port,) = [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]]
+        (template,) = [
+            deployment["spec"]["template"]
+            for deployment in of_kind(objects, "Deployment")
+            if wanted <= deployment["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        ports = [p["name"] for c in template["spec"]["containers"] for p in c.get("ports", [])]
+        assert port in ports
+
+
+def test_rules_and_dashboard_are_the_files() -> None:
+    objects = render(ALL_ON)
+    (rules,) = of_kind(objects, "PrometheusRule")
+    assert rules["spec"] == ALERTS
+    (dashboard,) = [o for o in of_kind(objects, "ConfigMap") if o["metadata"]["name"].endswith("-dashboard")]
+    assert json.loads(dashboard["data"]["codebase-mcp.json"]) == DASHBOARD
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
