@@ -200,6 +200,11 @@ bench-places: venv ## Lines that name the definition that they lie in, beside ea
 	@test -n "$(FOLDERS)" || { echo "bench-places: no repositories given; make bench-places FOLDERS=\"path ...\""; exit 2; }
 	@$(PY) -m bench.places.measure $(FOLDERS)
 
+.PHONY: bench-references
+bench-references: venv ## What lines do with a name, beside each language's own parser: make bench-references FOLDERS="path ..."
+	@test -n "$(FOLDERS)" || { echo "bench-references: no repositories given; make bench-references FOLDERS=\"path ...\""; exit 2; }
+	@$(PY) -m bench.references.measure $(FOLDERS) --json bench/results/references.json
+
 .PHONY: bench-retrieval
 bench-retrieval: venv ## The same on our own queries; records the figure below which the tests fail
 	@$(PY) -m bench.search.quality --json bench/results/retrieval.json

@@ -41,7 +41,7 @@ def _about(result: dict[str, Any]) -> Iterator[str]:
     if result.get("symbol"):
         yield _line(result["symbol"])
     if (is_definition := result.get("is_definition")) is not None:
-        yield f"definition of a {result.get('kind')}" if is_definition else "use"
+        yield f"definition of a {result.get('kind')}" if is_definition else _line(result.get("use") or "use")
     if result.get("repository"):
         yield _line(f"in {result['repository']}")
     if result.get("score") is not None:

@@ -90,6 +90,23 @@ def search_quality() -> str:
     )  # fmt: skip
 
 
+def references() -> str:
+    """What lines do with a name, by repository and use."""
+    shown = ("call", "inheritance", "import", "definition", "type", "comment or string")
+
+    def cell(of: Figures, use: str) -> str:
+        return f"{of[use]['precision']:.0f} / {of[use]['recall']:.0f}" if use in of else ""
+
+    return table(
+        ["repository", "pairs", "right", *shown, "left out"],
+        [
+            [title, f"{of['all']['pairs']:,}", f"{of['all']['right']:.0f}", *(cell(of, use) for use in shown),
+             f"{of['all']['code left out']:.1f}"]
+            for title, of in results("references").items()
+        ],
+    )  # fmt: skip
+
+
 _CATEGORIES = ("architecture", "semantic", "symbol")
 
 
@@ -287,6 +304,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "search-store": search_store,
     "search-vectors": search_vectors,
     "search-among-others": search_among_others,
+    "references": references,
     "index-ratios": index_ratios,
     "index-runs": index_runs,
     "index-stages": index_stages,

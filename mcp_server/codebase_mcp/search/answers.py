@@ -30,6 +30,7 @@ class SearchResult(Answer):
     is_definition: Annotated[
         bool | None, Field(description="with mode=symbol: whether it defines the name, or uses it")
     ] = None
+    use: Annotated[str | None, Field(description="of a use: call, import, inheritance, type, string, ...")] = None
     matching_lines: Annotated[
         list[int] | None, Field(description="the lines that match, where not all of the place do")
     ] = None
@@ -37,7 +38,7 @@ class SearchResult(Answer):
     cut: Annotated[str | None, Field(description="lines of the place that text leaves out")] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
-        ["repository", "context_before", "context_after", "kind", "is_definition", "matching_lines", "cut"]
+        ["repository", "context_before", "context_after", "kind", "is_definition", "use", "matching_lines", "cut"]
     ) | {"context_before_start_line", "context_after_start_line", "also_in"}
 
     @property
@@ -57,7 +58,7 @@ class SearchResult(Answer):
         more = f"{kind} {self.symbol}" * bool(self.symbol) + f" ({self.language})" * bool(self.language)
         parts = [f"{self.path}:{self.start_line}-{self.end_line}{more}"]
         if self.is_definition is not None:
-            parts.append(f"definition of a {self.kind}" if self.is_definition else "use")
+            parts.append(f"definition of a {self.kind}" if self.is_definition else self.use or "use")
         if self.matching_lines:
             parts.append(f"matches in {', '.join(map(str, self.matching_lines))}")
         if self.score is not None:

@@ -76,9 +76,34 @@ async def test_a_symbol_gives_definitions_first_then_uses(call: Any, answered: A
     assert shown(answer)[0] == ("src/checkout.py", 4, True)
     answer = answered(await call("search_code", query="class Checkout", mode="symbol"))
     assert shown(answer) == [
-        ("src/checkout.py", 1, True), ("src/basket.py", 1, False), ("src/basket.py", 5, False),
+        ("src/checkout.py", 1, True), ("src/basket.py", 5, False), ("src/basket.py", 1, False),
         ("tests/test_pay.py", 2, False),
     ]  # fmt: skip
+    assert [r.get("use") for r in answer["results"]] == [None, "call", "import", "mention"]
+
+
+async def test_what_only_speaks_of_a_name_is_left_out_and_said(call: Any, answered: Any, shop: Any) -> None:
+    await shop.completed({**SHOP, "README.md": "The Checkout sums.\n", "src/a.py": "# about Checkout\nx = 1\n"})
+    for limit in (1, 3, 20):  # a page may hold nothing but comments: the next one goes on
+        answers = await pages(call, answered, query="Checkout", mode="symbol", limit=limit)
+        found = [place for answer in answers for place in shown(answer)]
+        assert sorted(found) == [
+            ("src/basket.py", 1, False), ("src/basket.py", 5, False), ("src/checkout.py", 1, True),
+            ("tests/test_pay.py", 2, False),
+        ]  # fmt: skip
+        assert any("mode=text shows them" in (answer["message"] or "") for answer in answers)
+    nothing = answered(await call("search_code", query="Sums", mode="symbol"))
+    assert nothing["results"] == [] and "mode=text shows them" in nothing["message"]
+
+
+async def test_that_several_definitions_have_a_name_is_said_beside_its_uses(
+    call: Any, answered: Any, shop: Any
+) -> None:
+    await shop.completed(SHOP)
+    answer = answered(await call("search_code", query="pay", mode="symbol"))
+    assert answer["message"].startswith("3 definitions have this name: which one a use means is a guess")
+    answer = answered(await call("search_code", query="total_price", mode="symbol"))
+    assert answer["results"][1]["symbol"] == "Checkout.pay" and not answer["message"]
 
 
 async def test_a_qualified_name_means_that_scope(call: Any, answered: Any, shop: Any) -> None:

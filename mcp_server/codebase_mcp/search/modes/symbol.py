@@ -78,7 +78,19 @@ class SymbolMode:
             f"No match{request.filter_phrase}: {name.simple_name!r} is neither defined nor used in what is "
             "indexed; check the spelling, or use mode=auto to search by meaning and by parts of names"
         )
-        return Page([*hits, *uses.hits], uses.end, join_sentences(note, uses.note), uses.empty_note or empty_note)
+        guess = guess_note(name.simple_name, candidates) if uses.hits else None
+        return Page(
+            [*hits, *uses.hits], uses.end, join_sentences(note, guess, uses.note), uses.empty_note or empty_note
+        )
+
+
+def guess_note(name: str, candidates: Sequence[Definition]) -> str | None:
+    """Say that uses are found by the name alone, where several definitions have it."""
+    spelt = {(d.index_id, d.path, d.symbol) for d in candidates if d.symbol.endswith(name)}
+    if len(spelt) < 2:
+        return None
+    count = f"at least {len(spelt)}" if len(candidates) == MAX_DEFINITIONS else str(len(spelt))
+    return f"{count} definitions have this name: which one a use means is a guess"
 
 
 def ranked(definitions: Sequence[Definition], name: SymbolName, query: str) -> list[Definition]:

@@ -1,6 +1,7 @@
 """mode=text and mode=regex: lines that match, by repository, path and line."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.symbol_search import Snapshot
 from codebase_index.store.query.text_search import (
     InvalidExpression,
+    TextMatch,
     TextPosition,
     TextQuery,
     TextResult,
@@ -26,6 +28,7 @@ from codebase_mcp.search.occurrences import Occurrence, occurrences, surrounding
 from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
+from codebase_mcp.search.uses import Use, uses
 
 TEXT_TIMEOUT_SECONDS: Final = 0.75
 """Timeout of a text scan, so that an answer takes less than a second; the cursor resumes where it stopped."""
@@ -35,6 +38,21 @@ ALTERNATIVE_TIMEOUT_SECONDS: Final = 0.2
 
 _LINES_PER_RESULT: Final = 3
 """Lines to find for each requested result: neighbouring ones become one result."""
+
+
+ToldUses = Mapping[tuple[int, int], Use]
+"""What lines do with a name, by the id of the chunk and the number of the line in the file."""
+
+
+def uses_of(name: str, matches: Sequence[TextMatch]) -> ToldUses:
+    """Tell what the lines that match do with a name."""
+    return {
+        (match.id, match.start_line + number): use
+        for match in matches
+        for number, use in uses(
+            match.text, match.language, name, [line - match.start_line for line in match.lines]
+        ).items()
+    }
 
 
 class TextMode:
@@ -69,17 +87,20 @@ class TextMode:
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, found: TextResult, *,
         limit: int,
     ) -> Page:  # fmt: skip
-        """Return the page of the uses that were found."""
-        return await self._page(request, indexes, cursor, _use_of(name), found, limit, is_definition=False)
+        """Return the page of the uses that were found, each with what it does with the name, without comments."""
+        return await self._page(request, indexes, cursor, _use_of(name), found, limit, used_name=name)
 
     async def _page(
         self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern,
-        found: TextResult, limit: int, is_definition: bool | None = None,
+        found: TextResult, limit: int, used_name: str | None = None,
     ) -> Page:  # fmt: skip
         """Return the page, each place named after the definition that its lines lie in."""
         definitions = await self._definitions.of_chunks([match.id for match in found.matches])
-        places = occurrences(found.matches, definitions)
-        page = _page(request, indexes, cursor, pattern, found, places, limit, is_definition)
+        told = None
+        if used_name is not None:  # in a thread: a hostile line may take some milliseconds
+            told = await asyncio.to_thread(uses_of, used_name, found.matches)
+        places = occurrences(_in_code(found.matches, told) if told else found.matches, definitions)
+        page = _page(request, indexes, cursor, pattern, found, places, limit, told)
         older = older_index_note(definitions, [hit.chunk.id for hit in page.hits])
         return replace(page, note=join_sentences(page.note, older))
 
@@ -113,6 +134,22 @@ class TextMode:
         return "No match: no indexed line holds it; look for a part of it, or use mode=auto to search by meaning"
 
 
+def _in_code(matches: Sequence[TextMatch], told: ToldUses) -> list[TextMatch]:
+    """Return the matches without the lines that only speak of the name, in a comment or in prose."""
+    kept = [
+        replace(match, lines=tuple(n for n in match.lines if told[match.id, n] is not Use.COMMENT))
+        for match in matches
+    ]
+    return [match for match in kept if match.lines]
+
+
+def _hidden_note(told: ToldUses | None) -> str | None:
+    """Return what to say where comments were left out."""
+    if not told or Use.COMMENT not in told.values():
+        return None
+    return "Comments and prose that hold the name are left out: mode=text shows them"
+
+
 def _use_of(name: str) -> Pattern:
     return literal(name, whole_word=name.isidentifier())
 
@@ -127,12 +164,13 @@ def _query(
 
 def _page(
     request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
-    places: Sequence[Occurrence], limit: int, is_definition: bool | None,
+    places: Sequence[Occurrence], limit: int, told: ToldUses | None,
 ) -> Page:  # fmt: skip
-    sources = result_sources(indexes)
+    """Return the page of some places; `told`: they are uses, and comments among them were left out."""
+    sources, hidden = result_sources(indexes), _hidden_note(told)
     hits = [
         Hit(
-            _result(position, sources[position.match.index_id], request, pattern, is_definition),
+            _result(position, sources[position.match.index_id], request, pattern, told),
             replace(
                 cursor, position=TextPosition(position.match.index_id, position.match.path, position.lines[-1])
             ),
@@ -143,11 +181,11 @@ def _page(
     if len(places) > limit or found.further_lines:
         more = sum(len(position.lines) for position in places[limit:]) + found.further_lines
         at_least = "at least " if found.stopped_at else ""
-        return Page(
-            hits, hits[-1].after, f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
-        )
+        further = f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
+        end = hits[-1].after if hits else replace(cursor, position=_last(found))  # if all of these were comments
+        return Page(hits, end, join_sentences(further, hidden), join_sentences(hidden, further))
     if found.stopped_at is None and not found.timed_out:
-        return Page(hits, None)
+        return Page(hits, None, hidden, hidden)
     if found.stopped_at == cursor.position:  # not even a few files in that time: the next call would do no better
         slow = (
             f"The search took longer than {TEXT_TIMEOUT_SECONDS:g} s and was cut short; simplify the pattern, or "
@@ -166,6 +204,12 @@ def _page(
     return Page(hits, end, cut, f"No match so far. {cut}")
 
 
+def _last(found: TextResult) -> TextPosition:
+    """Return the position of the last line that was found."""
+    match = found.matches[-1]
+    return TextPosition(match.index_id, match.path, match.lines[-1])
+
+
 def _why_slow(pattern: Pattern, found: TextResult) -> str:
     """Say what would make a search quick that was cut short, if anything would."""
     if found.unfiltered:
@@ -178,14 +222,16 @@ def _why_slow(pattern: Pattern, found: TextResult) -> str:
 
 
 def _result(
-    position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, is_definition: bool | None
+    position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, told: ToldUses | None
 ) -> SearchResult:
     match, lines = position.match, position.lines
+    use = min((told[match.id, line] for line in lines), key=list(Use).index) if told else None
     first, text = surroundings(position, pattern.needle)
     has_gaps = len(lines) != lines[-1] - lines[0] + 1
     result = SearchResult(
         repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=None,
-        language=match.language, score=None, text=text, text_start_line=first, is_definition=is_definition,
+        language=match.language, score=None, text=text, text_start_line=first,
+        is_definition=None if told is None else False, use=use,
         matching_lines=list(lines) if has_gaps else None,
     )  # fmt: skip
     return named(result, position.definition)
