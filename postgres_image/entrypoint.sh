@@ -1,12 +1,14 @@
 #!/bin/sh
-# Starts Postgres on the data in PGDATA, after making the database there on the first start.
-#   POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD   the password of the role `codebase` (required)
-# Arguments go to the server: `-c shared_buffers=1GB`.
+# Starts Postgres on the data in PGDATA, after making the database there on the first start, and keeps the password of
+# the role `codebase` that of the file: a Secret that is replaced takes effect without a restart.
+#   POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD   the password (required)
+# Arguments go to the server: `-c shared_buffers=1GB`. It runs under any user, also one without a name.
 # Killed at any line, it may simply be started again.
 set -eu
 umask 077
 
 role=codebase
+socket=${PGHOST:-/tmp}
 applied="$PGDATA.password"  # digest of the password that the role has, beside the data that it protects
 
 fail() {
@@ -14,17 +16,31 @@ fail() {
     exit 1
 }
 
-read_password() {
+# Prints the password; fails where there is none.
+password() {
     if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
-        [ -r "$POSTGRES_PASSWORD_FILE" ] || fail "cannot read POSTGRES_PASSWORD_FILE ($POSTGRES_PASSWORD_FILE). Mount the Secret there, readable for uid 999."
-        POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-    fi
-    [ -n "${POSTGRES_PASSWORD:-}" ] || fail "no password. Set POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD."
+        cat "$POSTGRES_PASSWORD_FILE"
+    else
+        printf '%s\n' "${POSTGRES_PASSWORD:-}"
+    fi | grep .
 }
 
-# Runs SQL without a server that listens; one statement a line.
-single_user() {
-    postgres --single -D "$1" -c log_min_messages=warning "$2" >/dev/null
+# initdb looks its user up, and refuses one that has no name: OpenShift gives each namespace numbers of its own.
+named() {
+    if getent passwd "$(id -u)" >/dev/null; then
+        "$@"
+        return
+    fi
+    names=$(mktemp -d)
+    echo "postgres:x:$(id -u):$(id -g):Postgres:/tmp:/bin/sh" >"$names/passwd"
+    echo "postgres:x:$(id -g):" >"$names/group"
+    LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD="$names/passwd" NSS_WRAPPER_GROUP="$names/group" "$@"
+    rm -r "$names"
+}
+
+# Runs the SQL of standard input in the database that is named.
+sql() {
+    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --host "$socket" --username postgres --dbname "$1"
 }
 
 # Everything is made in a folder beside PGDATA and appears there by one rename: a start that was killed
@@ -32,30 +48,60 @@ single_user() {
 create_database() {
     echo "postgres: first start, making the database in $PGDATA"
     rm -rf "$PGDATA.new"
-    initdb --pgdata="$PGDATA.new" --username=postgres --encoding=UTF8 \
+    # Whoever reaches the socket is this user, or one who may read its files anyway.
+    named initdb --pgdata="$PGDATA.new" --username=postgres --encoding=UTF8 \
         --locale-provider=builtin --locale=C.UTF-8 --data-checksums \
-        --auth-local=peer --auth-host=scram-sha-256 >/dev/null
+        --auth-local=trust --auth-host=scram-sha-256 >/dev/null
     echo "host all all all scram-sha-256" >>"$PGDATA.new/pg_hba.conf"
-    printf '%s\n' "CREATE ROLE $role LOGIN" "CREATE DATABASE $role OWNER $role" | single_user "$PGDATA.new" postgres
+    # By a server: what `postgres --single` makes counts as Postgres' own, and pg_dump would leave the extension out.
+    pg_ctl start --pgdata="$PGDATA.new" --silent --wait --timeout=300 \
+        --options="-c listen_addresses='' -c unix_socket_directories='$socket' -c log_min_messages=warning"
+    printf '%s;\n' "CREATE ROLE $role LOGIN" "CREATE DATABASE $role OWNER $role" | sql postgres
     # By the superuser: pgvector is not an extension that the role itself may create.
-    echo "CREATE EXTENSION vector" | single_user "$PGDATA.new" "$role"
+    echo "CREATE EXTENSION vector;" | sql "$role"
+    pg_ctl stop --pgdata="$PGDATA.new" --silent --wait --mode=fast
     sync
     rm -f "$applied"
     mv "$PGDATA.new" "$PGDATA"
 }
 
-# A new Secret (a chart installed again over a kept volume) must not lock its own programs out.
-apply_password() {
-    digest=$(printf '%s' "$POSTGRES_PASSWORD" | sha256sum | cut -d ' ' -f 1)
-    [ "$(cat "$applied" 2>/dev/null)" = "$digest" ] && return
-    quoted=$(printf '%s' "$POSTGRES_PASSWORD" | sed "s/'/''/g")
-    echo "ALTER ROLE $role PASSWORD '$quoted'" | single_user "$PGDATA" postgres
-    echo "$digest" >"$applied"
+digest() {
+    password | sha256sum | cut -d ' ' -f 1
 }
 
-read_password
+apply_password() {
+    wanted=$(digest)
+    quoted=$(password | sed "s/'/''/g")
+    printf '%s;\n' "SET log_statement = 'none'" "SET log_min_duration_statement = -1" \
+        "ALTER ROLE $role PASSWORD '$quoted'" | sql postgres
+    echo "$wanted" >"$applied"
+    echo "postgres: the role $role has the password of the Secret"
+}
+
+keep_password() {
+    trap - INT TERM
+    while :; do
+        if ! password >/dev/null 2>&1 || [ "$(cat "$applied" 2>/dev/null)" = "$(digest)" ]; then
+            sleep 5
+        else
+            if pg_isready --quiet --host "$socket" --username postgres --dbname postgres; then
+                (apply_password) || echo "postgres: the new password is not set yet; it is tried again" >&2
+            fi
+            sleep 1
+        fi
+    done
+}
+
+password >/dev/null || fail "no password. Set POSTGRES_PASSWORD_FILE, a file that uid $(id -u) may read, or POSTGRES_PASSWORD."
 [ -s "$PGDATA/PG_VERSION" ] || create_database
-apply_password
-unset POSTGRES_PASSWORD
 echo "postgres: starting"
-exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp "$@"
+postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories="$socket" "$@" &
+server=$!
+# Whichever of the two it is: sessions are ended, and a checkpoint is written.
+trap 'kill -INT "$server"' INT TERM
+keep_password &
+while :; do
+    status=0
+    wait "$server" || status=$?
+    kill -0 "$server" 2>/dev/null || exit "$status"  # a signal ends the wait, not the server
+done

@@ -11,7 +11,7 @@ from pgvector.asyncpg import register_vector
 from codebase_index.store.address import Address, address_from_env, fixed
 from codebase_index.store.error_translation import translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
-from codebase_index.store.migrate import migrate, require_schema
+from codebase_index.store.migrate import SQL, migrate, require_schema
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
 # apart. The same limits on both ends: the server's settings free the locks of a vanished node.
@@ -144,7 +144,11 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     try:
         await register_vector(connection)
     except ValueError as error:
-        raise StoreMisconfigured(
-            "the database's type vector is not in the schema public; run ALTER EXTENSION vector SET SCHEMA "
-            "public; it is tried again"
-        ) from error
+        schema = await connection.fetchval(SQL["vector_schema"])
+        if schema is None:
+            raise StoreMisconfigured(
+                "the database's type vector is in no schema of this role's search path; run ALTER ROLE ... SET "
+                "search_path = public, SCHEMA with the one that pgvector is in, or ALTER EXTENSION vector SET "
+                "SCHEMA public; it is tried again"
+            ) from error
+        await register_vector(connection, schema=schema)

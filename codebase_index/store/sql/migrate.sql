@@ -15,6 +15,10 @@ WHERE locktype = 'advisory' AND granted AND l.database = (SELECT oid FROM pg_dat
 -- For a migration to read: which namespace's program migrates.
 SELECT set_config('codebase.namespace', $1, true);
 
+-- name: vector_schema
+-- Where the search path finds the type vector: managed services put extensions into a schema of their own.
+SELECT nspname FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace WHERE t.oid = to_regtype('vector');
+
 -- name: make_history
 -- Which migrations this database has; `digest` is the SHA-256 of the file that was applied, in hex.
 CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -4,6 +4,7 @@ Secrets go through files, never on a command line or into a log.
 """
 
 import os
+import pwd
 import re
 import shlex
 from collections.abc import Mapping
@@ -31,7 +32,10 @@ def credentials(work_dir: Path, env: Mapping[str, str] = os.environ) -> dict[str
 
     CODEBASE_SSH_KNOWN_HOSTS has the keys of a site's own hosts.
     """
-    variables = {"GIT_SSH_COMMAND": _ssh_command(work_dir, env.get("CODEBASE_SSH_KNOWN_HOSTS", ""))}
+    variables = {
+        "GIT_SSH_COMMAND": _ssh_command(work_dir, env.get("CODEBASE_SSH_KNOWN_HOSTS", "")),
+        "GIT_SSH_VARIANT": "ssh",  # else git guesses it from the command's first word
+    }
     if (CREDENTIALS / "password").is_file():
         ask = work_dir / "askpass"
         ask.write_text(
@@ -61,7 +65,25 @@ def _ssh_command(work_dir: Path, site_keys: str) -> str:
         own.touch(0o600)
         own.write_bytes(key.read_bytes())
         options += ["-i", str(own), "-o", "IdentitiesOnly=yes"]
-    return shlex.join(["ssh", *options])
+    return shlex.join([*_with_a_name(work_dir), "ssh", *options])
+
+
+def _with_a_name(work_dir: Path) -> list[str]:
+    """Return the command that ssh is run by where this user has no name; nothing where it has one.
+
+    ssh refuses to run for such a user, and OpenShift gives each namespace numbers of its own. libnss_wrapper is
+    part of the image.
+    """
+    user, group = os.getuid(), os.getgid()
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        users, groups = work_dir / "passwd", work_dir / "group"
+        users.write_text(f"indexer:x:{user}:{group}::/tmp:/usr/sbin/nologin\n")
+        groups.write_text(f"indexer:x:{group}:\n")
+        names = [f"NSS_WRAPPER_PASSWD={users}", f"NSS_WRAPPER_GROUP={groups}"]
+        return ["env", "LD_PRELOAD=libnss_wrapper.so", *names]
+    return []
 
 
 def was_redirected(error: str) -> bool:

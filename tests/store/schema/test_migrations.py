@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import asyncpg
 import pytest
+from pgvector import Vector
 
 from codebase_index.api.job import JobState
 from codebase_index.embedding.static import StaticEmbedder
@@ -17,7 +18,7 @@ from codebase_index.store import migrate as module
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
-from codebase_index.store.errors import SchemaMismatch, StatementRefused, StoreUnavailable
+from codebase_index.store.errors import SchemaMismatch, StatementRefused, StoreMisconfigured, StoreUnavailable
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
@@ -301,3 +302,21 @@ async def _columns(connection: asyncpg.Connection, table: str) -> set[str]:
         table,
     )
     return {row["attname"] for row in rows}
+
+
+async def test_pgvector_may_have_a_schema_of_its_own(empty_database: str, connection: asyncpg.Connection) -> None:
+    """As managed services have it: the search path finds it, and without that the answer says what to do."""
+    await connection.execute("CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions")
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET search_path = public, extensions")
+    program = await Database.open(empty_database, name="program")
+    await program.migrate()
+    async with program.connection() as prepared:
+        assert await prepared.fetchval("SELECT '[1,2]'::vector") == Vector([1, 2])
+    await program.close()
+    await connection.execute(f"ALTER DATABASE {name} RESET search_path")
+    lost = await Database.open(empty_database, name="lost")
+    with pytest.raises(StoreMisconfigured, match=r"ALTER ROLE \.\.\. SET search_path = public, SCHEMA"):
+        async with lost.connection():
+            pass
+    await lost.close()

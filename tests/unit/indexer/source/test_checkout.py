@@ -246,3 +246,17 @@ def test_a_pack_beyond_the_limit_is_refused(repo: Path, tmp_path: Path) -> None:
     env = git.environment("file")
     with pytest.raises(git.GitFailed):
         git.run(["-C", target, "fetch", repo.as_uri(), "main"], env=env, max_file_bytes=1_000_000)
+
+
+def test_ssh_is_given_a_name_for_a_user_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses to run for a user that has none, and OpenShift gives each namespace numbers of its own."""
+    named = remote.credentials(tmp_path)["GIT_SSH_COMMAND"]
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(remote.pwd, "getpwuid", nobody)
+    command = remote.credentials(tmp_path)["GIT_SSH_COMMAND"]
+    assert named.startswith("ssh ") and command.endswith(named)
+    assert command.startswith(f"env LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD={tmp_path}/passwd ")
+    assert (tmp_path / "passwd").read_text() == f"indexer:x:{os.getuid()}:{os.getgid()}::/tmp:/usr/sbin/nologin\n"
