@@ -16,8 +16,9 @@ from typing import Final
 
 from codebase_index.blob import blob_id
 
-MAX_COMPARED: Final = 50
-"""Files written since then whose content is compared; of more, those after them count as newer."""
+MAX_COMPARED = 2000
+"""Files written since then whose content is compared in one look; of more, those after them count as newer. So
+many since a repository may be cloned a moment before it is indexed; what was equal is not read again."""
 
 MAX_NEW_ENTRIES: Final = 200
 """Entries of new folders that are looked at for files, and new entries that are kept in mind."""

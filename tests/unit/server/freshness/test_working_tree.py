@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codebase_index.blob import blob_id
-from codebase_mcp.freshness.working_tree import HEAD, MAX_COMPARED, Newer, WorkingTree, git_dir_of
+from codebase_mcp.freshness import working_tree
+from codebase_mcp.freshness.working_tree import HEAD, Newer, WorkingTree, git_dir_of
 
 FILES = {"main.py": "print()\n", "app/models.py": "class Model: ...\n", "app/views/list.py": "def view(): ...\n"}
 
@@ -83,13 +84,15 @@ def test_a_file_that_was_written_as_it_was_is_not_newer(folder: Path, tree: Work
     assert tree.look() is None
 
 
-def test_of_many_written_files_those_after_the_first_are_taken_as_newer(folder: Path) -> None:
-    for number in range(MAX_COMPARED + 3):
-        write(folder, f"many/{number:03}.py", "x\n")
+def test_of_many_written_files_those_after_the_first_are_taken_as_newer_until_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working_tree, "MAX_COMPARED", 2)
     tree = settled(folder)
-    for number in range(MAX_COMPARED + 3):
-        write(folder, f"many/{number:03}.py", "x\n")
-    assert len(paths(tree.look())) == 3
+    for path, text in FILES.items():
+        write(folder, path, text)
+    assert len(paths(tree.look())) == 1
+    assert tree.look() is None
 
 
 def test_files_of_a_new_folder_are_newer_however_deep(folder: Path, tree: WorkingTree) -> None:
