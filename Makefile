@@ -213,6 +213,10 @@ bench-retrieval: venv ## The same on our own queries; records the figure below w
 bench-agents: venv ## 60 tasks of agents, with our tools and with grep and read: success, calls, tokens
 	@$(PY) -m bench.agents --json bench/results/agents.json
 
+.PHONY: bench-first-contact
+bench-first-contact: venv ## Install, first indexes, searches, a change, a restart, beside semble: make bench-first-contact [SIZES=50,500,3000]
+	@$(PY) -m bench.first_contact --sizes $(or $(SIZES),50,500,3000) --install --json bench/results/first-contact.json
+
 .PHONY: bench-status
 bench-status: venv ## Latency of status answers for 50 clients while jobs run
 	@$(PY) -m bench.status_latency
