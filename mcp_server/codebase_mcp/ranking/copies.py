@@ -25,7 +25,7 @@ def group(best_first: Sequence[Candidate]) -> list[list[int]]:
     alike: dict[str | _Place, list[list[int]]] = defaultdict(list)
     for number, candidate in enumerate(best_first):
         text, place = candidate.text.strip(), (candidate.path, candidate.symbol)
-        keys = [place, text] if len(text) >= MIN_CHARACTERS else [place]
+        keys: list[str | _Place] = [place, text] if len(text) >= MIN_CHARACTERS else [place]
         of_keys = (group for key in keys for group in alike[key])
         found = next((g for g in of_keys if _is_copy(candidate, [best_first[i] for i in g])), None)
         if found is None:

@@ -6,7 +6,9 @@ from typing import Final
 
 from codebase_index.lexical.words import split
 
-_SUFFIX = re.compile(r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|es|ly|y|s|e)$")
+_SUFFIX = re.compile(
+    r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|ies|es|ly|y|s|e)$"
+)
 _MIN_STEM: Final = 3
 
 
