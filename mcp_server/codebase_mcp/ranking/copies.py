@@ -21,6 +21,8 @@ def group(best_first: Sequence[Candidate]) -> list[list[int]]:
     Copies are in different indexes: two equal places of one repository are two results. They have the same text,
     or the same path and symbol and nearly the same lines.
     """
+    if len({candidate.index_id for candidate in best_first}) == 1:
+        return [[number] for number in range(len(best_first))]
     groups: list[list[int]] = []
     alike: dict[str | _Place, list[list[int]]] = defaultdict(list)
     for number, candidate in enumerate(best_first):

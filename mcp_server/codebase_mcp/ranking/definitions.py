@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from codebase_index.lexical.words import words
+from codebase_mcp.ranking.stems import spelling, stems_of
 
 _TYPE_KEYWORDS: Final = frozenset(
     ["class", "struct", "interface", "enum", "trait", "type", "protocol", "record", "union", "namespace", "object"]
@@ -55,6 +56,11 @@ class ChunkNames(NamedTuple):
     reexports: tuple[str, ...]
     casefolded: str
     """All defined names in one case-folded text: a stem that is not in it is in none of them."""
+    spelled_types: tuple[str, ...]
+    """The `stems.spelling` of the types."""
+    spelled_others: tuple[str, ...]
+    stems: tuple[str, ...]
+    """The stems of all defined names. Tuples, here too: made once a chunk, and read for each query."""
 
     @classmethod
     def of(
@@ -62,7 +68,9 @@ class ChunkNames(NamedTuple):
     ) -> "ChunkNames":
         """Build it from names."""
         types, others = tuple(types), tuple(others)  # tuples have a fifth of a small set's memory
-        return cls(types, others, tuple(reexports), "\n".join(types + others).casefold())
+        casefolded = "\n".join(types + others).casefold()
+        spelled = tuple(map(spelling, types)), tuple(map(spelling, others))
+        return cls(types, others, tuple(reexports), casefolded, *spelled, tuple(stems_of(types + others)))
 
     @property
     def definitions(self) -> tuple[str, ...]:

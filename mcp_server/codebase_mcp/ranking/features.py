@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import chain
 
-from codebase_index.lexical.words import terms
 from codebase_mcp.ranking.definitions import ChunkNames
 from codebase_mcp.ranking.paths import ENTRY_FILES, FileKind, file_kinds
 from codebase_mcp.ranking.query import Query
-from codebase_mcp.ranking.stems import coarse_stem, spelling
+from codebase_mcp.ranking.stems import spelling, stems_of
 from codebase_mcp.ranking.weights import Weights
 
 
@@ -31,10 +30,10 @@ class Idf:
         }
         self._sums: dict[frozenset[str], float] = {}  # a ranking asks for few different sets
 
-    def weighted_share(self, stems: frozenset[str], among: frozenset[str]) -> float:
+    def weighted_share(self, stems: frozenset[str], among: Iterable[str]) -> float:
         """Return the share of `stems` that is in `among`, weighed by IDF; 0 if there are none."""
         total = self._sum(stems)
-        return self._sum(stems & among) / total if total else 0.0
+        return self._sum(stems.intersection(among)) / total if total else 0.0
 
     def _sum(self, stems: frozenset[str]) -> float:
         if stems not in self._sums:
@@ -51,7 +50,7 @@ def definition_score(query: Query, names: ChunkNames, idf: Idf, weights: Weights
     )
     if not any(stem in names.casefolded for stem in query.stems):  # no stem is longer than its name
         return exact
-    partial = weights.partial_definition * idf.weighted_share(query.stems, stems_of(names.definitions))
+    partial = weights.partial_definition * idf.weighted_share(query.stems, names.stems)
     return exact + partial + _spelled_score(query, names, weights)
 
 
@@ -59,9 +58,9 @@ def _spelled_score(query: Query, names: ChunkNames, weights: Weights) -> float:
     """Points for defining a name that the query spells in words."""
     if not query.spellings:
         return 0.0
-    if not query.spellings.isdisjoint(map(spelling, names.types)):
+    if not query.spellings.isdisjoint(names.spelled_types):
         return weights.spelled_type
-    return 0.0 if query.spellings.isdisjoint(map(spelling, names.others)) else weights.spelled_name
+    return 0.0 if query.spellings.isdisjoint(names.spelled_others) else weights.spelled_name
 
 
 def _name_score(query_names: frozenset[str], names: ChunkNames, weights: Weights) -> float:
@@ -112,11 +111,6 @@ def path_stems(path: str) -> frozenset[str]:
     return folders | name
 
 
-def stems_of(names: Iterable[str]) -> frozenset[str]:
-    """Return the stems of the terms that names consist of."""
-    return frozenset().union(*map(_stems_of, names))
-
-
 @lru_cache(maxsize=10_000)
 def _stems_of_path(path: str) -> tuple[frozenset[str], frozenset[str]]:
     folders, name = _split_path(path)
@@ -130,8 +124,3 @@ def _split_path(path: str) -> tuple[list[str], str]:
     if name in ENTRY_FILES and folders:
         name = folders.pop()
     return folders, name
-
-
-@lru_cache(maxsize=100_000)
-def _stems_of(name: str) -> frozenset[str]:
-    return frozenset(map(coarse_stem, terms(name)))

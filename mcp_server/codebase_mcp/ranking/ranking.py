@@ -174,7 +174,8 @@ def _decay_repeats(
     total = Counter(files)
     decayed = list(scores)
     for i in best_first:
-        elsewhere = 1 - total[files[i]] / len(files)
-        decayed[i] *= max(weights.repeat_decay ** (elsewhere * seen[files[i]]), weights.repeat_floor)
+        if again := seen[files[i]]:
+            elsewhere = 1 - total[files[i]] / len(files)
+            decayed[i] *= max(weights.repeat_decay ** (elsewhere * again), weights.repeat_floor)
         seen[files[i]] += 1
     return decayed

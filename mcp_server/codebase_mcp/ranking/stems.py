@@ -1,10 +1,11 @@
 """Coarse stems, which also cut derivations: `throttler` to `throttl`. The lexical index cuts only inflections."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from codebase_index.lexical.words import split
+from codebase_index.lexical.words import split, terms
 
 _SUFFIX = re.compile(
     r"(?:izations?|ations?|ators?|ments?|ings?|ions?|ness|able|ible|ers?|ors?|ed|ies|es|ly|y|s|e)$"
@@ -36,11 +37,21 @@ def _strip_suffix(term: str) -> str:
 
 def part_stems(word: str) -> list[str]:
     """Return the stems of a word's parts in order: `typ`, `adapt` of `TypeAdapter`."""
-    terms = split(word) if word else ()  # the whole word, then its parts if it has several
-    return [coarse_stem(term) for term in terms[1:] or terms]
+    found = split(word) if word else ()  # the whole word, then its parts if it has several
+    return [coarse_stem(term) for term in found[1:] or found]
 
 
 @lru_cache(maxsize=100_000)
 def spelling(name: str) -> str:
     """Return the stems of a name's parts as one text: what `TypeAdapter` and "type adapters" share."""
     return "".join(part_stems(name))
+
+
+def stems_of(names: Iterable[str]) -> frozenset[str]:
+    """Return the stems of the terms that names consist of."""
+    return frozenset().union(*map(_stems_of, names))
+
+
+@lru_cache(maxsize=100_000)
+def _stems_of(name: str) -> frozenset[str]:
+    return frozenset(map(coarse_stem, terms(name)))
