@@ -75,6 +75,16 @@ class Database:
         await pool
         return cls(pool, address)
 
+    @property
+    def idle_connections(self) -> int:
+        """How many open connections nobody uses."""
+        return int(self.pool.get_idle_size())
+
+    @property
+    def used_connections(self) -> int:
+        """How many connections are lent."""
+        return int(self.pool.get_size() - self.pool.get_idle_size())
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection; driver errors leave as errors of the store."""

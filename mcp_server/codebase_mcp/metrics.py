@@ -3,9 +3,9 @@
 Names of repositories, jobs and callers are no labels: there is no bound for them, and the log has them.
 """
 
+from collections.abc import Callable
 from typing import Final
 
-import asyncpg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -67,10 +67,10 @@ def count_refusal(tool: str, text: str) -> None:
     REFUSALS.labels(tool, reason if reason in REFUSAL_REASONS else "other").inc()
 
 
-def watch_pool(pool: asyncpg.Pool) -> None:
-    """Show a pool's connections from now on, each time that somebody asks for the metrics."""
-    _POOL.labels("idle").set_function(pool.get_idle_size)
-    _POOL.labels("used").set_function(lambda: pool.get_size() - pool.get_idle_size())
+def watch_connections(idle: Callable[[], int], used: Callable[[], int]) -> None:
+    """Show the connections to Postgres from now on, counted each time that somebody asks for the metrics."""
+    _POOL.labels("idle").set_function(idle)
+    _POOL.labels("used").set_function(used)
 
 
 async def serve_metrics(_: Request) -> Response:

@@ -16,7 +16,7 @@ from codebase_mcp.freshness.standing import Freshness
 from codebase_mcp.freshness.working_trees import WorkingTrees
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.jobs.service import JobService
-from codebase_mcp.metrics import watch_pool
+from codebase_mcp.metrics import watch_connections
 from codebase_mcp.reading.service import ReadingService
 from codebase_mcp.removal import IndexRemoval
 from codebase_mcp.search.service import SearchService
@@ -48,7 +48,7 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
     database = await Database.open(
         settings.database, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
     )
-    watch_pool(database.pool)
+    watch_connections(lambda: database.idle_connections, lambda: database.used_connections)
     try:
         namespaces = [settings.namespace]
         removing = IndexRemoval.running(database, namespaces) if settings.allow_deletion else nullcontext()

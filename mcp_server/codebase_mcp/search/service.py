@@ -140,33 +140,37 @@ class SearchService:
 
         Raises NotIndexedYet, unless `begun` says what was begun.
         """
-        with metrics.SEARCH_SECONDS.labels(request.mode).time():
-            return await self._admit_and_answer(request, caller)
-
-    async def _admit_and_answer(self, request: SearchRequest, caller: str) -> SearchAnswer:
-        async with admit(
+        permission = admit(
             self._semaphores[request.mode], caller, seconds=SEARCH_TIMEOUT_SECONDS, what=("search", "searches"),
             narrower="narrow the search with repo, path or language",
-        ) as permit:  # fmt: skip
-            every = await self._indexes.list()
-            own = await self._freshness.own(request.repos, folders.current(), every, may_miss=begun is not None)
-            try:
-                scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
-            except UserError:
-                if not begun:
-                    raise
-                scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet
-            for scope in _from_cursor(request, scopes):
-                answer, jobs = await self._answer(request, scope, permit)
-                if answer.results:
-                    break
-            if answer.results and scope is not scopes[0] and not request.cursor:
-                answer = answer.with_notes([f"nothing is found in {describe_indexes(scopes[0].indexes)}"])
-            if begun and not scopes[-1].indexes:  # nothing but what was just begun
-                answer = answer.model_copy(update={"message": join_sentences(*begun, SEARCH_AGAIN)})
-            elif begun:
-                answer = answer.with_notes(begun)
-            return answer, jobs
+        )  # fmt: skip
+        with metrics.SEARCH_SECONDS.labels(request.mode).time():
+            async with permission as permit:
+                return await self._answer_first(request, permit, begun)
+
+    async def _answer_first(
+        self, request: SearchRequest, permit: Permit, begun: Sequence[str] | None
+    ) -> tuple[SearchAnswer, Sequence[UUID]]:
+        """Return the answer of the first scope that has one."""
+        every = await self._indexes.list()
+        own = await self._freshness.own(request.repos, folders.current(), every, may_miss=begun is not None)
+        try:
+            scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
+        except UserError:
+            if not begun:
+                raise
+            scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet
+        for scope in _from_cursor(request, scopes):
+            answer, jobs = await self._answer(request, scope, permit)
+            if answer.results:
+                break
+        if answer.results and scope is not scopes[0] and not request.cursor:
+            answer = answer.with_notes([f"nothing is found in {describe_indexes(scopes[0].indexes)}"])
+        if begun and not scopes[-1].indexes:  # nothing but what was just begun
+            answer = answer.model_copy(update={"message": join_sentences(*begun, SEARCH_AGAIN)})
+        elif begun:
+            answer = answer.with_notes(begun)
+        return answer, jobs
 
     async def _answer(
         self, request: SearchRequest, scope: Scope, permit: Permit
