@@ -39,11 +39,12 @@ class CandidateSet:
     """The candidates of a search, unordered.
 
     `incomparable` are the models of which some vectors have another dimension than the query's: chunks with those
-    were found by the lexical arm alone.
+    were found by the lexical arm alone. `term_weights` has the inverse document frequency of each term.
     """
 
     candidates: list[Candidate]
     incomparable: frozenset[str] = field(default_factory=frozenset)
+    term_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class Lines(NamedTuple):
@@ -111,7 +112,7 @@ class Search:
             for record, score, matched, model in zip(records, scores, terms_of, models, strict=True)
         ]
         incomparable = frozenset(model for model, of_model in near.items() if of_model.dimension_mismatch)
-        return CandidateSet(candidates, incomparable)
+        return CandidateSet(candidates, incomparable, matches.weights())
 
     async def _definitions(
         self,

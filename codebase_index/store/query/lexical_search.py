@@ -43,6 +43,15 @@ class Matches:
     postings_of_terms: Sequence[TermPostings]
     """The postings of each stem."""
 
+    def weights(self) -> dict[str, float]:
+        """Return the inverse document frequency of each term of the query in all that was searched."""
+        total = self.parts.doc_ids.total
+        return {
+            term: postings.idf(total, len(of_stem))
+            for terms, of_stem in zip(self.terms, self.postings_of_terms, strict=True)
+            for term in terms
+        }
+
     def terms_of(self, ids: Sequence[int]) -> list[frozenset[str]]:
         """Return the terms of the query that each of these chunks contains, in any inflection."""
         documents = self.parts.doc_ids.documents(np.asarray(ids, np.int64))

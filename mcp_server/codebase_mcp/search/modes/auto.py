@@ -14,6 +14,7 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Candidate, CandidateSet, Search
 from codebase_mcp.limits.fair_semaphore import Permit
+from codebase_mcp.ranking.fit import BEST, FLOOR, fit, similarities_of
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import Ranked, rank
 from codebase_mcp.search.answers import SearchResult
@@ -71,10 +72,11 @@ class AutoMode:
         found = await self._candidates(request, ids, query, query_vectors)
         end = cursor.offset + request.limit
         ranked = rank(request.query, _with_comparable_scores(found, query_vectors), end + 1)
+        scale, doubt = _scale(query, ranked, found)
         more, ranked = len(ranked) > end, ranked[cursor.offset : end]
         chunk_ids = [r.candidate.id for r in ranked]
         definitions = await self._definitions.of_chunks(chunk_ids)
-        results = _results(ranked, indexes, query.terms, definitions)
+        results = _results(ranked, scale, indexes, query.terms, definitions)
         hits = [
             Hit(result, replace(cursor, offset=number), r.candidate)
             for number, (r, result) in enumerate(zip(ranked, results, strict=True), start=cursor.offset + 1)
@@ -83,7 +85,7 @@ class AutoMode:
             *_missing_arm_notes(models, query_vectors, found, indexes), older_index_note(definitions, chunk_ids)
         )
         return Page(
-            hits, hits[-1].after if hits and more else None, missing,
+            hits, hits[-1].after if hits and more else None, join_sentences(doubt, missing),
             join_sentences(request.no_match_message, missing),
         )  # fmt: skip
 
@@ -152,8 +154,23 @@ def _missing_arm_notes(
             )
 
 
+def _scale(query: Query, ranked: Sequence[Ranked], found: CandidateSet) -> tuple[float, str | None]:
+    """Return the factor that makes the first one's points its fit, and a note when nothing fits."""
+    if not ranked or ranked[0].score <= 0:
+        return 0.0, None
+    weight_of = {term: weight for term, weight in found.term_weights.items() if term in query.terms}
+    value = fit([r.candidate for r in ranked[:BEST]], found.candidates, weight_of)
+    doubt = None
+    if value < FLOOR and similarities_of(found.candidates):
+        doubt = (
+            f"Nothing fits: the nearest places have few of the query's words and little of its meaning (score "
+            f"{value:.2f}, below {FLOOR}); use words or names that occur in the code, or mode=text for a literal"
+        )
+    return value / ranked[0].score, doubt
+
+
 def _results(
-    ranked: Sequence[Ranked], indexes: Sequence[IndexRow], query_terms: frozenset[str],
+    ranked: Sequence[Ranked], scale: float, indexes: Sequence[IndexRow], query_terms: frozenset[str],
     definitions: Mapping[int, Definitions],
 ) -> list[SearchResult]:  # fmt: skip
     """Return the results, each with its share of the answer's length, and named after its best line."""
@@ -161,7 +178,7 @@ def _results(
     whole = [
         SearchResult(
             repository=sources[c.index_id], path=c.path, start_line=c.start_line, end_line=c.end_line,
-            symbol=c.symbol, language=c.language, score=round(r.score, 3), text=c.text,
+            symbol=c.symbol, language=c.language, score=round(scale * r.score, 3), text=c.text,
             text_start_line=c.start_line, also_in=_other_places(r, of_id) or None,
         )
         for r in ranked

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from codebase_index.lexical.words import terms
 from codebase_index.store.query.candidate import Candidate
 from codebase_mcp.ranking import features
 from codebase_mcp.ranking.definitions import chunk_names
+from codebase_mcp.ranking.fit import FLOOR, fit
 from codebase_mcp.ranking.paths import possible_heads
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import rank
@@ -107,6 +109,17 @@ def test_a_document_called_like_the_query_is_its_answer() -> None:
     code = candidate("store/jobs.py", vector_score=0.8, lexical_score=4.0)
     assert order("fencing token", code, page)[0] == page.path
     assert order("fencing", code, page)[0] == code.path
+
+
+def test_a_score_says_how_much_of_the_query_and_its_meaning_was_found() -> None:
+    weights = {"parse": 1.0, "header": 3.0}
+    near = candidate(terms=frozenset(["header"]), vector_score=0.65, model="static/a")
+    far = candidate(terms=frozenset(), vector_score=0.2, model="static/a")
+    assert fit([near, far], [near, far], weights) == pytest.approx((0.75 + 0.65) / 2)
+    assert fit([far], [far], weights) == pytest.approx(0.1) and FLOOR > 0.1
+    other_model = candidate(terms=frozenset(["parse"]), vector_score=0.9, model="openai/b")
+    assert fit([other_model], [other_model], weights) == pytest.approx(0.25)
+    assert fit([], [], {}) == 0
 
 
 HEADER = "def parse_header(line):\n    name, _, value = line.partition(':')\n    return name, value.strip()\n"
@@ -210,8 +223,8 @@ def test_equal_candidates_come_by_path_and_line() -> None:
 
 
 class _AllAlike(features.Idf):
-    def weighted_share(self, stems: frozenset[str], among: frozenset[str]) -> float:
-        return len(stems & among) / len(stems) if stems else 0.0
+    def weighted_share(self, stems: frozenset[str], among: Iterable[str]) -> float:
+        return len(stems.intersection(among)) / len(stems) if stems else 0.0
 
 
 ALIKE = _AllAlike([], [])
@@ -347,7 +360,8 @@ def test_stems_are_stable_and_no_longer_than_the_word(word: str) -> None:
 
 def test_relatives_share_a_stem() -> None:
     for family in (["throttle", "throttling", "throttler"], ["log", "logs", "logger", "logging"],
-                   ["resolve", "resolver", "resolved"], ["cancel", "cancellation", "cancelled"]):  # fmt: skip
+                   ["resolve", "resolver", "resolved"], ["cancel", "cancellation", "cancelled"],
+                   ["query", "queries"], ["factory", "factories"]):  # fmt: skip
         assert len({coarse_stem(word) for word in family}) == 1, family
 
 
