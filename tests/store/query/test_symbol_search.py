@@ -8,6 +8,8 @@ from codebase_index.store.database import Database
 from codebase_index.store.ingest.batch import Chunk, IndexedFile
 from codebase_index.store.ingest.chunks import Chunks
 from codebase_index.store.ingest.work import ScanEntry, Work
+from codebase_index.store.query.hybrid_search import Filters
+from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.symbols import Kind, Symbol
 from tests.store.jobs.test_jobs import custom_resource, started, writer_for
 from tests.support.terms import packed
@@ -43,3 +45,21 @@ async def test_names_without_kinds_are_refused(database: Database) -> None:
     async with database.connection() as connection:
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute("UPDATE chunks SET defines = '{a}', names = '{a}'")
+
+
+async def test_definitions_in_the_spelling_that_is_asked_for_come_first_and_others_fill_what_is_left(
+    database: Database,
+) -> None:
+    defines = [Symbol(name, "put", Kind.FUNCTION) for name in ("put", "Store.Put", "pUt", "Till.Put")]
+    await write(database, Chunk(1, 9, "put", "def put", Kind.FUNCTION, defines))
+    async with SymbolSearch(database).snapshot() as snapshot, database.connection() as connection:
+        ids = [row["id"] for row in await connection.fetch("SELECT id FROM indexes")]
+
+        async def found(name: str, limit: int) -> list[str]:
+            definitions = await snapshot.definitions(ids, name, filters=Filters(), limit=limit)
+            return [definition.symbol for definition in definitions]
+
+        assert await found("Put", 1) == ["Store.Put"]
+        assert await found("Put", 3) == ["Store.Put", "Till.Put", "put"]
+        assert await found("PUT", 9) == ["put", "Store.Put", "pUt", "Till.Put"]
+        assert await found("absent", 9) == []
