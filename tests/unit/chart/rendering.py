@@ -128,6 +128,9 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
     for o in objects:
         if o["kind"] == "Pod":
             yield o["metadata"]["labels"]["app.kubernetes.io/component"], o
+        elif o["kind"] == "CronJob":
+            job_of_it = o["spec"]["jobTemplate"]["spec"]
+            yield o["metadata"]["labels"]["app.kubernetes.io/component"], job_of_it["template"]
         elif "template" in o.get("spec", {}):
             pod = o["spec"]["template"]
             yield pod["metadata"]["labels"]["app.kubernetes.io/component"], pod

@@ -1,6 +1,7 @@
 """Sources: paths as they lie, refs and URLs fetched by real git from real repositories on disk."""
 
 import os
+import pwd
 import subprocess
 from pathlib import Path, PurePosixPath
 
@@ -255,7 +256,7 @@ def test_ssh_is_given_a_name_for_a_user_without_one(tmp_path: Path, monkeypatch:
     def nobody(uid: int) -> None:
         raise KeyError(uid)
 
-    monkeypatch.setattr(remote.pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
     command = remote.credentials(tmp_path)["GIT_SSH_COMMAND"]
     assert named.startswith("ssh ") and command.endswith(named)
     assert command.startswith(f"env LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD={tmp_path}/passwd ")
