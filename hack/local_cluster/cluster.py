@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shlex
 import socket
 import sys
 from collections.abc import Callable
@@ -249,7 +250,8 @@ def _write_entrances(state: State, binaries: Path, port: int) -> None:
     server = f"https://127.0.0.1:{port}"
     pki.write_kubeconfig(state.kubeconfig, pki=state.pki, user="admin", server=server)
     entrances.write(state, kubectl=[binaries / "hyperkube", "kubectl"], helm=[binaries / "helm"])
-    ctr = f"exec ctr --address={containerd_socket(1)} --namespace=k8s.io"
+    program = shlex.quote(entrances.wrapped_program(state, "ctr"))
+    ctr = f"exec {program} --address={containerd_socket(1)} --namespace=k8s.io"
     entrances.write_wrapper(state, "ctr", ctr)
 
 

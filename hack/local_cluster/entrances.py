@@ -1,6 +1,8 @@
 """Wrappers in the state's bin folder that always talk to this checkout's cluster, whatever is on PATH."""
 
+import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,3 +24,12 @@ def write_wrapper(state: State, name: str, line: str) -> None:
     unfinished.write_text(f'#!/bin/sh\n{line} "$@"\n')
     unfinished.chmod(0o755)
     unfinished.replace(path)
+
+
+def wrapped_program(state: State, name: str) -> str:
+    """Return the whole path of the program that a wrapper of the same name is for.
+
+    By its name alone, a wrapper would start itself for ever where the wrappers' folder comes first in PATH.
+    """
+    elsewhere = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != state.bin)
+    return shutil.which(name, path=elsewhere) or name

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from hack.local_cluster import cluster, forwarder, host, kind, network, node, paths, pki
+from hack.local_cluster import cluster, entrances, forwarder, host, kind, network, node, paths, pki
 from hack.local_cluster.errors import ClusterError
 
 
@@ -142,3 +143,17 @@ async def test_the_forwarder_closes_a_connection_while_the_target_is_away() -> N
     assert await reader.read() == b""
     writer.close()
     serving.cancel()
+
+
+def test_a_wrapper_first_in_path_starts_its_program_and_not_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = paths.State(tmp_path / "checkout")
+    real = tmp_path / "usr" / "ctr"
+    real.parent.mkdir()
+    real.write_text("#!/bin/sh\necho real\n")
+    real.chmod(0o755)
+    entrances.write_wrapper(state, "ctr", "exec ctr")
+    monkeypatch.setenv("PATH", f"{state.bin}:{real.parent}:/usr/bin:/bin")
+    entrances.write_wrapper(state, "ctr", f"exec {entrances.wrapped_program(state, 'ctr')}")
+    assert subprocess.run(["ctr"], capture_output=True, text=True, timeout=10, check=True).stdout == "real\n"
