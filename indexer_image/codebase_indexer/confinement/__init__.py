@@ -1,1 +1,1 @@
-"""Repository content is untrusted: files opened beneath a folder, programs run within bounds."""
+"""Repository content is untrusted: programs run on it within bounds."""

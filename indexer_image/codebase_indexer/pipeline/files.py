@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codebase_index.beneath import NotRegular, PathTraversal, Tree
 from codebase_index.blob import blob_id
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.lexical.postings import MAX_DOCUMENTS, EncodedTerms, encode
@@ -26,7 +27,6 @@ from codebase_index.store.ingest.batch import (
 from codebase_indexer.chunking import notebook
 from codebase_indexer.chunking.chunker import SourceChunk, SplitFile, split
 from codebase_indexer.chunking.texts import documents, with_vectors
-from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree
 from codebase_indexer.content import extraction
 from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip

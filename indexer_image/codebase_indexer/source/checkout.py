@@ -17,7 +17,7 @@ from pathlib import Path
 
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import Root, SourcePolicy
-from codebase_indexer.confinement.beneath import Tree
+from codebase_index.beneath import Tree
 from codebase_indexer.source import git, remote
 from codebase_indexer.source.disk_space import DiskQuota
 from codebase_indexer.source.listing import create_git_dir

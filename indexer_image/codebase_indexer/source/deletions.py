@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
+from codebase_index.beneath import Tree, is_path_traversal
 from codebase_index.store.ingest.sweep import UnseenFile
 from codebase_index.store.ingest.work import ScanEntry
-from codebase_indexer.confinement.beneath import Tree, is_path_traversal
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, UNCERTAIN, Skip
 
 ScanResult = Mapping[str, str | None]
@@ -75,13 +75,9 @@ class _Prober:
         """Probe one path."""
         if is_path_traversal(path):
             return Presence.ABSENT  # from an older version: not a file of this repository
-        directory, _, name = path.rpartition(b"/")
+        directory = path.rpartition(b"/")[0]
         try:
-            parent = self._tree.directory(directory)
-            try:
-                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            finally:
-                os.close(parent)
+            found = self._tree.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return Presence.ABSENT if self._is_listable(directory) else Presence.UNKNOWN
         except OSError as error:
@@ -94,17 +90,11 @@ class _Prober:
         """Probe what lies behind a link: if that is there to stay, whatever it is, no file of this repository."""
         if not directory:
             return Presence.UNKNOWN  # the repository itself is a link now
-        parent, _, name = directory.rpartition(b"/")
         try:
-            above = self._tree.directory(parent)
+            found = self._tree.lstat(directory)
         except OSError as error:
-            return self._probe_link_to(parent) if error.errno == errno.ELOOP else Presence.UNKNOWN
-        try:
-            found = os.stat(name, dir_fd=above, follow_symlinks=False)
-        except OSError:
-            return Presence.UNKNOWN
-        finally:
-            os.close(above)
+            above = directory.rpartition(b"/")[0]
+            return self._probe_link_to(above) if error.errno == errno.ELOOP else Presence.UNKNOWN
         return self._judge_link(found) if stat.S_ISLNK(found.st_mode) else Presence.UNKNOWN
 
     def _judge_link(self, link: os.stat_result) -> Presence:

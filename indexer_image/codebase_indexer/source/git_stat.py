@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from codebase_index.beneath import Tree
 from codebase_index.blob import blob_id
 from codebase_index.store.ingest.work import ScanEntry
-from codebase_indexer.confinement.beneath import Tree
 
 INDEX_FORMAT = ("-z", "--cached", "--stage", "--debug")
 """Arguments that make `git ls-files` print an index with its stat data, whatever its version and form."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codebase_index.api.source_policy import SourceRefused
-from codebase_indexer.confinement.beneath import NotRegular, Tree, is_path_traversal
+from codebase_index.beneath import NotRegular, Tree, is_path_traversal
 from codebase_indexer.source import git
 from codebase_indexer.source.git_stat import INDEX_FORMAT, GitStatEntry, parse_index, sparse_paths
 from codebase_indexer.source.objects import borrow_objects

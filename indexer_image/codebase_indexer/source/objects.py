@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from codebase_index.api.source_policy import SourceRefused, SourceUnreadable
-from codebase_indexer.confinement.beneath import Tree, read_at_most
+from codebase_index.beneath import Tree, read_at_most
 from codebase_indexer.source.repository import Repository
 
 MAX_FOLDERS: Final = 32

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from codebase_index.api.source_policy import ABSENT_ERRNOS, Root, SourceRefused, SourceUnreadable
-from codebase_indexer.confinement.beneath import is_path_traversal
+from codebase_index.beneath import is_path_traversal
 from codebase_indexer.source.repository_roots import Roots
 
 log = logging.getLogger(__name__)

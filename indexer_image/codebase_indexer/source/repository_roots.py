@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codebase_index.api.source_policy import ABSENT_ERRNOS, Root, SourceRefused
-from codebase_indexer.confinement.beneath import NotRegular, Tree
+from codebase_index.beneath import NotRegular, Tree
 
 
 class Roots:

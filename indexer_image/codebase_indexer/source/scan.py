@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from codebase_index.api.source_policy import Root
+from codebase_index.beneath import Tree
 from codebase_index.store.ingest.work import ScanEntry
-from codebase_indexer.confinement.beneath import Tree
 from codebase_indexer.content.redaction import redact
 from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from codebase_index.beneath import Tree
 from codebase_index.blob import blob_id
 
 MAX_COMPARED = 2000
@@ -125,7 +126,7 @@ class WorkingTree:
 
     def _holds(self, path: str, blob: bytes, stamp: int) -> bool:
         """Say whether a file holds what the index has of it."""
-        if _blob_of(self._root + path) != blob:
+        if _blob_of(self.folder, path) != blob:
             return False
         self._equal[path] = stamp
         return True
@@ -242,11 +243,11 @@ def _tracked_files(index: Path) -> int | None:
     return int.from_bytes(header[8:12]) if header[:4] == b"DIRC" else None
 
 
-def _blob_of(path: str) -> bytes | None:
-    """Return git's name for the content of a file; None if it is too large or cannot be read."""
+def _blob_of(folder: Path, path: str) -> bytes | None:
+    """Return git's name for the content of a file; None if it is too large, cannot be read, or lies elsewhere."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123
-            data = opened.read(_MAX_FILE_BYTES + 1)
+        with Tree(folder) as tree:
+            data = tree.read(os.fsencode(path), _MAX_FILE_BYTES + 1)
     except OSError:
         return None
     return blob_id(data) if len(data) <= _MAX_FILE_BYTES else None

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import pytest
 
+from codebase_index import beneath
 from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
 from codebase_index.store.ingest.sweep import UnseenFile
 from codebase_indexer import survey as module
-from codebase_indexer.confinement import beneath
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.progress.reporter import ProgressReporter

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codebase_indexer.confinement import beneath
+from codebase_index import beneath
 from codebase_indexer.source.git_stat import INDEX_FORMAT, parse_index
 from codebase_indexer.source.scan import scan
 from tests.unit.indexer.repositories import git, write

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from codebase_index import beneath
 from codebase_index.api.source_policy import Root, SourcePolicy, SourceRefused, SourceUnreadable
-from codebase_indexer.confinement import beneath
 from codebase_indexer.source.checkout import open_source
 from codebase_indexer.source.scan import scan
 from tests.unit.indexer.repositories import git, spec, write

@@ -84,6 +84,14 @@ def test_a_file_that_was_written_as_it_was_is_not_newer(folder: Path, tree: Work
     assert tree.look() is None
 
 
+def test_what_lies_behind_a_link_in_the_place_of_a_folder_is_not_read(folder: Path, tree: WorkingTree) -> None:
+    outside = folder.with_name("outside")
+    (folder / "app").rename(outside)
+    write(outside, "models.py", FILES["app/models.py"])  # as the index has it
+    (folder / "app").symlink_to(outside)
+    assert "app/models.py" in paths(tree.look())
+
+
 def test_of_many_written_files_those_after_the_first_are_taken_as_newer_until_they_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codebase_index import beneath
+from codebase_index.beneath import NotRegular, PathTraversal, Tree, is_path_traversal
 from codebase_index.store.ingest.batch import IndexedFile, SkippedFile, WorkItem
-from codebase_indexer.confinement import beneath
-from codebase_indexer.confinement.beneath import NotRegular, PathTraversal, Tree, is_path_traversal
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline.files import FileProcessor
 from codebase_indexer.source.scan import scan

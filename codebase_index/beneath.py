@@ -1,10 +1,10 @@
 """The only access to the files of a repository: every path is opened beneath a folder and cannot escape it.
 
-Whoever writes a repository chooses its names, its links and when they change, while a job reads it. So a name is
-checked (`is_path_traversal`), and the kernel is asked to refuse at the moment of opening: openat2 with
-RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS resolves a path below a directory that is held open, and ends at the first
-link. Where that call is missing (Linux before 5.6, some sandboxes), each part of the path is opened by itself,
-with O_NOFOLLOW.
+Whoever writes a repository chooses its names, its links and when they change, while a job or the server reads it.
+So a name is checked (`is_path_traversal`), and the kernel is asked to refuse at the moment of opening: openat2
+with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS resolves a path below a directory that is held open, and ends at the
+first link. Where that call is missing (Linux before 5.6, some sandboxes), each part of the path is opened by
+itself, with O_NOFOLLOW.
 """
 
 import ctypes
@@ -101,6 +101,17 @@ class Tree:
             return read_at_most(descriptor, limit)
         finally:
             os.close(descriptor)
+
+    def lstat(self, path: bytes) -> os.stat_result:
+        """Return what stands at a path itself. Raises PathTraversal and OSError: ELOOP for a link on the way."""
+        if not self._metadata and is_path_traversal(path):
+            raise PathTraversal(path)
+        folder, _, name = path.rpartition(b"/")
+        parent = self.directory(folder)
+        try:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
 
     def may_have(self, path: bytes) -> bool:
         """Say whether the path probably exists: a cheap check before opening, which meets an error again."""
