@@ -8,7 +8,8 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.query.files import FileRow, FileSnapshot
 from codebase_index.untrusted_text import named, quoted
 from codebase_mcp.errors import UserError
-from codebase_mcp.selection.repositories import describe_indexes, repo_of
+from codebase_mcp.selection.paths import as_stored
+from codebase_mcp.selection.repositories import describe_indexes, inside, repo_of
 
 MAX_SIMILAR: Final = 20
 """Files of the same name that are considered where the path is not one of an index."""
@@ -29,9 +30,11 @@ class FileLookup:
 
         A path that no index has may be longer or shorter at its beginning, as in a checkout or within a package.
         """
+        held, rest = inside(indexes, as_stored(path))
+        indexes, wanted = held or indexes, rest.strip("/")
         ids = [index.id for index in indexes]
-        wanted = relative_path(path, indexes)
-        found = await snapshot.at_path(ids, wanted)
+        # As it is written first: a file's name may hold what a path as people write it means otherwise.
+        found = await snapshot.at_path(ids, path) or await snapshot.at_path(ids, wanted)
         note = None
         if not found:
             similar = await snapshot.called(ids, wanted.rpartition("/")[2], MAX_SIMILAR)
@@ -67,19 +70,6 @@ class FileLookup:
             shown = ", ".join(map(named, similar[:_MAX_SHOWN]))
             return UserError(f"{problem}; files of this name are {shown}; give one of these", path=similar[0])
         return UserError(f"{problem}; list_files shows which there are, and search_code finds them by content")
-
-
-def relative_path(path: str, indexes: Sequence[IndexRow]) -> str:
-    """Return a path relative to the repository: without its own path in front, `./`, or a slash at the ends."""
-    text = path.strip()
-    for index in indexes:
-        root = index.source.rstrip("/") + "/"
-        if text.startswith(root):
-            text = text[len(root) :]
-            break
-    while text.startswith("./"):
-        text = text[2:]
-    return text.strip("/")
 
 
 def is_same_tail(stored: str, wanted: str) -> bool:

@@ -24,6 +24,7 @@ from codebase_mcp.reading.listing import describe_repository, list_files
 from codebase_mcp.reading.reader import read_lines
 from codebase_mcp.reading.requests import ListFilesRequest, ListRepositoriesRequest, ReadRequest
 from codebase_mcp.selection import folders
+from codebase_mcp.selection.paths import lines_of
 from codebase_mcp.selection.scope import Scope, scopes_of
 
 TIMEOUT_SECONDS: Final = 8.0
@@ -75,7 +76,10 @@ class ReadingService:
     ) -> ReadAnswer:
         file, note = await self._lookup.find(snapshot, scope.indexes, path)
         read = read_outline if request.outline else read_lines
-        answer = await read(snapshot, scope.indexes, file, request.start_line, request.end_line)
+        first, last = request.start_line, request.end_line
+        if (first, last) == (1, None) and file.path != path:
+            first, last = lines_of(path) or (first, last)
+        answer = await read(snapshot, scope.indexes, file, first, last)
         return answer.with_notes([note] if note else [])
 
     async def _read_symbol(

@@ -44,11 +44,30 @@ def pattern_of(text: str) -> PathPattern:
     """Read a pattern, but for an absolute path, which only the indexes can tell from a leading slash."""
     excludes = text.startswith(("!", "-")) and len(text) > 1
     path = text[1:].lstrip() if excludes else text
-    if not _GLOB.search(path):
-        path = _LINES.sub("", path.replace("\\", "/"))
+    return PathPattern(_without_dots(path) if _GLOB.search(path) else as_stored(path), excludes)
+
+
+def as_stored(path: str) -> str:
+    """Return a path as indexes spell it: with slashes, without `./` in front or the numbers of lines after it.
+
+    A slash in front stays, as only the indexes can tell an absolute path from one in a repository.
+    """
+    return _without_dots(_LINES.sub("", path.strip().replace("\\", "/")))
+
+
+def lines_of(path: str) -> tuple[int, int | None] | None:
+    """Return the first and last line that a path ends with, as in `a.py:3-9` and `a.py#L3`; no last one: None."""
+    found = _LINES.search(path.strip())
+    if not found:
+        return None
+    first, *last = map(int, re.findall(r"\d+", found[0]))
+    return first, last[0] if last and "-" in found[0] else None
+
+
+def _without_dots(path: str) -> str:
     while path.startswith("./"):
         path = path[2:].lstrip("/")
-    return PathPattern("" if path == "." else path, excludes)
+    return "" if path == "." else path
 
 
 def any_of(patterns: Sequence[PathPattern]) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+from urllib.parse import unquote
 
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.untrusted_text import named, quoted
@@ -23,8 +24,10 @@ _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?")
 _REF_FOLDER: Final = re.compile(r"refs/(?:heads|tags|remotes/origin)/|(?:remotes/)?origin/")
 _HASH: Final = re.compile(r"[0-9a-f]{4,64}")
 _USUAL_BRANCHES: Final = frozenset(["main", "master", "trunk", "default"])
-_VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "src"])
+_VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "edit", "commits"])
 """What stands in the addresses of pages that show a folder or file, before the ref."""
+_SRC_KINDS: Final = frozenset(["branch", "tag", "commit"])
+"""What Gitea has between `src` and the ref; Bitbucket has the ref at once."""
 
 Parts = tuple[str, ...]
 
@@ -46,7 +49,7 @@ class Address:
             text = f"ssh://{scp[1]}/{scp[2]}"
         host, path = "", text
         if url := _URL.fullmatch(text):
-            host, path = url[2].split(":")[0].lower().removeprefix("www."), re.split(r"[?#]", url[3])[0]
+            host, path = url[2].split(":")[0].lower().removeprefix("www."), unquote(re.split(r"[?#]", url[3])[0])
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if not host and not text.startswith("/") and len(parts) > 2 and _HOST.fullmatch(parts[0]):
             host, parts = parts[0].split(":")[0].lower().removeprefix("www."), parts[1:]
@@ -100,12 +103,43 @@ def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders:
             source = named(matching[0].source) if matching else ""
             note = f"no index of {named('/'.join(parts))} is there; {source} was taken for it"
         if matching:
-            shown = folder[1:] if folder[:1] == ("-",) else folder
-            if shown and shown[0] in _VIEWS and address.has_host:
-                ref, folder = (shown[1] if len(shown) > 1 else None), shown[2:]
+            if address.has_host and (shown := _shown_by_page(parts[0], folder, matching)):
+                ref, folder = shown
             found, ref_note = _at_ref(matching, ref)
             return Match(found, "/".join(folder), "; ".join(filter(None, [note, ref_note])) or None)
     return None
+
+
+def _shown_by_page(host: str, inside: Parts, indexes: Sequence[IndexRow]) -> tuple[str | None, Parts] | None:
+    """Return the ref and the path in the address of a page, if it shows a folder or file of these indexes.
+
+    A ref may have slashes: it is one of an index that it can be, or else one part.
+    """
+    shown = inside[1:] if inside[:1] == ("-",) else inside
+    if shown[:1] == ("src",) and set(shown[1:2]) & _SRC_KINDS:
+        shown = shown[1:]
+    elif not (shown and (shown[0] in _VIEWS or (shown[0] == "src" and "bitbucket" in host))):
+        return None
+    after = shown[1:]
+    lengths = [len(ref) for i in indexes if i.ref and after[: len(ref := tuple(i.ref.split("/")))] == ref]
+    length = max(lengths, default=1)
+    return "/".join(after[:length]) or None, after[length:]
+
+
+def inside(indexes: Sequence[IndexRow], path: str) -> tuple[list[IndexRow], str]:
+    """Return the indexes of the repository that an absolute path or an address leads into, and the path in it.
+
+    Of repositories in one another it is the innermost one. Without any, the path is returned as it is.
+    """
+    address = Address.of(path)
+    depths = {i.id: len(parts) for i in indexes if (parts := _parts(i)) and address.parts[: len(parts)] == parts}
+    if not address.is_whole or not depths:
+        return [], path
+    deepest = max(depths.values())
+    rest = address.parts[deepest:]
+    if address.has_host and (shown := _shown_by_page(address.parts[0], rest, indexes)):
+        _, rest = shown
+    return [i for i in indexes if depths.get(i.id) == deepest], "/".join(rest)
 
 
 def _named(indexes: Sequence[IndexRow], wanted: Parts, text: str) -> list[IndexRow]:

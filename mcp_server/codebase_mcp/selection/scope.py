@@ -15,7 +15,7 @@ from codebase_index.untrusted_text import quoted
 from codebase_mcp.arguments.kinds import Texts
 from codebase_mcp.errors import UserError
 from codebase_mcp.selection.paths import PathPattern, any_of, pattern_of, under
-from codebase_mcp.selection.repositories import Address, describe_indexes, find_repository, without_filtered
+from codebase_mcp.selection.repositories import describe_indexes, find_repository, inside, without_filtered
 
 REPO: Final = Texts(20, 4096, "Repositories: path, URL, owner/name or name, also with @ref. Default: all")
 PATH: Final = Texts(20, 4096, "Folders, files or globs, ! leaves out: src/api, *.go, !**/*_test.go")
@@ -125,28 +125,15 @@ def _selected(
 
 def _located(pattern: PathPattern, indexes: Sequence[IndexRow], selected: Sequence[IndexRow]) -> list[PathPattern]:
     """Return a pattern for each index whose repository an absolute path leads into; else the pattern as it is."""
-    if not pattern.text.startswith("/") and "://" not in pattern.text:
-        return [pattern]
-    address = Address.of(pattern.text)
     for among in (selected, indexes):
-        depth = {i.id: len(parts) for i in among if (parts := _prefix(i, address))}
-        deepest = [i for i in among if depth.get(i.id, 0) == max(depth.values(), default=-1)]
-        if deepest and among is indexes and not pattern.excludes:
+        held, rest = inside(among, pattern.text)
+        if held and among is indexes and not pattern.excludes:
             raise UserError(
-                f"validation: path {quoted(pattern.text)} lies in {describe_indexes(deepest[:1])}, which repo "
+                f"validation: path {quoted(pattern.text)} lies in {describe_indexes(held[:1])}, which repo "
                 "leaves out; name that repository, or leave repo out",
-                repo=deepest[0].source,
+                repo=held[0].source,
             )
-        if deepest:
+        if held:
             tail = "/" * pattern.text.rstrip().endswith("/")
-            return [
-                replace(pattern, text="/" + "/".join(address.parts[depth[i.id] :]) + tail, index_id=i.id)
-                for i in deepest
-            ]
+            return [replace(pattern, text=f"/{rest}{tail}", index_id=index.id) for index in held]
     return [pattern]
-
-
-def _prefix(index: IndexRow, address: Address) -> tuple[str, ...]:
-    """Return the parts of a repository's path, if it is the beginning of an address."""
-    parts = Address.of(index.source).parts
-    return parts if address.parts[: len(parts)] == parts else ()

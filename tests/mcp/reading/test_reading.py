@@ -43,7 +43,8 @@ async def test_some_lines_of_a_file(call: Any, answered: Any, shop: Any) -> None
     "path",
     [
         "src/shop/till.py", "/src/shop/till.py", "./src/shop/till.py", "/work/shop/src/shop/till.py",
-        "shop/till.py", "till.py", "/home/me/shop/src/shop/till.py",
+        "shop/till.py", "till.py", "/home/me/shop/src/shop/till.py", r"C:\me\src\shop\till.py",
+        "src/shop/till.py#L1", "src/shop/till.py:1-9",
     ],
 )  # fmt: skip
 async def test_a_path_is_found_as_callers_know_it(path: str, call: Any, answered: Any, shop: Any) -> None:

@@ -10,6 +10,7 @@ from codebase_index.api.job import JobState
 from codebase_index.languages import LANGUAGES, NAMES
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_mcp.errors import UserError
+from codebase_mcp.selection.repositories import inside
 from codebase_mcp.selection.scope import languages_of, scope_of
 
 
@@ -61,19 +62,23 @@ def test_a_repository_by_name(repo: str, meant: list[IndexRow]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("repo", "meant", "inside"),
+    ("repo", "meant", "folder"),
     [
         ("/srv/acme/shop/py", SHOP, "py/"), ("acme/shop/py/api", SHOP, "py/api/"), ("shop/py", SHOP, "py/"),
         ("https://github.com/corp/api/internal", API, "internal/"),
         ("https://github.com/corp/api/tree/HEAD/internal/x", API, "internal/x/"),
         ("/srv/acme/shop/packages/@scope/ui", SHOP, "packages/@scope/ui/"),
+        ("https://github.com/corp/api/src/handlers", API, "src/handlers/"),
+        ("https://github.com/corp/api/blob/fix/%23123/internal", API_FIX, "internal/"),
+        ("https://github.com/corp/api/src/commit/abcdef12/internal", API, "internal/"),
+        ("https://git.example.org/team/tool/-/tree/HEAD/internal", SSH, "internal/"),
     ],
 )  # fmt: skip
-def test_a_folder_of_a_repository_is_a_filter(repo: str, meant: IndexRow, inside: str) -> None:
+def test_a_folder_of_a_repository_is_a_filter(repo: str, meant: IndexRow, folder: str) -> None:
     scope = scope_of(ALL, [repo])
     assert scope.indexes == [meant]
     assert scope.filters.path is not None
-    assert re.search(scope.filters.path, f"{inside}a.py") and not re.search(scope.filters.path, "other/a.py")
+    assert re.search(scope.filters.path, f"{folder}a.py") and not re.search(scope.filters.path, "other/a.py")
 
 
 def test_folders_of_several_repositories_hold_for_each_by_itself() -> None:
@@ -103,6 +108,20 @@ def test_what_is_not_clear_is_refused_with_what_would_be(repo: str, says: str, r
     with pytest.raises(UserError, match=re.escape(says)) as error:
         scope_of([SHOP, TILL, TILL_2, API], [repo])
     assert error.value.repair["repo"] in (repair, "https://github.com/corp/api.git")
+
+
+@pytest.mark.parametrize(
+    ("path", "meant", "rest"),
+    [
+        ("/srv/beta/till/src/a.py", [TILL], "src/a.py"), ("/srv/acme/shop", [SHOP, UMLAUT], ""),
+        ("https://github.com/corp/api/blob/main/x/a.go", [API, API_FIX], "x/a.go"),
+        ("github.com/corp/api/x/a.go", [API, API_FIX], "x/a.go"), ("/srv/x/y/", [NAMED], ""),
+        ("/home/me/a.py", [], "/home/me/a.py"), ("src/a.py", [], "src/a.py"), ("", [], ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)  # fmt: skip
+def test_where_an_absolute_path_leads(path: str, meant: list[IndexRow], rest: str) -> None:
+    assert inside(ALL, path) == (meant, rest)
 
 
 def test_a_path_into_another_repository_is_refused_with_that_one() -> None:
