@@ -8,7 +8,7 @@ from typing import Final
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 
-_SEPARATORS: Final = re.compile(r"::|->|[.#/\\:]")
+_SEPARATORS: Final = re.compile(r"::|->|[?!&]?\.|[#/\\:]")
 _GENERIC: Final = re.compile(r"<[^<>]*>")
 _BRACKETED: Final = re.compile(r"(?<=\w)\[[^\[\]]*\]")
 _PART: Final = re.compile(r"(?=.*[\w$])[\w$@?!~-]{1,200}")
@@ -21,6 +21,12 @@ _AS_TRAIT: Final = re.compile(r"<\s*([\w:.]+)\s+as\s+[^<>]+>\s*(?=::)")
 _CALL_INSIDE: Final = re.compile(r"\([^()]*\)(?=\s*(?:\.|->|::))")
 _VISIBILITY: Final = re.compile(r"\bpub\s*\([^)]*\)")
 _QUOTED: Final = re.compile(r"(?:^|(?<=[.\s]))\[(\w+)\]")
+_ANNOTATION: Final = re.compile(r"^@[\w.]+(?:\([^()]*\))?\s+(?=\S)")
+_LISP: Final = re.compile(r"^\(\s*(def[\w-]*)\s+\(?")
+_MESSAGE_SENT: Final = re.compile(r"^[-+]?\[\s*(\w+)\s+(\w+)[^\]]*\]$")
+_IMPORTED: Final = re.compile(r"^from\s+([\w.]+)\s+import\s+(\w+)$")
+_ELEMENT: Final = re.compile(r"^(?:\[\d*\]|map\[[^\]]*\]|chan\s|\*|&)+(?=\w)")
+_RAW: Final = re.compile(r"\br#(?=\w)")
 _ARITY: Final = re.compile(r"(?<=[\w?!])/\d{1,2}$")
 _TYPE_WORD: Final = re.compile(
     r"[*&]+|.*[A-Z\[\]*&:<>].*|u?int\d+(?:_t)?|[iuf]\d+|void|int|long|short|char|bool|boolean|float|double|byte|auto"
@@ -32,7 +38,8 @@ _VALUES: Final = frozenset({Kind.CONSTANT, Kind.PROPERTY})
 _TYPES: Final = frozenset({Kind.CLASS, Kind.STRUCT, Kind.INTERFACE, Kind.ENUM, Kind.TYPE})
 _KEYWORDS: Final[dict[str, frozenset[Kind]]] = {
     **dict.fromkeys(("def", "func", "fn", "function", "fun", "sub", "method", "defp", "defn"), _FUNCTIONS),
-    **dict.fromkeys(("defun", "procedure", "proc", "constructor", "subroutine"), _FUNCTIONS),
+    **dict.fromkeys(("defun", "procedure", "proc", "constructor", "subroutine", "rpc"), _FUNCTIONS),
+    "define": _FUNCTIONS | _VALUES,
     **dict.fromkeys(("const", "let", "var", "val", "constant", "variable", "property", "field"), _VALUES),
     **dict.fromkeys(("interface", "trait", "protocol"), frozenset({Kind.INTERFACE})),
     **dict.fromkeys(("module", "mod", "namespace", "package", "defmodule"), frozenset({Kind.MODULE})),
@@ -41,13 +48,15 @@ _KEYWORDS: Final[dict[str, frozenset[Kind]]] = {
     **dict.fromkeys(("table", "view"), frozenset({Kind.TABLE})),
     "struct": frozenset({Kind.STRUCT}), "union": frozenset({Kind.STRUCT}), "enum": frozenset({Kind.ENUM}),
     "message": frozenset({Kind.MESSAGE}), "service": frozenset({Kind.SERVICE}),
-    "type": _TYPES, "typedef": _TYPES,
+    **dict.fromkeys(("type", "typedef", "using", "newtype", "data"), _TYPES),
 }  # fmt: skip
 _MODIFIERS: Final = frozenset([
     "public", "private", "protected", "internal", "static", "async", "export", "default", "abstract", "pub",
     "final", "virtual", "override", "inline", "extern", "unsafe", "sealed", "partial", "readonly", "declare",
-    "open", "data", "case", "suspend", "synchronized", "native", "constexpr", "explicit", "friend", "local",
+    "open", "case", "suspend", "synchronized", "native", "constexpr", "explicit", "friend", "local",
     "create", "or", "replace", "alter", "unsigned", "signed", "mutable", "lazy", "implicit", "template",
+    "get", "set", "attr_accessor", "attr_reader", "attr_writer", "new", "return", "await", "yield", "throw",
+    "raise", "import",
 ])  # fmt: skip
 _OWN: Final = frozenset(["this", "self", "$this", "cls", "super", "prototype", "exports", "crate"])
 """What stands in front of a name in the code that has it, and says nothing about where it is defined."""
@@ -117,7 +126,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _operator_name(operator: str) -> str:
     words = operator.split()
-    return "operator" + " " * words[0].isalpha() + "".join(words)
+    return "operator" + " " * words[0][0].isalpha() + "".join(words)
 
 
 def _without_parameters(text: str) -> str:
@@ -131,13 +140,15 @@ def _without_parameters(text: str) -> str:
 
 def _declared(text: str) -> tuple[str, frozenset[Kind]]:
     """Return the name in the beginning of a definition or in a call, and the kinds that its keyword allows."""
-    text = _FUNC.sub(r"\1 (", text)
+    text = _ELEMENT.sub("", _IMPORTED.sub(r"\1.\2", _MESSAGE_SENT.sub(r"\1.\2", text)))
+    while (shorter := _ANNOTATION.sub("", text)) != text:
+        text = shorter
+    text = _RAW.sub("", _LISP.sub(r"\1 ", _FUNC.sub(r"\1 (", text)))
     text = _VISIBILITY.sub("pub", text.removeprefix("@").removesuffix("::class"))
     if operator := _OPERATOR.search(text):
         words = text[: operator.start()].replace("*", " ").replace("&", " ").split()
         scope = words[-1] if words and text[: operator.start()].rstrip() == text[: operator.start()] else ""
         return scope + operator[0], frozenset()
-    text = text.lstrip("(") if re.match(r"\(def\w*\s", text) else text
     text = _QUOTED.sub(r"\1", _without_parameters(_RECEIVER.sub(r"\1.", _without_parameters(text))))
     while (shorter := _CALL_INSIDE.sub("", text)) != text:
         text = shorter
@@ -159,8 +170,9 @@ def _name_of(words: Sequence[str], is_called: bool) -> tuple[str, frozenset[Kind
         return "", kinds
     if len(rest) == 1 or kinds:
         return rest[0].lstrip("*&"), kinds
-    if is_called and all(_TYPE_WORD.fullmatch(word) for word in rest[:-1]):
-        return rest[-1].lstrip("*&"), _FUNCTIONS
+    is_declared = is_called or len(rest) < len(words)  # int f(), private int x
+    if is_declared and all(_TYPE_WORD.fullmatch(word) for word in rest[:-1]):
+        return rest[-1].lstrip("*&"), _FUNCTIONS if is_called else frozenset()
     if len(rest) == 2 and rest[1] in ("struct", "interface", "class", "enum"):
         return rest[0], _KEYWORDS[rest[1]]
     return "", kinds
