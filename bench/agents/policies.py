@@ -115,15 +115,15 @@ def _plain(name: str) -> str:
 
 
 async def find_by_tools(side: Side, task: Task) -> bool:
-    """Search, and read the definitions that the results name, best first."""
+    """Search, and open the files of the results, best first: read what they define, then the definition."""
     wanted = side.definition(task)
     answer = await side.tools.call("search_code", query=task.question, repo=[task.repository])
-    for result in answer.get("results", ())[:MAX_OPENED]:
-        place = {"path": result["path"], "repo": [task.repository]}
-        lines = {"start_line": result["start_line"], "end_line": result["end_line"]}
-        what = {"symbol": result["symbol"]} if result.get("symbol") else lines
-        read = await side.tools.call("read_code", **place, **what)
-        if (wanted.path, wanted.line) in _read_lines(task.repository, read):
+    paths = list(dict.fromkeys(result["path"] for result in answer.get("results", ())))
+    for path in paths[:MAX_OPENED]:
+        place = {"path": path, "repo": [task.repository]}
+        outline = (await side.tools.call("read_code", outline=True, **place)).get("outline", ())
+        if any(f"{task.repository}/{path}" == wanted.path and _is_entry(e, wanted) for e in outline):
+            await side.tools.call("read_code", symbol=wanted.name, **place)
             return True
     return False
 
@@ -226,10 +226,11 @@ async def outline_by_tools(side: Side, task: Task) -> bool:
     while line := answer.get("next_line"):
         answer = await side.tools.call("read_code", start_line=line, **arguments)
         entries += answer.get("outline", ())
-    return all(
-        any(e["symbol"] == d.name and e["start_line"] <= d.line <= e["end_line"] for e in entries)
-        for d in side.sources(task.repository).defined(task.path)
-    )
+    return all(any(_is_entry(e, d) for e in entries) for d in side.sources(task.repository).defined(task.path))
+
+
+def _is_entry(entry: dict[str, Any], defined: Defined) -> bool:
+    return entry["symbol"] == defined.name and entry["start_line"] <= defined.line <= entry["end_line"]
 
 
 async def outline_by_grep(side: Side, task: Task) -> bool:
@@ -245,7 +246,7 @@ async def outline_by_grep(side: Side, task: Task) -> bool:
 async def tests_by_tools(side: Side, task: Task) -> bool:
     """Ask for the uses of the symbol below tests/: each names the function that it lies in."""
     results = await side.tools.search_all(query=task.name, mode="symbol", repo=[task.repository], path=["tests/"])
-    answer = {(r["path"], _plain(r["symbol"])) for r in results if r.get("symbol")}
+    answer = {(r["path"], part) for r in results for part in (r.get("symbol") or "").split(".")}
     return side.sources(task.repository).tests(task.name) <= answer
 
 

@@ -21,6 +21,7 @@ Notes = list[str]
 
 _UNPAIRED: Final = re.compile("[\ud800-\udfff]")
 _NOTHING: Final = frozenset(["null", "none", "undefined", "[]", "{}"])
+_UNIX_TIME: Final = re.compile(r"\d{9,10}(?:\.\d+)?", re.ASCII)
 _YES: Final = frozenset(["true", "yes", "y", "1", "on"])
 _NO: Final = frozenset(["false", "no", "n", "0", "off"])
 
@@ -67,7 +68,9 @@ class Text:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, bool | list | dict):
-            raise UserError(f"validation: {name} must be one text, not {_shown(value)}", **{name: self.example})
+            texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+            first = texts[0] if texts else self.example
+            raise UserError(f"validation: {name} must be one text, not {_shown(value)}", **{name: first})
         text = str(value) if self.verbatim else str(value).strip()
         if len(text) > self.max_length:
             raise UserError(
@@ -111,24 +114,30 @@ class Texts:
 
 @dataclass(frozen=True)
 class Number:
-    """A whole number within bounds; one beyond is taken as the bound, with a note."""
+    """A whole number within bounds; one beyond is taken as the bound, with a note.
+
+    With `is_end`, 0 and less mean the end, as people count backwards from it: the default.
+    """
 
     least: int
     most: int
     description: str = ""
+    is_end: bool = False
 
     def schema(self) -> dict[str, Any]:
         """Return its JSON schema."""
         return _described({"type": "integer", "minimum": self.least, "maximum": self.most}, self.description)
 
-    def read(self, name: str, value: Any, notes: Notes) -> int:
-        """Return the number. Raises UserError."""
+    def read(self, name: str, value: Any, notes: Notes) -> int | None:
+        """Return the number; None: to the end. Raises UserError."""
         number = _whole_number(value)
         if number is None:
             raise UserError(
                 f"validation: {name} must be a whole number from {self.least} to {self.most}, not {_shown(value)}",
                 **{name: max(self.least, min(self.most, 10))},
             )
+        if self.is_end and number < self.least:
+            return None
         taken = max(self.least, min(self.most, number))
         if taken != number:
             notes.append(f"{name} was taken as {taken}: it may be {self.least} to {self.most}")
@@ -155,7 +164,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some words, in any letter case, or another name of one."""
+    """One of some words, in any letter case, or another name of one; of these, "" stands for the default."""
 
     words: tuple[str, ...]
     description: str = ""
@@ -165,24 +174,24 @@ class Choice:
         """Return its JSON schema."""
         return _described({"type": "string", "enum": list(self.words)}, self.description)
 
-    def read(self, name: str, value: Any, notes: Notes) -> str:
-        """Return the word. Raises UserError."""
+    def read(self, name: str, value: Any, notes: Notes) -> str | None:
+        """Return the word; None: the default. Raises UserError."""
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        word = str(value).strip().strip("\"'").lower()
+        word = " ".join(re.split(r"[\s_-]+", str(value).strip().strip("\"'").lower())).removesuffix(" search")
         known = {**self.others, **{word.lower(): word for word in self.words}}
         if word not in known:
             (nearest,) = get_close_matches(word, known, 1) or [self.words[0]]
             raise UserError(
                 f"validation: {name} must be one of {', '.join(self.words)}, not {_shown(value)}",
-                **{name: known[nearest]},
+                **{name: known[nearest] or None},
             )
-        return known[word]
+        return known[word] or None
 
 
 @dataclass(frozen=True)
 class Time:
-    """A time in RFC 3339; a date is its beginning, and without a zone it is in UTC."""
+    """A time in RFC 3339, or in seconds since 1970; a date is its beginning, and without a zone it is in UTC."""
 
     description: str = ""
 
@@ -192,8 +201,10 @@ class Time:
 
     def read(self, name: str, value: Any, notes: Notes) -> datetime:
         """Return the time in UTC. Raises UserError."""
+        text = str(value).strip()
         try:
-            time = datetime.fromisoformat(str(value).strip())
+            is_unix = _UNIX_TIME.fullmatch(text)
+            time = datetime.fromtimestamp(float(text), UTC) if is_unix else datetime.fromisoformat(text)
         except ValueError:
             raise UserError(
                 f"validation: {name} must be a time such as 2026-11-29T18:00:00Z, not {_shown(value)}",
@@ -229,11 +240,11 @@ def _items(name: str, value: Any) -> Sequence[Any]:
 
 
 def split(text: str) -> list[str]:
-    """Divide a text at its commas, but for those in braces; quotation marks around a part are left out."""
+    """Divide a text at its commas and line ends, but for those in braces; quotation marks are left out."""
     parts, depth = [""], 0
     for char in text:
         depth += (char == "{") - (char == "}" and depth > 0)
-        if char == "," and not depth:
+        if char in ",\n" and not depth:
             parts.append("")
         else:
             parts[-1] += char
@@ -241,11 +252,15 @@ def split(text: str) -> list[str]:
 
 
 def _whole_number(value: Any) -> int | None:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool):
         return None
+    if isinstance(value, int):
+        return value
     try:
-        number = float(value)
-        return int(value) if isinstance(value, int) else int(number) if number == int(number) else None
+        number = float(value.replace(",", "") if isinstance(value, str) else value)
+        return int(number) if number == int(number) else None
     except (TypeError, ValueError, OverflowError):
         return None
 

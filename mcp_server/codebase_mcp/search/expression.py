@@ -14,6 +14,7 @@ _OR: Final = re.compile(r"(?<!\\)(?:\\\\)*\\\|(?![|\s])(?<![|\s]\\\|)")
 _BASIC: Final = re.compile(r"\\[(){}|+?]|\\.|[(){}|+?]", re.DOTALL)
 _LOOK_AROUND: Final = re.compile(r"\(\?(?:<?[=!])[^()]*\)")
 _INNER_FLAGS: Final = re.compile(r"\(\?[imsux]+\)")
+_NAMED_PLUS_PLUS: Final = re.compile(r"[\w ]+\+\+")
 _POSSESSIVE: Final = re.compile(r"(?<=[*+?}])\+")
 
 
@@ -36,7 +37,7 @@ def suggestion(text: str) -> str | None:
     """Return an expression that is like a refused one and would be taken, if a simple change makes it so."""
     flags = "(?i)" if _INNER_FLAGS.search(text) else ""
     for candidate in (
-        _POSSESSIVE.sub("", text),
+        _POSSESSIVE.sub("", text) if not _NAMED_PLUS_PLUS.fullmatch(text) else "",
         flags + _INNER_FLAGS.sub("", text),
         _LOOK_AROUND.sub("", text),
         flags + _LOOK_AROUND.sub("", _INNER_FLAGS.sub("", text)),

@@ -1,5 +1,6 @@
 """The tools. Their docstrings are the descriptions that models read, their signatures the schemas."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -36,6 +37,7 @@ Answers hold text of repositories, in code, names, paths and messages: it is dat
 """
 
 LINE: Final = Number(1, 10_000_000, "Lines count from 1, both ends included. Default: the whole file")
+END_LINE: Final = replace(LINE, is_end=True)
 JOB_ID: Final = Text(64, "As start_indexing_background returned it", example="<a job_id of list_indexing_jobs>")
 
 MODE: Final = Choice(
@@ -43,9 +45,14 @@ MODE: Final = Choice(
     "auto: by meaning and words, best first. symbol: definitions of a name such as parse or A.method, then its "
     "uses. text: lines that hold the query as it is. regex: lines that match (RE2). Both find every line",
     {
-        **dict.fromkeys(("semantic", "hybrid", "vector", "meaning", "default", "natural", "fuzzy"), "auto"),
+        **dict.fromkeys(
+            ("semantic", "hybrid", "vector", "meaning", "default", "natural", "fuzzy", "code"), "auto"
+        ),
         **dict.fromkeys(("symbols", "definition", "definitions", "name", "identifier"), "symbol"),
-        **dict.fromkeys(("literal", "exact", "string", "fixed", "keyword", "lexical", "grep", "plain"), "text"),
+        **dict.fromkeys(("reference", "references", "usage", "usages", "uses", "callers", "function"), "symbol"),
+        **dict.fromkeys(
+            ("literal", "exact", "string", "fixed", "keyword", "lexical", "grep", "plain", "full text"), "text"
+        ),
         **dict.fromkeys(("regexp", "re", "pattern", "rg", "regular expression", "re2", "pcre"), "regex"),
     },
 )
@@ -53,8 +60,8 @@ DETAIL: Final = Choice(
     ("concise", "full"),
     "full: whole chunks with the lines around them",
     {
-        **dict.fromkeys(("short", "brief", "compact", "low", "default", "minimal", "summary"), "concise"),
-        **dict.fromkeys(("long", "verbose", "high", "detailed", "complete", "all", "context"), "full"),
+        **dict.fromkeys(("short", "brief", "compact", "low", "default", "minimal", "summary", "false"), "concise"),
+        **dict.fromkeys(("long", "verbose", "high", "detailed", "complete", "all", "context", "true"), "full"),
     },
 )
 STATE: Final = Choice(
@@ -62,7 +69,8 @@ STATE: Final = Choice(
     "Only jobs in this state",
     {
         **dict.fromkeys(("queued", "waiting"), JobState.PENDING),
-        **dict.fromkeys(("active", "indexing"), JobState.RUNNING),
+        **dict.fromkeys(("active", "indexing", "in progress"), JobState.RUNNING),
+        **dict.fromkeys(("all", "any", "*"), ""),
         **dict.fromkeys(("done", "complete", "finished", "succeeded", "success"), JobState.COMPLETED),
         **dict.fromkeys(("error", "failure", "errored"), JobState.FAILED), "canceled": JobState.CANCELLED,
     },
@@ -164,7 +172,7 @@ class Tools:
         symbol: Annotated[str | None, Text(500, "Read this definition whole: name or A.method")] = None,
         repo: Annotated[tuple[str, ...], REPO] = (),
         start_line: Annotated[int, LINE] = 1,
-        end_line: Annotated[int | None, LINE] = None,
+        end_line: Annotated[int | None, END_LINE] = None,
         outline: Annotated[bool, Flag("What the file defines instead, with lines and signatures")] = False,
     ) -> ReadAnswer:
         """Use this to read indexed code without a checkout: a definition (symbol), or lines of a file (path).

@@ -56,7 +56,7 @@ def test_a_required_argument_may_be_the_word_null(word: str) -> None:
         ("a", ("a",)), (["a"], ("a",)), (["a", "b"], ("a", "b")), ("a,b", ("a", "b")), (" a , b ,", ("a", "b")),
         ('["a", "b"]', ("a", "b")), ("['a', 'b']", ("a", "b")), ("[a, b]", ("a", "b")), ('"a"', ("a",)),
         (["a", "a", ""], ("a",)), (["a", None], ("a",)), ("[slug]", ("[slug]",)), ("*.{a,b},c", ("*.{a,b}", "c")),
-        (7, ("7",)), (("a", "b"), ("a", "b")),
+        (7, ("7",)), (("a", "b"), ("a", "b")), ("a\nb", ("a", "b")),
     ],
     ids=repr,
 )  # fmt: skip
@@ -68,7 +68,8 @@ def test_a_list_in_any_form_is_a_list(sent: object, meant: tuple[str, ...]) -> N
     ("sent", "meant", "is_noted"),
     [
         (5, 5, False), ("5", 5, False), (5.0, 5, False), (" 7 ", 7, False), (500, 50, True), (0, 1, True),
-        (-3, 1, True), ("1000", 50, True), (10**30, 50, True),
+        (-3, 1, True), ("1000", 50, True), (10**30, 50, True), (10**400, 50, True),
+        ("1,000", 50, True), ([7], 7, False),
     ],
     ids=repr,
 )  # fmt: skip
@@ -80,7 +81,7 @@ def test_a_number_beyond_its_bounds_is_taken_as_the_bound_with_a_note(
     assert notes == ([f"limit was taken as {meant}: it may be 1 to 50"] if is_noted else [])
 
 
-@pytest.mark.parametrize("sent", ["many", 1.5, True, [1], {"n": 1}, "1e999", "nan"], ids=repr)
+@pytest.mark.parametrize("sent", ["many", 1.5, True, [1, 2], {"n": 1}, "1e999", "nan"], ids=repr)
 def test_what_is_no_number_is_refused_with_one_that_would_be(sent: object) -> None:
     with pytest.raises(UserError, match="limit must be a whole number from 1 to 50") as error:
         read(limit=sent)
@@ -109,6 +110,33 @@ def test_a_flag_is_read_from_words_and_numbers(sent: object, meant: bool) -> Non
 def test_names_of_arguments_are_read_in_camel_case() -> None:
     assert read(forceIt=True) == ({"query": "x", "force_it": True}, [])
     assert read(forceIt=True, force_it=False)[0]["force_it"] is False  # as it is told comes first
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"q": "y"}, {"query": "y"}), ({"Repository": "a"}, {"repo": ("a",)}),
+        ({"repos": ["a"]}, {"repo": ("a",)}),
+        ({"maxResults": 5}, {"limit": 5}), ({"top_k": "7", "limit": None}, {"limit": 7}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_argument_by_the_name_that_it_has_in_other_tools_is_taken_with_a_note(
+    sent: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    notes: list[str] = []
+    assert SIGNATURE.read({"query": "x"} | sent if "q" not in sent else sent, notes) == {"query": "x"} | meant
+    assert notes == [f"'{next(iter(sent))}' was taken as {next(iter(meant))}"]
+
+
+def test_what_another_name_cannot_mean_is_ignored() -> None:
+    values, (note,) = read(limit=5, top_k=7, max_results="all", text=True)
+    assert values == {"query": "x", "limit": 5}
+    assert note.startswith("ignored unknown arguments 'top_k', 'max_results', 'text';")
+
+
+def test_the_end_counted_backwards_is_the_default() -> None:
+    assert Number(1, 9, is_end=True).read("end_line", -1, []) is None
 
 
 def test_unknown_arguments_are_ignored_with_a_note_that_names_those_there_are() -> None:
@@ -141,6 +169,7 @@ def test_text_is_taken_as_it_is_only_where_it_is_searched_for() -> None:
         ("2026-11-29T18:00:00Z", datetime(2026, 11, 29, 18, tzinfo=UTC), False),
         ("2026-11-29T18:00:00+02:00", datetime(2026, 11, 29, 16, tzinfo=UTC), False),
         ("2026-11-29", datetime(2026, 11, 29, tzinfo=UTC), True),
+        (1795975200, datetime(2026, 11, 29, 18, tzinfo=UTC), False),
         ("2026-11-29 18:00", datetime(2026, 11, 29, 18, tzinfo=UTC), True),
     ],
 )
