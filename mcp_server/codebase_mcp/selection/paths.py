@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 _GLOB: Final = re.compile(r"[*?\[{]")
-_LINES: Final = re.compile(r":\d+(?:[-:]\d+)?$|#L\d+(?:-L?\d+)?$")
+_LINES: Final = re.compile(r":(?:\d+(?:[-:,]\d+)*)?:?$|#L\d+(?:C\d+)?(?:-L?\d+(?:C\d+)?)?$|\(\d+(?:,\s?\d+)?\)$")
+_WINDOWS: Final = re.compile(r"\\(?![\[\]{}])")
+"""A backslash that separates: nobody means a star in a file's name, as one before it would be read elsewhere."""
+_QUALIFIER: Final = re.compile(r"^(?:path|file):(?!//)")
+_REGEX: Final = re.compile(r"\^.*|.*\$|.*\.[*+].*\\\..*|.*\\\..*\.[*+].*")
 _SPECIAL: Final = frozenset(r"\^$.|?*+()[]{}")
 _TOKEN: Final = re.compile(
     r"(?P<deep>(?:^|(?<=/))\*\*/)|(?P<all>\*\*)|(?P<star>\*)|(?P<one>\?)"
@@ -42,9 +46,11 @@ class PathPattern:
 
 def pattern_of(text: str) -> PathPattern:
     """Read a pattern, but for an absolute path, which only the indexes can tell from a leading slash."""
-    excludes = text.startswith(("!", "-")) and len(text) > 1
-    path = text[1:].lstrip() if excludes else text
-    return PathPattern(_without_dots(path) if _GLOB.search(path) else as_stored(path), excludes)
+    excludes = text.startswith(("!", "-"))
+    path = _QUALIFIER.sub("", text[1:].lstrip() if excludes else text)
+    if _REGEX.fullmatch(path):
+        path = re.sub(r"\.[*+]", "**", path.removeprefix("^").removesuffix("$")).replace("\\", "")
+    return PathPattern(_plain(_WINDOWS.sub("/", path)) if _GLOB.search(path) else as_stored(path), excludes)
 
 
 def as_stored(path: str) -> str:
@@ -52,7 +58,7 @@ def as_stored(path: str) -> str:
 
     A slash in front stays, as only the indexes can tell an absolute path from one in a repository.
     """
-    return _without_dots(_LINES.sub("", path.strip().replace("\\", "/")))
+    return _plain(_LINES.sub("", path.strip().replace("\\", "/")))
 
 
 def lines_of(path: str) -> tuple[int, int | None] | None:
@@ -60,14 +66,23 @@ def lines_of(path: str) -> tuple[int, int | None] | None:
     found = _LINES.search(path.strip())
     if not found:
         return None
-    first, *last = map(int, re.findall(r"\d+", found[0]))
-    return first, last[0] if last and "-" in found[0] else None
+    numbers = re.findall(r"(?:^|[^C\d])(\d+)", found[0])
+    if not numbers:
+        return None
+    return int(numbers[0]), int(numbers[1]) if numbers[1:] and "-" in found[0] else None
 
 
-def _without_dots(path: str) -> str:
-    while path.startswith("./"):
-        path = path[2:].lstrip("/")
-    return "" if path == "." else path
+def _plain(path: str) -> str:
+    """Return a path without `.` and `..`, which leads up at most to the top; the slashes at its ends stay."""
+    if "." not in path.split("/") and ".." not in path.split("/"):
+        return path
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" * path.startswith("/") + "/".join(parts) + "/" * (path.endswith("/") and bool(parts))
 
 
 def any_of(patterns: Sequence[PathPattern]) -> str | None:
@@ -91,7 +106,7 @@ def _expression(text: str, excludes: bool) -> str:
     if _GLOB.search(path):
         anywhere = "" if rooted or "/" in path else "(?:.*/)?"
         # A folder may be called [slug], too, as frameworks for the web have them.
-        itself = f"|{_literal(path)}" * ("[" in path)
+        itself = "|" + _literal(path.replace("\\", "/")) if "[" in path else ""
         return f"{anywhere}(?:{_translated(path)}{itself}){end}"
     name = _literal(path)
     if folder:

@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Final
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from codebase_index.store.catalog.indexes import IndexRow
@@ -18,13 +20,14 @@ from codebase_mcp.errors import UserError
 
 MAX_NAMED_INDEXES: Final = 20
 
-_SCP: Final = re.compile(r"[\w.-]+@([\w.-]+):(?!//)(.*)")
+_SCP: Final = re.compile(r"(?:[\w.-]+@([\w.-]+)|([\w-]+(?:\.[\w-]+)+)):(?!//|\d+(?:/|$))(.*)")
 _URL: Final = re.compile(r"(?:git\+)?([A-Za-z][A-Za-z0-9.-]*)://(?:[^/@]*@)?([^/]*)(.*)")
 _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?")
-_REF_FOLDER: Final = re.compile(r"refs/(?:heads|tags|remotes/origin)/|(?:remotes/)?origin/")
+_REF_FOLDER: Final = re.compile(r"(?:refs/)?(?:heads|tags|remotes/origin)/|origin/")
+_WILDCARD: Final = re.compile(r"[*?]")
 _HASH: Final = re.compile(r"[0-9a-f]{4,64}")
 _USUAL_BRANCHES: Final = frozenset(["main", "master", "trunk", "default"])
-_VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "edit", "commits"])
+_VIEWS: Final = frozenset(["tree", "blob", "raw", "blame", "edit", "commit", "commits"])
 """What stands in the addresses of pages that show a folder or file, before the ref."""
 _SRC_KINDS: Final = frozenset(["branch", "tag", "commit"])
 """What Gitea has between `src` and the ref; Bitbucket has the ref at once."""
@@ -44,18 +47,31 @@ class Address:
     @classmethod
     def of(cls, text: str) -> "Address":
         """Take a text apart."""
-        text = text.strip().strip("\"'<>`").replace("\\", "/")
+        text = normalize("NFC", text).strip().strip("\"'<>`").removeprefix("repo:").replace("\\", "/")
         if scp := _SCP.fullmatch(text):
-            text = f"ssh://{scp[1]}/{scp[2]}"
+            text = f"ssh://{scp[1] or scp[2]}/{scp[3]}"
         host, path = "", text
         if url := _URL.fullmatch(text):
             host, path = url[2].split(":")[0].lower().removeprefix("www."), unquote(re.split(r"[?#]", url[3])[0])
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if not host and not text.startswith("/") and len(parts) > 2 and _HOST.fullmatch(parts[0]):
+        parts = _without_dots(path)
+        if not host and not path.startswith("/") and len(parts) > 1 and _HOST.fullmatch(parts[0]):
             host, parts = parts[0].split(":")[0].lower().removeprefix("www."), parts[1:]
+        if host == "raw.githubusercontent.com":
+            host, parts = "github.com", [*parts[:2], "raw", *parts[2:]]
         if parts and len(parts[-1]) > len(".git"):
             parts[-1] = parts[-1].removesuffix(".git")
-        return cls((host, *parts) if host else tuple(parts), bool(host) or text.startswith("/"), bool(host))
+        return cls((host, *parts) if host else tuple(parts), bool(host) or path.startswith("/"), bool(host))
+
+
+def _without_dots(path: str) -> list[str]:
+    """Divide a path; `..` takes back the part before it, and a way up or home in front says nothing here."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", ".") and (parts or part != "~"):
+            parts.append(part)
+    return parts
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,8 @@ def find_repository(indexes: Sequence[IndexRow], text: str) -> Match:
             if found := _find(indexes, head, ref, with_folders):
                 return found
     address = Address.of(text)
+    if _WILDCARD.search(text) and (named_so := [i for i in indexes if _fits(i, address.parts)]):
+        return Match(without_filtered(named_so))
     below = [i for i in indexes if address.is_whole and _parts(i)[: len(address.parts)] == address.parts]
     if below and address.parts:
         return Match(without_filtered(below))
@@ -86,9 +104,10 @@ def find_repository(indexes: Sequence[IndexRow], text: str) -> Match:
 def _splits(text: str) -> Iterator[tuple[str, str | None]]:
     """Yield the ways to read `repository@ref`: both may hold an @."""
     yield text, None
-    for at in reversed([found.start() for found in re.finditer("@", text)]):
-        if 0 < at < len(text) - 1:
-            yield text[:at], text[at + 1 :].strip()
+    for mark in "@#":
+        for at in reversed([found.start() for found in re.finditer(mark, text)]):
+            if at:
+                yield text[:at], text[at + 1 :].strip() or None
 
 
 def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders: bool) -> Match | None:
@@ -159,6 +178,14 @@ def _named(indexes: Sequence[IndexRow], wanted: Parts, text: str) -> list[IndexR
             if matching:
                 return matching
     return []
+
+
+def _fits(index: IndexRow, pattern: Parts) -> bool:
+    """Say whether the end of a repository's path fits a pattern with wildcards, part by part."""
+    end = _parts(index)[-len(pattern) :]
+    return len(end) == len(pattern) and all(
+        fnmatchcase(part.casefold(), wanted.casefold()) for part, wanted in zip(end, pattern, strict=True)
+    )
 
 
 def _is_named(index: IndexRow, wanted: Parts, fold: Callable[[str], str], ends: bool) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_mcp.selection.paths import PathPattern, any_of, pattern_of, under
+from codebase_mcp.selection.paths import PathPattern, any_of, as_stored, lines_of, pattern_of, under
 
 FILES = [
     "README.md", "Makefile", "src.py", "src/app.ts", "src/api/users.go", "src/api/users_test.go", "src2/notes.txt",
@@ -61,6 +61,15 @@ def passing(*filters: str) -> list[str]:
         (["docs/a b"], ["docs/a b/c.md"]),
         (["übung/größe.py"], ["übung/größe.py"]),
         (["web\\src"], ["web/src/cart.ts", "web/src/cart.test.ts"]),
+        (["web\\src\\*.test.ts"], ["web/src/cart.test.ts"]), (["app\\[slug]\\page.tsx"], ["app/[slug]/page.tsx"]),
+        (["**\\users.py"], ["py/users.py", "lib/users.py"]), (["src/x/../api/./users.go"], ["src/api/users.go"]),
+        (["../src2"], ["src2/notes.txt"]), (["py/users.py(12,5)"], ["py/users.py"]),
+        (["py/users.py:12:"], ["py/users.py"]),
+        (["py/users.py#L3C1-L9C2"], ["py/users.py"]), (["path:py"], ["py/users.py"]),
+        (["file:py/users.py"], ["py/users.py"]),
+        ([r"^src/.*\.go$"], ["src/api/users.go", "src/api/users_test.go"]),
+        ([r".*_test\.go"], ["src/api/users_test.go"]),
+        (["*.go", "!"], ["src/api/users.go", "src/api/users_test.go", "vendor/x/y.go", "web/vendor/z.go"]),
         (["src2", "docs"], ["src2/notes.txt", "docs/a b/c.md"]),
         (["*.go", "!**/*_test.go"], ["src/api/users.go", "vendor/x/y.go", "web/vendor/z.go"]),
         (["*.go", "!vendor"], ["src/api/users.go", "src/api/users_test.go"]),
@@ -74,6 +83,17 @@ def passing(*filters: str) -> list[str]:
 )  # fmt: skip
 def test_filters(filters: list[str], paths: list[str]) -> None:
     assert passing(*filters) == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "lines"),
+    [
+        ("a.py", None), ("a.py:", None), ("a.py:3", (3, None)), ("a.py:3:14", (3, None)), ("a.py:3-9", (3, 9)),
+        ("a.py#L3", (3, None)), ("a.py#L3-L9", (3, 9)), ("a.py#L3C1-L9C2", (3, 9)), ("a.py(12,5)", (12, None)),
+    ],
+)  # fmt: skip
+def test_lines_after_a_path(path: str, lines: tuple[int, int | None] | None) -> None:
+    assert (lines_of(path), as_stored(path)) == (lines, "a.py")
 
 
 def test_a_folder_has_a_fixed_beginning_which_is_a_range_of_the_key() -> None:
@@ -91,7 +111,7 @@ def test_a_folder_of_a_repository_and_a_glob_hold_together() -> None:
 @given(st.text("ab/.-", min_size=1))
 def test_a_path_matches_itself(text: str) -> None:
     path = str(PurePosixPath(text.strip("/")))
-    if path not in (".", "..") and not path.startswith(("-", "!")):
+    if not {".", ".."} & set(path.split("/")) and not path.startswith(("-", "!")):
         assert re.search(pattern_of(path).expression, path)
 
 
