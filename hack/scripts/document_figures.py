@@ -252,6 +252,29 @@ def index_against() -> str:
     )  # fmt: skip
 
 
+# --- docs/reading.md ----------------------------------------------------------------------------------------
+
+
+def agents() -> str:
+    """What tasks of agents cost with our tools, and with grep and read."""
+    figures = results("agents")
+    return table(
+        ["kind of task", "tasks", *(f"{side}: {what}" for side in _SIDES.values() for what in _COSTS)],
+        [
+            [kind, str(of["tasks"]), *(cell for side in _SIDES for cell in _costs(of[side]))]
+            for kind, of in [*figures["kinds"].items(), ("all", figures)]
+        ],
+    )
+
+
+_SIDES = {"tools": "ours", "grep": "grep"}
+_COSTS = ("solved", "calls", "tokens")
+
+
+def _costs(of: Figures) -> list[str]:
+    return [f"{100 * of['success']:.0f} %", f"{of['calls']:.1f}", f"{of['tokens']:,}"]
+
+
 # --- docs/chaos.md --------------------------------------------------------------------------------------------
 
 
@@ -309,6 +332,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "index-runs": index_runs,
     "index-stages": index_stages,
     "index-against": index_against,
+    "agents": agents,
     "chaos-recovery-2": lambda: _recoveries(2),
     "chaos-cancel-2": lambda: _cancels(2),
     "chaos-recovery-1": lambda: _recoveries(1),
