@@ -138,7 +138,7 @@ test-limits: venv ## Its limits of time: the quickstart's scenarios, kills of ea
 	@$(PY) -m pytest -q tests/integration -m "not cluster"
 
 .PHONY: test-clients
-test-clients: venv ## Other people's clients list and call every tool, each installed into an environment of its own
+test-clients: venv ## Other people's clients list and call every tool, in environments of their own; the conformance suite
 	@$(PY) -m pytest -q tests/mcp/clients -m clients
 
 .PHONY: test-publish
