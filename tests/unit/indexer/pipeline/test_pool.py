@@ -59,9 +59,7 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
 ) -> None:
     (tmp_path / "fault").mkdir()
     (tmp_path / "fault" / "sitecustomize.py").write_text(
-        "import time\n"
-        "from codebase_index.beneath import Tree\n"
-        "Tree.read = lambda *arguments: time.sleep(600)\n"
+        "import time\nfrom codebase_index.beneath import Tree\nTree.read = lambda *arguments: time.sleep(600)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
     monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)
