@@ -30,6 +30,7 @@ async def search(
     """The service; nobody waits too long for it, however slow the machine."""
     monkeypatch.setattr(fair_semaphore, "MAX_WAIT_SECONDS", 600.0)
     monkeypatch.setattr(service, "SEARCH_TIMEOUT_SECONDS", 600.0)
+    monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_TIMEOUT_SECONDS", 600.0)
     await shop.completed(FILES)
     search = SearchService.from_database(database, lambda _: embedder)
     await search.search(SearchRequest("total", limit=1))  # the model is open
