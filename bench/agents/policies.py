@@ -230,7 +230,7 @@ async def outline_by_tools(side: Side, task: Task) -> bool:
 
 
 def _is_entry(entry: dict[str, Any], defined: Defined) -> bool:
-    return entry["symbol"] == defined.name and entry["start_line"] <= defined.line <= entry["end_line"]
+    return bool(entry["symbol"] == defined.name and entry["start_line"] <= defined.line <= entry["end_line"])
 
 
 async def outline_by_grep(side: Side, task: Task) -> bool:
