@@ -86,8 +86,9 @@ def test_the_released_chart_differs_in_its_images_alone(digests: Path, tmp_path:
     folder = release.chart("ghcr.io/someone/search", digests, tmp_path / "out")
     before = yaml.safe_load((release.CHECKOUT / "charts/codebase-mcp/values.yaml").read_text())
     after = yaml.safe_load((folder / "values.yaml").read_text())
-    assert {name: image["digest"] for name, image in after.pop("images").items()} == DIGESTS
-    before.pop("images")
+    images = after.pop("images")
+    assert images.pop("tag") == before.pop("images")["tag"]
+    assert {name: image["digest"] for name, image in images.items()} == DIGESTS
     assert after == before
 
 

@@ -10,7 +10,7 @@ from hack import suites
 from hack.suites import ALONE, BESIDE, COMPUTING, Outcome, Runner, Suite, summary
 from tests.support.packages import CHECKOUT
 
-ON_REQUEST = {"test-clients", "test-ollama", "test-large"}
+ON_REQUEST = {"test-clients", "test-ollama", "test-large", "test-chart"}  # the last is a part of test-unit
 PREPARATIONS = {"clients", "tools", "image-archives"}
 
 

@@ -193,10 +193,11 @@ QUERIES = st.one_of(st.sampled_from(["Basket", "total of the basket", "tests"]),
 
 @given(QUERIES, CANDIDATES, st.integers(1, 50))
 def test_a_ranking_is_a_sorted_choice_of_the_candidates(query: str, found: list[Candidate], limit: int) -> None:
+    every = rank(query, found, len(found))
+    told = [candidate.id for r in every for candidate in (r.candidate, *r.copies)]
+    assert sorted(told) == sorted(c.id for c in found)  # each once: as a result, or as a copy of one
     ranked = rank(query, found, limit)
-    assert len(ranked) == min(limit, len(found))
-    assert len({r.candidate.id for r in ranked}) == len(ranked)
-    assert {r.candidate.id for r in ranked} <= {c.id for c in found}
+    assert ranked == every[:limit]
     assert [r.score for r in ranked] == sorted((r.score for r in ranked), reverse=True)
 
 
