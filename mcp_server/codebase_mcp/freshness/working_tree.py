@@ -16,6 +16,7 @@ from typing import Final
 
 from codebase_index.beneath import Tree
 from codebase_index.blob import blob_id
+from codebase_mcp.freshness.git_head import head_commit
 
 MAX_COMPARED = 2000
 """Files written since then whose content is compared in one look; of more, those after them count as newer. So
@@ -62,13 +63,15 @@ class Newer:
 class WorkingTree:
     """The files of an index as they lie in a folder, and what was seen of them. Not for two threads at once.
 
-    `since` is the time before which everything is in the index, in seconds; `git_dir` is looked at for HEAD.
+    `since` is the time before which everything is in the index, in seconds; `git_dir` is looked at for HEAD, which
+    was at `commit`.
     """
 
     folder: Path
     files: Mapping[str, bytes]
     since: float
     git_dir: Path | None = None
+    commit: str | None = None
     unsettled: set[str] = field(default_factory=set)
     """New entries to look at again: they were empty, or being written, when a completed job left them out."""
     left_out: set[str] = field(default_factory=set)
@@ -175,7 +178,7 @@ class WorkingTree:
             return {}
         moved = max(_ctime(self.git_dir / name) for name in ("HEAD", "logs/HEAD"))
         tracked = _tracked_files(self.git_dir / "index")
-        if moved > self._from:
+        if moved > self._from and head_commit(self.git_dir) != self.commit:
             return {HEAD: moved}
         if _ctime(self.git_dir / "index") > self._from and self._tracked not in (None, tracked):
             return {".git/index": tracked}

@@ -139,7 +139,7 @@ class WorkingTrees:
         if len(stored) > MAX_FILES:
             return None
         boundary = self._policy.boundary_of(index.source)
-        return await asyncio.to_thread(_open, folder, boundary, stored, since.timestamp(), before)
+        return await asyncio.to_thread(_open, folder, boundary, stored, since.timestamp(), index.commit, before)
 
 
 def is_visible(index: IndexRow) -> bool:
@@ -155,9 +155,14 @@ def _state_of(index: IndexRow) -> _State:
 
 
 def _open(
-    folder: Path, boundary: Path, stored: StoredFiles, since: float, before: WorkingTree | None
+    folder: Path,
+    boundary: Path,
+    stored: StoredFiles,
+    since: float,
+    commit: str | None,
+    before: WorkingTree | None,
 ) -> WorkingTree:
-    return WorkingTree(folder, stored.unpack(), since, git_dir_of(folder, boundary)).after(before)
+    return WorkingTree(folder, stored.unpack(), since, git_dir_of(folder, boundary), commit).after(before)
 
 
 def _timed_look(tree: WorkingTree) -> tuple[Newer | None, float]:

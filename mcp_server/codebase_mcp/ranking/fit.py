@@ -12,8 +12,8 @@ from typing import Final
 from codebase_index.store.query.candidate import Candidate
 
 FLOOR: Final = 0.37
-"""Below it nothing fits. Over 13 repositories, 1 of 100 questions about them is below, 94 of 100 about quite other
-things, and 42 of 100 about the other repositories, which have much in common."""
+"""Below it probably nothing fits. Over 13 repositories, 1 of 100 questions about them is below, 94 of 100 about
+quite other things, and 42 of 100 about the other repositories, which have much in common."""
 
 BEST: Final = 5
 """How many of the best places may hold the words."""
@@ -34,6 +34,12 @@ def fit(best: Sequence[Candidate], found: Collection[Candidate], weight_of: Mapp
     share = max(held, default=0.0) / total if total else 0.0
     similarities = similarities_of(found)
     return (share + max(0.0, *similarities)) / 2 if similarities else share
+
+
+def is_measured(found: Collection[Candidate]) -> bool:
+    """Say whether there are similarities, and all of them can be compared with the floor."""
+    models = {c.model for c in found if c.vector_score is not None}
+    return bool(models) and all(model is not None and model.startswith(MEASURED_MODELS) for model in models)
 
 
 def similarities_of(found: Collection[Candidate]) -> list[float]:

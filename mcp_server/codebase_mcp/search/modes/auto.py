@@ -14,7 +14,7 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.hybrid_search import Candidate, CandidateSet, Search
 from codebase_mcp.limits.fair_semaphore import Permit
-from codebase_mcp.ranking.fit import BEST, FLOOR, fit, similarities_of
+from codebase_mcp.ranking.fit import BEST, FLOOR, fit, is_measured
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import Ranked, rank
 from codebase_mcp.search.answers import SearchResult
@@ -39,6 +39,11 @@ MAX_COPIES: Final = 4
 
 MAX_LISTED_COPIES: Final = 5
 """Further places of the same code that a result names; the others are counted."""
+
+_DOUBT: Final = (
+    "Perhaps nothing fits: the nearest places have few of the query's words and little of its meaning (below "
+    f"{FLOOR}); use words or names that occur in the code, or mode=text for a literal"
+)
 
 MAX_MODELS: Final = 4
 """Models that embed a query, those with the most chunks first: each is a vector arm of its own."""
@@ -72,7 +77,7 @@ class AutoMode:
         found = await self._candidates(request, ids, query, query_vectors)
         end = cursor.offset + request.limit
         ranked = rank(request.query, _with_comparable_scores(found, query_vectors), end + 1)
-        scale, doubt = _scale(query, ranked, found)
+        scale, is_fit = _scale(query, ranked, found)
         more, ranked = len(ranked) > end, ranked[cursor.offset : end]
         chunk_ids = [r.candidate.id for r in ranked]
         definitions = await self._definitions.of_chunks(chunk_ids)
@@ -84,8 +89,9 @@ class AutoMode:
         missing = join_sentences(
             *_missing_arm_notes(models, query_vectors, found, indexes), older_index_note(definitions, chunk_ids)
         )
+        doubt = None if is_fit or missing else _DOUBT
         return Page(
-            hits, hits[-1].after if hits and more else None, join_sentences(doubt, missing),
+            hits, hits[-1].after if hits and more else None, join_sentences(missing, doubt),
             join_sentences(request.no_match_message, missing),
         )  # fmt: skip
 
@@ -154,19 +160,16 @@ def _missing_arm_notes(
             )
 
 
-def _scale(query: Query, ranked: Sequence[Ranked], found: CandidateSet) -> tuple[float, str | None]:
-    """Return the factor that makes the first one's points its fit, and a note when nothing fits."""
+def _scale(query: Query, ranked: Sequence[Ranked], found: CandidateSet) -> tuple[float, bool]:
+    """Return the factor that makes the first one's points its fit, and whether that is above the floor.
+
+    Where a part of the similarities cannot be compared with the floor, nothing is said to be below it.
+    """
     if not ranked or ranked[0].score <= 0:
-        return 0.0, None
+        return 0.0, True
     weight_of = {term: weight for term, weight in found.term_weights.items() if term in query.terms}
     value = fit([r.candidate for r in ranked[:BEST]], found.candidates, weight_of)
-    doubt = None
-    if value < FLOOR and similarities_of(found.candidates):
-        doubt = (
-            f"Nothing fits: the nearest places have few of the query's words and little of its meaning (score "
-            f"{value:.2f}, below {FLOOR}); use words or names that occur in the code, or mode=text for a literal"
-        )
-    return value / ranked[0].score, doubt
+    return value / ranked[0].score, value >= FLOOR or not is_measured(found.candidates)
 
 
 def _results(

@@ -1,0 +1,54 @@
+"""The commit that HEAD is at, as git itself says."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codebase_mcp.freshness.git_head import head_commit
+from codebase_mcp.freshness.working_tree import git_dir_of
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.invalid")
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "one")
+    return folder
+
+
+def test_it_is_git_s_answer_on_a_branch_packed_detached_and_in_a_worktree(
+    repository: Path, tmp_path: Path
+) -> None:
+    def same(folder: Path) -> bool:
+        found = git_dir_of(folder, tmp_path)
+        return found is not None and head_commit(found) == git(folder, "rev-parse", "HEAD")
+
+    assert same(repository)
+    git(repository, "pack-refs", "--all")
+    assert same(repository)
+    git(repository, "commit", "-q", "--allow-empty", "-m", "two")  # loose again, beside the packed one of before
+    assert same(repository)
+    git(repository, "worktree", "add", "-q", "-b", "side/branch", str(tmp_path / "side"))
+    git(tmp_path / "side", "commit", "-q", "--allow-empty", "-m", "three")
+    assert same(tmp_path / "side") and same(repository)
+    git(repository, "checkout", "-q", "--detach", "HEAD~1")
+    assert same(repository)
+
+
+@pytest.mark.parametrize(
+    "head", ["", "ref: refs/heads/none", "ref: ../../outside", "ref: refs/../../outside", "x" * 9000]
+)
+def test_files_that_name_no_commit_say_so(head: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("0" * 40)
+    folder = tmp_path / "a" / "git"
+    folder.mkdir(parents=True)
+    (folder / "HEAD").write_text(head)
+    assert head_commit(folder) is None
