@@ -14,7 +14,7 @@ _PACKED_BYTES: Final = 4 * 2**20
 
 
 def head_commit(git_dir: Path) -> str | None:
-    """Return the commit that HEAD is at, as gitrepository-layout(5) has it; None: it has none, or it is unclear."""
+    """Return the commit that HEAD is at; None: it has none, or nobody can tell. See gitrepository-layout(5)."""
     head = _read(git_dir / "HEAD", _POINTER_BYTES)
     if _COMMIT.fullmatch(head):
         return head

@@ -1,5 +1,6 @@
 """The forms in which agents ask, over repositories of several languages that real workers have indexed."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -224,7 +225,12 @@ async def test_a_file_that_is_newer_than_the_index_is_said_to_be(
         touched = await client.call_tool("search_code", {"query": "Invoice", "repo": "ledger"})
         file.write_text("class Receipt: pass\n")
         (root / "team/ledger/web/money.ts").unlink()
-        after = await client.call_tool("search_code", {"query": "Invoice", "repo": "ledger"})
+        async with asyncio.timeout(60):  # a look counts for some time, the longer the more it took
+            while True:
+                after = await client.call_tool("search_code", {"query": "Invoice", "repo": "ledger"})
+                if "files_newer" in (after.structured_content or {})["indexes"][0]:
+                    break
+                await asyncio.sleep(0.05)
     for result in (before, touched):
         assert result.structured_content is not None and result.structured_content["message"] is None
     assert after.structured_content is not None
