@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -81,7 +80,7 @@ def run(
     an argument.
     """
     process = subprocess.Popen(
-        command,
+        [*_limited(bounds), *command],
         env=dict(env),
         stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -93,7 +92,6 @@ def run(
     output = _Reader(process.stdout, bounds.output_bytes, stops=True)
     error = _Reader(process.stderr, bounds.error_bytes, stops=False)
     try:
-        _set_limits(process, bounds)
         if process.stdin is not None:
             threading.Thread(target=_write, args=(process.stdin, data), daemon=True).start()
         _wait(process, output, bounds, watch)
@@ -107,18 +105,20 @@ def run(
     return ProcessResult(process.returncode, bytes(output.data), bytes(error.data))
 
 
-def _set_limits(process: subprocess.Popen[bytes], bounds: Bounds) -> None:
-    """Limit the process from outside, before it has done much: preexec_fn is unsafe beside threads."""
-    limits = (
-        (resource.RLIMIT_CPU, bounds.cpu_seconds),
-        (resource.RLIMIT_DATA, bounds.memory_bytes),
-        (resource.RLIMIT_FSIZE, bounds.file_bytes),
-    )
-    for limit, value in limits:
-        if value is not None:
-            # A second more at last, since Linux ends a process by SIGKILL where both are equal.
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(process.pid, limit, (value, value + 1))
+def _limited(bounds: Bounds) -> list[str]:
+    """Return what runs a command with the limits of its bounds set before its first instruction.
+
+    From outside they would come too late on a busy machine, and preexec_fn is unsafe beside threads. A second more
+    of hard limit, since Linux ends a process by SIGKILL where both are equal. Units: see ulimit of dash(1).
+    """
+    limits = []
+    if bounds.cpu_seconds is not None:
+        limits += [f"ulimit -S -t {bounds.cpu_seconds}", f"ulimit -H -t {bounds.cpu_seconds + 1}"]
+    if bounds.memory_bytes is not None:
+        limits.append(f"ulimit -d {bounds.memory_bytes // 1024}")
+    if bounds.file_bytes is not None:
+        limits.append(f"ulimit -f {bounds.file_bytes // 512}")
+    return ["/bin/sh", "-c", " && ".join([*limits, 'exec "$@"']), "sh"] if limits else []
 
 
 class _Reader(threading.Thread):
