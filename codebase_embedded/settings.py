@@ -74,7 +74,7 @@ class Settings:
 
         CODEBASE_DATA; CODEBASE_EMBEDDED_ROOTS (folders, separated as in PATH; else the home folder);
         CODEBASE_GIT_HOSTS (comma-separated); CODEBASE_MAX_CONCURRENT_JOBS; CODEBASE_IDLE_SECONDS (0: stays until
-        it is stopped); CODEBASE_LOG_LEVEL. Raises SettingsInvalid.
+        it is stopped); CODEBASE_LOG_LEVEL. CODEBASE_REFRESH is read by `server_process`. Raises SettingsInvalid.
         """
         roots = [Path(text) for text in env.get(ROOTS_VARIABLE, "").split(os.pathsep) if text]
         hosts = tuple(

@@ -38,7 +38,7 @@ MAX_WATCHED: Final = 8
 """Repositories that are watched at once: those that were searched last."""
 
 LOOK_INTERVAL: Final = 1.0
-"""Seconds between looks at least; with their cost, `SHARE` says how many at least."""
+"""The fewest seconds between rounds of looks; a round that costs more is followed by `SHARE` times its cost."""
 
 FIRST_WAIT_SECONDS = 5.0
 """How long a search waits for a repository that it is the first to ask for, or for a job whose files it lacks."""

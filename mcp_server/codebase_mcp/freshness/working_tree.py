@@ -2,9 +2,9 @@
 
 The look reads the times of the indexed files, of the folders that hold them, and of what git writes when HEAD
 moves; only what was written since the index was read is opened and compared. The times are those of the inode
-(ctime), which no program sets: a file that was restored with its old time of modification is seen, too. 15,000
-files in 600 folders take 50 ms of a processor. git's rules of what is ignored are not applied: a new file that is
-none of the index counts as newer once, and no more when a completed job has left it out.
+(ctime), which no program sets: a file that was restored with its old time of modification is seen, too. What a
+look costs is in docs/decisions/0020-freshness-by-looking.md. git's rules of what is ignored are not applied: a new
+file that is none of the index counts as newer once, and no more when a completed job has left it out.
 """
 
 import os

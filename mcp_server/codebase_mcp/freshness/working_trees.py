@@ -124,7 +124,7 @@ class WorkingTrees:
             tree = await self._tree(index, looked.tree)
             looked.state, looked.tree = _state_of(index), tree
         if looked.tree is None:
-            return None, _ELSEWHERE_SECONDS  # as for a server in a cluster
+            return None, _ELSEWHERE_SECONDS  # not under a root of this process, or too large
         return await asyncio.to_thread(_timed_look, looked.tree)
 
     async def _tree(self, index: IndexRow, before: WorkingTree | None) -> WorkingTree | None:

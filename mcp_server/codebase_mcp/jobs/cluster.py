@@ -9,7 +9,7 @@ from codebase_index.api.resource import IndexingJob, IndexingJobSpec
 
 
 class ClusterUnavailable(Exception):
-    """The Kubernetes API does not answer, or refuses this server; the message says which."""
+    """What keeps the jobs does not answer, or refuses this server; the message says which."""
 
 
 class NameConflict(Exception):
@@ -17,7 +17,7 @@ class NameConflict(Exception):
 
 
 class Cluster(Protocol):
-    """The interface of the job service to Kubernetes. Every method may raise ClusterUnavailable."""
+    """What the job service asks of whatever keeps IndexingJobs. Every method may raise ClusterUnavailable."""
 
     async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:
         """Return every job with this spec's target, whoever created it."""

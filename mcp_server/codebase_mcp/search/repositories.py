@@ -1,4 +1,4 @@
-"""How fresh and complete each index is. Pure."""
+"""Which state of a repository each index holds, and how complete it is, as the database tells. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -29,8 +29,8 @@ def percent_of(index: IndexRow) -> int:
 def freshness(index: IndexRow) -> IndexFreshness:
     """Return which state of the repository an index holds.
 
-    What the newest job saw and has not stored counts as behind: the server cannot read the repository itself, as
-    only the indexer's pods mount it.
+    What the newest job saw and has not stored counts as behind. This is what the database tells; whether files on
+    disk are newer is told by `codebase_mcp.freshness`.
     """
     state = state_of(index)
     behind = state != "complete"
