@@ -69,13 +69,16 @@ digest() {
     password | sha256sum | cut -d ' ' -f 1
 }
 
+# Fails where Postgres did not take it. Each step asks for the one before: `set -e` does not act where `||` follows.
 apply_password() {
     wanted=$(digest)
     quoted=$(password | sed "s/'/''/g")
-    printf '%s;\n' "SET log_statement = 'none'" "SET log_min_duration_statement = -1" \
-        "ALTER ROLE $role PASSWORD '$quoted'" | sql postgres
-    echo "$wanted" >"$applied"
-    echo "postgres: the role $role has the password of the Secret"
+    # An empty one, of a file that is just being replaced, would take the role its password.
+    [ -n "$quoted" ] &&
+        printf '%s;\n' "SET log_statement = 'none'" "SET log_min_duration_statement = -1" \
+            "SET log_min_error_statement = 'panic'" "ALTER ROLE $role PASSWORD '$quoted'" | sql postgres &&
+        echo "$wanted" >"$applied" &&
+        echo "postgres: the role $role has the password of the Secret"
 }
 
 keep_password() {
