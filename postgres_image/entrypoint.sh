@@ -96,6 +96,9 @@ keep_password() {
 }
 
 password >/dev/null || fail "no password. Set POSTGRES_PASSWORD_FILE, a file that uid $(id -u) may read, or POSTGRES_PASSWORD."
+# No server runs yet in this container. One that was killed left its number behind, which may be that of a process of
+# ours now: Postgres would take it for a server and refuse to start, each time anew.
+rm -f "$PGDATA/postmaster.pid" "$socket/.s.PGSQL.${PGPORT:-5432}.lock"
 [ -s "$PGDATA/PG_VERSION" ] || create_database
 echo "postgres: starting"
 postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories="$socket" "$@" &

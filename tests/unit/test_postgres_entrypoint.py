@@ -53,3 +53,15 @@ def test_a_password_that_postgres_did_not_take_is_set_later(tmp_path: Path) -> N
         assert not applied.exists()
         code.write_text("0")
         wait_for(lambda: applied.exists() and applied.read_text(), "it is set")
+
+
+def test_the_locks_of_a_killed_server_keep_no_other_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "exit").write_text("0")
+    (tmp_path / "data").mkdir()
+    locks = (tmp_path / "data" / "postmaster.pid", tmp_path / ".s.PGSQL.5432.lock")
+    for lock in locks:
+        lock.write_text(f"{os.getpid()}\n")  # of a process that lives and is no Postgres
+    with started(tmp_path):
+        wait_for((tmp_path / "started").exists, "Postgres is started")
+    found = (tmp_path / "found").read_text().split()
+    assert "PG_VERSION" in found and [lock.name for lock in locks if lock.name in found] == []
