@@ -93,14 +93,33 @@ def test_what_cannot_be_meant_is_refused_by_name(values: Object, said: str) -> N
     assert re.search(said, done.stderr), done.stderr
 
 
+NEWLY_SWITCHED_ON: Object = {
+    "postgres": {"existingSecret": "own", "backup": {"enabled": True, "existingClaim": "backups"}},
+    "server": {
+        "autoscaling": {"enabled": True},
+        "ingress": {"enabled": True, "hosts": [{"host": "code.invalid"}]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["code.invalid"]},
+    },
+    "monitoring": {part: {"enabled": True} for part in ("podMonitors", "alerts", "dashboard")},
+}
+"""What 0.1.0 did not have, by the least that it takes: all else has to be as in values.yaml."""
+
+
 def test_an_upgrade_may_reuse_the_values_of_0_1_0(tmp_path: Path) -> None:
     """helm upgrade --reuse-values puts the values.yaml of the release before in the place of this chart's."""
     older = tmp_path / "codebase-mcp"
     shutil.copytree(CHART, older)
     shutil.copy(DATA / "values_0.1.0.yaml", older / "values.yaml")
     own = {"postgres": {"existingSecret": "own"}}
-    for values in (own, CASES["everything"]):
+    for values in (own, CASES["everything"], NEWLY_SWITCHED_ON):
         assert with_all_timeouts(render(values, chart=older)) == with_all_timeouts(render(values))
+
+
+def test_dumps_stay_where_their_number_is_null() -> None:
+    backup = {"enabled": True, "existingClaim": "backups", "keep": None}
+    (cron_job,) = of_kind(render({"postgres": {"existingSecret": "own", "backup": backup}}), "CronJob")
+    (container,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert "head -n -7 " in container["args"][0]
 
 
 def with_all_timeouts(objects: list[Object]) -> list[Object]:
