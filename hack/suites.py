@@ -68,6 +68,7 @@ class Runner:
         self._command = command
         self._changed = threading.Condition()
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._is_ending = False
 
     def side_by_side(self, computing: Sequence[Suite], beside: Sequence[Suite] = ()) -> None:
         """Run these. What one prints is shown whole when it has ended."""
@@ -83,10 +84,19 @@ class Runner:
         for suite in suites:
             self._run(suite)
 
+    def passed(self, suites: Sequence[Suite]) -> bool:
+        """Whether all of these have run, and none has failed."""
+        return {suite.target for suite in suites} <= {outcome.target for outcome in self.outcomes} and all(
+            outcome.passed for outcome in self.outcomes
+        )
+
     def end(self) -> None:
-        """End what runs."""
-        for process in self._processes:
-            process.terminate()
+        """End what runs, and begin nothing more."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+            for process in self._processes:
+                process.terminate()
 
     def _run_lane(self, waiting: list[Suite], niceness: int) -> None:
         while suite := self._next(waiting):
@@ -96,7 +106,7 @@ class Runner:
     def _next(self, waiting: list[Suite]) -> Suite | None:
         """Take the first suite that may begin, waiting for it where all have to wait. None: there is none left."""
         with self._changed:
-            while waiting:
+            while waiting and not self._is_ending:
                 ended = {outcome.target for outcome in self.outcomes}
                 if ready := next((suite for suite in waiting if ended.issuperset(suite.after)), None):
                     waiting.remove(ready)
@@ -107,17 +117,25 @@ class Runner:
     def _run(self, suite: Suite, niceness: int = 0, output: IO[bytes] | None = None) -> None:
         say(f"{suite.target} begins")
         began = time.monotonic()
-        command = ["nice", "-n", str(niceness), *self._command, suite.target]
-        with subprocess.Popen(command, stdout=output, stderr=output) as process:
+        passed = False
+        try:
+            passed = self._run_command(["nice", "-n", str(niceness), *self._command, suite.target], output) == 0
+        finally:  # also where it could not begin: others wait for its end
+            with self._changed:
+                self.outcomes.append(Outcome(suite.target, time.monotonic() - began, passed))
+                self._changed.notify_all()
+                if output is not None:
+                    output.seek(0)
+                    print(output.read().decode(errors="replace"), end="", flush=True)
+                say(f"{suite.target} {'has passed' if passed else 'HAS FAILED'}")
+
+    def _run_command(self, command: Sequence[str], output: IO[bytes] | None) -> int:
+        with self._changed:  # so that `end` knows each that has begun
+            if self._is_ending:
+                return 1
+            process = subprocess.Popen(command, stdout=output, stderr=output)
             self._processes.append(process)
-        passed = process.returncode == 0
-        with self._changed:
-            self.outcomes.append(Outcome(suite.target, time.monotonic() - began, passed))
-            if output is not None:
-                output.seek(0)
-                print(output.read().decode(errors="replace"), end="", flush=True)
-            say(f"{suite.target} {'has passed' if passed else 'HAS FAILED'}")
-            self._changed.notify_all()
+        return process.wait()
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
@@ -130,7 +148,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 
 def main() -> int:
-    """Run all. Exit code 1 when one has failed."""
+    """Run all. Exit code 1 when one has failed, or has not run."""
     began = time.monotonic()
     runner = Runner()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended first
@@ -142,7 +160,7 @@ def main() -> int:
         return 130
     finally:
         print(summary(runner.outcomes, time.monotonic() - began), flush=True)
-    return 0 if all(outcome.passed for outcome in runner.outcomes) else 1
+    return 0 if runner.passed((*COMPUTING, *BESIDE, *ALONE)) else 1
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """`make test`: every suite runs, in an order that keeps limits of time honest, and is told with its seconds."""
 
 import re
-import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
 from hack import suites
 from hack.suites import ALONE, BESIDE, COMPUTING, Outcome, Runner, Suite, summary
 from tests.support.packages import CHECKOUT
+from tests.support.waiting import wait_for
 
 ON_REQUEST = {"test-clients", "test-ollama", "test-large", "test-chart"}  # the last is a part of test-unit
 PREPARATIONS = {"clients", "tools", "image-archives"}
@@ -49,14 +50,35 @@ def test_what_two_print_is_not_mixed(capfd: pytest.CaptureFixture[str], monkeypa
     assert printed in (["a"] * 3 + ["b"] * 3, ["b"] * 3 + ["a"] * 3)
 
 
-def test_what_runs_is_ended_when_the_run_is() -> None:
-    runner = Runner((shutil.which("sleep") or "sleep",))
-    run = threading.Thread(target=runner.side_by_side, args=([Suite("600")],))
+def test_what_runs_is_ended_when_the_run_is_and_nothing_more_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "LANES", 1)
+    runner = Runner(("sh", "-c", f'touch {tmp_path}/"$0"; exec sleep 600'))
+    run = threading.Thread(target=runner.side_by_side, args=([Suite("first"), Suite("second")],))
     run.start()
-    while run.is_alive():
-        runner.end()
-        run.join(0.05)
-    assert [(o.target, o.passed) for o in runner.outcomes] == [("600", False)]
+    wait_for((tmp_path / "first").exists, "the first one runs", every=0.02)
+    runner.end()
+    run.join()
+    assert [(o.target, o.passed) for o in runner.outcomes] == [("first", False)]
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_cannot_begin_has_failed_and_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("no process can be made")
+
+    runner = Runner()
+    monkeypatch.setattr("subprocess.Popen", broken)
+    runner.side_by_side([Suite("late", after=("early",))], [Suite("early")])
+    assert {(o.target, o.passed) for o in runner.outcomes} == {("early", False), ("late", False)}
+
+
+def test_a_suite_that_did_not_run_is_none_that_passed() -> None:
+    runner = Runner(("sh", "-c", ":"))
+    runner.alone([Suite("one")])
+    assert runner.passed([Suite("one")]) and not runner.passed([Suite("one"), Suite("two")])
 
 
 def test_the_summary_has_a_line_for_each_suite_the_longest_first() -> None:
