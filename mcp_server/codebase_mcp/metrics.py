@@ -61,6 +61,17 @@ REFUSAL_REASONS: Final = frozenset(
 """The first words of refusals. Whatever else a text may begin with is counted as `other`: labels need a bound."""
 
 
+_OUTCOMES: Final = ("ok", "refused", "crashed", "cancelled")
+
+
+def announce(tool: str) -> None:
+    """Show the counts of a tool from the start: a series that begins with 1 has no increase, and no alert."""
+    for outcome in _OUTCOMES:
+        CALLS.labels(tool, outcome)
+    for reason in REFUSAL_REASONS:
+        REFUSALS.labels(tool, reason)
+
+
 def count_refusal(tool: str, text: str) -> None:
     """Count a refused call by the beginning of its answer."""
     reason = text.split(":", 1)[0]

@@ -39,6 +39,7 @@ class CheckedTool:
         self.description = description
         self._function = function
         self._signature = Signature.of(function)
+        metrics.announce(description.name)
 
     @classmethod
     def of(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from codebase_mcp.metrics import REGISTRY, count_refusal, watch_connections
+from codebase_mcp.metrics import REGISTRY, announce, count_refusal, watch_connections
 
 PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
 
@@ -32,6 +32,12 @@ def test_refusals_are_counted_by_words_of_ours_alone(text: str, reason: str) -> 
     before = value("refusals_total", tool="search_code", reason=reason)
     count_refusal("search_code", text)
     assert value("refusals_total", tool="search_code", reason=reason) == before + 1
+
+
+def test_the_first_crash_and_the_first_refusals_of_a_tool_are_an_increase() -> None:
+    announce("a_new_tool")
+    for name, labels in (("calls_total", {"outcome": "crashed"}), ("refusals_total", {"reason": "busy"})):
+        assert REGISTRY.get_sample_value(f"codebase_server_{name}", {"tool": "a_new_tool", **labels}) == 0
 
 
 def test_connections_are_counted_when_somebody_asks() -> None:
