@@ -45,6 +45,13 @@ def test_every_alert_says_what_it_means_and_has_a_section_in_the_runbooks(rule: 
     assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("critical", "warning", "info")
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_no_release_rings_or_is_silent_for_another(rule: dict[str, str]) -> None:
+    """Each namespace has a release of its own, and one Prometheus may watch them all."""
+    grouped = re.findall(r"\b(?:max|sum|min|avg|count)\b *(?:by *\(([^)]*)\))?", rule["expr"])
+    assert [labels for labels in grouped if "namespace" not in labels] == []
+
+
 def test_every_runbook_is_that_of_an_alert() -> None:
     headings = re.findall(r"^## (\w+)$", (CHECKOUT / "docs" / "runbooks.md").read_text(), re.M)
     assert headings == [rule["alert"] for rule in RULES]
