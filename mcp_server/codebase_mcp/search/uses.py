@@ -34,10 +34,10 @@ class Use(StrEnum):
     """Also prose."""
 
 
-PROSE: Final = frozenset(["markdown", "mdx", "rst", "text", "asciidoc", "org", "latex", "typst", "html", "xml"])
+PROSE: Final = frozenset(["markdown", "restructuredtext", "text", "asciidoc", "org", "latex", "html", "xml"])
 """Languages in which every line speaks of a name."""
 
-_TYPED: Final = frozenset(["c", "cpp", "csharp", "java", "objective-c", "cuda", "dart", "groovy"])
+_TYPED: Final = frozenset(["c", "cpp", "csharp", "java", "objective-c", "dart", "groovy"])
 """Languages in which a type stands before what has it: ``Store store``."""
 
 _BODIES: Final = re.compile(
@@ -169,7 +169,7 @@ def _inherits(before: str, after: str, language: str) -> bool:
         )
     if language == "go":
         return bool(_GO_EMBEDDED.match(before)) and not after.strip()
-    bases = _BASES.get("cpp" if language in ("c", "cuda") else language)
+    bases = _BASES.get("cpp" if language == "c" else language)
     if (language != "ruby" and _is_open(before, "<>")) or _is_open(before, "[]") or after.startswith("."):
         return False  # a parameter of the base, or the module that it is from
     return bool((bases and bases.search(before) and "{" not in before) or _EXTENDS.search(f" {before}"))

@@ -2,7 +2,9 @@
 
 import pytest
 
-from codebase_mcp.search.uses import Use, uses
+from codebase_index.languages import NAMES
+from codebase_mcp.search.code_lexer import LEXERS
+from codebase_mcp.search.uses import PROSE, Use, uses
 
 SAMPLES: dict[str, str] = {
     "python": '''\
@@ -154,3 +156,9 @@ def test_hostile_text_is_read_in_time_that_grows_with_it(language: str) -> None:
     ):
         line = (part * 700)[:700]  # a line of a chunk that is as long as the chunk
         uses(line + "Store" + line, language, "Store", [0])  # minutes, if a pattern looked far from each place
+
+
+def test_the_rules_are_for_languages_by_the_names_that_files_have() -> None:
+    """Under another name than ours a language has no rule: .rst files, called "rst" here, were taken for code."""
+    assert set(NAMES) >= PROSE | set(LEXERS)
+    assert uses("Store keeps carts, see Store()", "restructuredtext", "Store", [0]) == {0: Use.COMMENT}
