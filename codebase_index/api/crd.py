@@ -137,7 +137,7 @@ def _root_schema() -> dict[str, Any]:
                 "description": "Version of this form: indexing.codebase-mcp.io/v1alpha1.",
             },
             "kind": {"type": "string", "description": "IndexingJob."},
-            "metadata": {"type": "object", "description": "Name, namespace, labels and annotations."},
+            "metadata": {"type": "object"},  # the API server describes it, and refuses a description of ours
             "spec": spec,
             "status": status,
         },
