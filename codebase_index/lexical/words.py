@@ -24,6 +24,9 @@ CACHE_WORDS = 100_000
 """Distinct words cached before the cache is cleared: about 25 MB; a large repository has a few hundred
 thousand, most of them rare, so that clearing it costs little."""
 
+MAX_CACHED_TERMS = 16
+"""Terms above which a word is not cached: a sentence without spaces, which does not come back either."""
+
 _LETTER_CASE_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 _IDEOGRAPHS = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -83,7 +86,8 @@ def _terms(word: str) -> tuple[str, ...]:
         if len(_terms_of_word) >= CACHE_WORDS:
             _terms_of_word.clear()
         found = split(word)
-        if len(word) <= MAX_SPLIT_LENGTH:  # long words do not come back, and would make the cache large
+        # Long words do not come back, and would make the cache large.
+        if len(word) <= MAX_SPLIT_LENGTH and len(found) <= MAX_CACHED_TERMS:
             _terms_of_word[word] = found
     return found
 

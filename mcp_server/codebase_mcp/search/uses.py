@@ -12,7 +12,10 @@ from typing import Final
 from codebase_mcp.search.code_lexer import masked
 
 MAX_IN_LINE: Final = 8
-"""Uses in one line that are looked at: each may cost as much as the line is long."""
+"""Uses in one line that are looked at: each may cost as much as the square of what is looked at around it."""
+
+_MAX_BESIDE: Final = 300
+"""Characters of the line before a use, and after it, that are looked at: what says more is nearer."""
 
 
 class Use(StrEnum):
@@ -92,9 +95,12 @@ _TYPED_AFTER: Final = re.compile(
     r"(?:<[^(){};=]*>)?(?:\[\s*\])*\??(?:\s*[*&]+\s*|\s+)(?!(?:instanceof|is|as|in|and|or)\b)[A-Za-z_]"
 )
 _ANNOTATED: Final = re.compile(
-    r"(?:[\w)\]?\"']\s*:|->)\s*(?:[&*?]|mut\b|dyn\b|impl\b|const\b|'\w+|\s)*(?:[\w.]+\[[^=(){}]*|[\w.\[\]]+\s*\|\s*)*(?:[\w.:]+[.:])?$"
+    r"(?:[\w)\]?\"']\s*+:|->)(?:[&*?]|mut\b|dyn\b|impl\b|const\b|'\w++|\s)*(?:[\w.\[\]]+\s*\|\s*)*"
+    r"(?:[\w.]+\[[^=(){}]*+|(?:[\w.:]+[.:])?)$"
 )
-_GENERIC: Final = re.compile(r"(?:[\w>]<|[\w]<[^(){};]*,\s*|\b(?:instanceof|is|as)\s+)(?:[\w.:&* ]+[.:&* ])?$")
+_GENERIC: Final = re.compile(
+    r"(?:[\w>]<|\w<[^(){};]*,\s*+|\b(?:instanceof|is|as)\s++)(?:[\w.:&* ]*+(?<=[.:&* ]))?$"
+)
 _GO_TYPE: Final = re.compile(
     r"(?:\b(?!return\b|case\b|range\b|go\b|defer\b|if\b|for\b|switch\b|package\b)\w+\s+|\)\s+|\)\s*\(|[\])}]|\bmap\[|\.\()"
     r"(?:\.\.\.)?[*\[\]]*(?:\w+\.)?$"
@@ -130,7 +136,8 @@ _ORDER: Final = {use: number for number, use in enumerate(Use)}
 def _use(code: list[str], number: int, match: re.Match[str], language: str) -> Use:
     """Return what code does with a name at a place of a line."""
     line = code[number]
-    before, after = line[: match.start()], line[match.end() :]
+    before = line[max(0, match.start() - _MAX_BESIDE) : match.start()]
+    after = line[match.end() : match.end() + _MAX_BESIDE]
     if _IMPORTS.match(line) and not (language == "ruby" and _BASES["ruby"].match(line)):
         return Use.IMPORT
     if _OPEN_IMPORT.search("\n".join([*code[max(0, number - _MAX_IMPORT) : number], before])):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote
@@ -19,6 +20,9 @@ from codebase_index.untrusted_text import named, quoted
 from codebase_mcp.errors import UserError
 
 MAX_NAMED_INDEXES: Final = 20
+
+MAX_MARKS: Final = 8
+"""Marks in a text, @ and # each, behind which a ref is looked for, from the last on: each look asks all indexes."""
 
 _SCP: Final = re.compile(r"(?:[\w.-]+@([\w.-]+)|([\w-]+(?:\.[\w-]+)+)):(?!//|\d+(?:/|$))(.*)")
 _URL: Final = re.compile(r"(?:git\+)?([A-Za-z][A-Za-z0-9.-]*)://(?:[^/@]*@)?([^/]*)(.*)")
@@ -105,14 +109,16 @@ def _splits(text: str) -> Iterator[tuple[str, str | None]]:
     """Yield the ways to read `repository@ref`: both may hold an @."""
     yield text, None
     for mark in "@#":
-        for at in reversed([found.start() for found in re.finditer(mark, text)]):
+        for at in reversed([found.start() for found in re.finditer(mark, text)][-MAX_MARKS:]):
             if at:
                 yield text[:at], text[at + 1 :].strip() or None
 
 
 def _find(indexes: Sequence[IndexRow], head: str, ref: str | None, with_folders: bool) -> Match | None:
     address = Address.of(head)
-    lengths = range(len(address.parts) - 1, 0, -1) if with_folders else [len(address.parts)]
+    # No name of a repository has more parts than its address, but for the host of another one in front.
+    longest = 1 + max((len(_parts(index)) for index in indexes), default=0)
+    lengths = range(min(len(address.parts) - 1, longest), 0, -1) if with_folders else [len(address.parts)]
     for length in lengths:
         parts, folder = address.parts[:length], address.parts[length:]
         matching = _named(indexes, parts, head)
@@ -196,7 +202,12 @@ def _is_named(index: IndexRow, wanted: Parts, fold: Callable[[str], str], ends: 
 
 
 def _parts(index: IndexRow) -> Parts:
-    return Address.of(index.source).parts
+    return _parts_of(index.source)
+
+
+@lru_cache(maxsize=10_000)
+def _parts_of(source: str) -> Parts:
+    return Address.of(source).parts
 
 
 def _at_ref(matching: list[IndexRow], ref: str | None) -> tuple[list[IndexRow], str | None]:

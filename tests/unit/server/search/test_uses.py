@@ -15,6 +15,7 @@ from shop import (
 class Cache(Base, Store):                       @@ inheritance
     """A Store in memory."""                    @@ comment
     inner: Store | None = None                  @@ type
+    outer: dict[str, list[int] | a.Store]       @@ type
 def f(x: list[Store]) -> None:                  @@ type
     print("Store")                              @@ string
     return Store(x)                             @@ call
@@ -162,3 +163,11 @@ def test_the_rules_are_for_languages_by_the_names_that_files_have() -> None:
     """Under another name than ours a language has no rule: .rst files, called "rst" here, were taken for code."""
     assert set(NAMES) >= PROSE | set(LEXERS)
     assert uses("Store keeps carts, see Store()", "restructuredtext", "Store", [0]) == {0: Use.COMMENT}
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["x: " + "a[" * 100 + " = ", "x: " + "a[0] ^ " * 100 + "(", "a<" * 250 + "," + " " * 800 + "("],
+)
+def test_brackets_before_a_use_are_read_once_and_not_in_all_their_divisions(before: str) -> None:
+    assert uses(before + "Store", "python", "Store", [0]) == {0: Use.MENTION}  # never, if each doubles the time

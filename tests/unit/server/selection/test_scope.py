@@ -172,3 +172,10 @@ def test_an_unknown_language_is_answered_with_those_there_are() -> None:
     ) as error:
         languages_of(["pyhton"])
     assert error.value.repair == {"language": "python"}
+
+
+@pytest.mark.parametrize("repo", ["@#" * 2048, "/" + "a/" * 2047, "/srv/acme/shop" + "@" * 4000])
+def test_a_text_of_many_marks_or_parts_is_looked_up_in_many_indexes_a_few_times(repo: str) -> None:
+    many = [index(number, f"/srv/team/{number}") for number in range(500)]
+    with pytest.raises(UserError, match="not indexed"):
+        scope_of(many, [repo])  # minutes, if each mark and part were looked up
