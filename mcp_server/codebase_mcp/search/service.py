@@ -160,7 +160,7 @@ class SearchService:
             if not begun:
                 raise
             scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet
-        for scope in _from_cursor(request, scopes):
+        for scope in scopes_from(request, scopes):
             answer, jobs = await self._answer(request, scope, permit)
             if answer.results:
                 break
@@ -178,7 +178,7 @@ class SearchService:
         """Return the answer of a scope, and the jobs that are changing what it rests on."""
         request, indexes = replace(request, filters=scope.filters), scope.indexes
         cursor = _cursor(request, indexes)
-        now = replace(cursor, state=_state(indexes))
+        now = replace(cursor, state=digest_of(indexes))
         page = await self._modes[request.mode].page(request, indexes, now, permit) if indexes else Page([], None)
         if request.detail == "full":
             page = replace(page, hits=await self._with_context(page.hits))
@@ -237,20 +237,20 @@ def _context(name: str, lines: tuple[int, str] | None) -> dict[str, int | str | 
     return {name: text, f"{name}_start_line": first}
 
 
-def _from_cursor(request: SearchRequest, scopes: Sequence[Scope]) -> Sequence[Scope]:
-    """Return the scopes to try: of a further page, from the one on that the page before was of."""
+def scopes_from(request: SearchRequest, scopes: Sequence[Scope]) -> Sequence[Scope]:
+    """Return the scopes to try: of a further page, that which the page before was of."""
     if request.cursor is None or len(scopes) == 1:
         return scopes
-    position = decode(request.cursor, request.identity).position
-    if position is None or position.index_id in {index.id for index in scopes[0].indexes}:
-        return scopes[:1]
-    return scopes[1:]
+    cursor = decode(request.cursor, request.identity)
+    nearest, every = scopes
+    outside = cursor.position and cursor.position.index_id not in {index.id for index in nearest.indexes}
+    return [every] if outside or cursor.state.startswith(_which(every.indexes)) else [nearest]
 
 
 def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
     """Return the position to start from. Raises UserError for a cursor that is malformed or of another search."""
     if request.cursor is None:
-        return Cursor(request.identity, _state(indexes))
+        return Cursor(request.identity, digest_of(indexes))
     cursor = decode(request.cursor, request.identity)
     if cursor.position and cursor.position.index_id not in {index.id for index in indexes}:
         raise UserError(
@@ -260,9 +260,17 @@ def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
     return cursor
 
 
-def _state(indexes: Sequence[IndexRow]) -> str:
-    """Return a digest of the indexes' state: each committed batch of a job changes it, and so does its end."""
-    return digest(*((i.id, i.indexed_at, i.job_id, i.job_state, i.job_files_done) for i in indexes))
+def _which(indexes: Sequence[IndexRow]) -> str:
+    """Return a digest of which indexes these are, however they stand."""
+    return digest(*(index.id for index in indexes))
+
+
+def digest_of(indexes: Sequence[IndexRow]) -> str:
+    """Return digests of which indexes these are and of their state: each committed batch of a job changes it, and
+    so does its end.
+    """
+    how = ((i.id, i.indexed_at, i.job_id, i.job_state, i.job_files_done) for i in indexes)
+    return _which(indexes) + digest(*how)
 
 
 def build_answer(
