@@ -3,9 +3,13 @@
 The files belong to an untrusted repository: what they hold is only compared, and reading is bounded.
 """
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
+
+from codebase_index.beneath import read_at_most
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF: Final = re.compile(r"ref: (refs/[^\s\0]+)")
@@ -33,9 +37,19 @@ def head_commit(git_dir: Path) -> str | None:
     return packed[1] if packed else None
 
 
-def _read(file: Path, limit: int) -> str:
+def read_beginning(file: Path, limit: int) -> bytes:
+    """Return the first bytes of a regular file; none of anything else: to open a pipe may take for ever."""
     try:
-        with file.open("rb") as opened:
-            return opened.read(limit).decode(errors="surrogateescape").strip()
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError):
-        return ""
+        return b""
+    try:
+        return read_at_most(descriptor, limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: Path, limit: int) -> str:
+    return read_beginning(file, limit).decode(errors="surrogateescape").strip()

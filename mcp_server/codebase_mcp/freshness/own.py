@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_mcp.errors import UserError
 from codebase_mcp.selection.repositories import find_repository
 from codebase_mcp.selection.scope import is_every
+
+MAX_DEPTH: Final = 64
+"""Folders above a caller's own that may be the top of its repository."""
 
 
 class OwnRepositories:
@@ -36,17 +41,25 @@ class OwnRepositories:
         """Return the top of the working tree that a folder lies in; None: it is in none that may be indexed.
 
         Only what is under git is taken: a home folder, or one of many repositories, is nothing that anybody
-        means to index by searching.
+        means to index by searching. A home folder is none, either, where it is under git itself.
         """
         path = PurePosixPath(folder)
-        for top in (path, *path.parents):
+        for top in islice((path, *path.parents), MAX_DEPTH):
             try:
                 clean = self._policy.normalise_path(str(top))
-                if (self._policy.open_path(clean) / ".git").exists():
-                    return clean
+                found = self._policy.open_path(clean)
+                if (found / ".git").exists():
+                    return None if _is_home(found) else clean
             except (SourceRefused, OSError):
                 continue
         return None
+
+
+def _is_home(folder: Path) -> bool:
+    try:
+        return folder == Path.home().resolve()
+    except RuntimeError:  # the user has none, as in a pod
+        return False
 
 
 def _nearest(folder: str, top: str | None, indexes: Sequence[IndexRow]) -> str | None:

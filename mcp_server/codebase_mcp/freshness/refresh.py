@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from codebase_index.api.job import FINAL, JobState
-from codebase_index.api.resource import EmbeddingSpec, IndexingJobSpec, Source
+from codebase_index.api.resource import EmbeddingSpec, IndexingJobSpec, Source, problem_of
 from codebase_index.store.catalog.indexes import Indexes, IndexRow
 from codebase_index.store.errors import JobNotFound, StoreError
 from codebase_index.store.jobs.jobs import Jobs
@@ -100,7 +100,10 @@ class Refresher:
         ]
 
     async def _first_index(self, source: str, caller: str) -> Refresh:
-        spec = IndexingJobSpec(source=Source(path=source))
+        try:
+            spec = IndexingJobSpec(source=Source(path=source))
+        except ValidationError as error:
+            return Refresh(None, f"it cannot be indexed: {problem_of(error)}")
         now, runs = await self._rows.runs(spec.target, AUTOMATIC, MAX_RUNS)
         active = under_way(runs)
         if active is None and (hold := hold_of(runs, now)):

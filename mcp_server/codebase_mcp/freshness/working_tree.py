@@ -16,7 +16,7 @@ from typing import Final
 
 from codebase_index.beneath import Tree
 from codebase_index.blob import blob_id
-from codebase_mcp.freshness.git_head import head_commit
+from codebase_mcp.freshness.git_head import head_commit, read_beginning
 
 MAX_COMPARED = 2000
 """Files written since then whose content is compared in one look; of more, those after them count as newer. So
@@ -187,13 +187,19 @@ class WorkingTree:
         return {}
 
 
+def is_bare(folder: Path) -> bool:
+    """Say whether a folder is a repository without files of its own: what is indexed of it are those of a commit."""
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
+
+
 def git_dir_of(folder: Path, boundary: Path) -> Path | None:
     """Return the folder of git's own files of a working tree; None: it has none beneath `boundary`."""
     found = folder / ".git"
     try:
         if found.is_file():
-            with found.open("rb") as pointer:
-                text = pointer.read(_POINTER_BYTES).decode(errors="surrogateescape")
+            text = read_beginning(found, _POINTER_BYTES).decode(errors="surrogateescape")
+            if not text:
+                return None
             found = folder / text.removeprefix("gitdir: ").strip()
         found = found.resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
@@ -238,11 +244,7 @@ def _ctime(path: Path) -> int:
 
 def _tracked_files(index: Path) -> int | None:
     """Return how many files git's index has, from its header (gitformat-index)."""
-    try:
-        with index.open("rb") as opened:
-            header = opened.read(_INDEX_HEADER_BYTES)
-    except OSError:
-        return None
+    header = read_beginning(index, _INDEX_HEADER_BYTES)
     return int.from_bytes(header[8:12]) if header[:4] == b"DIRC" else None
 
 

@@ -18,7 +18,7 @@ from codebase_index.api.job import JobState
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
 from codebase_index.store.catalog.indexes import IndexRow, StoredFiles
 from codebase_index.store.errors import StoreError
-from codebase_mcp.freshness.working_tree import Newer, WorkingTree, git_dir_of
+from codebase_mcp.freshness.working_tree import Newer, WorkingTree, git_dir_of, is_bare
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,8 @@ class WorkingTrees:
         try:
             folder = await asyncio.to_thread(self._policy.open_path, index.source)
         except SourceRefused:
+            return None
+        if await asyncio.to_thread(is_bare, folder):
             return None
         stored = await self._files(index.id, MAX_FILES + 1)
         if len(stored) > MAX_FILES:

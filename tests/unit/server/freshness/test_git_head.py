@@ -1,12 +1,13 @@
 """The commit that HEAD is at, as git itself says."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from codebase_mcp.freshness.git_head import head_commit
-from codebase_mcp.freshness.working_tree import git_dir_of
+from codebase_mcp.freshness.working_tree import WorkingTree, git_dir_of, is_bare
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -52,3 +53,18 @@ def test_files_that_name_no_commit_say_so(head: str, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "HEAD").write_text(head)
     assert head_commit(folder) is None
+
+
+def test_a_pipe_is_not_waited_for(repository: Path, tmp_path: Path) -> None:
+    for name in ("HEAD", "index"):
+        (repository / ".git" / name).unlink(missing_ok=True)
+        os.mkfifo(repository / ".git" / name)
+    found = git_dir_of(repository, tmp_path)
+    assert found is not None and head_commit(found) is None
+    assert WorkingTree(repository, {}, 0.0, found).look() is None
+
+
+def test_a_bare_repository_has_no_files_to_look_at(repository: Path, tmp_path: Path) -> None:
+    git(repository, "clone", "-q", "--bare", str(repository), str(tmp_path / "bare.git"))
+    assert is_bare(tmp_path / "bare.git")
+    assert not is_bare(repository)
