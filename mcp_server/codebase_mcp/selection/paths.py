@@ -13,6 +13,8 @@ from typing import Final
 
 _GLOB: Final = re.compile(r"[*?\[{]")
 _LINES: Final = re.compile(r":(?:\d+(?:[-:,]\d+)*)?:?$|#L\d+(?:C\d+)?(?:-L?\d+(?:C\d+)?)?$|\(\d+(?:,\s?\d+)?\)$")
+_MAX_LINES: Final = 100
+"""Characters at the end of a path that may be numbers of lines."""
 _WINDOWS: Final = re.compile(r"\\(?![\[\]{}])")
 """A backslash that separates: nobody means a star in a file's name, as one before it would be read elsewhere."""
 _QUALIFIER: Final = re.compile(r"^(?:path|file):(?!//)")
@@ -58,18 +60,24 @@ def as_stored(path: str) -> str:
 
     A slash in front stays, as only the indexes can tell an absolute path from one in a repository.
     """
-    return _plain(_LINES.sub("", path.strip().replace("\\", "/")))
+    text = path.strip().replace("\\", "/")
+    found = _lines_at_end(text)
+    return _plain(text[: found.start()] if found else text)
 
 
 def lines_of(path: str) -> tuple[int, int | None] | None:
     """Return the first and last line that a path ends with, as in `a.py:3-9` and `a.py#L3`; no last one: None."""
-    found = _LINES.search(path.strip())
+    found = _lines_at_end(path.strip())
     if not found:
         return None
     numbers = re.findall(r"(?:^|[^C\d])(\d+)", found[0])
     if not numbers:
         return None
     return int(numbers[0]), int(numbers[1]) if numbers[1:] and "-" in found[0] else None
+
+
+def _lines_at_end(path: str) -> re.Match[str] | None:
+    return _LINES.search(path, max(0, len(path) - _MAX_LINES))
 
 
 def _plain(path: str) -> str:

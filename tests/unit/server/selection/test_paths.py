@@ -118,3 +118,10 @@ def test_a_path_matches_itself(text: str) -> None:
 @given(st.text("a[]{}!*?\\/^-|().", max_size=12), st.booleans())
 def test_every_pattern_is_an_expression(text: str, excludes: bool) -> None:
     re.compile(PathPattern(text, excludes).expression)
+
+
+def test_numbers_of_lines_are_looked_for_at_the_end_alone() -> None:
+    assert as_stored("a.py:3-9") == "a.py"
+    for number in range(20):  # seconds each, if all of it were looked through from each colon
+        path = ":1" * 2000 + f"x{number}"
+        assert as_stored(path) == path
