@@ -188,7 +188,7 @@ class WorkingTree:
 
 
 def is_bare(folder: Path) -> bool:
-    """Say whether a folder is a repository without files of its own: what is indexed of it are those of a commit."""
+    """Say whether a folder is a repository without a working tree: what is indexed of it is a commit."""
     return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
 
 

@@ -22,7 +22,7 @@ from codebase_mcp.errors import UserError
 MAX_NAMED_INDEXES: Final = 20
 
 MAX_MARKS: Final = 8
-"""Marks in a text, @ and # each, behind which a ref is looked for, from the last on: each look asks all indexes."""
+"""Marks in a text, @ and # each, behind which a ref is looked for, from the last on: each asks all indexes."""
 
 _SCP: Final = re.compile(r"(?:[\w.-]+@([\w.-]+)|([\w-]+(?:\.[\w-]+)+)):(?!//|\d+(?:/|$))(.*)")
 _URL: Final = re.compile(r"(?:git\+)?([A-Za-z][A-Za-z0-9.-]*)://(?:[^/@]*@)?([^/]*)(.*)")
