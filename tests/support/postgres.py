@@ -25,6 +25,8 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "io_method": "sync",  # three processes less
+    # A worker that analyzes a table while a test vacuums it holds back what all may see, and so the queries' plans.
+    "autovacuum": "off",
 }
 
 COPY = "TEMPLATE migrated STRATEGY FILE_COPY"
