@@ -25,7 +25,7 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "io_method": "sync",  # three processes less
-    # A worker that analyzes a table while a test vacuums it holds back what all may see, and so the queries' plans.
+    # A worker that analyzes what a test vacuums holds back what all may see, and so the plans of queries.
     "autovacuum": "off",
 }
 
