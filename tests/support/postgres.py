@@ -20,13 +20,10 @@ SETTINGS = {
     "listen_addresses": "",
     # No test ends the machine: what a killed Postgres has written is with the kernel, and is there afterwards.
     "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
+    "full_page_writes": "off",  # commits stay synchronous: VACUUM marks no row visible to all whose commit may be lost
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "io_method": "sync",  # three processes less
-    # A worker that analyzes what a test vacuums holds back what all may see, and so the plans of queries.
-    "autovacuum": "off",
 }
 
 COPY = "TEMPLATE migrated STRATEGY FILE_COPY"
