@@ -20,7 +20,8 @@ SETTINGS = {
     "listen_addresses": "",
     # No test ends the machine: what a killed Postgres has written is with the kernel, and is there afterwards.
     "fsync": "off",
-    "full_page_writes": "off",  # commits stay synchronous: VACUUM marks no row visible to all whose commit may be lost
+    # Commits stay synchronous: VACUUM marks no row as visible to all whose commit may be lost.
+    "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "io_method": "sync",  # three processes less
