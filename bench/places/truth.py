@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from bench.compilers import build_go, install_typescript
 
 HERE = Path(__file__).parent
 BUILT = Path(os.environ.get("PLACES_BUILD", "/tmp/codebase-places"))
@@ -78,21 +79,12 @@ def _program(command: Callable[[], Sequence[str]]) -> _Read:
 
 @cache
 def _go() -> list[str]:
-    target = BUILT / "go-places"
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    subprocess.run([go, "build", "-o", target, "main.go"], cwd=HERE / "go", check=True)
-    return [str(target)]
+    return build_go(HERE / "go", BUILT / "go-places")
 
 
 @cache
 def _typescript() -> list[str]:
-    """Install the compiler beside a copy of the program, where node looks for it."""
-    folder = BUILT / "typescript"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "typescript.cjs", folder)
-    if not (folder / "node_modules" / "typescript").is_dir():
-        subprocess.run(["npm", "install", "--silent", "--prefix", folder, "typescript@5"], check=True)
-    return ["node", "--max-old-space-size=2048", str(folder / "typescript.cjs")]
+    return install_typescript(HERE / "typescript.cjs", BUILT / "typescript", "--max-old-space-size=2048")
 
 
 @cache

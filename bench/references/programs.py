@@ -2,11 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+from bench.compilers import build_go, install_typescript
 
 HERE = Path(__file__).parent
 BUILT = Path(os.environ.get("REFERENCES_BUILD", "/tmp/codebase-references"))
@@ -16,21 +17,12 @@ _Read = Callable[[Sequence[Path]], Iterator[tuple[Path, list[tuple[int, str, str
 
 @cache
 def _go() -> list[str]:
-    target = BUILT / "go-references"
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    subprocess.run([go, "build", "-o", target, "main.go"], cwd=HERE / "go", check=True)
-    return [str(target)]
+    return build_go(HERE / "go", BUILT / "go-references")
 
 
 @cache
 def _typescript() -> list[str]:
-    """Install the compiler beside a copy of the program, where node looks for it."""
-    folder = BUILT / "typescript"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "typescript.cjs", folder)
-    if not (folder / "node_modules" / "typescript").is_dir():
-        subprocess.run(["npm", "install", "--silent", "--prefix", folder, "typescript@5"], check=True)
-    return ["node", str(folder / "typescript.cjs")]
+    return install_typescript(HERE / "typescript.cjs", BUILT / "typescript")
 
 
 def _program(command: Callable[[], Sequence[str]]) -> _Read:
