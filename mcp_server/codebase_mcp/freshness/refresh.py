@@ -25,7 +25,7 @@ from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
 from codebase_mcp.freshness.pace import hold_of, under_way
 from codebase_mcp.freshness.working_tree import Newer
-from codebase_mcp.freshness.working_trees import SHARE, WorkingTrees, is_visible
+from codebase_mcp.freshness.working_trees import PAUSE_FACTOR, WorkingTrees, is_visible
 from codebase_mcp.jobs.cluster import ClusterUnavailable
 from codebase_mcp.jobs.service import AUTOMATIC, JobService, StartRequest
 
@@ -38,7 +38,7 @@ MAX_WATCHED: Final = 8
 """Repositories that are watched at once: those that were searched last."""
 
 LOOK_INTERVAL: Final = 1.0
-"""The fewest seconds between rounds of looks; a round that costs more is followed by `SHARE` times its cost."""
+"""The fewest seconds between rounds of looks; `PAUSE_FACTOR` says how long after a costly one."""
 
 FIRST_WAIT_SECONDS = 5.0
 """How long a search waits for a repository that it is the first to ask for, or for a job whose files it lacks."""
@@ -185,7 +185,7 @@ class Refresher:
                 except Exception:
                     log.exception("the watched files were not looked at")
                     cost = LOOK_INTERVAL
-                await asyncio.sleep(max(LOOK_INTERVAL, SHARE * cost - (time.monotonic() - began)))
+                await asyncio.sleep(max(LOOK_INTERVAL, PAUSE_FACTOR * cost - (time.monotonic() - began)))
 
     async def _look_round(self) -> float:
         """Look once at each repository that is watched; return the seconds of a processor that it took."""

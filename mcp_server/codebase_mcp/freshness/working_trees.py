@@ -34,7 +34,9 @@ LONGEST_WAIT_SECONDS: Final = 2.0
 REMEMBERED_SECONDS: Final = 600.0
 """How long the paths of a repository are kept after it was last asked for."""
 
-SHARE: Final = 20
+PAUSE_FACTOR: Final = 20
+"""A look is followed by a pause of so many times what it cost: it takes a twentieth of a processor at most."""
+
 _CONCURRENT: Final = 2
 _ELSEWHERE_SECONDS: Final = 3.0
 """What cannot be seen is looked for once a minute."""
@@ -116,7 +118,7 @@ class WorkingTrees:
             except StoreError as error:
                 log.warning("the files of an index were not compared: %s", error, extra={"index": index.id})
             finally:
-                looked.valid_until = time.monotonic() + SHARE * seconds
+                looked.valid_until = time.monotonic() + PAUSE_FACTOR * seconds
 
     async def _compare(self, looked: _Looked, index: IndexRow) -> tuple[Newer | None, float]:
         """Return what is newer, and the seconds of processor time that it took to look."""
