@@ -52,7 +52,7 @@ def stages(folder: Path) -> dict[str, float]:
             files_of_batch.append(file)
             total += len(data)
         with timed("split into words"):
-            vocabulary.clear_if_full()
+            terms.clear_if_full()
             tokenized = vocabulary.tokenize(texts.documents(files_of_batch))
         with timed("terms"):
             encoded = postings.encode(terms.occurrences(tokenized))

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.search.sets import TOP, Figures, Question, ndcg
 from codebase_index.store.query.candidate import Candidate
+from codebase_mcp.ranking.query import Query
 from codebase_mcp.ranking.ranking import Features, extract_features, order
 from codebase_mcp.ranking.weights import DEFAULT, Weights
 
@@ -60,7 +61,7 @@ class Case:
     @classmethod
     def of(cls, repository: str, question: Question, candidates: Sequence[Candidate]) -> "Case":
         """Read the candidates once for all weights."""
-        return cls(repository, question, extract_features(question.text, candidates))
+        return cls(repository, question, extract_features(Query.of(question.text), candidates))
 
 
 def figures(cases: Sequence[Case], weights: Weights = DEFAULT) -> Figures:

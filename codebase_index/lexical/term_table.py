@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from codebase_index.lexical.postings import Occurrences
 from codebase_index.lexical.stemming import stem
 from codebase_index.lexical.vocabulary import Interner, TokenizedTexts, Vocabulary
 from codebase_index.lexical.words import split
+
+MAX_TERMS_PER_WORD: Final = 2
+"""Of the words that a vocabulary keeps; names have one each that no other has. A sentence without spaces is one
+word with a term for each of its letters: some 200 bytes."""
 
 
 class TermTable:
@@ -29,6 +33,12 @@ class TermTable:
         terms, ends = self._stems.of(tokenized.word_ids)
         sizes = np.diff(ends[tokenized.offsets])
         return Occurrences(len(sizes), np.repeat(np.arange(len(sizes)), sizes), terms, self._stem_ids.stems.names)
+
+    def clear_if_full(self) -> None:
+        """Forget all words when these, or their different terms, are too many: as `Vocabulary.clear_if_full`."""
+        if len(self._stem_ids) > MAX_TERMS_PER_WORD * self._vocabulary.max_words:
+            self._vocabulary.clear()
+        self._vocabulary.clear_if_full()
 
     def _extend(self) -> None:
         """Add the words that are new in the vocabulary."""

@@ -74,9 +74,13 @@ class Vocabulary:
         self._letters += sum(map(len, self.words[self._measured :]))
         self._measured = len(self.words)
         if self._measured > self.max_words or self._letters > _MAX_LETTERS_PER_WORD * self.max_words:
-            self._interner = Interner()
-            self._measured = self._letters = 0
-            self.generation += 1
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget all words."""
+        self._interner = Interner()
+        self._measured = self._letters = 0
+        self.generation += 1
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Split texts into words and intern these. Never removes a word."""

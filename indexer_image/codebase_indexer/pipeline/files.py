@@ -62,7 +62,7 @@ class FileProcessor:
         Only files beneath the folder are opened, by paths without links below `boundary` (by default the folder
         itself). No file raises.
         """
-        self._vocabulary.clear_if_full()
+        self._terms.clear_if_full()
         results: list[FileResult]
         try:
             with Tree(folder, boundary) as tree:

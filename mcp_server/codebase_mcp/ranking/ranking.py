@@ -50,7 +50,7 @@ class Features:
     path_idf: Idf
 
 
-def rank(query: str, candidates: Collection[Candidate], limit: int, weights: Weights = DEFAULT) -> list[Ranked]:
+def rank(query: Query, candidates: Collection[Candidate], limit: int, weights: Weights = DEFAULT) -> list[Ranked]:
     """Return the best `limit` candidates, best first; ties by repository, path and line.
 
     The order depends on the candidates' scores and content alone, never on the order in which they come.
@@ -58,12 +58,11 @@ def rank(query: str, candidates: Collection[Candidate], limit: int, weights: Wei
     return order(extract_features(query, candidates), weights)[:limit]
 
 
-def extract_features(text: str, candidates: Collection[Candidate]) -> Features:
+def extract_features(query: Query, candidates: Collection[Candidate]) -> Features:
     """Read candidates for a query: nearly all of a ranking's time.
 
     A chunk without a term of the query defines none of its names, so these are not read.
     """
-    query = Query.of(text)
     found = sorted(candidates, key=_tie_break)
     term_set_of = {terms: query.term_set(terms) for terms in {c.terms for c in found}}
     term_sets = [term_set_of[c.terms] for c in found]

@@ -25,7 +25,7 @@ def test_terms_are_counted_for_each_text(batches: list[list[str]], max_words: in
     vocabulary = Vocabulary(max_words)
     table = TermTable(vocabulary)
     for texts in batches:
-        vocabulary.clear_if_full()
+        table.clear_if_full()
         encoded = postings.encode(table.occurrences(vocabulary.tokenize(texts)))
         part = postings.decode(encoded.vocabulary, encoded.payload)
         found = [Counter[str]() for _ in texts]
@@ -54,6 +54,16 @@ def test_long_words_are_forgotten_sooner() -> None:
         vocabulary.clear_if_full()
     assert vocabulary.generation == 2
     assert len(vocabulary.words) <= 20
+
+
+def test_words_are_forgotten_sooner_where_each_has_many_terms() -> None:
+    vocabulary = Vocabulary(max_words=100)
+    table = TermTable(vocabulary)
+    for batch in range(10):
+        table.clear_if_full()
+        sentence = "".join(chr(0x4E00 + 60 * batch + n) for n in range(60))
+        table.occurrences(vocabulary.tokenize([sentence]))
+    assert vocabulary.generation == 4  # each has 120 terms, so that two have more than twice as many as words
 
 
 def test_words_are_forgotten_between_batches_when_they_are_too_many() -> None:

@@ -76,7 +76,7 @@ class AutoMode:
         )
         found = await self._candidates(request, ids, query, query_vectors)
         end = cursor.offset + request.limit
-        ranked = rank(request.query, _with_comparable_scores(found, query_vectors), end + 1)
+        ranked = rank(query, _with_comparable_scores(found, query_vectors), end + 1)
         scale, is_fit = _scale(query, ranked, found)
         more, ranked = len(ranked) > end, ranked[cursor.offset : end]
         chunk_ids = [r.candidate.id for r in ranked]

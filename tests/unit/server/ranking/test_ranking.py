@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codebase_index.lexical.words import terms
 from codebase_index.store.query.candidate import Candidate
-from codebase_mcp.ranking import features
+from codebase_mcp.ranking import copies, features
 from codebase_mcp.ranking.definitions import chunk_names
 from codebase_mcp.ranking.fit import FLOOR, fit
 from codebase_mcp.ranking.paths import possible_heads
@@ -32,7 +32,7 @@ NOISE = candidate("noise.py", id=99)
 
 
 def order(query: str, *candidates: Candidate) -> list[str]:
-    return [r.candidate.path for r in rank(query, [*candidates, NOISE], 10) if r.candidate is not NOISE]
+    return [r.candidate.path for r in rank(Query.of(query), [*candidates, NOISE], 10) if r.candidate is not NOISE]
 
 
 # --- what comes first --------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ HEADER = "def parse_header(line):\n    name, _, value = line.partition(':')\n   
 
 def places(query: str, *found: Candidate) -> list[list[int]]:
     """Return the index of each result, and those of its copies."""
-    return [[c.index_id for c in (r.candidate, *r.copies)] for r in rank(query, found, 10)]
+    return [[c.index_id for c in (r.candidate, *r.copies)] for r in rank(Query.of(query), found, 10)]
 
 
 def test_the_same_code_in_several_indexes_is_one_result() -> None:
@@ -148,6 +148,25 @@ def test_a_version_with_nearly_the_same_lines_is_no_further_result(added: str, c
         candidate("header.py", id=i, index_id=i, text=text) for i, text in enumerate((base, base + added), 1)
     ]
     assert len(places("parse header", *versions)) == count
+
+
+@pytest.mark.parametrize("count", [300, 600])
+def test_versions_of_a_large_file_are_compared_with_their_neighbours_alone(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = 0
+    shares_lines = copies._shares_lines
+
+    def counted(*versions: Any) -> bool:
+        nonlocal compared
+        compared += 1
+        return shares_lines(*versions)
+
+    monkeypatch.setattr(copies, "_shares_lines", counted)
+    parts = {i: "".join(f"{i // 2}: {n}\n" for n in range(9)) + "#\n" * (i % 2) for i in range(count)}
+    found = [candidate("a.md", id=i, index_id=i % 2, start_line=i, text=text) for i, text in parts.items()]
+    assert copies.group(found) == [[i, i + 1] for i in range(0, count, 2)]
+    assert compared <= 2 * copies.MAX_NEIGHBORS * count
 
 
 def test_equal_code_in_one_repository_is_two_places() -> None:
@@ -193,10 +212,11 @@ QUERIES = st.one_of(st.sampled_from(["Basket", "total of the basket", "tests"]),
 
 @given(QUERIES, CANDIDATES, st.integers(1, 50))
 def test_a_ranking_is_a_sorted_choice_of_the_candidates(query: str, found: list[Candidate], limit: int) -> None:
-    every = rank(query, found, len(found))
+    read = Query.of(query)
+    every = rank(read, found, len(found))
     told = [candidate.id for r in every for candidate in (r.candidate, *r.copies)]
     assert sorted(told) == sorted(c.id for c in found)  # each once: as a result, or as a copy of one
-    ranked = rank(query, found, limit)
+    ranked = rank(read, found, limit)
     assert ranked == every[:limit]
     assert [r.score for r in ranked] == sorted((r.score for r in ranked), reverse=True)
 
@@ -206,12 +226,14 @@ def test_the_order_in_which_candidates_come_does_not_matter(
     query: str, found: list[Candidate], random_: random.Random
 ) -> None:
     shuffled = random_.sample(found, len(found))
-    assert rank(query, found, 50) == rank(query, shuffled, 50)
+    read = Query.of(query)
+    assert rank(read, found, 50) == rank(read, shuffled, 50)
 
 
 @given(QUERIES, CANDIDATES, st.integers(1, 20))
 def test_a_smaller_limit_only_cuts(query: str, found: list[Candidate], limit: int) -> None:
-    assert rank(query, found, limit) == rank(query, found, 50)[:limit]
+    read = Query.of(query)
+    assert rank(read, found, limit) == rank(read, found, 50)[:limit]
 
 
 def test_equal_candidates_come_by_path_and_line() -> None:
