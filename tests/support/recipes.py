@@ -104,8 +104,8 @@ LANGUAGE = Recipe(
     (
         Edit(
             "codebase_index/languages.py",
-            '        (_parsed("sql"), "sql"),\n',
-            '        (_parsed("d"), "d di"),\n',
+            '    _Row(_code("luau"), "luau"),\n',
+            '    _Row(_code("d"), "d di"),\n',
         ),
         Edit(
             "indexer_image/codebase_indexer/chunking/syntax.py",

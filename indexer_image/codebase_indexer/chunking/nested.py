@@ -73,8 +73,7 @@ _SCRIPT = Words(
 
 WORDS: Mapping[str, Words] = {
     "python": _words("def ", "class "),
-    "javascript": _SCRIPT,
-    "typescript": _SCRIPT,
+    **dict.fromkeys(("javascript", "typescript", "tsx", "vue", "svelte"), _SCRIPT),
     "go": _words(type=r"type\s+\w+"),
     "rust": _words("fn ", "macro_rules!", "impl ", struct=r"struct\s+\w", enum=r"enum\s+\w", trait=r"trait\s+\w",
                    union=r"union\s+\w", mod=r"mod\s+\w", type=r"type\s+\w"),
@@ -94,16 +93,12 @@ WORDS: Mapping[str, Words] = {
 }  # fmt: skip
 """What begins a definition, by grammar; those that are not here have none inside of others, or are data."""
 
-SAME_AS: Mapping[str, str] = {
-    "tsx": "typescript", "cuda": "cpp", "starlark": "python", "vue": "typescript", "svelte": "typescript",
-}  # fmt: skip
-
 
 class Marks:
     """Where definitions may begin in a file: `offsets`, rising. The last one is its end, and marks nothing."""
 
     def __init__(self, data: bytes, grammar_name: str) -> None:
-        words = WORDS.get(SAME_AS.get(grammar_name, grammar_name))
+        words = WORDS.get(grammar_name)
         self.offsets: Sequence[int] = [*sorted(_places(data, words)), len(data)] if words else [len(data)]
         self.complete = words is None or words.complete
 

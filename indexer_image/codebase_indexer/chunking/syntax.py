@@ -349,7 +349,7 @@ DEFINITIONS: Mapping[str, str] = {
     """,
 }
 
-SAME_AS: Mapping[str, str] = {"tsx": "typescript", "terraform": "hcl", "cuda": "cpp", "starlark": "python"}
+SAME_AS: Mapping[str, str] = {"tsx": "typescript"}
 """Grammars whose trees are like those of another."""
 
 WRAPPERS = (

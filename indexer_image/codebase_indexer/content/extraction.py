@@ -5,7 +5,7 @@ Chunks, terms, vectors and symbols of a file are all made from the text that is 
 
 from dataclasses import dataclass
 
-from codebase_index.languages import Language, detect, is_large_data, is_prose
+from codebase_index.languages import Language, detect, is_large_data
 from codebase_indexer.chunking import notebook
 from codebase_indexer.content.encodings import decode, has_mark
 from codebase_indexer.content.redaction import redact
@@ -48,7 +48,7 @@ def extract(path: str, data: bytes, secrets: SecretPolicy) -> ExtractedText | Sk
 
 
 def _reason_by_text(text: bytes, language: Language) -> Skip | None:
-    reason = by_content(text, is_prose=is_prose(language))
+    reason = by_content(text, is_prose=language.prose)
     if reason in (None, Skip.MINIFIED) and language.grammar == notebook.FORMAT:
         # Its long lines are images, which are left out.
         return Skip.MANY_CELLS if notebook.count_cells(text) > notebook.MAX_CELLS else None

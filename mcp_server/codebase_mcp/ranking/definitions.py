@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from codebase_index.languages import LANGUAGES
 from codebase_index.lexical.words import words
 from codebase_mcp.ranking.stems import spelling, stems_of
 
@@ -44,7 +45,7 @@ _BODY_OPENERS: Final = frozenset("(=:{<")
 # Re-exports. In Python only those of `__init__.py`: any other file's import is for its own use.
 _RUST_REEXPORT = re.compile(r"\bpub use ([^;]{1,2000});")
 _SCRIPT_REEXPORT = re.compile(r"\bexport\s+(?:type\s+)?\{([^}]{1,2000})\}\s*from\b")
-_SCRIPTS = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts", ".vue", ".svelte")
+_SCRIPTS = tuple(f".{extension}" for extension, language in LANGUAGES.items() if language.script)
 _PYTHON_IMPORT = re.compile(r"^from\s+\S+\s+import\s+(\([^)]{1,4000}\)|[^\n(]+)", re.MULTILINE)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from codebase_index.languages import LANGUAGES, Comments
+
 _DOUBLE: Final = r'"(?:\\.|[^"\\\n])*+"?'
 _SINGLE: Final = r"'(?:\\.|[^'\\\n])*+'?"
 _CHARACTER: Final = r"'(?:\\[^\n]{1,9}?|[^'\\\n])'"
@@ -27,7 +29,10 @@ _C = _lexer(_SLASHES, _DOUBLE, _CHARACTER)
 _JAVA = _lexer(_SLASHES, _TRIPLE, _DOUBLE, _CHARACTER)
 _SCRIPT = _lexer(_SLASHES, _DOUBLE, _SINGLE, _BACKTICK)
 _SHELL = _lexer(_HASHES, _DOUBLE, _SINGLE)
-LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
+_SQL = _lexer(r"(?P<comment>--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)", _SINGLE)
+_USUAL: Final = {Comments.HASHES: _SHELL, Comments.SLASHES: _C, Comments.DASHES: _SQL}
+"""The lexer of a language that has none of its own, by its comments."""
+_OWN: Final[Mapping[str, re.Pattern[str]]] = {
     "python": _lexer(
         rf"(?P<comment>\#[^\n]*+|^[ \t]*+[rRuU]?(?:{_TRIPLE}|{_TRIPLE_SINGLE}))",
         _TRIPLE, _TRIPLE_SINGLE, _DOUBLE, _SINGLE,
@@ -37,14 +42,16 @@ LEXERS: Final[Mapping[str, re.Pattern[str]]] = {
     "rust": _lexer(_SLASHES, r'r(#*+)"(?s:.*?)"\2', r'"(?:\\.|[^"\\])*+"?', _CHARACTER),
     "java": _JAVA, "kotlin": _JAVA, "swift": _JAVA, "scala": _JAVA,
     "csharp": _lexer(_SLASHES, r'[@$]{0,2}@[@$]{0,2}"(?:""|[^"])*+"?', _TRIPLE, _DOUBLE, _CHARACTER),
-    "c": _C, "cpp": _C, "objective-c": _C, "zig": _C,
     "php": _lexer(r"(?P<comment>//[^\n]*+|\#(?!\[)[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)", r'"(?:\\.|[^"\\])*+"?',
                   r"'(?:\\.|[^'\\])*+'?"),
     "ruby": _lexer(r"(?P<comment>(?<![\w?$])\#(?!\{)[^\n]*+|^=begin\b(?s:.*?)(?:^=end\b|\Z))", _DOUBLE, _SINGLE),
     "lua": _lexer(r"(?P<comment>--(?:\[\[(?s:.*?)(?:\]\]|\Z)|[^\n]*+))", _DOUBLE, _SINGLE),
-    "sql": _lexer(r"(?P<comment>--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)", _SINGLE),
-    **dict.fromkeys(("bash", "perl", "r", "elixir", "julia", "yaml", "toml", "make", "dockerfile"), _SHELL),
 }  # fmt: skip
+LEXERS: Final = {
+    language.name: _OWN.get(language.name) or _USUAL[language.comments]
+    for language in LANGUAGES.values()
+    if language.comments is not None
+}
 """Comments (the group of this name) and strings of a language; others are taken to have neither."""
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final
 
+from codebase_index.languages import LANGUAGES
 from codebase_mcp.search.code_lexer import masked
 
 MAX_IN_LINE: Final = 8
@@ -37,12 +38,10 @@ class Use(StrEnum):
     """Also prose."""
 
 
-PROSE: Final = frozenset(["markdown", "restructuredtext", "text", "asciidoc", "org", "latex", "html", "xml"])
+PROSE: Final = frozenset(language.name for language in LANGUAGES.values() if language.prose or language.markup)
 """Languages in which every line speaks of a name."""
 
-_TYPED: Final = frozenset(["c", "cpp", "csharp", "java", "objective-c", "dart", "groovy"])
-"""Languages in which a type stands before what has it: ``Store store``."""
-
+_TYPED: Final = frozenset(language.name for language in LANGUAGES.values() if language.typed)
 _BODIES: Final = re.compile(
     r"\b(?:def|func|fn|fun|function\*?|sub|class|struct|union|interface|enum|trait|protocol|type|typedef|object|record|"
     r"module|mod|namespace|macro_rules!)\s+(?:self\.|(?:\([^()\n]*\)\s*)?&?\s*)$"
@@ -70,7 +69,7 @@ _BASES: Final[Mapping[str, re.Pattern[str]]] = {
 _EXTENDS: Final = re.compile(
     r"(?:^\s*|\b(?:class|interface|enum|record|trait|object)\b[^{;]*)\s(?:extends|implements|with)\b[^{;(]*$"
 )
-_SCRIPTS: Final = frozenset(["javascript", "typescript", "vue", "svelte"])
+_SCRIPTS: Final = frozenset(language.name for language in LANGUAGES.values() if language.script)
 _CLOSED_IMPORT: Final = re.compile(r"[\w\s,$]*+\}\s*from\b")
 _MODIFIERS: Final = re.compile(
     r"\s*(?:(?:export|public|private|protected|static|async|get|set|abstract|override|readonly)\s+)*\*?#?"
