@@ -16,7 +16,7 @@ from codebase_mcp.limits.caller import IpNetwork
 from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.limits.queue_quota import QueueLimits
 
-_HOST = re.compile(r"^[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
+_HOST = re.compile(r"^(\*\.)?[A-Za-z0-9.-]+(:(\d{1,5}|\*))?$|^\[[0-9A-Fa-f:]+\](:(\d{1,5}|\*))?$")
 _NAMESPACE = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_CONNECTIONS = 100_000
@@ -160,7 +160,7 @@ def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
         if not _HOST.match(host):
             raise SettingsError(
                 f"CODEBASE_ALLOWED_HOSTS holds {host!r}; give host names, with a port if it must be that one: "
-                "codebase-mcp.default.svc,localhost:8080"
+                "codebase-mcp.default.svc,localhost:8080,*.example.com"
             )
     return hosts
 

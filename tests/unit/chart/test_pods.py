@@ -79,6 +79,18 @@ def test_the_server_starts_with_the_environment_it_gets(case: str) -> None:
     assert settings.connections.total >= settings.connections.per_client > 0
 
 
+def test_the_server_answers_under_every_name_that_an_entrance_lets_in() -> None:
+    objects = render({"server": {
+        "ingress": {"enabled": True, "hosts": [{"host": "code.invalid"}, {"host": "*.code.invalid"}]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["*.route.invalid"]},
+    }})  # fmt: skip
+    (server,) = [pod for component, pod in pods(objects) if component == "server"]
+    env = environment(server["spec"]["containers"][0])
+    allowed = AllowedHosts(ServerSettings.from_env({**env, "CODEBASE_NAMESPACE": "ns"}).host_names)
+    assert all(host in allowed for host in ("code.invalid", "a.code.invalid", "a.route.invalid:8443"))
+    assert "route.invalid" not in allowed
+
+
 @every_case
 def test_the_operator_starts_with_the_environment_it_gets(case: str, tmp_path: Path) -> None:
     objects = rendered(case)

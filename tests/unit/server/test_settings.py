@@ -28,8 +28,8 @@ def test_in_a_pod_the_server_listens_to_the_pod_network() -> None:
 
 
 def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
-    settings = Settings.from_env({**VALID, "CODEBASE_ALLOWED_HOSTS": "mcp.example.org, other:8443"})
-    assert settings.host_names == ("localhost", "127.0.0.1", "[::1]", "mcp.example.org", "other:8443")
+    settings = Settings.from_env({**VALID, "CODEBASE_ALLOWED_HOSTS": "mcp.example.org, other:8443,*.x.org"})
+    assert settings.host_names == ("localhost", "127.0.0.1", "[::1]", "mcp.example.org", "other:8443", "*.x.org")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
         ({"CODEBASE_MAX_CONNECTIONS_OF_CLIENT": "all"}, "CODEBASE_MAX_CONNECTIONS_OF_CLIENT is 'all'"),
         ({"CODEBASE_NAMESPACE": "My_Space"}, "CODEBASE_NAMESPACE is 'My_Space'"),
         ({"CODEBASE_ALLOWED_HOSTS": "https://x"}, "CODEBASE_ALLOWED_HOSTS holds 'https://x'"),
+        ({"CODEBASE_ALLOWED_HOSTS": "a.*.org"}, "CODEBASE_ALLOWED_HOSTS holds 'a.*.org'"),
+        ({"CODEBASE_ALLOWED_HOSTS": "*"}, "CODEBASE_ALLOWED_HOSTS holds '*'"),
         ({"CODEBASE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CODEBASE_TRUSTED_PROXIES is wrong: 10.0.0.1/8"),
         ({"CODEBASE_TRUSTED_PROXIES": "proxy.example.org"}, "CODEBASE_TRUSTED_PROXIES is wrong"),
         ({"CODEBASE_ALLOW_DELETION": "1"}, "CODEBASE_ALLOW_DELETION is '1'; set it to true or false"),

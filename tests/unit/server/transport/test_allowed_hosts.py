@@ -40,3 +40,27 @@ def test_every_other_origin_is_refused(origin: str) -> None:
 
 def test_no_origin_is_no_page() -> None:
     assert HOSTS.allows("")
+
+
+DOMAINS = AllowedHosts(["*.example.org", "*.other.org:8443", "code.apps.net", "*.apps.net", "apps.net"])
+
+
+@pytest.mark.parametrize(
+    "host", ["a.example.org", "a.b.example.org", "A.Example.ORG:8080", "a.other.org:8443", "x.apps.net"]
+)
+def test_a_wildcard_is_every_name_below_its_domain_as_an_entrance_takes_it(host: str) -> None:
+    assert host in DOMAINS
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["example.org", ".example.org", "a..example.org", "aexample.org", "example.org.evil.net", "*.example.org",
+     "org", "a.other.org", "a.other.org:443", "other.org:8443", "a.example.org."],
+)  # fmt: skip
+def test_a_wildcard_is_no_other_name(host: str) -> None:
+    assert host not in DOMAINS
+
+
+def test_a_neighbour_under_a_wildcard_is_no_page_that_may_call() -> None:
+    assert not DOMAINS.allows("https://neighbour.apps.net")
+    assert DOMAINS.allows("https://code.apps.net")
