@@ -7,6 +7,7 @@ crash between any two steps is repaired by the next pass.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, ParamSpec
 from uuid import UUID
 
@@ -29,7 +30,7 @@ from codebase_operator.reporting import conditions as c
 from codebase_operator.reporting.conditions import Outage, StatusInput
 from codebase_operator.reporting.events import events_of
 from codebase_operator.reporting.messages import single_line
-from codebase_operator.reporting.status import only_position_changed, status_of, worth_writing
+from codebase_operator.reporting.status import completed_mirror, only_position_changed, status_of, worth_writing
 
 P = ParamSpec("P")
 
@@ -38,6 +39,9 @@ OUTAGE_GRACE: Final = timedelta(seconds=3)
 
 MAX_PROMPT_POSITIONS: Final = 10
 """Position changes written at once, enough for the queue that people watch; a longer one gets so many per pass."""
+
+MAX_COMPLETED_MIRRORS: Final = 10
+"""Mirrors of final jobs that are completed in a pass: after an upgrade all of them are due, and each has time."""
 
 POSITION_WRITES_PER_SECOND: Final = 10
 """Rate at which positions of a long queue are written to the jobs' statuses. In the database, where
@@ -74,6 +78,8 @@ def plan(s: Snapshot) -> list[Action]:
     actions += _status_updates(
         [view for view in views if view.job.id not in changing and not view.settled], queue, s
     )
+    at_rest = [view for view in views if not planned[view.job.id]]
+    actions += islice(_mirrors_to_complete(at_rest, s), MAX_COMPLETED_MIRRORS)
     return actions
 
 
@@ -164,6 +170,13 @@ def _status_updates(views: Iterable[JobView], queue: Queue, s: Snapshot) -> Iter
         moved = [action for action in moved if s.now - _written(action, s) >= interval]
         moved = sorted(moved, key=lambda action: _written(action, s))[:MAX_PROMPT_POSITIONS]
     yield from moved
+
+
+def _mirrors_to_complete(views: Iterable[JobView], s: Snapshot) -> Iterator[Action]:
+    """Yield the writes of final jobs' statuses that lack what this release writes, once for each job."""
+    for view in views:
+        if view.settled and not view.job.deleting and (status := completed_mirror(view.job, s.now)):
+            yield WriteStatus(view.job, status)
 
 
 def _written(action: WriteStatus, s: Snapshot) -> datetime:

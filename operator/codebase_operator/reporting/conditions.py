@@ -167,6 +167,21 @@ def _of_the_end(cancelled: ConditionValue, succeeded: ConditionValue) -> dict[st
     }
 
 
+def missing_conditions(job: Job, now: datetime) -> list[Condition]:
+    """Return the conditions of the end that a final job's mirror lacks: a release before them wrote it."""
+    status, reason = job.status, job.status.reason or COMPLETED
+    cancelled: ConditionValue = ("True" if status.phase == "Cancelled" else "False"), reason, ""
+    succeeded: ConditionValue = ("True" if status.phase == "Completed" else "False"), reason, ""
+    return [
+        Condition(
+            type=kind, status=value, reason=why, message="", observed_generation=status.observed_generation,
+            last_transition_time=status.completed_at or status.cancelled_at or now.replace(microsecond=0),
+        )
+        for kind, (value, why, _) in _of_the_end(cancelled, succeeded).items()
+        if job.condition(kind) is None
+    ]  # fmt: skip
+
+
 def _condition(s: StatusInput, kind: str, value: ConditionValue) -> Condition:
     status, reason, message = value
     before = s.job.condition(kind)

@@ -1,10 +1,17 @@
 """The job's status: a mirror of its row and pod, and the rule for when to write it. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from codebase_index.api.resource import IndexingJobStatus, Progress
-from codebase_operator.reporting.conditions import ADMITTED, StatusInput, conditions_of, summary
+from codebase_operator.model.snapshot import Job
+from codebase_operator.reporting.conditions import (
+    ADMITTED,
+    StatusInput,
+    conditions_of,
+    missing_conditions,
+    summary,
+)
 from codebase_operator.reporting.messages import MAX_WORD_BYTES, single_line
 
 WRITE_INTERVAL: Final = timedelta(seconds=2)
@@ -22,7 +29,7 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
         return before.model_copy(
             update={
                 "phase": phase, "reason": reason, "message": message, "conditions": conditions,
-                "source": _source(s),
+                "source": _source(s.job),
                 "queue_position": s.position.number if s.position else None,
                 # A job whose spec cannot be read has no row to record its end.
                 "completed_at": before.completed_at or (_seconds(s.now) if s.job.spec is None else None),
@@ -33,7 +40,7 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
         message = row.message
     restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
     return IndexingJobStatus(
-        phase=phase, reason=reason, message=single_line(message), conditions=conditions, source=_source(s),
+        phase=phase, reason=reason, message=single_line(message), conditions=conditions, source=_source(s.job),
         percentage=f"{int(row.percent)}%", attempt=row.attempt,
         # A final job keeps what it had: the fence that ended it was no restart.
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
@@ -49,6 +56,21 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
         started_at=_seconds(row.started_at), completed_at=_seconds(row.completed_at),
         cancelled_at=_seconds(row.cancelled_at), observed_generation=s.job.generation,
     )  # fmt: skip
+
+
+def completed_mirror(job: Job, now: datetime) -> IndexingJobStatus | None:
+    """Return a final job's status with what a release before did not write; None where nothing is missing.
+
+    Nobody looks at a final job's row again, so all of it comes from the mirror itself.
+    """
+    status, missing = job.status, missing_conditions(job, now)
+    if not missing:
+        return None
+    return status.model_copy(update={
+        "conditions": [*status.conditions, *missing],
+        "source": status.source or _source(job),
+        "percentage": status.percentage or (f"{status.progress.percent}%" if status.progress else None),
+    })  # fmt: skip
 
 
 def worth_writing(s: StatusInput, status: IndexingJobStatus) -> bool:
@@ -85,8 +107,8 @@ def comparable(status: IndexingJobStatus) -> dict[str, Any]:
     return content
 
 
-def _source(s: StatusInput) -> str | None:
-    return single_line(str(s.job.spec.source)) if s.job.spec else s.job.status.source
+def _source(job: Job) -> str | None:
+    return single_line(str(job.spec.source)) if job.spec else job.status.source
 
 
 def _seconds(time: Any) -> Any:

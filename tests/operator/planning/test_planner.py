@@ -28,7 +28,7 @@ from codebase_operator.model.actions import (
 from codebase_operator.model.pod_timeouts import PodTimeouts
 from codebase_operator.model.site_policy import SitePolicy
 from codebase_operator.model.snapshot import Rejection, Snapshot
-from codebase_operator.planning.planner import plan
+from codebase_operator.planning.planner import MAX_COMPLETED_MIRRORS, plan
 from tests.operator.builders import NOW, admitted, ago, crashed, ended, finished, job, pod, row, snapshot
 
 _DISPLAY = (SetQueue, WriteStatus, Emit)
@@ -395,3 +395,21 @@ def test_every_action_names_its_job() -> None:
     assert {job_of(action) for action in plan(s) if not isinstance(action, SetQueue)} == {A.id, B.id}
     assert any(isinstance(action, EnsureRow) for action in plan(s))
     assert not any(isinstance(action, (Cancel, CancelOrphan, DeleteJob, Suspend, StartPod)) for action in plan(s))
+
+
+def test_mirrors_of_final_jobs_are_completed_a_few_in_a_pass_and_once_each() -> None:
+    jobs = [finished(job(f"job{n}")) for n in range(MAX_COMPLETED_MIRRORS + 1)]
+    passes = []
+    for _ in range(3):
+        writes = [action for action in plan(snapshot(*jobs)) if isinstance(action, WriteStatus)]
+        passes.append(len(writes))
+        written = {write.job.id: write.status for write in writes}
+        jobs = [replace(job_, status=written.get(job_.id, job_.status)) for job_ in jobs]
+    assert passes == [MAX_COMPLETED_MIRRORS, 1, 0]
+    assert all(job_.condition("Complete") for job_ in jobs)
+
+
+def test_a_final_job_that_is_about_to_go_is_left_as_it_is() -> None:
+    going = finished(job("a", ttlSecondsAfterFinished=0))
+    assert [type(action) for action in plan(snapshot(going))] == [DeleteJob]
+    assert plan(snapshot(replace(going, deleting=True))) == []

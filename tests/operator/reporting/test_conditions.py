@@ -19,7 +19,7 @@ from codebase_operator.reporting.conditions import (
     summary,
 )
 from codebase_operator.reporting.events import events_of
-from codebase_operator.reporting.status import status_of, worth_writing
+from codebase_operator.reporting.status import completed_mirror, status_of, worth_writing
 from tests.operator.builders import NOW, admitted, ago, job, pod, row
 
 A = job("a")
@@ -129,6 +129,19 @@ def test_tools_that_know_no_job_of_ours_can_wait_for_its_end(case: Case) -> None
     ends = {"Completed": (c.COMPLETE, c.READY), "Failed": (c.FAILED, c.STALLED), "Cancelled": (c.STALLED,)}
     true = tuple(k.type for k in conditions_of(case.given)[6:] if k.status == "True")
     assert true == ends.get(case.phase, ())
+
+
+@pytest.mark.parametrize("case", [case for case in TABLE if case.given.view.final], ids=lambda case: case.claim)
+def test_a_mirror_of_a_release_before_gets_the_conditions_that_this_one_writes(case: Case) -> None:
+    now = status_of(case.given)
+    before = now.model_copy(update={"conditions": now.conditions[:6], "source": None, "percentage": None})
+    completed = completed_mirror(replace(case.given.job, status=before), NOW)
+    assert completed is not None
+    assert (completed.source, completed.percentage) == (now.source, now.percentage)
+    assert [(k.type, k.status, k.reason) for k in completed.conditions] == [
+        (k.type, k.status, k.reason) for k in now.conditions
+    ]
+    assert completed_mirror(replace(case.given.job, status=now), NOW) is None
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.claim)
