@@ -3,7 +3,8 @@
 A suite is a target of the Makefile. Those that compute run two at a time; beside them goes what compiles and what
 waits for the network, with the processor time that they leave. After these, each alone, come the suites that hold
 the product against limits of time, which a busy machine would break. A suite that fails keeps no other from
-running: one run tells all that is wrong.
+running: one run tells all that is wrong. Ctrl-C asks each suite to end, which pytest does with its fixtures torn
+down, and waits for that; a second one kills what is still there.
 """
 
 import os
@@ -67,17 +68,17 @@ class Runner:
         """Of the suites that have ended, in that order."""
         self._command = command
         self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._is_ending = False
 
     def side_by_side(self, computing: Sequence[Suite], beside: Sequence[Suite] = ()) -> None:
         """Run these. What one prints is shown whole when it has ended."""
         lanes = [(list(beside), _LOWEST)] + [(list(computing), 0)] * LANES  # the lanes share one list
-        threads = [threading.Thread(target=self._run_lane, args=lane, daemon=True) for lane in lanes]
-        for thread in threads:
+        self._threads = [threading.Thread(target=self._run_lane, args=lane, daemon=True) for lane in lanes]
+        for thread in self._threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        self._join()
 
     def alone(self, suites: Sequence[Suite]) -> None:
         """Run these one after the other. What they print is shown as it comes."""
@@ -91,12 +92,33 @@ class Runner:
         )
 
     def end(self) -> None:
-        """End what runs, and begin nothing more."""
+        """Ask what runs to end, begin nothing more, and wait until it has torn down what it had set up.
+
+        A KeyboardInterrupt meanwhile kills it.
+        """
+        try:
+            self._signal(signal.SIGINT)
+            self._wait()
+        except KeyboardInterrupt:
+            self._signal(signal.SIGKILL)
+            self._wait()
+
+    def _signal(self, number: signal.Signals) -> None:
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
             for process in self._processes:
-                process.terminate()
+                if process.poll() is None:
+                    os.killpg(process.pid, number)
+
+    def _wait(self) -> None:
+        for process in self._processes:
+            process.wait()
+        self._join()
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
     def _run_lane(self, waiting: list[Suite], niceness: int) -> None:
         while suite := self._next(waiting):
@@ -133,7 +155,11 @@ class Runner:
         with self._changed:  # so that `end` knows each that has begun
             if self._is_ending:
                 return 1
-            process = subprocess.Popen(command, stdout=output, stderr=output)
+            # A process group of its own: the terminal sends Ctrl-C to this program alone, which passes it on once.
+            # pytest takes a second one for the wish to end without its teardown.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            )
             self._processes.append(process)
         return process.wait()
 
@@ -151,11 +177,13 @@ def main() -> int:
     """Run all. Exit code 1 when one has failed, or has not run."""
     began = time.monotonic()
     runner = Runner()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended first
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell in the background had it ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         runner.side_by_side(COMPUTING, BESIDE)
         runner.alone(ALONE)
     except KeyboardInterrupt:
+        say("ending what runs; once more kills it")
         runner.end()
         return 130
     finally:

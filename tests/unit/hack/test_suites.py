@@ -1,7 +1,12 @@
 """`make test`: every suite runs, in an order that keeps limits of time honest, and is told with its seconds."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +67,58 @@ def test_what_runs_is_ended_when_the_run_is_and_nothing_more_begins(
     run.join()
     assert [(o.target, o.passed) for o in runner.outcomes] == [("first", False)]
     assert not (tmp_path / "second").exists()
+
+
+TEARDOWN = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+try:
+    (folder / "begun").touch()
+    time.sleep(600)
+finally:
+    signal.signal(signal.SIGINT, lambda *_: (folder / "asked again").touch())
+    (folder / "ending").touch()
+    while not (folder / "let go").exists():
+        time.sleep(0.02)
+    (folder / "torn down").touch()
+"""
+"""A suite that tears down something, for as long as the test wants."""
+
+RUN = """
+import sys
+from hack import suites
+suites.COMPUTING, suites.BESIDE, suites.ALONE = (suites.Suite("only"),), (), ()
+suites.MAKE = (sys.executable, "-c", sys.argv[1], sys.argv[2])
+suites.Runner.__init__.__defaults__ = (suites.MAKE,)
+sys.exit(suites.main())
+"""
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of one suite that has been asked to end, by Ctrl-C in its terminal, and tears down."""
+    command = [sys.executable, "-c", RUN, TEARDOWN, str(tmp_path)]
+    with subprocess.Popen(command, cwd=CHECKOUT, process_group=0) as run:
+        wait_for((tmp_path / "begun").exists, "the suite runs", every=0.02)
+        os.killpg(run.pid, signal.SIGINT)
+        wait_for((tmp_path / "ending").exists, "the suite tears down", every=0.02)
+        yield run
+        run.kill()
+
+
+def test_ctrl_c_ends_a_suite_once_and_waits_for_its_teardown(
+    interrupted: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert interrupted.poll() is None
+    (tmp_path / "let go").touch()
+    assert interrupted.wait() == 130
+    assert (tmp_path / "torn down").exists() and not (tmp_path / "asked again").exists()
+
+
+def test_a_second_ctrl_c_kills(interrupted: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    os.killpg(interrupted.pid, signal.SIGINT)
+    assert interrupted.wait() == 130
+    assert not (tmp_path / "torn down").exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
