@@ -428,3 +428,30 @@ release {{ $release }} in namespace {{ $namespace }}
 {{- define "codebase-mcp.ownsDefinition" -}}
 {{- and .Values.crds.enabled (not (include "codebase-mcp.definitionOwner" .)) -}}
 {{- end }}
+
+
+{{/* How the server is reached by others than those whom the values name, as JSON: a sentence's end for each way, with what
+to do. Takes the root. */}}
+{{- define "codebase-mcp.entrances" -}}
+{{- $server := .Values.server -}}
+{{- $found := list -}}
+{{- $front := "put authentication in front of it" -}}
+{{- if dig "ingress" "enabled" false $server -}}
+{{- $hosts := list -}}{{- range $server.ingress.hosts -}}{{- $hosts = append $hosts .host -}}{{- end -}}
+{{- $found = append $found (printf "by an Ingress, as %s: %s" (join ", " $hosts) $front) -}}
+{{- end -}}
+{{- if dig "httpRoute" "enabled" false $server -}}
+{{- $found = append $found (printf "by an HTTPRoute, as %s: %s" (join ", " $server.httpRoute.hostnames) $front) -}}
+{{- end -}}
+{{- if and (eq $server.service.type "LoadBalancer") (not $server.service.loadBalancerSourceRanges) -}}
+{{- $found = append $found "from wherever its LoadBalancer is: name networks in server.service.loadBalancerSourceRanges" -}}
+{{- else if eq $server.service.type "NodePort" -}}
+{{- $found = append $found "at every node's address: make server.service.type ClusterIP" -}}
+{{- end -}}
+{{- if not .Values.networkPolicy.enabled -}}
+{{- $found = append $found "by every pod of the cluster: switch networkPolicy.enabled on" -}}
+{{- else if not .Values.networkPolicy.serverFrom -}}
+{{- $found = append $found "by every pod of the cluster: name those that may in networkPolicy.serverFrom" -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end }}

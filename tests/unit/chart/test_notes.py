@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.unit.chart.rendering import CASES, CHART, CRD, HOST_PATH, Object, named, render
@@ -39,3 +40,35 @@ def test_the_notes_say_what_stays_and_warn_of_host_paths(tmp_path: Path) -> None
     assert "kubectl delete pvc" in text
     assert "pod-security.kubernetes.io/enforce=privileged" in text
     assert "pod-security" not in notes({}, tmp_path / "other")
+
+
+ENTRANCES: dict[str, tuple[Object, list[str]]] = {
+    "the default": ({}, ["networkPolicy.serverFrom"]),
+    "no policies": ({"networkPolicy": {"enabled": False}}, ["networkPolicy.enabled"]),
+    "named clients": ({"networkPolicy": {"serverFrom": [{"podSelector": {}}]}}, []),
+    "ways from outside": (
+        {"networkPolicy": {"serverFrom": [{"podSelector": {}}]}, "server": {
+            "ingress": {"enabled": True, "hosts": [{"host": "*.code.invalid"}]},
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["route.invalid"]},
+            "service": {"type": "NodePort"},
+        }},
+        ["*.code.invalid", "route.invalid", "server.service.type"],
+    ),
+    "a load balancer": (
+        {"server": {"service": {"type": "LoadBalancer"}}},
+        ["server.service.loadBalancerSourceRanges", "networkPolicy.serverFrom"],
+    ),
+    "one for a network": (
+        {"networkPolicy": {"serverFrom": [{"podSelector": {}}]},
+         "server": {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}}, [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ENTRANCES)
+def test_the_notes_name_every_open_entrance_and_how_it_is_closed(what: str, tmp_path: Path) -> None:
+    values, said = ENTRANCES[what]
+    _, _, warning = notes(values, tmp_path).partition("whoever reaches the server")
+    lines = [line for line in warning.splitlines() if line.startswith("     ")]
+    assert len(lines) == len(said)
+    assert all(words in line for words, line in zip(said, lines, strict=True))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.unit.chart.known_fields import unknown_fields
-from tests.unit.chart.rendering import CASES, Object, pods, render, rendered
+from tests.unit.chart.rendering import CASES, Object, named, pods, render, rendered
 from tests.unit.chart.test_pod_security import violations
 
 SITES = {path.stem: path for path in sorted((Path(__file__).parent / "sites").glob("*.yaml"))}
@@ -81,6 +81,15 @@ def test_a_site_changes_what_its_file_says(site: str) -> None:
     assert [fault for o in [*objects, *(pod for _, pod in pods(objects))] for fault in unknown_fields(o)] == []
     faults = {fault.split(": ")[-1] for _, pod in pods(objects) for fault in violations(pod)}
     assert faults == EXPECTED_VIOLATIONS.get(site, set())
+
+
+def test_an_added_object_is_taken_as_it_is_and_a_text_as_a_template() -> None:
+    annotations = {"summary": "{{ $labels.namespace }} is slow"}
+    added = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "literal", "annotations": annotations}}
+    text = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-evaluated"}\n'
+    objects = render({"extraObjects": [added, text]})
+    assert named(objects, "ConfigMap", "literal") == added
+    assert named(objects, "ConfigMap", "rel-evaluated")
 
 
 @pytest.mark.parametrize("case", CASES)
