@@ -1,17 +1,15 @@
 """The server's port to what keeps jobs, over the table `resources`."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from pydantic import ValidationError
-
-from codebase_index.api.job import GROUP, KIND, LABEL_CALLER, LABEL_TARGET, VERSION
+from codebase_index.api.job import LABEL_TARGET
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
 from codebase_index.store.errors import StoreError
 from codebase_index.store.resources.resources import ResourceConflict, ResourceKind, ResourceNotFound, Resources
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict, manifest, of_target, parse_each
 
 _JOB: Final = ResourceKind.JOB
 
@@ -26,28 +24,19 @@ class ResourceCluster(Cluster):
         """Return every job with this spec's target: all that start jobs here label them with it."""
         async with _as_cluster_errors():
             listing = await self._resources.list(_JOB, label=LABEL_TARGET, values=spec.labels_of_target)
-        jobs = (_parse_or_none(IndexingJob.parse, body) for body in listing.items)
-        return [job for job in jobs if job is not None and job.spec.target == spec.target]
+        return of_target(spec, listing.items)
 
     async def list_all(self) -> list[IndexingJob]:
         """Return every job, including those whose spec this version would refuse."""
         async with _as_cluster_errors():
             listing = await self._resources.list(_JOB)
-        jobs = (_parse_or_none(IndexingJob.parse_stored, body) for body in listing.items)
-        return [job for job in jobs if job is not None]
+        return list(parse_each(IndexingJob.parse_stored, listing.items))
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
-        labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "metadata": {"name": name, "labels": labels},
-            "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
-        }
         try:
             async with _as_cluster_errors():
-                return IndexingJob.parse(await self._resources.insert(_JOB, body))
+                return IndexingJob.parse(await self._resources.insert(_JOB, manifest(name, spec, caller)))
         except ResourceConflict as error:
             raise NameConflict(name) from error
 
@@ -76,11 +65,3 @@ async def _as_cluster_errors() -> AsyncIterator[None]:
         raise
     except StoreError as error:
         raise ClusterUnavailable(str(error)) from error
-
-
-def _parse_or_none(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
-    """Parse a body, or return None for one of another version, which must not hide all others."""
-    try:
-        return parse(body)
-    except ValidationError:
-        return None

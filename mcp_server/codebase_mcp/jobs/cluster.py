@@ -3,8 +3,13 @@
 `kubernetes_cluster.py` is the one over the API server; `codebase_embedded` has one over a table.
 """
 
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
 
+from pydantic import ValidationError
+
+from codebase_index.api.job import GROUP, KIND, LABEL_CALLER, LABEL_TARGET, VERSION
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
 
 
@@ -38,3 +43,28 @@ class Cluster(Protocol):
     async def ping(self) -> None:
         """Check that the API answers, by a listing of one."""
         ...
+
+
+def manifest(name: str, spec: IndexingJobSpec, caller: str | None = None) -> dict[str, Any]:
+    """Return the resource of a new job, labelled with its target and with who asked for it."""
+    labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
+    }
+
+
+def of_target(spec: IndexingJobSpec, bodies: Iterable[dict[str, Any]]) -> list[IndexingJob]:
+    """Return the jobs with this spec's target. One with an unreadable spec is about to fail: nothing to join."""
+    return [job for job in parse_each(IndexingJob.parse, bodies) if job.spec.target == spec.target]
+
+
+def parse_each(
+    parse: Callable[[dict[str, Any]], IndexingJob], bodies: Iterable[dict[str, Any]]
+) -> Iterator[IndexingJob]:
+    """Yield jobs by their resources, without those of another version: one must not hide all others."""
+    for body in bodies:
+        with suppress(ValidationError):
+            yield parse(body)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
-from pydantic import ValidationError
 
-from codebase_index.api.job import GROUP, LABEL_CALLER, LABEL_TARGET, PLURAL, VERSION
+from codebase_index.api.job import GROUP, LABEL_TARGET, PLURAL, VERSION
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict, manifest, of_target, parse_each
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 """A tool should answer within a second; three allow for a busy API server, not for one that is down."""
@@ -56,30 +55,17 @@ class KubernetesCluster(Cluster):
         bodies = await asyncio.gather(
             self._list(label_selector=known), self._list(label_selector=f"!{LABEL_TARGET}")
         )
-        # A job with an unreadable spec is about to fail: nothing to join.
-        jobs = (_parse_or_none(IndexingJob.parse, body) for body in chain(*bodies))
-        return [job for job in jobs if job is not None and job.spec.target == spec.target]
+        return of_target(spec, chain(*bodies))
 
     async def list_all(self) -> list[IndexingJob]:
         """Return every job of the namespace, including those whose spec this version would refuse."""
-        return [
-            job
-            for body in await self._list()
-            if (job := _parse_or_none(IndexingJob.parse_stored, body)) is not None
-        ]
+        return list(parse_each(IndexingJob.parse_stored, await self._list()))
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
         """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
-        labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": "IndexingJob",
-            "metadata": {"name": name, "labels": labels},
-            "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
-        }
         try:
             return IndexingJob.parse(await self._call(self._api.create_namespaced_custom_object(
-                **self._resource, body=body, _request_timeout=REQUEST_TIMEOUT_SECONDS
+                **self._resource, body=manifest(name, spec, caller), _request_timeout=REQUEST_TIMEOUT_SECONDS
             )))  # fmt: skip
         except ApiException as error:
             if error.status == 409:
@@ -120,14 +106,6 @@ class KubernetesCluster(Cluster):
             return await request
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
-
-
-def _parse_or_none(parse: Callable[[dict[str, Any]], IndexingJob], body: dict[str, Any]) -> IndexingJob | None:
-    """Parse a body, or return None for one of another version, which must not hide all others."""
-    try:
-        return parse(body)
-    except ValidationError:
-        return None
 
 
 def _unavailable(error: ApiException) -> ClusterUnavailable:
