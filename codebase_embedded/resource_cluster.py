@@ -64,4 +64,4 @@ async def _as_cluster_errors() -> AsyncIterator[None]:
     except (ResourceConflict, ResourceNotFound):
         raise
     except StoreError as error:
-        raise ClusterUnavailable(str(error)) from error
+        raise ClusterUnavailable(error.reason) from error

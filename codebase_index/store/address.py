@@ -49,12 +49,14 @@ def _read(file: Path) -> str:
     except (OSError, ValueError) as error:
         raise StoreMisconfigured(
             f"the database's address cannot be read from {file} ({type(error).__name__}); correct the Secret that "
-            "is mounted there; it is tried again"
+            "is mounted there",
+            retried=True,
         ) from error
     if not _is_address(url):
         raise StoreMisconfigured(
             f"{file} holds no Postgres address; put postgresql://user:password@host:5432/database into the Secret "
-            "that is mounted there; it is tried again"
+            "that is mounted there",
+            retried=True,
         )
     return url
 

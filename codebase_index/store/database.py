@@ -159,6 +159,7 @@ async def _prepare(connection: asyncpg.Connection) -> None:
             raise StoreMisconfigured(
                 "the database's type vector is in no schema of this role's search path; run ALTER ROLE ... SET "
                 "search_path = public, SCHEMA with the one that pgvector is in, or ALTER EXTENSION vector SET "
-                "SCHEMA public; it is tried again"
+                "SCHEMA public",
+                retried=True,
             ) from error
         await register_vector(connection, schema=schema)

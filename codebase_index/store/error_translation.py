@@ -75,12 +75,12 @@ _ADVICE: dict[str, str] = {
     "25006": "name its primary in the database's address, or make it writable again",
 }
 
-READ_ONLY = f"the database takes no writes; {_ADVICE['25006']}; it is tried again"
-MISSING_PRIVILEGES = f"the database refuses to read or write the table jobs; {_ADVICE['42501']}; it is tried again"
+READ_ONLY = f"the database takes no writes; {_ADVICE['25006']}"
+MISSING_PRIVILEGES = f"the database refuses to read or write the table jobs; {_ADVICE['42501']}"
 
 _NOT_AN_ADDRESS = (
     "the database's address cannot be read; write it as postgresql://user:password@host:5432/database, and "
-    "characters of the password such as / # ? [ @ : % as percent escapes (%2F for /); it is tried again"
+    "characters of the password such as / # ? [ @ : % as percent escapes (%2F for /)"
 )
 
 _SHOWN = 200
@@ -99,12 +99,13 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
     except TimeoutError as error:
         if connecting:
             raise _away(error) from error
-        raise StatementTimeout("the database does not answer a statement in time; it is tried again") from error
+        raise StatementTimeout("the database does not answer a statement in time", retried=True) from error
     except asyncpg.exceptions.TargetServerAttributeNotMatched as error:
-        raise StoreReadOnly(READ_ONLY) from error
+        raise StoreReadOnly(READ_ONLY, retried=True) from error
     except ValueError as error:
         if connecting:
-            raise StoreMisconfigured(_NOT_AN_ADDRESS) from None  # its text may quote a part of the password
+            # Its text may quote a part of the password.
+            raise StoreMisconfigured(_NOT_AN_ADDRESS, retried=True) from None
         if isinstance(error, asyncpg.InterfaceError):  # a value that cannot be sent
             raise _refused(type(error).__name__, str(error)) from error
         raise
@@ -120,7 +121,7 @@ def _of_sqlstate(error: asyncpg.PostgresError) -> StoreError:
         case asyncpg.CheckViolationError(constraint_name="job_transitions"):
             return IllegalTransition(said)
         case asyncpg.InvalidCachedStatementError():
-            return TransactionAborted("the database's schema was changed in this moment; it is tried again")
+            return TransactionAborted("the database's schema was changed in this moment", retried=True)
     kind = _KINDS.get(code) or _KINDS.get(code[:2])
     if kind is None:
         return _refused(code, said)
@@ -128,11 +129,11 @@ def _of_sqlstate(error: asyncpg.PostgresError) -> StoreError:
         advice = _ADVICE.get(code) or _ADVICE.get(code[:2]) or "look at the log of the database's server"
         if code == "42501" and "extension" in said:
             advice = _PGVECTOR
-        return kind(f"the database refuses: {said} ({code}); {advice}; it is tried again")
+        return kind(f"the database refuses: {said} ({code}); {advice}", retried=True)
     if kind is InsufficientStorage:
         return _full(said)
     if issubclass(kind, TransactionAborted):
-        return kind(f"the database is busy: {said} ({code}); it is tried again")
+        return kind(f"the database is busy: {said} ({code})", retried=True)
     return _away(error)
 
 
@@ -141,7 +142,7 @@ def _away(error: Exception) -> StoreError:
     if "no space left on device" in said.lower():
         return _full(said[:_SHOWN])
     what = f"{type(error).__name__}: {said[:_SHOWN]}"
-    return StoreUnavailable(f"the database does not answer ({what}); it is tried again")
+    return StoreUnavailable(f"the database does not answer ({what})", retried=True)
 
 
 def _full(said: str) -> InsufficientStorage:

@@ -26,11 +26,28 @@ class StoreError(Exception):
     state: ClassVar[str] = "error"
     """The database's state in one word, for health answers and metrics."""
 
+    @property
+    def reason(self) -> str:
+        """What happened, without what this program does next: for callers who act themselves."""
+        return str(self)
+
 
 class StoreUnavailable(StoreError):
-    """The database cannot be used now: nothing was changed, or the change is unknown. Try again."""
+    """The database cannot be used now: nothing was changed, or the change is unknown. Try again.
+
+    `retried`: the message says that this program does so.
+    """
 
     state = "away"
+
+    def __init__(self, reason: str, *, retried: bool = False) -> None:
+        super().__init__(f"{reason}; it is tried again" if retried else reason)
+        self._reason = reason
+
+    @property
+    def reason(self) -> str:
+        """What happened, and what a person has to mend."""
+        return self._reason
 
 
 class StoreMisconfigured(StoreUnavailable):

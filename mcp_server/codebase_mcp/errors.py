@@ -14,3 +14,10 @@ class UserError(Exception):
     def __init__(self, text: str, **repair: Any) -> None:
         super().__init__(text)
         self.repair = repair
+
+
+class NotIndexed(UserError):
+    """There is no index of what the caller names. `text` follows the words `not indexed: `."""
+
+    def __init__(self, text: str, **repair: Any) -> None:
+        super().__init__(f"not indexed: {text}", **repair)

@@ -15,7 +15,7 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import IndexInUse, StoreError
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.answer import Reply
-from codebase_mcp.errors import UserError
+from codebase_mcp.errors import NotIndexed, UserError
 from codebase_mcp.selection.repositories import describe_indexes
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,8 @@ def _named(indexes: Sequence[IndexRow], repo: str) -> IndexRow:
     wanted = repo.rstrip("/")
     matching = [index for index in indexes if wanted in _labels(index)]
     if not matching:
-        raise UserError(
-            f"not indexed: repo {quoted(repo)}; give a path, URL or name, with @ref if it has one, exactly as "
+        raise NotIndexed(
+            f"repo {quoted(repo)}; give a path, URL or name, with @ref if it has one, exactly as "
             "list_repositories shows it"
         )
     if len(matching) > 1:

@@ -167,7 +167,7 @@ class ReconcileLoop:
                 log.warning("the database cannot be used", extra={"state": error.state, "error": str(error)})
         self._cache.database = str(database_error) if database_error else None
         refused = (
-            str(database_error) if isinstance(database_error, StoreMisconfigured | StatementRefused) else None
+            database_error.reason if isinstance(database_error, StoreMisconfigured | StatementRefused) else None
         )
         if (rows is not None) != self._database_up:
             self._database_up, self._database_since = rows is not None, now

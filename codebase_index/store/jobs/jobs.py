@@ -107,9 +107,9 @@ class Jobs:
         async with self._db.connection() as connection:
             found = await connection.fetchrow(SQL["check"])
             if found["read_only"]:
-                raise StoreReadOnly(READ_ONLY)
+                raise StoreReadOnly(READ_ONLY, retried=True)
             if not found["may_use"]:
-                raise StoreMisconfigured(MISSING_PRIVILEGES)
+                raise StoreMisconfigured(MISSING_PRIVILEGES, retried=True)
 
     async def list_active(self, namespace: str, job_ids: Sequence[UUID]) -> tuple[datetime, dict[UUID, JobRow]]:
         """Return the database's time, and of a namespace the given jobs and all that are active or have a slot.
@@ -120,7 +120,7 @@ class Jobs:
             # The time first: a heartbeat may then lie after it, never falsely long before.
             clock = await connection.fetchrow(SQL["clock"])
             if clock["read_only"]:
-                raise StoreReadOnly(READ_ONLY)
+                raise StoreReadOnly(READ_ONLY, retried=True)
             records = await connection.fetch(SQL["list_active"], namespace, list(job_ids))
         rows = [JobRow.of(record) for record in records]
         return clock["now"], {row.id: row for row in rows}

@@ -8,7 +8,7 @@ from typing import Final
 
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.errors import UserError
+from codebase_mcp.errors import NotIndexed, UserError
 from codebase_mcp.selection.repositories import find_repository
 from codebase_mcp.selection.scope import is_every
 
@@ -74,6 +74,8 @@ def _nearest(folder: str, top: str | None, indexes: Sequence[IndexRow]) -> str |
 def _is_indexed(path: str, indexes: Sequence[IndexRow]) -> bool:
     try:
         find_repository(indexes, path)
-    except UserError as error:
-        return not str(error).startswith("not indexed")
+    except NotIndexed:
+        return False
+    except UserError:  # it means several
+        return True
     return True

@@ -307,8 +307,8 @@ class JobService:
         _check_not_final(uid, job.state)
         await self._cluster.cancel(job.metadata.name, str(uid))
         return UserError(
-            f"unavailable: {str(why).removesuffix('; it is tried again')}; the cancel is not acknowledged yet. It "
-            "is recorded in the job's resource and takes effect by itself when the database is available again; "
+            f"unavailable: {why.reason}; the cancel is not acknowledged yet. It is "
+            "recorded in the job's resource and takes effect by itself when the database is available again; "
             f"check with get_indexing_status in {POLL_SECONDS[1]} seconds"
         )
 

@@ -13,7 +13,7 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.query.files import Files, FileSnapshot
 from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
-from codebase_mcp.errors import UserError
+from codebase_mcp.errors import NotIndexed, UserError
 from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore
@@ -136,7 +136,7 @@ class ReadingService:
         """Return the scopes to try: the caller's own repositories first, where none is named."""
         indexes = await self._indexes.list()
         if not indexes:
-            raise UserError(f"not indexed: {_NOTHING}, then ask again")
+            raise NotIndexed(f"{_NOTHING}, then ask again")
         own = await self._own.of(folders.current(), indexes)
         return scopes_of(indexes, repos, paths, languages, own)
 

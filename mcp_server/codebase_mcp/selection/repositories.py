@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.untrusted_text import named, quoted
-from codebase_mcp.errors import UserError
+from codebase_mcp.errors import NotIndexed, UserError
 
 MAX_NAMED_INDEXES: Final = 20
 
@@ -90,7 +90,7 @@ class Match:
 def find_repository(indexes: Sequence[IndexRow], text: str) -> Match:
     """Return the indexes that `text` means: a repository, with `@ref` or not, a folder in one, or one of several.
 
-    Raises UserError if it means none, or several repositories.
+    Raises NotIndexed if it means none, and UserError if it means several repositories.
     """
     for with_folders in (False, True):
         for head, ref in _splits(text):
@@ -231,8 +231,8 @@ def _at_ref(matching: list[IndexRow], ref: str | None) -> tuple[list[IndexRow], 
         note = f"{named(matching[0].source)} has no index for {plain} by itself: what is checked out was searched"
         return without_filtered(checked_out), note
     refs = ", ".join(named(index.ref) if index.ref else "what is checked out" for index in matching)
-    raise UserError(
-        f"not indexed: ref {quoted(ref)} of {named(matching[0].source)}; indexed is {refs}; leave @ref out, or "
+    raise NotIndexed(
+        f"ref {quoted(ref)} of {named(matching[0].source)}; indexed is {refs}; leave @ref out, or "
         "index that ref with start_indexing_background",
         repo=matching[0].source,
     )
@@ -242,13 +242,13 @@ def _plain_ref(ref: str) -> str:
     return _REF_FOLDER.sub("", ref, count=1) if _REF_FOLDER.match(ref) else ref
 
 
-def _not_indexed(indexes: Sequence[IndexRow], text: str) -> UserError:
+def _not_indexed(indexes: Sequence[IndexRow], text: str) -> NotIndexed:
     labels = {"/".join(_parts(index)[-2:]).casefold(): index.source for index in indexes}
     labels |= {_parts(index)[-1].casefold(): index.source for index in indexes if _parts(index)}
     near = get_close_matches("/".join(Address.of(text).parts[-2:]).casefold(), labels, 1)
     near = near or get_close_matches((Address.of(text).parts or ("",))[-1].casefold(), labels, 1)
-    return UserError(
-        f"not indexed: repo {quoted(text)}; indexed are {describe_indexes(indexes)}; give one of these, leave "
+    return NotIndexed(
+        f"repo {quoted(text)}; indexed are {describe_indexes(indexes)}; give one of these, leave "
         "repo out to search all, or index it with start_indexing_background",
         repo=labels[near[0]] if near else None,
     )

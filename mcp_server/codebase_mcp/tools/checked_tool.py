@@ -99,9 +99,11 @@ class CheckedTool:
         if isinstance(error, UserError):
             return f"{error}{self._repaired(arguments, error.repair)}"
         if isinstance(error, StoreMisconfigured):
-            return f"unavailable: {_reason(error)}; trying again will not help before that is done"
-        if isinstance(error, StoreUnavailable | ClusterUnavailable):
-            return f"unavailable: {_reason(error)}; try again in 10 seconds"
+            return f"unavailable: {error.reason}; trying again will not help before that is done"
+        if isinstance(error, StoreUnavailable):
+            return f"unavailable: {error.reason}; try again in 10 seconds"
+        if isinstance(error, ClusterUnavailable):
+            return f"unavailable: {error}; try again in 10 seconds"
         if isinstance(error, InsufficientStorage):
             return f"unavailable: {error}"
         log.exception("tool %s crashed", self.description.name, exc_info=error)
@@ -141,11 +143,6 @@ def _without_titles(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {key: _without_titles(part) for key, part in schema.items() if key != "title" or isinstance(part, dict)}
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason without the store's advice for its other users: here the caller acts."""
-    return str(error).removesuffix("; it is tried again")
 
 
 def _digest(arguments: Mapping[str, Any]) -> str:

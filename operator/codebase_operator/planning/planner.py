@@ -212,6 +212,5 @@ def _without_database(views: list[JobView], s: Snapshot) -> Iterator[Action]:
 def _outage(s: Snapshot) -> Outage:
     since = f"since {s.database_since:%H:%M:%S} UTC; the job goes on by itself"
     if s.database_misconfigured:
-        what = s.database_misconfigured.removesuffix("; it is tried again")
-        return Outage(c.DATABASE_MISCONFIGURED, f"{what}; {since} when this is mended")
+        return Outage(c.DATABASE_MISCONFIGURED, f"{s.database_misconfigured}; {since} when this is mended")
     return Outage(c.DATABASE_UNAVAILABLE, f"the database has not answered {since}")
