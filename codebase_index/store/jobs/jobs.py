@@ -86,9 +86,8 @@ class Jobs:
     async def runs(self, target: str, automatic: str, limit: int) -> tuple[datetime, list[Run]]:
         """Return the time, and a target's last jobs, newest first; marked are those of the caller `automatic`."""
         async with self._db.connection() as connection:
-            now = await connection.fetchval(SQL["now"])
             records = await connection.fetch(SQL["runs"], self._namespaces, target, automatic, limit)
-        return now, [Run(**{**record, "state": JobState(record["state"])}) for record in records]
+        return records[0]["now"], [Run.of(record) for record in records if record["id"] is not None]
 
     async def unfinished_of(self, caller: str) -> int:
         """Count the jobs of a caller that are not final. `caller` is as in the label that `create` reads."""

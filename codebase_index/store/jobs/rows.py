@@ -1,7 +1,7 @@
 """The rows of the store as values: importable without a database driver, so that pure code can reason on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,12 @@ class Run:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     message: str = ""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Run":
+        """Read a database record."""
+        values = {field.name: record[field.name] for field in fields(cls)}
+        return cls(**{**values, "state": JobState(values["state"])})
 
 
 class JobRow(Counters):

@@ -18,21 +18,19 @@ SELECT * FROM jobs
 WHERE state NOT IN ('completed', 'failed', 'cancelled') AND ($1::text[] IS NULL OR namespace = ANY ($1));
 
 -- name: runs
--- The last jobs of a target, newest first, and which of them one caller has started ($3).
-SELECT id, state, caller IS NOT DISTINCT FROM $3 AS automatic, started_at,
-       COALESCE(completed_at, cancelled_at) AS ended_at, message
-FROM jobs WHERE target = $2 AND ($1::text[] IS NULL OR namespace = ANY ($1))
-ORDER BY created_at DESC, arrival DESC LIMIT $4;
+-- The last jobs of a target, newest first, and which of them one caller has started ($3), each with the time that
+-- jobs' times are of; without a job, one row has the time alone.
+SELECT now() AS now, j.id, j.state, j.caller IS NOT DISTINCT FROM $3 AS automatic, j.started_at,
+       COALESCE(j.completed_at, j.cancelled_at) AS ended_at, j.message
+FROM (VALUES (true)) AS one
+LEFT JOIN jobs j ON j.target = $2 AND ($1::text[] IS NULL OR j.namespace = ANY ($1))
+ORDER BY j.created_at DESC, j.arrival DESC LIMIT $4;
 
 -- name: unfinished_of
 -- How many jobs of one caller are not final.
 SELECT count(*) FROM jobs
 WHERE caller = $2 AND state NOT IN ('completed', 'failed', 'cancelled')
   AND ($1::text[] IS NULL OR namespace = ANY ($1));
-
--- name: now
--- The time that jobs' times are of.
-SELECT now();
 
 -- name: queue_length
 -- How many jobs wait for a slot, and how many of them one caller has started. A suspended one waits for none: of the
