@@ -47,7 +47,8 @@ from codebase_indexer.settings import Settings
 from codebase_indexer.source.checkout import CloneFailed, SourceChanged
 from codebase_indexer.source.disk_space import RepositoryTooLarge
 from codebase_indexer.source.scan import ScanFailed
-from codebase_indexer.survey import SourceInterrupted, Survey
+from codebase_indexer.survey.open_source import SourceInterrupted
+from codebase_indexer.survey.survey import Survey
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,14 @@ from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_index.store.ingest.chunks import Writer
 from codebase_index.store.ingest.reuse import Reuse, UnverifiedMoves
 from codebase_index.store.ingest.sweep import UnseenFile
-from codebase_indexer import survey as module
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.progress.reporter import ProgressReporter
 from codebase_indexer.source.checkout import SourceChanged
 from codebase_indexer.source.deletions import Presence
-from codebase_indexer.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
+from codebase_indexer.survey import open_source
+from codebase_indexer.survey import survey as module
+from codebase_indexer.survey.survey import MAX_HEAD_MOVES, MAX_REPLACEMENTS, Survey
 from tests.operator.builders import job, row
 from tests.unit.indexer.repositories import git, write
 
@@ -301,7 +302,7 @@ async def test_only_an_unlisted_file_that_is_present_is_worth_relisting(
     store = Store()
     survey = await listed(survey_of(tmp_path, store))
     presence = {"b.py": Presence.PRESENT, "closed/c.py": Presence.UNKNOWN, "gone.py": Presence.ABSENT}[path]
-    monkeypatch.setattr(module, "probe", lambda *_: {path: presence})
+    monkeypatch.setattr(open_source, "probe", lambda *_: {path: presence})
     store.unseen = [UnseenFile(1, path, 3, None)]
     assert await survey.relist_if_changed() is relisted
 

@@ -1,0 +1,1 @@
+"""A job's view of its source, from opening it to finding deleted files."""
