@@ -7,30 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from codebase_index import keywords
 from codebase_index.languages import LANGUAGES
 from codebase_index.lexical.words import words
 from codebase_mcp.ranking.stems import spelling, stems_of
 
-_TYPE_KEYWORDS: Final = frozenset(
-    ["class", "struct", "interface", "enum", "trait", "type", "protocol", "record", "union", "namespace", "object"]
-)
-_NAME_KEYWORDS: Final = frozenset(
-    [
-        "def",
-        "func",
-        "fn",
-        "function",
-        "fun",
-        "sub",
-        "proc",
-        "const",
-        "let",
-        "var",
-        "val",
-        "macro_rules!",
-        "#define",
-    ]
-)
+_TYPE_KEYWORDS: Final = keywords.TYPES | {"namespace"}
+_NAME_KEYWORDS: Final = keywords.FUNCTIONS | keywords.VALUES | keywords.MACROS | {"proc"}
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
 _MAX_CACHED_CHUNKS: Final = 50_000
 """Chunks whose names are cached, some 20 MB. Queries about one repository share most of their

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from codebase_index import keywords
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 
@@ -37,14 +38,14 @@ _FUNCTIONS: Final = frozenset({Kind.FUNCTION, Kind.METHOD})
 _VALUES: Final = frozenset({Kind.CONSTANT, Kind.PROPERTY})
 _TYPES: Final = frozenset({Kind.CLASS, Kind.STRUCT, Kind.INTERFACE, Kind.ENUM, Kind.TYPE})
 _KEYWORDS: Final[dict[str, frozenset[Kind]]] = {
-    **dict.fromkeys(("def", "func", "fn", "function", "fun", "sub", "method", "defp", "defn"), _FUNCTIONS),
+    **dict.fromkeys((*keywords.FUNCTIONS, "method", "defp", "defn"), _FUNCTIONS),
     **dict.fromkeys(("defun", "procedure", "proc", "constructor", "subroutine", "rpc"), _FUNCTIONS),
     "define": _FUNCTIONS | _VALUES,
-    **dict.fromkeys(("const", "let", "var", "val", "constant", "variable", "property", "field"), _VALUES),
+    **dict.fromkeys((*keywords.VALUES, "constant", "variable", "property", "field"), _VALUES),
     **dict.fromkeys(("interface", "trait", "protocol"), frozenset({Kind.INTERFACE})),
-    **dict.fromkeys(("module", "mod", "namespace", "package", "defmodule"), frozenset({Kind.MODULE})),
+    **dict.fromkeys((*keywords.MODULES, "package", "defmodule"), frozenset({Kind.MODULE})),
     **dict.fromkeys(("class", "impl", "object", "record", "extension", "actor"), frozenset({Kind.CLASS})),
-    **dict.fromkeys(("macro", "#define", "macro_rules!", "defmacro"), frozenset({Kind.MACRO})),
+    **dict.fromkeys((*keywords.MACROS, "macro", "defmacro"), frozenset({Kind.MACRO})),
     **dict.fromkeys(("table", "view"), frozenset({Kind.TABLE})),
     "struct": frozenset({Kind.STRUCT}), "union": frozenset({Kind.STRUCT}), "enum": frozenset({Kind.ENUM}),
     "message": frozenset({Kind.MESSAGE}), "service": frozenset({Kind.SERVICE}),

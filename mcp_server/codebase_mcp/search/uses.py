@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final
 
+from codebase_index import keywords
 from codebase_index.languages import LANGUAGES
 from codebase_mcp.search.code_lexer import masked
 
@@ -42,9 +43,10 @@ PROSE: Final = frozenset(language.name for language in LANGUAGES.values() if lan
 """Languages in which every line speaks of a name."""
 
 _TYPED: Final = frozenset(language.name for language in LANGUAGES.values() if language.typed)
+_DEFINING: Final = "|".join(sorted(keywords.FUNCTIONS | keywords.TYPES | keywords.MODULES))
 _BODIES: Final = re.compile(
-    r"\b(?:def|func|fn|fun|function\*?|sub|class|struct|union|interface|enum|trait|protocol|type|typedef|object|record|"
-    r"module|mod|namespace|macro_rules!)\s+(?:self\.|(?:\([^()\n]*\)\s*)?&?\s*)$"
+    rf"\b(?:{_DEFINING}|function\*|typedef|macro_rules!)\s+"
+    r"(?:self\.|(?:\([^()\n]*\)\s*)?&?\s*)$"
 )
 """What stands before a name that is defined."""
 _IMPORTS: Final = re.compile(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from codebase_index import keywords
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.symbol_search import Definition, SymbolSearch
 from codebase_mcp.limits.fair_semaphore import Permit
@@ -28,10 +29,10 @@ MAX_DEFINITIONS: Final = 100
 
 _PATH_PARTS: Final = re.compile(r"[/.]")
 
-_KEYWORDS: Final = (
-    "def|func|fn|fun|function|sub|class|struct|union|interface|enum|trait|protocol|type|typedef|impl|object|record|"
-    "module|mod|namespace|package|const|let|var|val|static|macro_rules!|#define"
-)
+_KEYWORDS: Final = "|".join(sorted(
+    keywords.FUNCTIONS | keywords.TYPES | keywords.MODULES | keywords.VALUES | keywords.MACROS
+    | {"typedef", "impl", "package", "static"}
+))  # fmt: skip
 
 
 class SymbolMode:
