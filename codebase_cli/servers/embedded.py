@@ -1,7 +1,6 @@
 """The server of this machine: whether it runs, its start and its end."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,6 @@ def settings_of(**given: Any) -> Settings:
         return Settings.from_env(**given)
     except SettingsInvalid as error:
         raise CommandFailed(str(error)) from error
-
-
-def for_good(settings: Settings) -> Settings:
-    """Return these settings without an end by itself."""
-    return replace(settings, idle_seconds=None)
 
 
 def stop(data: Path | None = None) -> bool:

@@ -228,7 +228,7 @@ class Attempt:
         skipped = await retry_while_unavailable("count skipped files", lambda: self.work.skip_reasons(job_id))
         job = await retry_while_unavailable("read the job", lambda: self.jobs.get(job_id))
         if job.files_indexed == 0:
-            raise EmptyRepository(_empty_repository_message(survey.spec, job, skipped))
+            raise EmptyRepository(messages.nothing_to_index(survey.spec, job, skipped))
         with self.timer.measure("writing"):
             await self._begin_stage(messages.writing(0, "removing deleted files"))
             removed = await self._sweep(writer, deleted)
@@ -304,17 +304,6 @@ def _fingerprint(model: str, secrets: SecretPolicy) -> str:
 def _needs_analyze(job: JobRow) -> bool:
     """Say whether enough changed to refresh the planner's statistics; autovacuum handles smaller changes."""
     return job.files_indexed - job.files_unchanged > STATISTICS_SHARE * job.files_indexed
-
-
-def _empty_repository_message(spec: IndexingJobSpec, job: JobRow, skipped: dict[str, int]) -> str:
-    rules = f"{'the exclude of the job, ' if spec.exclude else ''}.gitignore and .mcpignore"
-    if not job.files_total and spec.include:
-        found = f"no file matches the include of the job ({', '.join(spec.include)[:200]}), or {rules} exclude it"
-    elif not job.files_total:
-        found = f"it has no files, or {rules} exclude all of them"
-    else:
-        found = f"all of its {job.files_total:,} files were skipped ({messages.reasons(skipped)})"
-    return f"nothing to index in {job.source}: {found}; check the path and these rules, then start the job again"
 
 
 async def run(settings: Settings) -> int:

@@ -30,9 +30,6 @@ MIN_MARKED = 8
 MAX_WRAPPERS = 8
 """How many wrappers deep a definition is looked for: ``export default`` needs two, a section of a file four."""
 
-MAX_WRAPPED = 8
-"""Children of a large wrapper that is looked through; one with more is a section of a file."""
-
 CONTAINERS = frozenset(
     [Kind.CLASS, Kind.INTERFACE, Kind.STRUCT, Kind.ENUM, Kind.MODULE, Kind.SERVICE, Kind.MESSAGE]
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from codebase_index.api.counters import WORDING
 from codebase_index.api.job import Phase
+from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.store.jobs.jobs import Progress
 from codebase_index.store.jobs.rows import JobRow
 
@@ -101,6 +102,18 @@ def complete(
         parts.append(f"{job.files_repeated:,} repeated after interruptions ({share:.2%})")
     times = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in stage_seconds.items())
     return f"Complete: {', '.join(parts)}; {times}"
+
+
+def nothing_to_index(spec: IndexingJobSpec, job: JobRow, skipped: Mapping[str, int]) -> str:
+    """Return why a job has no file to index, and what to do about it; `skipped` are its files by reason."""
+    rules = f"{'the exclude of the job, ' if spec.exclude else ''}.gitignore and .mcpignore"
+    if not job.files_total and spec.include:
+        found = f"no file matches the include of the job ({', '.join(spec.include)[:200]}), or {rules} exclude it"
+    elif not job.files_total:
+        found = f"it has no files, or {rules} exclude all of them"
+    else:
+        found = f"all of its {job.files_total:,} files were skipped ({reasons(skipped)})"
+    return f"nothing to index in {job.source}: {found}; check the path and these rules, then start the job again"
 
 
 def reasons(skipped: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from codebase_index.api.job import LABEL_JOB, JobState
+from codebase_index.api.job import LABEL_JOB, ErrorType, JobState
 from codebase_index.api.resource import Condition
 from codebase_operator.model.snapshot import SECRET_REFUSED, STUCK_AFTER, Job, JobView, Rejection
 from codebase_operator.reporting.messages import MAX_WORD_BYTES, single_line
@@ -249,7 +249,7 @@ def _succeeded(s: StatusInput) -> ConditionValue:
         return "True", COMPLETED, row.message
     if row.state is JobState.CANCELLED:
         return "False", CANCEL_REQUESTED, row.message
-    return "False", row.error_type or "InternalError", row.error_message or row.message
+    return "False", row.error_type or ErrorType.INTERNAL.value, row.error_message or row.message
 
 
 def _degraded(s: StatusInput) -> ConditionValue:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codebase_indexer.main import _empty_repository_message
+from codebase_indexer.progress.messages import nothing_to_index
 from tests.operator.builders import job, row
 
 
@@ -18,12 +18,12 @@ def test_the_rules_that_may_be_wrong_are_named(patterns: dict[str, list[str]], s
     listed = job("a")
     assert listed.spec
     spec = listed.spec.model_copy(update=patterns)
-    assert says in _empty_repository_message(spec, row(listed, "running", 1, files_total=0), {})
+    assert says in nothing_to_index(spec, row(listed, "running", 1, files_total=0), {})
 
 
 def test_skipped_files_are_counted_by_reason() -> None:
     listed = job("a")
     assert listed.spec
-    message = _empty_repository_message(listed.spec, row(listed, "running", 1, files_total=2), {"binary": 2})
+    message = nothing_to_index(listed.spec, row(listed, "running", 1, files_total=2), {"binary": 2})
     assert "all of its 2 files were skipped" in message
     assert "binary" in message
