@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def kubectl_plugin(arguments: Sequence[str] | None = None) -> int:
     """Run it for `kubectl codebase`: the same, but never with a server of this machine."""
-    from codebase_cli.servers.asked import only_clusters
+    from codebase_cli.servers.options import only_clusters
 
     only_clusters()
     return _run(sys.argv[1:] if arguments is None else list(arguments), "kubectl codebase")

@@ -24,7 +24,7 @@ TELL_EVERY: Final = 2.0
 """Seconds between lines of progress."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request names no index, or several. The message says which there are."""
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(asked))
-    except (Refused, NoAddress, StoreError) as error:
+    except (RequestRefused, NoAddress, StoreError) as error:
         print(f"codebase-mcp admin: {untrusted_text.line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -107,7 +107,7 @@ def _teller(files: int) -> Callable[[int, int], None]:
 
 
 def chosen(indexes: Sequence[IndexOverview], wanted: str, ref: str | None) -> IndexOverview:
-    """Return the one index that is meant. Raises Refused.
+    """Return the one index that is meant. Raises RequestRefused.
 
     One whose removal was interrupted comes first: then the command finishes that, and leaves alone what a job
     has indexed anew since.
@@ -116,9 +116,9 @@ def chosen(indexes: Sequence[IndexOverview], wanted: str, ref: str | None) -> In
     found = [i for i in exact if ref is None or (i.ref or "") == ref]
     if not found:
         there = f"; there is {_told(exact)}" if exact else ""
-        raise Refused(f"no index of {wanted}{_at(ref)}{there}; `codebase-mcp admin list` shows all")
+        raise RequestRefused(f"no index of {wanted}{_at(ref)}{there}; `codebase-mcp admin list` shows all")
     if len({_what(i) for i in found}) > 1:
-        raise Refused(
+        raise RequestRefused(
             f"{wanted} means several indexes: {_told(found)}; give the source and --ref REF, or the ID that "
             "`codebase-mcp admin list` shows"
         )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from codebase_cli.clients.catalog import Launch
-from codebase_cli.servers.asked import Asked
+from codebase_cli.servers.options import ServerOptions
 
 _TEMPORARY = {"archive-v0", "environments-v2", "builds-v0"}
 """Folders of uv's cache in which `uvx` makes environments: it may remove them at any time."""
@@ -14,7 +14,7 @@ _OF_EMBEDDED = ("CODEBASE_DATA", "CODEBASE_EMBEDDED_ROOTS", "CODEBASE_GIT_HOSTS"
 _OF_CLUSTER = ("KUBECONFIG",)
 
 
-def launch(server: Asked, *, shared: bool) -> Launch:
+def launch(server: ServerOptions, *, shared: bool) -> Launch:
     """Return how the command is started for this server; all empty: the embedded one.
 
     `shared` is for a file that others read, too: it names the command for their PATH to find, and nothing of this

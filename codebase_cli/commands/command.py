@@ -12,7 +12,7 @@ import typer
 
 from codebase_cli.exits import CommandFailed, ExitCode
 from codebase_cli.output.console import complain
-from codebase_cli.servers.asked import Asked
+from codebase_cli.servers.options import ServerOptions
 
 _PANEL = "Which server"
 
@@ -48,18 +48,18 @@ Command = Callable[..., Any]
 def command(function: Command) -> Command:
     """Make a function a sub-command for typer.
 
-    It may be a coroutine function, and returns its exit code, or None for 0. A parameter `asked: Asked` becomes
-    the four options that say which server is meant. A CommandFailed is told on standard error and gives the exit
+    It may be a coroutine function, and returns its exit code, or None for 0. A parameter `options: ServerOptions`
+    becomes the four that say which server is meant. A CommandFailed is told on standard error and gives the exit
     code.
     """
 
-    takes_server = "asked" in inspect.signature(function).parameters
+    takes_server = "options" in inspect.signature(function).parameters
 
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         if takes_server:
             of_server = {name: arguments.pop(name) for name in _OPTIONS}
-            arguments["asked"] = Asked(**of_server, token=os.environ.get("CODEBASE_TOKEN"))
+            arguments["options"] = ServerOptions(**of_server, token=os.environ.get("CODEBASE_TOKEN"))
         raise typer.Exit(_exit_code(function, arguments))
 
     if takes_server:
@@ -68,12 +68,12 @@ def command(function: Command) -> Command:
 
 
 def _declare(run: Any, function: Command) -> None:
-    """Give `run` the parameters of a function, with the four options in the place of `asked`: typer reads them."""
+    """Give `run` the parameters of a function, those of the server in the place of `options`: typer reads them."""
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=_DEFAULTS.get(name))
         for name, hint in _OPTIONS.items()
     ]
-    own = [p for name, p in inspect.signature(function).parameters.items() if name != "asked"]
+    own = [p for name, p in inspect.signature(function).parameters.items() if name != "options"]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     run.__signature__ = inspect.Signature([*own, *options])
     run.__annotations__ = {p.name: p.annotation for p in (*own, *options)}

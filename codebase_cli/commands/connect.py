@@ -1,11 +1,11 @@
 """Standard input and output for MCP clients."""
 
 from codebase_cli.bridge import bridge
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.finding import reached
+from codebase_cli.servers.options import ServerOptions
 
 
-async def connect(*, asked: Asked) -> None:
+async def connect(*, options: ServerOptions) -> None:
     """Speak MCP on standard input and output, for a client that starts a command.
 
     The other end is the server that is found. One in a cluster is reached through the API server with your
@@ -13,4 +13,4 @@ async def connect(*, asked: Asked) -> None:
     services and pods and to get and create pods/portforward in its namespace. `setup` writes this command into a
     client's configuration.
     """
-    await bridge(reached(asked))
+    await bridge(reached(options))

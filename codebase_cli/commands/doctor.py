@@ -22,9 +22,9 @@ from codebase_cli.commands.setup import ENTRY
 from codebase_cli.exits import CommandFailed, ExitCode, NoServer
 from codebase_cli.output.console import answers, write_json
 from codebase_cli.servers import embedded
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.endpoint import Endpoint
 from codebase_cli.servers.finding import reached
+from codebase_cli.servers.options import ServerOptions
 from codebase_cli.servers.tools import connected
 from codebase_embedded.settings import data_folder
 from codebase_index import untrusted_text
@@ -60,13 +60,13 @@ class Finding:
 _MARKS = {Verdict.GOOD: ("✓", "green"), Verdict.NOTE: ("-", "yellow"), Verdict.BAD: ("✗", "bold red")}
 
 
-async def doctor(*, as_json: Json = False, asked: Asked) -> int:
+async def doctor(*, as_json: Json = False, options: ServerOptions) -> int:
     """Check this machine, the server and the clients' configurations; say how to mend what is wrong.
 
     Starts nothing and changes nothing. Exit code 1: something is wrong.
     """
     findings = [*_this_machine(), *_embedded_server(), *_clients()]
-    findings += [finding async for finding in _server(asked)]
+    findings += [finding async for finding in _server(options)]
     if as_json:
         write_json([asdict(finding) for finding in findings])
     else:
@@ -147,14 +147,14 @@ def _embedded_server() -> Iterator[Finding]:
         yield Finding(about, Verdict.BAD, f"process {found.pid} {said}", mend)
 
 
-async def _server(asked: Asked) -> AsyncIterator[Finding]:
+async def _server(options: ServerOptions) -> AsyncIterator[Finding]:
     """Look at the server that a command would ask, if it can be had without starting one."""
     runs = embedded.running() is not None
-    if asked.embedded and not runs:
+    if options.embedded and not runs:
         return  # that has been said
-    only_looked_for = asked.means_any and not runs
+    only_looked_for = options.means_any and not runs
     try:
-        async with reached(Asked(cluster=True) if only_looked_for else asked) as endpoint:
+        async with reached(ServerOptions(cluster=True) if only_looked_for else options) as endpoint:
             yield await _answers(endpoint)
     except CommandFailed as error:
         if only_looked_for:

@@ -10,8 +10,8 @@ import typer
 from codebase_cli.exits import CommandFailed, ExitCode
 from codebase_cli.output import jobs
 from codebase_cli.output.console import answers, remark, say, write_json
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.finding import tools_of
+from codebase_cli.servers.options import ServerOptions
 from codebase_cli.servers.tools import Tools
 
 Json = Annotated[bool, typer.Option("--json", help="Write the server's answer as JSON.")]
@@ -30,14 +30,14 @@ async def index(
     force: Annotated[bool, typer.Option("--force", help="Index unchanged files again, too.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Show the progress, and end with the job.")] = False,
     as_json: Json = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> int:
     """Index a repository, or bring its index up to date: unchanged files cost nothing.
 
     Returns at once with the job's id; the work goes on by itself. With --wait it shows the progress; Ctrl-C then
     leaves the job running (`codebase-mcp cancel` stops it).
     """
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         job = await tools.call(
             "start_indexing_background", repo_path=located(source), name=name, ref=ref, force_reindex=force or None
         )
@@ -63,10 +63,10 @@ async def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show the progress until it ends.")] = False,
     as_json: Json = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> int:  # fmt: skip
     """Show how a job stands; without one, which server answers and what it is doing."""
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         if job is None:
             return await _overview(tools, as_json)
         job_id = await _job_id(tools, job)
@@ -89,10 +89,10 @@ async def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=100, help="Jobs on a page.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="Jobs to leave out from the front.")] = 0,
     as_json: Json = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> None:
     """List jobs, newest first."""
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         found = await tools.call("list_indexing_jobs", status=state, repo_path=repo, limit=limit, offset=offset)
     if as_json:
         write_json(found)
@@ -104,9 +104,9 @@ async def list_jobs(
             say(f"{rest} more: --offset {offset + len(found['jobs'])}", "dim")
 
 
-async def cancel(job: Job, *, as_json: Json = False, asked: Asked) -> None:
+async def cancel(job: Job, *, as_json: Json = False, options: ServerOptions) -> None:
     """Stop a job for good. What it has indexed stays searchable; `index` again goes on from there."""
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         cancelled = await tools.call("cancel_indexing_background", job_id=await _job_id(tools, job))
     if as_json:
         write_json(cancelled)

@@ -13,8 +13,8 @@ from codebase_cli.commands.jobs import Json, located
 from codebase_cli.exits import CommandFailed, ExitCode
 from codebase_cli.output import jobs
 from codebase_cli.output.console import answers, say, write_json
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.finding import tools_of
+from codebase_cli.servers.options import ServerOptions
 from codebase_cli.servers.tools import Tools
 
 _LIST, _DELETE = "list_repositories", "delete_index"
@@ -24,10 +24,10 @@ async def repos(
     part: Annotated[str | None, typer.Argument(help="Only those whose path, URL or name contains this.")] = None,
     *,
     as_json: Json = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> None:
     """List indexed repositories: how fresh, how complete and how large each index is."""
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         await _require(tools, _LIST, "it is older than this command; `codebase-mcp list` shows its jobs")
         found = [repository async for repository in _all(tools, part)]
     if as_json:
@@ -44,10 +44,10 @@ async def remove(
     *,
     ref: Annotated[str | None, typer.Option(help="Which one, where several refs are indexed.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Without a question.")] = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> int:
     """Remove the index of a repository with all that is in it. The repository itself is left alone."""
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         if not yes and not (sys.stdin.isatty() and typer.confirm(f"Remove the index of {repo}?")):
             raise CommandFailed("nothing was removed; --yes removes it without a question")
         if file := tools.endpoint.database_url_file:

@@ -9,8 +9,8 @@ from codebase_cli.commands.jobs import Json, located
 from codebase_cli.exits import ExitCode
 from codebase_cli.output import places
 from codebase_cli.output.console import answers, remark, remarks, write_json
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.finding import tools_of
+from codebase_cli.servers.options import ServerOptions
 
 
 class Mode(StrEnum):
@@ -42,14 +42,14 @@ async def search(
     full: Annotated[bool, typer.Option("--full", help="Whole chunks with the lines around them.")] = False,
     cursor: Annotated[str | None, typer.Option(help="The next page, as the page before names it.")] = None,
     as_json: Json = False,
-    asked: Asked,
+    options: ServerOptions,
 ) -> int:  # fmt: skip
     """Search code by meaning, by name, by text or by regular expression. Exit code 4: nothing found."""
     arguments: dict[str, Any] = {
         "query": query, "mode": mode.value, "repo": [located(one) for one in repo or ()] or None, "path": path,
         "language": language, "limit": limit, "detail": "full" if full else None, "cursor": cursor,
     }  # fmt: skip
-    async with tools_of(asked) as tools:
+    async with tools_of(options) as tools:
         answer = await tools.call("search_code", **arguments)
     if as_json:
         write_json(answer)

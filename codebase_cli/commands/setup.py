@@ -18,7 +18,7 @@ from codebase_cli.exits import CommandFailed, ExitCode
 from codebase_cli.output.console import answers, remark, say
 from codebase_cli.output.jobs import table
 from codebase_cli.servers import embedded
-from codebase_cli.servers.asked import Asked
+from codebase_cli.servers.options import ServerOptions
 
 ENTRY = "codebase"
 """Name of our entry: clients put it in front of each tool's name, so it is short."""
@@ -46,7 +46,7 @@ async def setup(
     remove: Annotated[bool, typer.Option("--remove", help="Take the entry back.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without a question.")] = False,
     name: Annotated[str, typer.Option(help="Name of the entry.")] = ENTRY,
-    asked: Asked,
+    options: ServerOptions,
 ) -> int:  # fmt: skip
     """Connect an MCP client: show what would change in its configuration, then write it.
 
@@ -63,7 +63,7 @@ async def setup(
     file = _file(chosen, project)
     before = files.text_of(file)
     try:
-        after = _without(chosen, before, name) if remove else await _with(chosen, before, name, asked, project)
+        after = _without(chosen, before, name) if remove else await _with(chosen, before, name, options, project)
     except (JsonTextInvalid, TomlTextInvalid) as error:
         raise CommandFailed(
             f"{file} cannot be understood: {error}; nothing was changed. Mend it, or write the entry by hand: "
@@ -83,13 +83,13 @@ async def setup(
     return ExitCode.DONE
 
 
-async def _with(chosen: McpClient, text: str, name: str, asked: Asked, project: Path | None) -> str:
+async def _with(chosen: McpClient, text: str, name: str, options: ServerOptions, project: Path | None) -> str:
     if is_temporary():
         remark(
             "this command runs in a temporary environment of uvx, which may be removed; install it for good (uv "
             "tool install, pipx install) before a client is to start it", "yellow",
         )  # fmt: skip
-    started = launch(await _meant(asked), shared=project is not None)
+    started = launch(await _meant(options), shared=project is not None)
     return str(chosen.format.with_member(text, (*chosen.keys, name), chosen.entry(started)))
 
 
@@ -99,19 +99,19 @@ def _without(chosen: McpClient, text: str, name: str) -> str:
     return "" if rest != text and rest.strip() in ("", "{}") else rest
 
 
-async def _meant(asked: Asked) -> Asked:
+async def _meant(options: ServerOptions) -> ServerOptions:
     """Return the server that an entry is to name for good. Nothing asked for: as `finding` would find it today."""
-    if asked.url or asked.embedded or (asked.means_any and embedded.running()):
-        return asked
+    if options.url or options.embedded or (options.means_any and embedded.running()):
+        return options
     from codebase_cli.servers.cluster import NoRelease, find_release
 
     try:
-        release = await find_release(asked.context, asked.namespace)
+        release = await find_release(options.context, options.namespace)
     except NoRelease:
-        if asked.means_cluster:
+        if options.means_cluster:
             raise
-        return asked
-    return Asked(context=release.context, namespace=release.namespace)
+        return options
+    return ServerOptions(context=release.context, namespace=release.namespace)
 
 
 def _file(chosen: McpClient, project: Path | None) -> Path:

@@ -6,32 +6,32 @@ from urllib.parse import urlsplit
 
 from codebase_cli.output.console import remark
 from codebase_cli.servers import embedded
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.endpoint import Endpoint
+from codebase_cli.servers.options import ServerOptions
 from codebase_cli.servers.tools import Tools, connected
 
 
 @asynccontextmanager
-async def reached(asked: Asked) -> AsyncIterator[Endpoint]:
+async def reached(options: ServerOptions) -> AsyncIterator[Endpoint]:
     """Yield where the server answers; a way through the API server stays open as long as the block.
 
     In this order: the URL that was given; the embedded one that was asked for; the cluster that was asked for; an
     embedded one that runs; the release in the cluster of the kubeconfig's current context; an embedded one, which
     is started. Raises NoServer.
     """
-    if asked.url:
-        yield Endpoint(_with_path(asked.url), f"the server at {asked.url}", asked.token)
+    if options.url:
+        yield Endpoint(_with_path(options.url), f"the server at {options.url}", options.token)
         return
-    if asked.embedded or (asked.means_any and embedded.running()):
+    if options.embedded or (options.means_any and embedded.running()):
         yield await embedded.started()
         return
     # The Kubernetes client takes a second to import: only for those who need it.
     from codebase_cli.servers.cluster import NoRelease, find_release, forwarded
 
     try:
-        release = await find_release(asked.context, asked.namespace)
+        release = await find_release(options.context, options.namespace)
     except NoRelease as error:
-        if not asked.means_any:
+        if not options.means_any:
             raise
         if error.worth_telling:
             remark(f"{error}; using the server of this machine")
@@ -47,7 +47,7 @@ def _with_path(url: str) -> str:
 
 
 @asynccontextmanager
-async def tools_of(asked: Asked) -> AsyncIterator[Tools]:
+async def tools_of(options: ServerOptions) -> AsyncIterator[Tools]:
     """Yield the tools of the server that is meant. Raises NoServer."""
-    async with reached(asked) as endpoint, connected(endpoint) as tools:
+    async with reached(options) as endpoint, connected(endpoint) as tools:
         yield tools

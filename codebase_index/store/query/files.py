@@ -15,7 +15,7 @@ from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.query.definitions import of_file
 from codebase_index.store.query.filters import Filters
-from codebase_index.store.query.symbol_search import Snapshot
+from codebase_index.store.query.symbol_search import IndexSnapshot
 
 SQL = queries.load("files")
 
@@ -42,7 +42,7 @@ class ListedFile:
 
 
 @dataclass(frozen=True)
-class Holding:
+class FileCount:
     """How many files of a language an index holds, and of how many chunks."""
 
     index_id: int
@@ -81,7 +81,7 @@ class FileSnapshot:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self.symbols = Snapshot(connection)
+        self.symbols = IndexSnapshot(connection)
 
     async def at_path(self, index_ids: Sequence[int], path: str) -> list[FileRow]:
         """Return the files at a path, at most one an index."""
@@ -119,7 +119,7 @@ class FileSnapshot:
         records = await self._connection.fetch(SQL["paths"], list(index_ids), *filters.parameters, limit)
         return [(record["index_id"], record["path"]) for record in records]
 
-    async def holdings(self, index_ids: Sequence[int], filters: Filters) -> list[Holding]:
+    async def file_counts(self, index_ids: Sequence[int], filters: Filters) -> list[FileCount]:
         """Count the files that pass the filters by index and language, the most frequent language first."""
-        records = await self._connection.fetch(SQL["holdings"], list(index_ids), *filters.parameters)
-        return [Holding(**dict(record)) for record in records]
+        records = await self._connection.fetch(SQL["file_counts"], list(index_ids), *filters.parameters)
+        return [FileCount(**dict(record)) for record in records]

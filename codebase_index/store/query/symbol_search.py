@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from codebase_index.definitions import Definition as Place
-from codebase_index.definitions import Definitions
+from codebase_index.definitions import Definition, Definitions
 from codebase_index.store import queries
 from codebase_index.store.database import Database
 from codebase_index.store.query import definitions
@@ -18,7 +17,7 @@ SQL = queries.load("symbol_search")
 
 
 @dataclass(frozen=True)
-class Definition:
+class DefinitionRow:
     """A definition, and the chunk in which it begins: `symbol` is its qualified name (Class.method), `kind` a word
     of `codebase_index.symbols.Kind`. The lines are the chunk's; `place` is where the definition itself stands,
     None in an index of an older version.
@@ -33,7 +32,7 @@ class Definition:
     symbol: str
     kind: str
     text: str
-    place: Place | None = None
+    place: Definition | None = None
 
 
 class SymbolSearch:
@@ -43,16 +42,16 @@ class SymbolSearch:
         self._db = database
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator["Snapshot"]:
+    async def snapshot(self) -> AsyncIterator["IndexSnapshot"]:
         """Yield a snapshot, in which each file is seen either before or after its re-indexing."""
         async with (
             self._db.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            yield Snapshot(connection)
+            yield IndexSnapshot(connection)
 
 
-class Snapshot:
+class IndexSnapshot:
     """A consistent snapshot of the indexes, from which definitions and uses are read."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
@@ -60,14 +59,14 @@ class Snapshot:
 
     async def definitions(
         self, index_ids: Sequence[int], name: str, *, filters: Filters, limit: int
-    ) -> list[Definition]:
+    ) -> list[DefinitionRow]:
         """Return up to `limit` definitions of a plain name, in any case, those in this spelling first; then by
         index, path and line. Of more, as many as Postgres comes by first, which is about the order of indexing.
         """
 
         asked = list(index_ids), name.lower(), name, *filters.parameters, limit
         records = await self._connection.fetch(SQL["definitions"], *asked)
-        found = [Definition(**dict(record)) for record in records]
+        found = [DefinitionRow(**dict(record)) for record in records]
         of_chunks = await definitions.of_chunks(self._connection, {d.id for d in found})
         return [placed for d in found for placed in _placed(d, of_chunks.get(d.id))]
 
@@ -76,7 +75,7 @@ class Snapshot:
         return await find(self._connection, text)
 
 
-def _placed(definition: Definition, of_file: Definitions | None) -> list[Definition]:
+def _placed(definition: DefinitionRow, of_file: Definitions | None) -> list[DefinitionRow]:
     """Return a chunk's definition once for each place that has the name: overloads are several."""
     places = of_file.named(definition.symbol, definition.start_line, definition.end_line) if of_file else []
     return [replace(definition, place=place) for place in places] or [definition]

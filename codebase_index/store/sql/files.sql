@@ -44,7 +44,7 @@ WHERE f.index_id = ANY ($1::bigint[])
 ORDER BY array_position($1::bigint[], f.index_id), f.path
 LIMIT $7;
 
--- name: holdings
+-- name: file_counts
 -- How many files and chunks of each language some indexes hold of those that pass the filters.
 SELECT f.index_id, f.language, count(*) AS files, sum(f.chunks)::bigint AS chunks FROM files f
 WHERE f.index_id = ANY ($1::bigint[])

@@ -6,7 +6,7 @@ from typing import Final
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.files import FileRow, FileSnapshot
 from codebase_index.store.query.filters import Filters
-from codebase_index.store.query.symbol_search import Definition
+from codebase_index.store.query.symbol_search import DefinitionRow
 from codebase_index.untrusted_text import line, named, quoted
 from codebase_mcp.errors import UserError
 from codebase_mcp.reading.answers import CodePart, OutlineEntry, ReadAnswer
@@ -55,7 +55,7 @@ async def read_symbol(
 
 
 async def _parts(
-    snapshot: FileSnapshot, indexes: Sequence[IndexRow], found: Sequence[Definition]
+    snapshot: FileSnapshot, indexes: Sequence[IndexRow], found: Sequence[DefinitionRow]
 ) -> tuple[list[CodePart], str | None]:
     """Return the first definitions, at least one, and where the last of them goes on if it is too long."""
     sources = result_sources(indexes)
@@ -119,13 +119,13 @@ async def read_outline(
     )
 
 
-def _lines(definition: Definition) -> tuple[int, int]:
+def _lines(definition: DefinitionRow) -> tuple[int, int]:
     """Return its first and last line; in an index of an older version those of the chunk in which it begins."""
     place = definition.place
     return (place.first_line, place.last_line) if place else (definition.start_line, definition.end_line)
 
 
-def _named(found: Iterable[Definition]) -> str | None:
+def _named(found: Iterable[DefinitionRow]) -> str | None:
     places = [f"{named(d.path)}:{_lines(d)[0]} {line(d.symbol)}" for d in found]
     if not places:
         return None

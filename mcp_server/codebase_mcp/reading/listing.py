@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.store.query.files import FileSnapshot, Holding
+from codebase_index.store.query.files import FileCount, FileSnapshot
 from codebase_index.store.query.filters import Filters
 from codebase_mcp.reading.answers import FileList, LanguageCount, ListedPath, Repository
 from codebase_mcp.reading.passages import MAX_TEXT_TOKENS
@@ -24,13 +24,13 @@ MAX_LANGUAGES: Final = 6
 
 async def list_files(snapshot: FileSnapshot, scope: Scope, request: ListFilesRequest) -> FileList:
     """Return the files that match, by path: a page of them, or all as a tree."""
-    holdings = await snapshot.holdings([index.id for index in scope.indexes], scope.filters)
+    file_counts = await snapshot.file_counts([index.id for index in scope.indexes], scope.filters)
     summary: dict[str, Any] = {
-        "total_count": sum(holding.files for holding in holdings),
-        "languages": _languages(holdings),
+        "total_count": sum(count.files for count in file_counts),
+        "languages": _languages(file_counts),
         "indexes": [freshness(index) for index in scope.indexes[:MAX_LISTED_INDEXES]],
     }
-    if not holdings:
+    if not file_counts:
         return FileList(files=[], message=_no_files(scope.filters), **summary)
     if request.tree:
         return await _tree(snapshot, scope, request.limit, summary)
@@ -63,13 +63,13 @@ async def _tree(snapshot: FileSnapshot, scope: Scope, room: int, summary: dict[s
     return FileList(tree="\n".join(lines[:count]), message=message, **summary)
 
 
-def describe_repository(index: IndexRow, holdings: Iterable[Holding]) -> Repository:
+def describe_repository(index: IndexRow, file_counts: Iterable[FileCount]) -> Repository:
     """Return the entry of an index in a list."""
-    own = [holding for holding in holdings if holding.index_id == index.id]
+    own = [count for count in file_counts if count.index_id == index.id]
     return Repository(
         **dict(freshness(index)),
-        files=sum(holding.files for holding in own),
-        chunks=sum(holding.chunks for holding in own),
+        files=sum(count.files for count in own),
+        chunks=sum(count.chunks for count in own),
         languages=_languages(own),
     )
 
@@ -85,10 +85,10 @@ def _count_fitting(entries: Iterable[str]) -> int:
     return count
 
 
-def _languages(holdings: Iterable[Holding]) -> list[LanguageCount]:
+def _languages(file_counts: Iterable[FileCount]) -> list[LanguageCount]:
     counts: Counter[str] = Counter()
-    for holding in holdings:
-        counts[holding.language or "other"] += holding.files
+    for count in file_counts:
+        counts[count.language or "other"] += count.files
     return [LanguageCount(language=name, files=files) for name, files in counts.most_common(MAX_LANGUAGES)]
 
 

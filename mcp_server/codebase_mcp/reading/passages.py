@@ -77,7 +77,7 @@ def select(passages: Sequence[Passage], start_line: int, end_line: int) -> list[
 
 
 @dataclass(frozen=True)
-class Fitted:
+class PassagePage:
     """The passages that fit. `next_line` is the first line that does not, None if all do; `is_cut`: the last line
     shown is longer than an answer, and only its beginning is there.
     """
@@ -92,7 +92,7 @@ class Fitted:
         return sum(_tokens(passage.text) for passage in self.passages)
 
 
-def fit(passages: Sequence[Passage], room: int = MAX_TEXT_TOKENS) -> Fitted:
+def fit(passages: Sequence[Passage], room: int = MAX_TEXT_TOKENS) -> PassagePage:
     """Return the first whole lines that fit so many tokens; of a line that alone does not, its beginning."""
     shown: list[Passage] = []
     for passage in passages:
@@ -109,14 +109,14 @@ def fit(passages: Sequence[Passage], room: int = MAX_TEXT_TOKENS) -> Fitted:
         if count:
             last = passage.start_line + count - 1
             shown.append(Passage(passage.start_line, last, "".join(pieces[:count])))
-            return Fitted(shown, last + 1)
+            return PassagePage(shown, last + 1)
         if shown:
-            return Fitted(shown, passage.start_line)
+            return PassagePage(shown, passage.start_line)
         room += _tokens(pieces[0])
         last = passage.start_line if passage.has_file_lines else passage.end_line
         more = last + 1 if last < passages[-1].end_line else None
-        return Fitted([replace(passage, end_line=last, text=_beginning(pieces[0], room))], more, is_cut=True)
-    return Fitted(shown)
+        return PassagePage([replace(passage, end_line=last, text=_beginning(pieces[0], room))], more, is_cut=True)
+    return PassagePage(shown)
 
 
 def _tokens(text: str) -> int:

@@ -7,7 +7,7 @@ from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.files import FileRow, FileSnapshot
 from codebase_mcp.errors import UserError
 from codebase_mcp.reading.answers import CodePart, ReadAnswer
-from codebase_mcp.reading.passages import MAX_CHUNKS, MAX_TEXT_TOKENS, Fitted, fit, join, select
+from codebase_mcp.reading.passages import MAX_CHUNKS, MAX_TEXT_TOKENS, PassagePage, fit, join, select
 from codebase_mcp.search.page import join_sentences
 from codebase_mcp.search.repositories import freshness
 
@@ -36,7 +36,7 @@ async def read_lines(
     )  # fmt: skip
 
 
-async def read_passages(snapshot: FileSnapshot, file: FileRow, first: int, last: int, room: int) -> Fitted:
+async def read_passages(snapshot: FileSnapshot, file: FileRow, first: int, last: int, room: int) -> PassagePage:
     """Return lines of a file (from 1, inclusive) in passages, as many as fit so many tokens."""
     chunks = await snapshot.texts(file, first, last, MAX_CHUNKS)
     passages = join(chunks, is_notebook=_is_notebook(file))
@@ -47,7 +47,7 @@ async def read_passages(snapshot: FileSnapshot, file: FileRow, first: int, last:
     in_line = not chunks[-1].text.endswith("\n") and not _is_notebook(file)
     end = max(chunks[-1].end_line - in_line, first)
     shown = fit(select(passages, first, end), room)
-    return shown if shown.next_line else Fitted(shown.passages, end + 1, shown.is_cut)
+    return shown if shown.next_line else PassagePage(shown.passages, end + 1, shown.is_cut)
 
 
 def _check_lines(file: FileRow, first: int, last: int) -> None:
@@ -67,11 +67,11 @@ def _is_notebook(file: FileRow) -> bool:
     return file.language == "notebook"
 
 
-def _cut(shown: Fitted) -> str | None:
+def _cut(shown: PassagePage) -> str | None:
     last = shown.passages[-1].end_line if shown.is_cut else None
     return f"Line {last} is longer than an answer: its beginning is shown" if last else None
 
 
-def _goes_on(file: FileRow, shown: Fitted) -> str | None:
+def _goes_on(file: FileRow, shown: PassagePage) -> str | None:
     at = shown.next_line
     return f"Goes on at line {at} of {file.lines}: repeat with start_line={at}" if at else None

@@ -120,11 +120,11 @@ class ReadingService:
             matching = [i for i in indexes if part in i.source.lower() or part in (i.name or "").lower()]
             page = matching[request.offset : request.offset + request.limit]
             async with self._files.snapshot() as snapshot:
-                holdings = await snapshot.holdings([index.id for index in page], Filters())
+                file_counts = await snapshot.file_counts([index.id for index in page], Filters())
         end = request.offset + len(page)
         none_named = f"None of the {len(indexes)} indexed has {quoted(part)} in its path, URL or name"
         return RepositoryList(
-            repositories=[describe_repository(index, holdings) for index in page],
+            repositories=[describe_repository(index, file_counts) for index in page],
             total_count=len(matching),
             message=None if matching else none_named if indexes else _NOTHING.capitalize(),
             next_offset=end if page and end < len(matching) else None,

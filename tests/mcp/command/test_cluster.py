@@ -125,10 +125,10 @@ async def test_an_mcp_client_lists_the_tools_through_the_api_server(
 async def test_the_way_into_the_cluster_is_open_for_its_user_alone(in_cluster: dict[str, str]) -> None:
     program = """
 import asyncio, sys
-from codebase_cli.servers.asked import Asked
+from codebase_cli.servers.options import ServerOptions
 from codebase_cli.servers.finding import reached
 async def main():
-    async with reached(Asked(cluster=True)) as endpoint:
+    async with reached(ServerOptions(cluster=True)) as endpoint:
         print(oct(endpoint.socket.parent.stat().st_mode & 0o777), endpoint.socket.parent)
 asyncio.run(main())
 """

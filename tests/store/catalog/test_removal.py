@@ -365,7 +365,7 @@ def test_which_index_is_meant(
 def test_an_index_that_is_not_clearly_meant_is_refused(
     there: list[IndexOverview], asked: str, ref: str | None, why: str
 ) -> None:
-    with pytest.raises(admin.Refused, match=why):
+    with pytest.raises(admin.RequestRefused, match=why):
         admin.chosen(there, asked, ref)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from codebase_index import keywords
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.store.query.symbol_search import Definition, SymbolSearch
+from codebase_index.store.query.symbol_search import DefinitionRow, SymbolSearch
 from codebase_mcp.limits.fair_semaphore import Permit
 from codebase_mcp.ranking.features import kind_factor
 from codebase_mcp.ranking.query import Query
@@ -85,7 +85,7 @@ class SymbolMode:
         )
 
 
-def guess_note(name: str, candidates: Sequence[Definition]) -> str | None:
+def guess_note(name: str, candidates: Sequence[DefinitionRow]) -> str | None:
     """Say that uses are found by the name alone, where several definitions have it."""
     spelt = {(d.index_id, d.path, d.symbol) for d in candidates if d.symbol.endswith(name)}
     if len(spelt) < 2:
@@ -94,13 +94,15 @@ def guess_note(name: str, candidates: Sequence[Definition]) -> str | None:
     return f"{count} definitions have this name: which one a use means is a guess"
 
 
-def ranked(definitions: Sequence[Definition], name: SymbolName, query: str) -> list[Definition]:
+def ranked(definitions: Sequence[DefinitionRow], name: SymbolName, query: str) -> list[DefinitionRow]:
     """Return definitions in order: the kinds that are asked for first, tests and examples last."""
     read = Query.of(query)
     return sorted(definitions, key=lambda d: (d.kind not in name.kinds, -kind_factor(read, d.path, DEFAULT)))
 
 
-def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tuple[list[Definition], str | None]:
+def best_definitions(
+    name: SymbolName, candidates: Sequence[DefinitionRow]
+) -> tuple[list[DefinitionRow], str | None]:
     """Return the best matches of a name: as it is written; else in another scope; else in another letter case.
 
     With a note about it unless they match as it is written.
@@ -120,7 +122,7 @@ def best_definitions(name: SymbolName, candidates: Sequence[Definition]) -> tupl
 
 
 def _results(
-    definitions: Sequence[Definition], name: SymbolName, sources: Mapping[int, str | None]
+    definitions: Sequence[DefinitionRow], name: SymbolName, sources: Mapping[int, str | None]
 ) -> list[SearchResult]:
     """Return the results, each from the line of the definition on, with its share of the answer's length."""
     whole = []
@@ -141,7 +143,7 @@ def _results(
     ]
 
 
-def declaring_line(definition: Definition, name: str) -> int:
+def declaring_line(definition: DefinitionRow, name: str) -> int:
     """Return the line of the file in which a definition has its name."""
     lines = definition.text.split("\n")
     if definition.place:

@@ -10,7 +10,7 @@ from codebase_index.lexical.gram_filter import Condition
 from codebase_index.pattern import Pattern, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
-from codebase_index.store.query.symbol_search import Snapshot
+from codebase_index.store.query.symbol_search import IndexSnapshot
 from codebase_index.store.query.text_search import (
     InvalidExpression,
     TextMatch,
@@ -74,7 +74,7 @@ class TextMode:
 
     async def find_uses(
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, *,
-        limit: int, declarations: Collection[tuple[int, int]], snapshot: Snapshot,
+        limit: int, declarations: Collection[tuple[int, int]], snapshot: IndexSnapshot,
     ) -> TextResult:  # fmt: skip
         """Find the lines in a snapshot that hold a name as a whole word, except those that declare it.
 

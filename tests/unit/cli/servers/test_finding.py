@@ -9,9 +9,9 @@ import pytest
 
 from codebase_cli.exits import NoServer
 from codebase_cli.servers import cluster, embedded
-from codebase_cli.servers.asked import Asked
 from codebase_cli.servers.endpoint import Endpoint
 from codebase_cli.servers.finding import reached
+from codebase_cli.servers.options import ServerOptions
 
 OF_MACHINE = Endpoint("http://machine/mcp", "machine", "t")
 OF_CLUSTER = Endpoint("http://cluster/mcp", "cluster")
@@ -47,9 +47,9 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> Surroundings:
     return Surroundings(monkeypatch)
 
 
-def found(asked: Asked) -> str:
+def found(options: ServerOptions) -> str:
     async def find() -> str:
-        async with reached(asked) as endpoint:
+        async with reached(options) as endpoint:
             return endpoint.name
 
     return asyncio.run(find())
@@ -57,32 +57,32 @@ def found(asked: Asked) -> str:
 
 def test_one_that_runs_on_this_machine_comes_before_a_cluster(surroundings: Surroundings) -> None:
     surroundings.runs = surroundings.has_release = True
-    assert found(Asked()) == "machine" and not surroundings.asked_cluster
+    assert found(ServerOptions()) == "machine" and not surroundings.asked_cluster
 
 
 def test_the_release_of_the_kubeconfig_comes_before_a_start(surroundings: Surroundings) -> None:
     surroundings.has_release = True
-    assert found(Asked()) == "cluster"
+    assert found(ServerOptions()) == "cluster"
 
 
 def test_where_nothing_is_one_is_started(surroundings: Surroundings) -> None:
-    assert found(Asked()) == "machine"
+    assert found(ServerOptions()) == "machine"
 
 
 def test_what_was_asked_for_is_never_replaced_by_another(surroundings: Surroundings) -> None:
     surroundings.runs = True
-    for asked in (Asked(namespace="x"), Asked(context="x"), Asked(cluster=True)):
+    for options in (ServerOptions(namespace="x"), ServerOptions(context="x"), ServerOptions(cluster=True)):
         with pytest.raises(NoServer):
-            found(asked)
+            found(options)
     surroundings.has_release = True
-    assert found(Asked(namespace="x")) == "cluster" and surroundings.asked_cluster[-1] == (None, "x")
-    assert found(Asked(embedded=True, namespace="x")) == "machine"
+    assert found(ServerOptions(namespace="x")) == "cluster" and surroundings.asked_cluster[-1] == (None, "x")
+    assert found(ServerOptions(embedded=True, namespace="x")) == "machine"
 
 
 def test_an_address_needs_no_search(surroundings: Surroundings) -> None:
-    assert found(Asked(url="http://a/mcp", namespace="x")) == "the server at http://a/mcp"
+    assert found(ServerOptions(url="http://a/mcp", namespace="x")) == "the server at http://a/mcp"
     assert not surroundings.asked_cluster
 
 
 def test_a_token_is_in_no_text() -> None:
-    assert "t0ken" not in repr(Asked(token="t0ken")) + repr(Endpoint("u", "n", "t0ken"))
+    assert "t0ken" not in repr(ServerOptions(token="t0ken")) + repr(Endpoint("u", "n", "t0ken"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebase_index.definitions import Definitions, PlacedName, pack
-from codebase_index.store.query.symbol_search import Definition
+from codebase_index.store.query.symbol_search import DefinitionRow
 from codebase_index.store.query.text_search import TextMatch, TextPosition
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
@@ -94,8 +94,8 @@ def test_what_is_no_name_is_refused(query: str) -> None:
         SymbolName.of(query)
 
 
-def definition(symbol: str) -> Definition:
-    return Definition(1, 1, "a.py", "python", 1, 9, symbol, "function", "")
+def definition(symbol: str) -> DefinitionRow:
+    return DefinitionRow(1, 1, "a.py", "python", 1, 9, symbol, "function", "")
 
 
 def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.store.query.symbol_search import Definition
+from codebase_index.store.query.symbol_search import DefinitionRow
 from codebase_index.symbols import Kind
 from codebase_mcp.errors import UserError
 from codebase_mcp.search.modes.symbol import best_definitions
@@ -96,8 +96,8 @@ def test_whatever_is_written_is_read_or_refused(written: str) -> None:
         assert all(SymbolName.of(written).parts)
 
 
-def definition(symbol: str, path: str = "src/a.py") -> Definition:
-    return Definition(1, 1, path, "python", 1, 2, symbol, "method", "")
+def definition(symbol: str, path: str = "src/a.py") -> DefinitionRow:
+    return DefinitionRow(1, 1, path, "python", 1, 2, symbol, "method", "")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ _ONLY_CLUSTERS = "CODEBASE_ONLY_CLUSTERS"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ServerOptions:
     """What options and variables say of the server. All empty: find one (`finding.py` says how)."""
 
     url: str | None = None
