@@ -64,6 +64,6 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["message"]:
         remark(answer["message"], "yellow")
     for index in answer["indexes"]:
-        remarks().print(places.freshness(index))
+        remarks().print(places.index_status(index))
     if answer["next_cursor"]:
         remark(f"more: the same with --cursor {answer['next_cursor']}")

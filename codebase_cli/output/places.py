@@ -25,7 +25,7 @@ def place(number: int, result: dict[str, Any]) -> Text:
     return text.append_text(_code(result))
 
 
-def freshness(index: dict[str, Any]) -> Text:
+def index_status(index: dict[str, Any]) -> Text:
     """Return in a line which state of a repository was searched."""
     name = index["name"] or index["repository"]
     at = f" at {index['ref']}" if index["ref"] else ""

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from codebase_mcp.answer import MULTILINE, Answer, Marks, Reply
-from codebase_mcp.search.answers import IndexFreshness
+from codebase_mcp.search.answers import IndexStatus
 from codebase_mcp.search.page import join_sentences
 
 HIDDEN_CHARACTERS = (
@@ -60,7 +60,7 @@ class ReadAnswer(Reply):
     message: Annotated[str | None, Field(description="what is not shown, and why")] = None
     next_line: Annotated[int | None, Field(description="start_line with which it goes on")] = None
     file_lines: Annotated[int | None, Field(description="lines of the whole file")] = None
-    indexes: list[IndexFreshness]
+    indexes: list[IndexStatus]
 
     omitted_when_null = Reply.omitted_when_null | {"outline", "message", "next_line", "file_lines"}
 
@@ -123,7 +123,7 @@ class FileList(Reply):
     languages: Annotated[list[LanguageCount], Field(description="of all that match")]
     message: str | None = None
     next_offset: Annotated[int | None, Field(description="offset of the next page")] = None
-    indexes: list[IndexFreshness]
+    indexes: list[IndexStatus]
 
     omitted_when_null = Reply.omitted_when_null | {"files", "tree", "message", "next_offset"}
 
@@ -143,7 +143,7 @@ class FileList(Reply):
         return "\n".join(lines)
 
 
-class Repository(IndexFreshness):
+class Repository(IndexStatus):
     """An indexed repository at a ref: how fresh and how large it is."""
 
     files: int

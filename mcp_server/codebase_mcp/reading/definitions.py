@@ -16,7 +16,7 @@ from codebase_mcp.search.budget import estimate_tokens
 from codebase_mcp.search.modes.symbol import MAX_DEFINITIONS, best_definitions, ranked
 from codebase_mcp.search.naming import OLDER_INDEX
 from codebase_mcp.search.page import join_sentences
-from codebase_mcp.search.repositories import freshness, result_sources
+from codebase_mcp.search.repositories import index_status, result_sources
 from codebase_mcp.search.symbol_name import SymbolName
 
 MAX_PARTS: Final = 5
@@ -50,7 +50,7 @@ async def read_symbol(
     return ReadAnswer(
         parts=parts,
         message=join_sentences(note, cut, _named(others), older),
-        indexes=[freshness(index) for index in indexes if index.id in held],
+        indexes=[index_status(index) for index in indexes if index.id in held],
     )
 
 
@@ -115,7 +115,7 @@ async def read_outline(
         message=goes_on if next_line else None if within else "It defines nothing there",
         next_line=next_line,
         file_lines=file.lines,
-        indexes=[freshness(index) for index in indexes if index.id == file.index_id],
+        indexes=[index_status(index) for index in indexes if index.id == file.index_id],
     )
 
 

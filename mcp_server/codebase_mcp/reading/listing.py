@@ -13,7 +13,7 @@ from codebase_mcp.reading.requests import ListFilesRequest
 from codebase_mcp.reading.tree import draw_tree
 from codebase_mcp.search.budget import estimate_tokens
 from codebase_mcp.search.page import join_sentences
-from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, freshness, result_sources
+from codebase_mcp.search.repositories import MAX_LISTED_INDEXES, index_status, result_sources
 from codebase_mcp.selection.scope import Scope
 
 MAX_TREE_FILES: Final = 100_000
@@ -28,7 +28,7 @@ async def list_files(snapshot: FileSnapshot, scope: Scope, request: ListFilesReq
     summary: dict[str, Any] = {
         "total_count": sum(count.files for count in file_counts),
         "languages": _languages(file_counts),
-        "indexes": [freshness(index) for index in scope.indexes[:MAX_LISTED_INDEXES]],
+        "indexes": [index_status(index) for index in scope.indexes[:MAX_LISTED_INDEXES]],
     }
     if not file_counts:
         return FileList(files=[], message=_no_files(scope.filters), **summary)
@@ -67,7 +67,7 @@ def describe_repository(index: IndexRow, file_counts: Iterable[FileCount]) -> Re
     """Return the entry of an index in a list."""
     own = [count for count in file_counts if count.index_id == index.id]
     return Repository(
-        **dict(freshness(index)),
+        **dict(index_status(index)),
         files=sum(count.files for count in own),
         chunks=sum(count.chunks for count in own),
         languages=_languages(own),

@@ -9,7 +9,7 @@ from codebase_mcp.errors import UserError
 from codebase_mcp.reading.answers import CodePart, ReadAnswer
 from codebase_mcp.reading.passages import MAX_CHUNKS, MAX_TEXT_TOKENS, PassagePage, fit, join, select
 from codebase_mcp.search.page import join_sentences
-from codebase_mcp.search.repositories import freshness
+from codebase_mcp.search.repositories import index_status
 
 LAST_LINE: Final = 2**31 - 1
 _NOTEBOOK: Final = "A notebook: the sources of its cells, each at its lines in the file"
@@ -32,7 +32,7 @@ async def read_lines(
         message=join_sentences(_NOTEBOOK if _is_notebook(file) else None, _cut(shown), _goes_on(file, shown)),
         next_line=shown.next_line,
         file_lines=file.lines,
-        indexes=[freshness(index) for index in indexes if index.id == file.index_id],
+        indexes=[index_status(index) for index in indexes if index.id == file.index_id],
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def _lines(first: int, last: int) -> str | None:
 IndexState = Literal["complete", "indexing", "partial"]
 
 
-class IndexFreshness(Answer):
+class IndexStatus(Answer):
     """Which state of a repository was searched."""
 
     repository: str
@@ -151,7 +151,7 @@ class SearchAnswer(Reply):
     index_state: IndexState | None
     index_percent_complete: int | None
     indexes: Annotated[
-        list[IndexFreshness],
+        list[IndexStatus],
         Field(description="of the indexes that were searched those with results, and incomplete ones"),
     ]
     indexes_searched: int

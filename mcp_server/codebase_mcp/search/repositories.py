@@ -5,7 +5,7 @@ from typing import Final
 
 from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.search.answers import IndexFreshness, IndexState
+from codebase_mcp.search.answers import IndexState, IndexStatus
 
 MAX_LISTED_INDEXES: Final = 20
 MAX_LISTED_INCOMPLETE: Final = 3
@@ -26,7 +26,7 @@ def percent_of(index: IndexRow) -> int:
     return 100 if state_of(index) == "complete" else int(index.job_percent or 0)
 
 
-def freshness(index: IndexRow) -> IndexFreshness:
+def index_status(index: IndexRow) -> IndexStatus:
     """Return which state of the repository an index holds.
 
     What the newest job saw and has not stored counts as behind. This is what the database tells; whether files on
@@ -35,7 +35,7 @@ def freshness(index: IndexRow) -> IndexFreshness:
     state = state_of(index)
     behind = state != "complete"
     is_counted = behind and index.job_files_total is not None
-    return IndexFreshness(
+    return IndexStatus(
         repository=index.source, name=index.name, ref=index.ref, include=list(index.include) or None,
         exclude=list(index.exclude) or None, commit=index.commit,
         indexed_at=index.indexed_at, state=state, percent_complete=percent_of(index),

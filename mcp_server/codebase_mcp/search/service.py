@@ -32,7 +32,7 @@ from codebase_mcp.search.page import INDEX_CHANGED, Hit, Page, join_sentences
 from codebase_mcp.search.repositories import (
     MAX_LISTED_INCOMPLETE,
     MAX_LISTED_INDEXES,
-    freshness,
+    index_status,
     percent_of,
     state_of,
 )
@@ -281,7 +281,7 @@ def build_answer(
     results: list[SearchResult] = [hit.result for hit in page.hits]
     incomplete = [index for index in indexes if state_of(index) != "complete"]
     counts = {index_id: files.count for index_id, files in newer.items()}
-    described = [freshness(index).model_copy(update={"files_newer": counts.get(index.id)}) for index in listed]
+    described = [index_status(index).model_copy(update={"files_newer": counts.get(index.id)}) for index in listed]
     only = described[0] if len(indexes) == 1 else None
     return SearchAnswer(
         results=results, message=message, next_cursor=page.end.encode() if page.end else None,

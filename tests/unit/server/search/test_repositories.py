@@ -7,7 +7,7 @@ import pytest
 
 from codebase_index.api.job import JobState
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_mcp.search.repositories import freshness
+from codebase_mcp.search.repositories import index_status
 from codebase_mcp.selection.scope import scope_of
 
 DONE = datetime(2026, 11, 29, tzinfo=UTC)
@@ -53,8 +53,8 @@ def test_the_full_index_comes_before_one_with_filters(
 
 
 def test_an_answer_names_the_filters_of_an_index_that_has_any() -> None:
-    assert "only files matching src/," in freshness(PART).as_line()
-    assert "without files matching docs/," in freshness(OTHER).as_line()
-    assert freshness(PART).model_dump()["include"] == ["src/"]
-    assert "matching" not in freshness(WHOLE).as_line()
-    assert not {"include", "exclude"} & freshness(WHOLE).model_dump().keys()
+    assert "only files matching src/," in index_status(PART).as_line()
+    assert "without files matching docs/," in index_status(OTHER).as_line()
+    assert index_status(PART).model_dump()["include"] == ["src/"]
+    assert "matching" not in index_status(WHOLE).as_line()
+    assert not {"include", "exclude"} & index_status(WHOLE).model_dump().keys()
