@@ -336,3 +336,21 @@ def indexed(seq: int, path: str) -> IndexedFile:
 async def count(database: Database, table: str) -> int:
     async with database.connection() as connection:
         return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def test_the_last_jobs_of_a_target_come_with_the_time_of_their_clock(database: Database) -> None:
+    jobs = Jobs(database)
+    resources = [custom_resource(name=f"shop-{number}") for number in (1, 2)]
+    target = resources[0].spec.target
+    before, runs = await jobs.runs(target, "nobody", 5)
+    assert runs == [] and before.tzinfo is not None
+    for resource in resources:
+        await jobs.create(resource)
+    await jobs.cancel(UUID(resources[0].metadata.uid))
+    now, runs = await jobs.runs(target, "nobody", 5)
+    assert [(str(run.id), run.state) for run in runs] == [
+        (resources[1].metadata.uid, JobState.PENDING),
+        (resources[0].metadata.uid, JobState.CANCELLED),
+    ]
+    assert runs[1].ended_at is not None and before < runs[1].ended_at < now
+    assert len((await jobs.runs(target, "nobody", 1))[1]) == 1
