@@ -21,6 +21,10 @@ class NameConflict(Exception):
     """A custom resource of this name exists already."""
 
 
+class JobRefused(Exception):
+    """The cluster's policies do not let this job be made; the message is theirs."""
+
+
 class Cluster(Protocol):
     """What the job service asks of whatever keeps IndexingJobs. Every method may raise ClusterUnavailable."""
 
@@ -33,7 +37,7 @@ class Cluster(Protocol):
         ...
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
-        """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
+        """Create a job; `caller` is the label of who asked for it. Raises NameConflict and JobRefused."""
         ...
 
     async def cancel(self, name: str, uid: str) -> bool:

@@ -1,7 +1,9 @@
 """A client of the Kubernetes API: list, create and cancel IndexingJobs."""
 
 import asyncio
+import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain
@@ -13,10 +15,23 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from codebase_index.api.job import GROUP, LABEL_TARGET, PLURAL, VERSION
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict, manifest, of_target, parse_each
+from codebase_mcp.jobs.cluster import (
+    Cluster,
+    ClusterUnavailable,
+    JobRefused,
+    NameConflict,
+    manifest,
+    of_target,
+    parse_each,
+)
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 """A tool should answer within a second; three allow for a busy API server, not for one that is down."""
+
+
+_DENIED = re.compile(
+    r"(?:ValidatingAdmissionPolicy|admission webhook) .* denied (?:the )?request: (.+)", re.DOTALL
+)
 
 
 class KubernetesCluster(Cluster):
@@ -62,7 +77,7 @@ class KubernetesCluster(Cluster):
         return list(parse_each(IndexingJob.parse_stored, await self._list()))
 
     async def create(self, name: str, spec: IndexingJobSpec, caller: str | None = None) -> IndexingJob:
-        """Create a job; `caller` is the label of who asked for it. Raises NameConflict."""
+        """Create a job; `caller` is the label of who asked for it. Raises NameConflict and JobRefused."""
         try:
             return IndexingJob.parse(await self._call(self._api.create_namespaced_custom_object(
                 **self._resource, body=manifest(name, spec, caller), _request_timeout=REQUEST_TIMEOUT_SECONDS
@@ -70,6 +85,8 @@ class KubernetesCluster(Cluster):
         except ApiException as error:
             if error.status == 409:
                 raise NameConflict(name) from error
+            if why := _denial(error):
+                raise JobRefused(why) from error
             raise _unavailable(error) from error
 
     async def cancel(self, name: str, uid: str) -> bool:
@@ -106,6 +123,16 @@ class KubernetesCluster(Cluster):
             return await request
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
+
+
+def _denial(error: ApiException) -> str | None:
+    """Return what an admission policy or webhook says, where it is one that refused the request."""
+    try:
+        message = str(json.loads(error.body or "{}").get("message", ""))
+    except (ValueError, AttributeError):
+        return None
+    found = _DENIED.search(message)
+    return found[1] if found else None
 
 
 def _unavailable(error: ApiException) -> ClusterUnavailable:

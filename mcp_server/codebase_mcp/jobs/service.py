@@ -39,7 +39,7 @@ from codebase_mcp.jobs.answers import (
     SkippedFile,
     StartResult,
 )
-from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, NameConflict
+from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable, JobRefused, NameConflict
 from codebase_mcp.jobs.job_id import job_uuid
 from codebase_mcp.jobs.mirror import JobMirror
 from codebase_mcp.limits.caller import STDIO
@@ -166,6 +166,10 @@ class JobService:
                     job = await self._cluster.create(job_name(str(spec.source), spec.target, run), spec, caller)
                 except NameConflict:
                     continue  # with a concurrent start, most likely: the next listing shows its job
+                except JobRefused as error:
+                    raise UserError(
+                        f"validation: the cluster's policies refuse this job: {error}; nothing was started"
+                    ) from error
                 await self._insert(job)
             return _start_result(job, estimate)
         raise UserError(

@@ -15,9 +15,11 @@ from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_mcp.errors import UserError
+from codebase_mcp.jobs.cluster import ClusterUnavailable
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService, StartRequest
-from tests.operator.fake_api import FakeApi
+from tests.operator.fake_api import FakeApi, Fault
 
 
 @pytest.fixture
@@ -130,3 +132,27 @@ async def test_nobody_joins_a_job_that_is_about_to_fail_for_its_spec(
     api.create_job("older", source={"path": str(tmp_path / "shop")}, name="two\nlines")
     started = await service.start(StartRequest(str(tmp_path / "shop")))
     assert started.created
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "indexingjobs \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: "
+        "spec.priority is more than 10",
+        'admission webhook "w.example.org" denied the request: spec.priority is more than 10',
+    ],
+)
+async def test_a_start_that_a_policy_of_the_cluster_refuses_says_what_the_policy_says(
+    service: JobService, api: FakeApi, tmp_path: Path, message: str
+) -> None:
+    api.faults.append(Fault("POST .*/indexingjobs", 422, message))
+    with pytest.raises(UserError, match=r"^validation: .* spec.priority is more than 10; nothing was started"):
+        await service.start(StartRequest(str(tmp_path / "shop")))
+
+
+async def test_one_that_is_refused_for_want_of_rights_is_no_fault_of_the_caller(
+    service: JobService, api: FakeApi, tmp_path: Path
+) -> None:
+    api.faults.append(Fault("POST .*/indexingjobs", 403, "cannot create resource"))
+    with pytest.raises(ClusterUnavailable, match="its Role must allow"):
+        await service.start(StartRequest(str(tmp_path / "shop")))
