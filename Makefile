@@ -83,6 +83,14 @@ images: up ## Build the four images and load them into the cluster
 	@$(PYTHON) -m hack.images build
 	@$(PYTHON) -m hack.images load
 
+.PHONY: sbom
+sbom: image-archives ## Say what each image holds: a bill of materials and a list of licences, in .images/
+	@$(PYTHON) -m hack.images sbom
+
+.PHONY: scan
+scan: sbom ## Look for known vulnerabilities in the images, with grype and its database of today: needs the internet
+	@$(PYTHON) -m hack.scripts.scan_images
+
 .PHONY: publish
 publish: ## Build the four images and push them to a registry: make publish REGISTRY=host/path [VERSION=tag]
 	@$(PYTHON) -m hack.images publish '$(REGISTRY)' $(if $(VERSION),--version '$(VERSION)')

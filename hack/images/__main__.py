@@ -1,4 +1,4 @@
-"""The command line: `python3 -m hack.images build|load|publish|list|clean`."""
+"""The command line: `python3 -m hack.images build|load|publish|sbom|list|clean`."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import sys
 from hack.local_cluster.errors import ClusterError
 from hack.local_cluster.host import complete_path
 
-from . import build, load, publish
+from . import build, load, publish, sbom
 
 
 def main() -> int:
@@ -21,10 +21,13 @@ def main() -> int:
     to.add_argument(
         "--version", default="", metavar="TAG", help="the images' tag; else one that follows from the content"
     )
+    commands.add_parser("sbom", help="say what each image holds, and under which licences, beside its archive")
     commands.add_parser("list", help="show each image's name, and whether it is built")
     commands.add_parser("clean", help="remove the archives and the builder's cached layers")
     arguments = parser.parse_args()
-    actions = {"build": build.run, "load": load.run, "list": build.show, "clean": build.clean}
+    actions = {
+        "build": build.run, "load": load.run, "sbom": sbom.run, "list": build.show, "clean": build.clean,
+    }  # fmt: skip
     try:
         if arguments.command == "publish":
             publish.run(arguments.registry, arguments.version)
