@@ -40,6 +40,8 @@ def deploy(
             "roots": [{"path": root, "existingClaim": volume_name(root)} for root in all_roots],
             "gitHosts": sorted(git_hosts),
         },
+        # Git servers of tests are on this machine.
+        "networkPolicy": {"privateNetworks": ["0.0.0.0/0", "::/0"]},
         **(settings or {}),
     }
     _STATE.mkdir(exist_ok=True)

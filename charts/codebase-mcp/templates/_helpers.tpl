@@ -262,14 +262,76 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end }}
 
-{{/* Ports that a component needs outside of the release, as JSON: those of the hosts, the proxy and the embedding
-services that the values name. Takes (dict "root" $ "component" name). */}}
-{{- define "codebase-mcp.outgoingPorts" -}}
+{{/* Rules for name lookups: at the cluster's own servers, where networkPolicy.dns says which these are. Takes the root. */}}
+{{- define "codebase-mcp.nameLookups" -}}
+# names; 5353 is where OpenShift's servers listen
+- ports:
+    {{- range $port := list 53 5353 }}
+    - {port: {{ $port }}, protocol: UDP}
+    - {port: {{ $port }}, protocol: TCP}
+    {{- end }}
+  {{- if kindIs "invalid" .Values.networkPolicy.dns }}
+  to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}
+      podSelector: {matchLabels: {k8s-app: kube-dns}}
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: openshift-dns}}
+    # NodeLocal DNSCache, and GKE's Cloud DNS
+    - ipBlock: {cidr: 169.254.20.10/32}
+    - ipBlock: {cidr: 169.254.169.254/32}
+  {{- else }}
+  {{- with .Values.networkPolicy.dns }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* Rules for what a component needs outside of the release. Takes (dict "root" $ "component" name). */}}
+{{- define "codebase-mcp.outgoing" -}}
+{{- $git := include "codebase-mcp.gitPorts" . | fromJsonArray -}}
+{{- with $git }}
+# git hosts: public ones, and those in networks that the values name
+- ports:
+    {{- range . }}
+    - port: {{ . }}
+    {{- end }}
+  to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except:
+          [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 198.18.0.0/15,
+          224.0.0.0/3]
+    # All that is given out of IPv6: private and link-local addresses lie elsewhere.
+    - ipBlock: {cidr: "2000::/3"}
+    # The same IPv4 as NAT64 shows it to clusters of IPv6 alone.
+    - ipBlock:
+        cidr: 64:ff9b::/96
+        except:
+          ["64:ff9b::/104", "64:ff9b::a00:0/104", "64:ff9b::6440:0/106", "64:ff9b::7f00:0/104", "64:ff9b::a9fe:0/112",
+          "64:ff9b::ac10:0/108", "64:ff9b::c0a8:0/112", "64:ff9b::c612:0/111", "64:ff9b::e000:0/99"]
+    {{- range $.root.Values.networkPolicy.privateNetworks }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+{{- end }}
+{{- $services := list -}}
+{{- range include "codebase-mcp.servicePorts" . | fromJsonArray -}}
+{{- if not (has . $git) -}}{{- $services = append $services . -}}{{- end -}}
+{{- end }}
+{{- with $services }}
+# the proxy and embedding services, which may be in the cluster; nothing that answers on the link: a cloud's metadata
+- ports:
+    {{- range . }}
+    - port: {{ . }}
+    {{- end }}
+  to:
+    - namespaceSelector: {}
+    - ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}
+    - ipBlock: {cidr: "::/0", except: ["fe80::/10"]}
+{{- end }}
+{{- end }}
+
+{{/* Ports of git, as JSON, for indexers that may clone: those of the values, and of HOST:PORT in repositories.gitHosts. */}}
+{{- define "codebase-mcp.gitPorts" -}}
 {{- $values := .root.Values -}}
-{{- $addresses := compact (list ($values.proxy | default dict).https) -}}
-{{- range (index $values .component).env -}}
-{{- if has .name (list "OLLAMA_URL" "OPENAI_BASE_URL") -}}{{- $addresses = append $addresses .value -}}{{- end -}}
-{{- end -}}
 {{- $ports := list -}}
 {{- if and (eq .component "indexer") $values.repositories.gitHosts -}}
 {{- range $values.networkPolicy.gitPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
@@ -277,6 +339,16 @@ services that the values name. Takes (dict "root" $ "component" name). */}}
 {{- with regexFind ":[0-9]+$" . -}}{{- $ports = append $ports (trimPrefix ":" . | int) -}}{{- end -}}
 {{- end -}}
 {{- end -}}
+{{- uniq $ports | toJson -}}
+{{- end }}
+
+{{/* Ports of the proxy and of the embedding services that a component's values name, as JSON. */}}
+{{- define "codebase-mcp.servicePorts" -}}
+{{- $addresses := compact (list (.root.Values.proxy | default dict).https) -}}
+{{- range (index .root.Values .component).env -}}
+{{- if has .name (list "OLLAMA_URL" "OPENAI_BASE_URL") -}}{{- $addresses = append $addresses .value -}}{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
 {{- range compact $addresses -}}{{- $ports = append $ports (include "codebase-mcp.portOf" . | int) -}}{{- end -}}
 {{- uniq $ports | toJson -}}
 {{- end }}
@@ -454,4 +526,50 @@ to do. Takes the root. */}}
 {{- $found = append $found "by every pod of the cluster: name those that may in networkPolicy.serverFrom" -}}
 {{- end -}}
 {{- toJson $found -}}
+{{- end }}
+
+
+{{/* What indexers' pods may hold by the values, as JSON: names of Secrets and of claims, folders of nodes, images, and kinds of
+volumes besides the usual ones. `ownSecrets` are those that no job may name. Takes the root. */}}
+{{- define "codebase-mcp.knownToIndexers" -}}
+{{- $pod := include "codebase-mcp.podTemplate" . | fromJson -}}
+{{- $secrets := list -}}{{- $claims := list -}}{{- $hostPaths := list -}}{{- $kinds := list -}}{{- $images := list $pod.image -}}
+{{- range $pod.volumes -}}
+{{- range $kind, $source := omit . "name" -}}
+{{- if eq $kind "secret" -}}{{- $secrets = append $secrets $source.secretName -}}
+{{- else if eq $kind "persistentVolumeClaim" -}}{{- $claims = append $claims $source.claimName -}}
+{{- else if eq $kind "hostPath" -}}{{- $hostPaths = append $hostPaths $source.path -}}
+{{- else if eq $kind "projected" -}}
+{{- range $source.sources -}}{{- with .secret -}}{{- $secrets = append $secrets .name -}}{{- end -}}{{- end -}}
+{{- else if not (has $kind (list "emptyDir" "configMap" "downwardAPI")) -}}{{- $kinds = append $kinds $kind -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $pod.initContainers -}}{{- $images = append $images .image -}}{{- end -}}
+{{- range prepend ($pod.initContainers | default list) $pod -}}
+{{- range .env -}}{{- with (.valueFrom | default dict).secretKeyRef -}}{{- $secrets = append $secrets .name -}}{{- end -}}{{- end -}}
+{{- range .envFrom -}}{{- with .secretRef -}}{{- $secrets = append $secrets .name -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- $own := append $secrets (include "codebase-mcp.databaseSecret" .) -}}
+{{- range $pod.imagePullSecrets -}}{{- $own = append $own .name -}}{{- end -}}
+{{- dict "secrets" (uniq $secrets) "ownSecrets" (uniq $own) "claims" $claims "hostPaths" $hostPaths "images" (uniq $images)
+      "otherKinds" (uniq $kinds) | toJson -}}
+{{- end }}
+
+{{/* Lets a policy act in the namespace of the release alone. Takes (dict "root" $ "name" name). */}}
+{{- define "codebase-mcp.admissionBinding" -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "codebase-mcp.labels" (dict "root" .root "component" "admission") | nindent 4 }}
+  {{- include "codebase-mcp.annotations" (dict "root" .root) | nindent 2 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+  matchResources:
+    namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: {{ .root.Release.Namespace }}
 {{- end }}

@@ -65,6 +65,7 @@ CASES: dict[str, Object] = {
             "extraEgress": [{"ports": [{"port": 11434}]}],
         },
         "rbac": {"aggregateClusterRoles": True},
+        "admissionPolicies": {"enabled": True, "maxPriority": 100},
     },
     "placed Postgres": {"postgres": {
         "storage": {"storageClassName": "fast"}, "nodeSelector": {"disk": "fast"}, "podLabels": {"team": "search"},

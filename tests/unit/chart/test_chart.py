@@ -35,17 +35,21 @@ def test_objects_have_names_of_their_own_and_all_namespaced_ones_a_namespace(cas
     objects = rendered(case)
     names = [(o["kind"], o["metadata"]["name"]) for o in objects]
     assert len(names) == len(set(names))
-    of_the_cluster = {"CustomResourceDefinition", "PriorityClass", "ClusterRole"}
+    of_the_cluster = {
+        "CustomResourceDefinition", "PriorityClass", "ClusterRole",
+        "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+    }  # fmt: skip
     assert all((o["kind"] in of_the_cluster) != (o["metadata"].get("namespace") == "ns") for o in objects)
 
 
 def test_a_second_release_shares_no_object_of_the_cluster() -> None:
-    values = {"crds": {"enabled": False}, "rbac": {"aggregateClusterRoles": True}}
+    switched_on = {"rbac": {"aggregateClusterRoles": True}, "admissionPolicies": {"enabled": True}}
+    values = {"crds": {"enabled": False}, **switched_on}
     here, there = (
         {o["metadata"]["name"] for o in render(values, namespace=name) if "namespace" not in o["metadata"]}
         for name in ("ns", "other")
     )
-    assert len(here) == len(there) == 3  # two ClusterRoles and the PriorityClass
+    assert len(here) == len(there) == 5  # two ClusterRoles, the PriorityClass, two policies with their bindings
     assert not here & there
 
 

@@ -1,5 +1,6 @@
 """Network policies: what may speak to what is what the architecture's picture shows."""
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -101,5 +102,58 @@ def test_policies_open_the_ports_that_the_values_name(what: str) -> None:
     (policy,) = [p for p in of_kind(render(values), "NetworkPolicy") if p["metadata"]["name"].endswith(component)]
     opened = [[entry["port"] for entry in rule["ports"]] for rule in policy["spec"]["egress"]]
     assert [database] in opened
-    others = [ports for ports in opened if ports not in ([53, 53], [database], [443, 6443])]
-    assert [sorted(ports) for ports in others] == ([sorted(expected)] if expected else [])
+    others = [ports for ports in opened if ports not in ([53, 53, 5353, 5353], [database], [443, 6443])]
+    assert sorted(port for ports in others for port in ports) == sorted(expected)
+
+
+def allowed_at(values: Object, component: str, port: int, address: str) -> bool:
+    """Whether a component may reach a port of an address outside of the cluster."""
+    objects = render(values) if values else rendered("default")
+    (policy,) = [p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"].endswith(component)]
+    ip = ip_address(address)
+    rules = [rule for rule in policy["spec"]["egress"] if port in [entry["port"] for entry in rule["ports"]]]
+    blocks = [peer["ipBlock"] for rule in rules for peer in rule.get("to", []) if "ipBlock" in peer]
+    return any("to" not in rule for rule in rules) or any(
+        ip in ip_network(block["cidr"]) and not any(ip in ip_network(inner) for inner in block.get("except", []))
+        for block in blocks
+    )
+
+
+@pytest.mark.parametrize("address", ["140.82.121.4", "2606:50c0:8000::153", "64:ff9b::8c52:7904"])
+def test_indexers_reach_git_hosts_at_public_addresses(address: str) -> None:
+    assert allowed_at({}, "indexer", 443, address)
+    assert not allowed_at({}, "indexer", 80, address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.96.0.1", "172.31.255.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "127.0.0.1", "0.0.0.0",
+     "224.0.0.1", "fd00:ec2::254", "fe80::1", "::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::a60:1",
+     "64:ff9b::c0a8:101"],
+)  # fmt: skip
+def test_indexers_reach_no_private_link_local_or_service_address(address: str) -> None:
+    assert not allowed_at({}, "indexer", 443, address)
+
+
+def test_a_site_opens_the_networks_of_its_own_git_hosts_and_no_others() -> None:
+    own: Object = {"networkPolicy": {"privateNetworks": ["10.20.0.0/16", "fd12::/16"]}}
+    assert all(allowed_at(own, "indexer", 22, address) for address in ("10.20.3.4", "fd12::1"))
+    assert not any(allowed_at(own, "indexer", 22, address) for address in ("10.21.0.1", "fd13::1"))
+
+
+def test_services_that_the_values_name_are_reached_in_the_cluster_too_and_never_on_the_link() -> None:
+    ollama = [{"name": "OLLAMA_URL", "value": "http://ollama.models.svc:11434"}]
+    for component in ("indexer", "server"):
+        values: Object = {component: {"env": ollama}}
+        assert allowed_at(values, component, 11434, "10.96.7.7")
+        assert not any(allowed_at(values, component, 11434, link) for link in ("169.254.169.254", "fe80::1"))
+
+
+@pytest.mark.parametrize(
+    ("values", "address", "allowed"),
+    [({}, "8.8.8.8", False), ({}, "169.254.20.10", True), ({"networkPolicy": {"dns": []}}, "8.8.8.8", True),
+     ({"networkPolicy": {"dns": [{"ipBlock": {"cidr": "10.0.0.2/32"}}]}}, "10.0.0.2", True)],
+)  # fmt: skip
+def test_names_are_looked_up_at_the_clusters_own_servers(values: Object, address: str, allowed: bool) -> None:
+    parts = ("operator", "server", "indexer", "test")
+    assert {allowed_at(values, part, 53, address) for part in parts} == {allowed}
