@@ -110,7 +110,7 @@ test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
 
 .PHONY: test-chart
-test-chart: venv ## The chart: lint, twenty sites' values, rights, Pod Security, the fields that Kubernetes knows
+test-chart: venv ## The chart: lint, forty sites' values, rights, Pod Security, the fields that Kubernetes knows
 	@$(PY) -m pytest -q tests/unit/chart tests/operator/test_crd.py
 
 .PHONY: test-package

@@ -139,7 +139,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
 
 
 def pod_template(objects: list[Object]) -> PodTemplate:
-    (text,) = [o["data"]["pod-template.json"] for o in of_kind(objects, "ConfigMap")]
+    maps = [o["data"] for o in of_kind(objects, "ConfigMap")]
+    (text,) = [data["pod-template.json"] for data in maps if "pod-template.json" in data]
     return PodTemplate.model_validate(json.loads(text))
 
 
