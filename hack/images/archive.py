@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
@@ -52,7 +52,7 @@ def _unpacked(packed: IO[bytes]) -> Iterator[IO[bytes]]:
     begin = packed.read(4)
     packed.seek(0)
     if begin[:2] == b"\x1f\x8b":
-        yield gzip.GzipFile(fileobj=packed)
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
     elif begin == b"\x28\xb5\x2f\xfd":
         with _zstd(packed) as plain:
             yield plain
