@@ -22,6 +22,9 @@ _COMPRESSION = (1, zlib.DEFLATED, 13, 6)
 """zlib's level, method, window and memory: to set up its usual ones takes longer than to compress most files'."""
 
 
+_HEADING = Kind.HEADING  # an enum's members are slow to reach before Python 3.12
+
+
 class Definition(NamedTuple):
     """A definition of a file. Lines count from 1, both ends included.
 
@@ -55,7 +58,7 @@ class PlacedName(NamedTuple):
 
 def separator(kind: Kind) -> str:
     """Return what stands between the name of a definition and that of what encloses it."""
-    return " > " if kind is Kind.HEADING else "."
+    return " > " if kind is _HEADING else "."
 
 
 def pack(places: Sequence[PlacedName]) -> bytes:

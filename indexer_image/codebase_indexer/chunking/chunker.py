@@ -13,7 +13,6 @@ Without a grammar, or when the parser runs out of time, headings, blank lines an
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -44,6 +43,7 @@ MAX_SYMBOL = 500
 MAX_SIGNATURE = 200
 """Bytes of a signature: its beginning says most."""
 
+_FUNCTION, _METHOD = Kind.FUNCTION, Kind.METHOD  # an enum's members are slow to reach before Python 3.12
 _TYPES = frozenset([Kind.CLASS, Kind.INTERFACE, Kind.STRUCT, Kind.ENUM])
 _UNSIGNED = frozenset([Kind.HEADING, Kind.KEY])
 """Kinds whose signature would only repeat the name."""
@@ -51,8 +51,7 @@ _NOT_CODE = frozenset([Kind.HEADING, Kind.RULE, Kind.STAGE, Kind.KEY, Kind.TEST]
 _QUALIFIER = re.compile(r"::|[.:/](?=[^.:/]+$)")
 
 
-@dataclass(frozen=True)
-class SourceChunk:
+class SourceChunk(NamedTuple):
     """A chunk of a file: bytes `start` to `end` (exclusive), the lines they lie on (from 1, inclusive).
 
     `symbol`, of `kind`, is the first definition that begins in it, else the one that it is a later part of, whose
@@ -176,21 +175,21 @@ class _SymbolResolver:
 
     def _qualify(self) -> None:
         """Give each definition its qualified name, outermost first."""
-        enclosing: list[int] = []
-        for index, definition in enumerate(self._definitions):
-            while enclosing and self._definitions[enclosing[-1]].end <= definition.start:
+        symbols, parents = self._symbols, self._parents
+        enclosing: list[tuple[int, int]] = []  # where each ends, and its index
+        for index, (start, end, _, name, kind, _, _, _) in enumerate(self._definitions):
+            while enclosing and enclosing[-1][0] <= start:
                 enclosing.pop()
-            parent = enclosing[-1] if enclosing else -1
-            kind = definition.kind
-            prefix = ""
+            parent = enclosing[-1][1] if enclosing else -1
+            qualified, plain = name, name if name.isidentifier() else _unqualified(name, kind)
             if parent >= 0:
-                parent_symbol = self._symbols[parent]
-                prefix = parent_symbol.name + separator(kind)
-                if kind is Kind.FUNCTION and parent_symbol.kind in _TYPES:
-                    kind = Kind.METHOD
-            self._symbols.append(Symbol((prefix + definition.name)[:MAX_SYMBOL], _unqualified(definition), kind))
-            self._parents.append(parent)
-            enclosing.append(index)
+                scope, _, scope_kind = symbols[parent]
+                qualified = scope + separator(kind) + name
+                if kind is _FUNCTION and scope_kind in _TYPES:
+                    kind = _METHOD
+            symbols.append(Symbol(qualified[:MAX_SYMBOL], plain, kind))
+            parents.append(parent)
+            enclosing.append((end, index))
 
     def describe(self, start: int, end: int) -> "_Description":
         """Return a chunk's symbol, its kind and signature, and what it defines.
@@ -243,32 +242,28 @@ class _SymbolResolver:
         names: list[str] = []
         offsets: list[int] = []
         heads: list[str] = []
-        for definition in self._definitions:
-            begin, end = definition.place
-            names.append(definition.name)
+        for _, _, head, name, kind, _, (begin, end), body in self._definitions:
+            names.append(name)
             last = _last_byte(data, begin, end) if data[end - 1] in _WHITE else end - 1  # hardly ever a call
-            offsets += (begin, definition.head, last)
-            heads.append(self._head(definition))
-        lines = (1 + np.searchsorted(line_ends, offsets)).tolist()
-        kinds = [symbol.kind for symbol in self._symbols]
+            offsets += (begin, head, last)
+            heads.append("" if kind in _UNSIGNED else _head(data, begin, head, body, end))
+        lines = (1 + np.searchsorted(line_ends, np.array(offsets, np.int64))).tolist()
+        kinds = [kind for _, _, kind in self._symbols]
         columns = names, kinds, self._parents, heads, lines[0::3], lines[1::3], lines[2::3]
         return list(map(PlacedName._make, zip(*columns, strict=True)))
-
-    def _head(self, definition: Definition) -> str:
-        """Return what stands before the body of a definition; without a body, its first line."""
-        _, _, head, _, kind, _, (begin, last), end = definition
-        if kind in _UNSIGNED:
-            return ""
-        if not begin <= head <= begin + MAX_SIGNATURE:
-            begin = head
-        if not end:
-            end = self._data.find(b"\n", head, last)
-            end = end if end >= 0 else last
-        return _line(self._data[begin : min(end, begin + MAX_SIGNATURE)]).rstrip(" {")
 
 
 _NEWLINE = 0x0A
 _WHITE = b" \t\r\n\f"
+
+
+def _head(data: bytes, begin: int, head: int, body: int, end: int) -> str:
+    """Return what stands before the body of a definition; without a body, its first line."""
+    if not begin <= head <= begin + MAX_SIGNATURE:
+        begin = head
+    if not body and (body := data.find(b"\n", head, end)) < 0:
+        body = end
+    return _line(data[begin : min(body, begin + MAX_SIGNATURE)]).rstrip(" {")
 
 
 def _line(raw: bytes) -> str:
@@ -284,9 +279,6 @@ def _last_byte(data: bytes, begin: int, end: int) -> int:
     return end - 1
 
 
-def _unqualified(definition: Definition) -> str:
+def _unqualified(name: str, kind: Kind) -> str:
     """Return a name without its qualifiers: `put` of ``Store::put``."""
-    if definition.kind in _NOT_CODE:
-        return definition.name
-    name = definition.name
-    return name if name.isidentifier() else _QUALIFIER.split(name)[-1] or name
+    return name if kind in _NOT_CODE else _QUALIFIER.split(name)[-1] or name

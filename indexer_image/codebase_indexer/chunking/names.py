@@ -119,7 +119,7 @@ def _member(node: Node, data: bytes) -> NamedSymbol | None:
         return None
     name = next(filter(None, map(node.child_by_field_name, ("name", "property", "key"))), None)
     text = text_of(name, data) if name is not None and name.type != "computed_property_name" else None
-    return (text.removeprefix("#"), Kind.METHOD) if text else None
+    return (text.removeprefix("#"), _METHOD) if text else None
 
 
 def _go(node: Node, data: bytes) -> NamedSymbol | None:
@@ -129,11 +129,14 @@ def _go(node: Node, data: bytes) -> NamedSymbol | None:
         return None
     if node.type == "type_spec":
         value = node.child_by_field_name("type")
-        kinds = {"struct_type": Kind.STRUCT, "interface_type": Kind.INTERFACE}
-        return name, kinds.get(value.type if value else "", Kind.TYPE)
+        return name, _GO_TYPES.get(value.type if value else "", _TYPE)
     receiver = text_of(node.child_by_field_name("receiver"), data) or ""
     words = receiver.strip("()").split("[")[0].replace("*", " ").split()
-    return (f"{words[-1]}.{name}" if words else name), Kind.METHOD
+    return (f"{words[-1]}.{name}" if words else name), _METHOD
+
+
+_TYPE, _METHOD = Kind.TYPE, Kind.METHOD  # an enum's members are slow to reach before Python 3.12
+_GO_TYPES = {"struct_type": Kind.STRUCT, "interface_type": Kind.INTERFACE}
 
 
 def _kotlin(node: Node, data: bytes) -> NamedSymbol | None:

@@ -7,7 +7,7 @@ they would be most of the file, and nobody asks for them.
 import functools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tree_sitter import Node
 
@@ -160,8 +160,7 @@ def _string(node: Node, data: bytes) -> str | None:
 def _placed_chunk(chunk: SourceChunk, places: list[Node]) -> SourceChunk:
     """Return a chunk of a cell, with its position in the file."""
     first, last = places[chunk.start_line - 1], places[chunk.end_line - 1]
-    return replace(
-        chunk,
+    return chunk._replace(
         start=first.start_byte, end=last.end_byte,
         start_line=first.start_point[0] + 1, end_line=last.start_point[0] + 1,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
 
@@ -39,12 +38,10 @@ MAX_SCRIPTS = 20
 """Scripts parsed in one page."""
 
 
-class Context(IntEnum):
-    """What encloses a node: the file, a type or a function."""
+TOP, TYPE, FUNCTION = range(3)
+"""What encloses a node: the file, a type or a function."""
 
-    TOP = 0
-    TYPE = 1
-    FUNCTION = 2
+_MODULE = Kind.MODULE  # an enum's members are slow to reach before Python 3.12, and this is asked of every node
 
 
 class Definition(NamedTuple):
@@ -131,7 +128,7 @@ _Starts = tuple[int, int | None]
 """Where a definition begins with the comments above it, and with decorators that are not part of its node."""
 
 
-_Visit = tuple[Node, int, Context, bool]
+_Visit = tuple[Node, int, int, bool]
 """A node to enter, with its depth and what encloses it. True: not only for the definitions in it, but for places
 to cut, too. There are many, so it is no class.
 """
@@ -152,7 +149,7 @@ class _TreeWalker:
     def run(self, root: Node) -> bool:
         """Walk the tree; return False if it has more nodes than any real file."""
         stack = self._stack
-        stack.append((root, 0, Context.TOP, True))
+        stack.append((root, 0, TOP, True))
         seen = small = 0
         while stack:
             node, depth, context, cut = stack.pop()
@@ -168,13 +165,14 @@ class _TreeWalker:
                 self._search(children, depth, context)
         return True
 
-    def _collect(self, children: list[Node], depth: int, context: Context) -> None:
+    def _collect(self, children: list[Node], depth: int, context: int) -> None:
         """Note the cuts and definitions among a node's children; put those to enter on the stack."""
         data, cuts, grammar, marks = self._data, self.outline.cuts, self._grammar, self._marks.offsets
         sticky, continued, stack = grammar.sticky, grammar.continued, self._stack
         wanted, if_marked = (grammar.inside, grammar.marked) if context else (grammar.outermost, _NOTHING)
         comments_start: int | None = None  # where the comments before the next child begin
         decorated: int | None = None  # where its decorators begin, if they are not part of it
+        at = bisect_left(marks, children[0].start_byte) if children else 0
         for child in children:
             kind = child.kind_id
             begin, end = child.start_byte, child.end_byte
@@ -191,25 +189,26 @@ class _TreeWalker:
             if kind in continued and self._continue(child, depth):
                 comments_start = decorated = None
                 continue
-            at = comments_start if comments_start is not None else start
-            if at is not None and at not in cuts:
-                cuts[at] = depth
-            starts: _Starts = (begin if at is None else at, decorated)
-            comments_start = decorated = None
+            cut = comments_start if comments_start is not None else start
+            if cut is not None and cut not in cuts:
+                cuts[cut] = depth
+            if marks[at] < begin:
+                at = bisect_left(marks, begin, at)
             size = end - begin
-            large, marked = size > MAX_BYTES, size >= MIN_MARKED and marks[bisect_left(marks, begin)] < end
-            looked_at = kind in wanted or (marked and kind in if_marked)
-            if looked_at and self._define(child, starts, depth, context, large):
-                continue
-            if large or marked:
+            large, marked = size > MAX_BYTES, marks[at] < end and size >= MIN_MARKED
+            is_defined = (kind in wanted or (marked and kind in if_marked)) and self._define(
+                child, (begin if cut is None else cut, decorated), depth, context, large
+            )
+            if not is_defined and (large or marked):
                 stack.append((child, depth + 1, context, large))
+            comments_start = decorated = None
 
-    def _search(self, children: list[Node], depth: int, context: Context) -> None:
+    def _search(self, children: list[Node], depth: int, context: int) -> None:
         """Note the definitions among a small node's children: in a function those that have marks."""
         grammar, marks = self._grammar, self._marks.offsets
         wanted = grammar.marked if context else grammar.outermost
         unmarked = grammar.inside if context else wanted
-        if context is Context.FUNCTION and self._marks.complete:
+        if context == FUNCTION and self._marks.complete:
             unmarked = _NOTHING
         at = bisect_left(marks, children[0].start_byte) if children else 0
         for number, child in enumerate(children):
@@ -217,7 +216,8 @@ class _TreeWalker:
             if end <= marks[at] and not unmarked:
                 continue
             begin, kind = child.start_byte, child.kind_id
-            at = bisect_left(marks, begin, at)
+            if marks[at] < begin:
+                at = bisect_left(marks, begin, at)
             marked = marks[at] < end and end - begin >= MIN_MARKED
             if kind in grammar.sticky or not (marked or kind in unmarked):
                 continue
@@ -237,11 +237,12 @@ class _TreeWalker:
                 decorated = start
         return start, decorated
 
-    def _define(self, node: Node, starts: "_Starts", depth: int, context: Context, large: bool) -> bool:
+    def _define(self, node: Node, starts: "_Starts", depth: int, context: int, large: bool) -> bool:
         """Note what a node defines, itself or inside its wrappers; say whether it needs no further look."""
-        if node.kind_id in self._grammar.definitions and (symbol := self._grammar.name(node, self._data)):
+        namer = self._grammar.definitions.get(node.kind_id)
+        if namer and (symbol := namer(node, self._data)):
             if not context or symbol[1] not in MINOR:
-                self._add(_Found(node, symbol, node), starts, node.end_byte, depth, large)
+                self._add(node, symbol, node, starts, node.end_byte, depth, large)
                 return True
             return False
         found = self._find(node, context)
@@ -251,44 +252,37 @@ class _TreeWalker:
             inner = found[0].node
             if large and 2 * (inner.end_byte - inner.start_byte) < node.end_byte - node.start_byte:
                 return False  # there is more in the wrapper than what it is named after
-            self._add(found[0], starts, node.end_byte, depth, large)
+            self._add(*found[0], starts, node.end_byte, depth, large)
             return True
         if large:
             return False
-        for one in found:
-            self._add(one._replace(place=one.node), starts, one.node.end_byte, depth, large)
-            starts = (one.node.end_byte, None)
+        for inner, symbol, _ in found:
+            self._add(inner, symbol, inner, starts, inner.end_byte, depth, large)
+            starts = (inner.end_byte, None)
         return True
 
-    def _add(self, found: "_Found", starts: "_Starts", end: int, depth: int, large: bool) -> None:
-        node, (name, kind), place = found
-        start, decorated = starts
-        scope = kind is Kind.MODULE or node.kind_id in self._grammar.scopes
+    def _add(
+        self, node: Node, symbol: NamedSymbol, place: Node, starts: "_Starts", end: int, depth: int, large: bool
+    ) -> None:
+        (name, kind), (start, decorated) = symbol, starts
+        scope = kind is _MODULE or node.kind_id in self._grammar.scopes
         body = node.child_by_field_name("body")
         begin = place.start_byte if decorated is None else decorated
+        body_start = body.start_byte if body else 0
         self.outline.definitions.append(
-            Definition(
-                start,
-                end,
-                node.start_byte,
-                name,
-                kind,
-                scope,
-                (begin, place.end_byte),
-                body.start_byte if body else 0,
-            )
+            Definition(start, end, node.start_byte, name, kind, scope, (begin, place.end_byte), body_start)
         )
         self._enter(node, body, kind, depth, large)
 
     def _enter(self, node: Node, body: Node | None, kind: Kind, depth: int, large: bool) -> None:
         if large:
-            context = Context.TOP if kind in _OPEN else Context.TYPE if kind in CONTAINERS else Context.FUNCTION
+            context = TOP if kind in _OPEN else TYPE if kind in CONTAINERS else FUNCTION
             self._stack.append((node, depth + 1, context, True))
         elif kind in CONTAINERS:
-            context = Context.TOP if kind in _OPEN else Context.TYPE
+            context = TOP if kind in _OPEN else TYPE
             self._stack.append((body or self._last_body(node), depth + 2, context, True))
         elif self._marks.within(body.start_byte if body else node.start_byte + 1, node.end_byte):
-            self._stack.append((body or node, depth + 1, Context.FUNCTION, False))
+            self._stack.append((body or node, depth + 1, FUNCTION, False))
 
     def _last_body(self, node: Node) -> Node:
         """Return the node whose children are the members of a small container without the field `body`."""
@@ -297,7 +291,7 @@ class _TreeWalker:
             return node
         return last[-1].child_by_field_name("body") or last[-1]  # a class that is a value
 
-    def _find(self, node: Node, context: Context) -> list["_Found"]:
+    def _find(self, node: Node, context: int) -> list["_Found"]:
         """Return the definitions that a wrapper (decorator, export, template) holds, through further ones."""
         grammar, data = self._grammar, self._data
         found: list[_Found] = []
@@ -305,7 +299,8 @@ class _TreeWalker:
         while stack:
             node, depth, place = stack.pop()
             kind = node.kind_id
-            if kind in grammar.definitions and (symbol := grammar.name(node, data)):
+            namer = grammar.definitions.get(kind)
+            if namer and (symbol := namer(node, data)):
                 if not context or symbol[1] not in MINOR:
                     found.append(_Found(node, symbol, place))
                 continue
@@ -327,7 +322,7 @@ class _TreeWalker:
         place = (last.place[0], body.end_byte)
         definitions[-1] = last._replace(end=body.end_byte, place=place, body=body.start_byte)
         if body.end_byte - body.start_byte > MAX_BYTES:
-            self._stack.append((body, depth + 1, Context.FUNCTION, True))
+            self._stack.append((body, depth + 1, FUNCTION, True))
         return True
 
 

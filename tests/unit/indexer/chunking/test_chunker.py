@@ -1,7 +1,9 @@
 """The chunker: nothing lost, nothing twice, whatever the bytes; cuts and symbols as a reader expects them."""
 
+import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -207,6 +209,13 @@ def test_a_parse_that_takes_too_long_ends_in_chunks_by_lines(monkeypatch: pytest
     assert {p.symbol for p in chunks} == {None}
     # The parser is fit for the next file.
     assert "Server.Run" in {p.symbol for p in split(SOURCES["go"][0].encode(), "go")}
+
+
+def test_a_parse_that_waits_for_the_processor_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", itertools.count(0, 10).__next__)  # ten seconds go by between two looks
+        chunks = split(SOURCES["go"][0].encode() * 20, "go")
+    assert "Server.Run" in {p.symbol for p in chunks}
 
 
 @pytest.mark.parametrize(
