@@ -1,13 +1,12 @@
 """A page of results. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.budget import count_fitting
 from codebase_mcp.search.cursor import Cursor
-from codebase_mcp.search.uses import Use
 
 
 class StoredChunk(Protocol):
@@ -46,16 +45,6 @@ class Page:
     end: Cursor | None
     note: str | None = None
     empty_note: str | None = None
-
-    def calls_first(self) -> "Page":
-        """Return the page with definitions first, then calls, then other uses; nothing may be cut after this."""
-
-        def rank(hit: Hit) -> int:
-            if hit.result.is_definition is not False:
-                return 0
-            return 1 if hit.result.use == Use.CALL else 2
-
-        return replace(self, hits=sorted(self.hits, key=rank))
 
     def within_budget(self) -> "Page":
         """Return the page cut to the token budget, with at least one result."""

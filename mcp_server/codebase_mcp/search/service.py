@@ -182,11 +182,8 @@ class SearchService:
         page = await self._modes[request.mode].page(request, indexes, now, permit) if indexes else Page([], None)
         if request.detail == "full":
             page = replace(page, hits=await self._with_context(page.hits))
-        page = (
-            replace(page, hits=[replace(hit, result=hit.result.with_cut()) for hit in page.hits])
-            .within_budget()
-            .calls_first()
-        )
+        hits = [replace(hit, result=hit.result.with_cut()) for hit in page.hits]
+        page = replace(page, hits=hits).within_budget()
         changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
         listed = listed_indexes(page, indexes)

@@ -87,13 +87,28 @@ async def test_what_only_speaks_of_a_name_is_left_out_and_said(call: Any, answer
     for limit in (1, 3, 20):  # a page may hold nothing but comments: the next one goes on
         answers = await pages(call, answered, query="Checkout", mode="symbol", limit=limit)
         found = [place for answer in answers for place in shown(answer)]
-        assert sorted(found) == [
-            ("src/basket.py", 1, False), ("src/basket.py", 5, False), ("src/checkout.py", 1, True),
+        assert found == [
+            ("src/checkout.py", 1, True), ("src/basket.py", 5, False), ("src/basket.py", 1, False),
             ("tests/test_pay.py", 2, False),
         ]  # fmt: skip
         assert any("mode=text shows them" in (answer["message"] or "") for answer in answers)
     nothing = answered(await call("search_code", query="Sums", mode="symbol"))
     assert nothing["results"] == [] and "mode=text shows them" in nothing["message"]
+
+
+@pytest.mark.parametrize("together", [3, 100])
+async def test_calls_come_first_over_all_pages(
+    call: Any, answered: Any, shop: Any, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr("codebase_mcp.search.modes.text.USES_TOGETHER", together)
+    uses = {f"src/u{n}.py": "charge()\n" if n % 3 == 2 else "from till import charge\n" for n in range(9)}
+    await shop.completed({"src/till.py": "def charge():\n    return 1\n", **uses})
+    for limit in (2, 5, 20):
+        answers = await pages(call, answered, query="charge", mode="symbol", limit=limit)
+        told = [(r["path"], r.get("use")) for answer in answers for r in answer["results"]]
+        assert told[0] == ("src/till.py", None) and {path for path, _ in told[1:]} == uses.keys()
+        kinds = "".join(use[0] for _, use in told[1:])
+        assert kinds == ("cii" * 3 if together == 3 else "ccciiiiii")
 
 
 async def test_that_several_definitions_have_a_name_is_said_beside_its_uses(

@@ -1,4 +1,4 @@
-"""mode=symbol: the definitions of a name, then the lines that use it."""
+"""mode=symbol: the definitions of a name, then the lines that use it, calls first."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -56,8 +56,7 @@ class SymbolMode:
             room = request.limit - len(shown)
             declarations = {(d.id, declaring_line(d, name.simple_name)) for d in candidates} if room else ()
             found = room and await self._text.find_uses(
-                name.simple_name, request, indexes, cursor,
-                limit=room, declarations=declarations, snapshot=snapshot,
+                name.simple_name, request, indexes, cursor, declarations=declarations, snapshot=snapshot
             )  # fmt: skip
         note = join_sentences(note, OLDER_INDEX if any(d.place is None for d in definitions) else None)
         hits = [
@@ -71,7 +70,8 @@ class SymbolMode:
         # After the snapshot: this takes a connection of its own, and who waits for one while holding another may
         # wait for ever.
         end = replace(cursor, offset=len(definitions))
-        uses = await self._text.uses_page(name.simple_name, request, indexes, end, found, limit=room)
+        skip = max(0, cursor.offset - len(definitions))
+        uses = await self._text.uses_page(name.simple_name, request, indexes, end, found, skip=skip, limit=room)
         if not definitions:
             where = request.filter_phrase
             note = f"No definition of {name.simple_name!r} is indexed{where}; these lines hold the name"

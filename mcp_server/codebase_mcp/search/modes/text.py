@@ -40,6 +40,11 @@ _LINES_PER_RESULT: Final = 3
 """Lines to find for each requested result: neighbouring ones become one result."""
 
 
+USES_TOGETHER: Final = 100
+"""Lines that hold a name of which the calls come first. Of a name that stands in more, the next hundred follow:
+each line is read to tell what it does, so that all of a common one would take a second."""
+
+
 ToldUses = Mapping[tuple[int, int], Use]
 """What lines do with a name, by the id of the chunk and the number of the line in the file."""
 
@@ -66,7 +71,8 @@ class TextMode:
     ) -> Page:
         """Return the places whose lines match, after the cursor. Raises UserError for an invalid pattern."""
         pattern = request.pattern
-        found = await self._find(request, pattern, indexes, cursor.position, request.limit, TEXT_TIMEOUT_SECONDS)
+        lines = request.limit * _LINES_PER_RESULT
+        found = await self._find(request, pattern, indexes, cursor.position, lines, TEXT_TIMEOUT_SECONDS)
         page = await self._page(request, indexes, cursor, pattern, found, request.limit)
         if page.hits or found.timed_out or cursor.position:
             return page
@@ -74,25 +80,26 @@ class TextMode:
 
     async def find_uses(
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, *,
-        limit: int, declarations: Collection[tuple[int, int]], snapshot: IndexSnapshot,
+        declarations: Collection[tuple[int, int]], snapshot: IndexSnapshot,
     ) -> TextResult:  # fmt: skip
-        """Find the lines in a snapshot that hold a name as a whole word, except those that declare it.
-
-        Each of these is given by the id of its chunk and its number in the file.
+        """Find the next USES_TOGETHER lines in a snapshot that hold a name as a whole word, except those that
+        declare it: each of these is given by the id of its chunk and its number in the file.
         """
-        query = _query(request, _use_of(name), indexes, cursor.position, limit, TEXT_TIMEOUT_SECONDS)
+        query = _query(request, _use_of(name), indexes, cursor.position, USES_TOGETHER, TEXT_TIMEOUT_SECONDS)
         return await snapshot.find(replace(query, excluded_lines=declarations))
 
     async def uses_page(
         self, name: str, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, found: TextResult, *,
-        limit: int,
+        skip: int, limit: int,
     ) -> Page:  # fmt: skip
-        """Return the page of the uses that were found, each with what it does with the name, without comments."""
-        return await self._page(request, indexes, cursor, _use_of(name), found, limit, used_name=name)
+        """Return a page of the uses that `find_uses` found, calls first, without comments, each with what it does
+        with the name. `skip` of them were on the pages before.
+        """
+        return await self._page(request, indexes, cursor, _use_of(name), found, limit, used_name=name, skip=skip)
 
     async def _page(
         self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern,
-        found: TextResult, limit: int, used_name: str | None = None,
+        found: TextResult, limit: int, used_name: str | None = None, skip: int = 0,
     ) -> Page:  # fmt: skip
         """Return the page, each place named after the definition that its lines lie in."""
         definitions = await self._definitions.of_chunks([match.id for match in found.matches])
@@ -100,16 +107,21 @@ class TextMode:
         if used_name is not None:  # in a thread: a hostile line may take some milliseconds
             told = await asyncio.to_thread(uses_of, used_name, found.matches)
         places = occurrences(_in_code(found.matches, told) if told else found.matches, definitions)
-        page = _page(request, indexes, cursor, pattern, found, places, limit, told)
+        if told is None:
+            placed = [(place, replace(cursor, position=_end(place.match, place.lines))) for place in places]
+        else:  # the position stays where these uses begin
+            in_order = enumerate(_calls_first(places, told), start=cursor.offset + 1)
+            placed = [(place, replace(cursor, offset=number)) for number, place in in_order][skip:]
+        page = _page(request, indexes, cursor, pattern, found, placed, limit, told)
         older = older_index_note(definitions, [hit.chunk.id for hit in page.hits])
         return replace(page, note=join_sentences(page.note, older))
 
     async def _find(
         self, request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None,
-        limit: int, seconds: float,
+        lines: int, seconds: float,
     ) -> TextResult:  # fmt: skip
         try:
-            return await self._text.find(_query(request, pattern, indexes, after, limit, seconds))
+            return await self._text.find(_query(request, pattern, indexes, after, lines, seconds))
         except InvalidExpression as error:
             raise UserError(
                 f"validation: query: the regular expression is invalid ({error}); correct or simplify it, or use "
@@ -155,34 +167,31 @@ def _use_of(name: str) -> Pattern:
 
 
 def _query(
-    request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None, limit: int,
+    request: SearchRequest, pattern: Pattern, indexes: Sequence[IndexRow], after: TextPosition | None, lines: int,
     seconds: float,
 ) -> TextQuery:  # fmt: skip
     ids = [index.id for index in indexes]
-    return TextQuery(ids, pattern, request.filters, after, limit * _LINES_PER_RESULT, seconds)
+    return TextQuery(ids, pattern, request.filters, after, lines, seconds)
 
 
 def _page(
     request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
-    places: Sequence[Occurrence], limit: int, told: ToldUses | None,
+    placed: Sequence[tuple[Occurrence, Cursor]], limit: int, told: ToldUses | None,
 ) -> Page:  # fmt: skip
-    """Return the page of some places; `told`: they are uses, and comments among them were left out."""
+    """Return the page of some places, each with the cursor after it; `told`: they are uses, and comments among
+    them were left out.
+    """
     sources, hidden = result_sources(indexes), _hidden_note(told)
     hits = [
-        Hit(
-            _result(position, sources[position.match.index_id], request, pattern, told),
-            replace(
-                cursor, position=TextPosition(position.match.index_id, position.match.path, position.lines[-1])
-            ),
-            position.match,
-        )
-        for position in places[:limit]
+        Hit(_result(place, sources[place.match.index_id], request, pattern, told), after, place.match)
+        for place, after in placed[:limit]
     ]
-    if len(places) > limit or found.further_lines:
-        more = sum(len(position.lines) for position in places[limit:]) + found.further_lines
+    if len(placed) > limit or found.further_lines:
+        more = sum(len(place.lines) for place, _ in placed[limit:]) + found.further_lines
         at_least = "at least " if found.stopped_at else ""
         further = f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
-        end = hits[-1].after if hits else replace(cursor, position=_last(found))  # if all of these were comments
+        last = found.matches[-1]
+        end = hits[-1].after if len(placed) > limit else replace(cursor, position=_end(last, last.lines))
         return Page(hits, end, join_sentences(further, hidden), join_sentences(hidden, further))
     if found.stopped_at is None and not found.timed_out:
         return Page(hits, None, hidden, hidden)
@@ -204,10 +213,18 @@ def _page(
     return Page(hits, end, cut, f"No match so far. {cut}")
 
 
-def _last(found: TextResult) -> TextPosition:
-    """Return the position of the last line that was found."""
-    match = found.matches[-1]
-    return TextPosition(match.index_id, match.path, match.lines[-1])
+def _end(match: TextMatch, lines: Sequence[int]) -> TextPosition:
+    """Return the position of the last of some lines."""
+    return TextPosition(match.index_id, match.path, lines[-1])
+
+
+def _calls_first(places: Sequence[Occurrence], told: ToldUses) -> list[Occurrence]:
+    return sorted(places, key=lambda place: _use(place, told) is not Use.CALL)
+
+
+def _use(place: Occurrence, told: ToldUses) -> Use:
+    """Return the most telling use in a place."""
+    return min((told[place.match.id, line] for line in place.lines), key=list(Use).index)
 
 
 def _why_slow(pattern: Pattern, found: TextResult) -> str:
@@ -225,7 +242,7 @@ def _result(
     position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, told: ToldUses | None
 ) -> SearchResult:
     match, lines = position.match, position.lines
-    use = min((told[match.id, line] for line in lines), key=list(Use).index) if told else None
+    use = _use(position, told) if told else None
     first, text = surroundings(position, pattern.needle)
     has_gaps = len(lines) != lines[-1] - lines[0] + 1
     result = SearchResult(
