@@ -12,7 +12,9 @@ from codebase_index.languages import LANGUAGES
 from codebase_index.lexical.words import words
 from codebase_mcp.ranking.stems import spelling, stems_of
 
-_TYPE_KEYWORDS: Final = keywords.TYPES | {"namespace"}
+_TYPE_KEYWORDS: Final = keywords.TYPES
+"""No `namespace`: every file of C# or C++ declares one, and defines it no more than the next."""
+
 _NAME_KEYWORDS: Final = keywords.FUNCTIONS | keywords.VALUES | keywords.MACROS | {"proc"}
 _KEYWORDS: Final = _TYPE_KEYWORDS | _NAME_KEYWORDS
 _MAX_CACHED_CHUNKS: Final = 50_000
@@ -24,6 +26,9 @@ _RECEIVER_WORDS: Final = 4
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _BODY_OPENERS: Final = frozenset("(=:{<")
+
+_COMMENT = re.compile(r"^[ \t]*+(?:#(?![ \t]*(?:define|if|include)\b|\[)|//|/\*|\*|--|;).*", re.MULTILINE)
+"""A line that is a comment in one of the usual languages: what it defines is an example."""
 
 # Re-exports. In Python only those of `__init__.py`: any other file's import is for its own use.
 _RUST_REEXPORT = re.compile(r"\bpub use ([^;]{1,2000});")
@@ -81,7 +86,8 @@ def chunk_names(path: str, text: str, symbol: str | None) -> ChunkNames:
 def _extract_names(path: str, text: str, symbol: str | None) -> ChunkNames:
     types: set[str] = set()
     others: set[str] = set()
-    tokens = text.split()  # ten times as fast as a regular expression, and as good for ranking
+    code = _COMMENT.sub("", text)
+    tokens = code.split()  # ten times as fast as a regular expression, and as good for ranking
     for keyword in _KEYWORDS.intersection(tokens):
         named = types if keyword in _TYPE_KEYWORDS else others
         for place in _positions(keyword, tokens):
@@ -89,7 +95,7 @@ def _extract_names(path: str, text: str, symbol: str | None) -> ChunkNames:
                 named.add(name[0])
     own = symbol.rsplit(".", 1)[-1] if symbol else ""
     # The symbol also names what a chunk only lies in; where the definition begins, the name stands in the chunk.
-    if own and _begins_definition(own, text):
+    if own and _begins_definition(own, code):
         others.add(own)
     reexports = set(_reexports(path, text))
     return ChunkNames.of(types, others, reexports) if types or others or reexports else NO_NAMES

@@ -286,6 +286,23 @@ def test_a_symbol_counts_where_it_begins_and_not_where_it_goes_on() -> None:
     assert definitions("uv_run", "  r = poll();", "uv_run") == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("Mapper.cs", "namespace Basket\n{\n    public class Mapper {"),
+        ("mail.rb", "#   class Basket < Mail::Basket\n#   end\nmodule Mail"),
+        ("mail.ts", "/**\n * class Basket extends Mail {}\n */\nclass Mail {"),
+        ("mail.cc", "  // struct Basket { int n; };"),
+    ],
+)
+def test_a_namespace_and_an_example_in_a_comment_define_nothing(path: str, text: str) -> None:
+    assert definitions("Basket", text, path=path) == 0
+
+
+def test_a_macro_is_no_comment() -> None:
+    assert definitions("Basket", "#define Basket(x) x", path="mail.h") >= DEFAULT.name_definition
+
+
 def test_an_english_word_that_is_also_a_name_counts_little() -> None:
     assert definitions("how is a request parsed", "class request:") < DEFAULT.name_definition
 
