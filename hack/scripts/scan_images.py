@@ -26,7 +26,7 @@ def main() -> int:
     for image in IMAGES:
         print(f"--- {image.name}", flush=True)
         bill = OUTPUT / f"{image.name}.cdx.json"
-        command = [grype, f"sbom:{bill}", "--only-fixed", "--fail-on", "high"]
+        command = [str(grype), f"sbom:{bill}", "--only-fixed", "--fail-on", "high"]
         codes.append(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)
     return max(codes)
 
