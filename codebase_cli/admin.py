@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from codebase_index import untrusted_text
-from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress
+from codebase_index.store.address import FILE_VARIABLE, VARIABLE, NoAddress, owner_address_from_env
 from codebase_index.store.catalog.removal import IndexOverview, Removal
 from codebase_index.store.database import Database
-from codebase_index.store.errors import StoreError
+from codebase_index.store.errors import IndexInUse, StoreError
 
 TELL_EVERY: Final = 2.0
 """Seconds between lines of progress."""
@@ -62,19 +62,46 @@ def _parser() -> argparse.ArgumentParser:
     )
     delete.add_argument("index", help="its source (path or URL), its name or its id, as `list` shows them")
     delete.add_argument("--ref", help="which one, where several refs are indexed; '' is the one without a ref")
+    actions.add_parser(
+        "empty",
+        help="remove every index",
+        description="Removes every index, which the next jobs make anew: it is a cache of the repositories. "
+        "Those that a job works on are named and stay. What was interrupted goes on when it is given again.",
+    )
     return parser
 
 
 async def _run(asked: argparse.Namespace) -> None:
-    database = await Database.open(name="codebase-mcp-admin", size=1)
+    database = await Database.open(owner_address_from_env(), name="codebase-mcp-admin", size=1)
     try:
         removal = Removal(database, None if asked.namespace == "*" else [asked.namespace])
         if asked.action == "list":
             print(table(await removal.overview()))
+        elif asked.action == "empty":
+            await _empty(removal)
         else:
             await _delete(removal, asked.index, asked.ref)
     finally:
         await database.close()
+
+
+async def _empty(removal: Removal) -> None:
+    used = 0
+    for index in await removal.overview():
+        what = f"{untrusted_text.line(index.source)}{_at(index.ref)}"
+        try:
+            await removal.detach(index.id)
+        except IndexInUse as error:
+            used += 1
+            print(f"{what} stays: {error}", file=sys.stderr)
+        else:
+            await removal.delete_contents(index.id, _teller(index.files))
+            print(f"{what}: removed", flush=True)
+    print("making its room in the database usable again (VACUUM)", flush=True)
+    await removal.vacuum()
+    if used:
+        raise RequestRefused(f"{used} of them are in use and stay; end their jobs, then give the command again")
+    print("done")
 
 
 async def _delete(removal: Removal, wanted: str, ref: str | None) -> None:

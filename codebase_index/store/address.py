@@ -15,6 +15,7 @@ Address = Callable[[], str]
 
 VARIABLE = "CODEBASE_DATABASE_URL"
 FILE_VARIABLE = "CODEBASE_DATABASE_URL_FILE"
+OWNER_FILE_VARIABLE = "CODEBASE_DATABASE_OWNER_URL_FILE"
 
 
 class NoAddress(ValueError):
@@ -36,6 +37,16 @@ def address_from_env(env: Mapping[str, str] = os.environ) -> Address:
             "file that holds this"
         )
     return fixed(url)
+
+
+def owner_address_from_env(env: Mapping[str, str] = os.environ) -> Address:
+    """Return the address of the role that owns the schema: another one where each program has a role of its own.
+
+    Raises NoAddress.
+    """
+    if file := env.get(OWNER_FILE_VARIABLE):
+        return lambda: _read(Path(file))
+    return address_from_env(env)
 
 
 def fixed(url: str) -> Address:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from pgvector.asyncpg import register_vector
@@ -12,6 +13,7 @@ from codebase_index.store.address import Address, address_from_env, fixed
 from codebase_index.store.error_translation import translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
 from codebase_index.store.migrate import SQL, migrate, require_schema
+from codebase_index.store.rights import JOB_SETTING, NO_DELETION, Rights, apply
 
 # A dead peer must be noticed within the 10 s in which a job has to resume: 5 s idle, then 3 probes a second
 # apart. The same limits on both ends: the server's settings free the locks of a vanished node.
@@ -38,11 +40,14 @@ class Database:
 
     pool: asyncpg.Pool
     address: Address
+    owner: Address
+    rights: Rights
 
     @classmethod
     async def open(
         cls, dsn: str | Address | None = None, *, name: str, size: int = 4, timeout: float = 10.0,
-        custom_plans: bool = True,
+        custom_plans: bool = True, job: UUID | None = None, owner: Address | None = None,
+        rights: Rights = NO_DELETION,
     ) -> "Database":  # fmt: skip
         """Make a pool of at most `size` connections; none is opened before it is needed.
 
@@ -51,6 +56,8 @@ class Database:
         `custom_plans`: a generic plan knows nothing of how large the asked-for index is: a search by one read the
         vectors of every index (0.9 s) where this one's would do (0.04 s). An indexer, which looks up keys all the
         time, does without and saves a tenth of what Postgres does for it.
+        `job` is the one that an indexer works for: a role of its own sees no other. `owner` is the address of the
+        role that migrates, if that is another one, and `rights` what the site decides about those of the programs.
         """
         address = fixed(dsn) if isinstance(dsn, str) else dsn or address_from_env()
 
@@ -67,13 +74,14 @@ class Database:
             server_settings={
                 "application_name": name,
                 "plan_cache_mode": "force_custom_plan" if custom_plans else "auto",
+                **({JOB_SETTING: str(job)} if job else {}),
                 **_SERVER_SETTINGS,
             },
             init=_prepare,
             reset=_keep,
         )
         await pool
-        return cls(pool, address)
+        return cls(pool, address, owner or address, rights)
 
     @property
     def idle_connections(self) -> int:
@@ -117,16 +125,19 @@ class Database:
             yield connection
 
     async def migrate(self, namespace: str = "default") -> list[str]:
-        """Bring the schema up to date. Return the names of the migrations applied. Raises SchemaMismatch.
+        """Bring the schema and the roles' rights up to date, as the owner. Return the names of the migrations
+        applied. Raises SchemaMismatch.
 
         `namespace` gets the indexes that no job knows any more, where they had none.
         """
         # Not from the pool: its connections need the vector type, which the first migration makes.
         with translated(connecting=True):
-            connection = await asyncpg.connect(self.address(), **_migration_arguments(self.pool))
+            connection = await asyncpg.connect(self.owner(), **_migration_arguments(self.pool))
         with translated():
             try:
-                return await migrate(connection, namespace)
+                applied = await migrate(connection, namespace)
+                await apply(connection, self.rights)
+                return applied
             finally:
                 await connection.close()
 

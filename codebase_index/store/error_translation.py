@@ -24,6 +24,7 @@ from codebase_index.store.errors import (
 
 _KINDS: dict[str, type[StoreError]] = {
     "08": StoreUnavailable,  # connection exceptions
+    "08P01": StoreMisconfigured,  # of the protocol: PgBouncer refuses settings that it does not know
     "57": StoreUnavailable,  # operator intervention: shutdown, start-up, a database that was dropped
     "53": StoreUnavailable,  # too many connections, out of memory
     "25P03": StoreUnavailable,  # this process stood still in a transaction for too long, and was cut off
@@ -70,6 +71,7 @@ _ADVICE: dict[str, str] = {
     "42883": _OTHER_SCHEMA,
     "53400": "raise this limit in the database's configuration",
     "55000": "let the database accept connections",
+    "08P01": _POOLER,
     "26000": _POOLER,
     "42P05": _POOLER,
     "25006": "name its primary in the database's address, or make it writable again",

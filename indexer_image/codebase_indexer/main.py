@@ -309,8 +309,8 @@ def _needs_analyze(job: JobRow) -> bool:
 async def run(settings: Settings) -> int:
     """Carry out an attempt; return the exit code of the process."""
     names = [connection_name(program, settings.job_id, settings.pod) for program in ("indexer", "indexer-heart")]
-    database = await Database.open(settings.database, name=names[0], custom_plans=False)
-    heartbeat_database = await Database.open(settings.database, name=names[1], size=1)
+    database = await Database.open(settings.database, name=names[0], custom_plans=False, job=settings.job_id)
+    heartbeat_database = await Database.open(settings.database, name=names[1], size=1, job=settings.job_id)
     reporter = ProgressReporter(describe=lambda job: messages.opening(job.source, fetch=False))
     heartbeat = _heartbeat(settings, heartbeat_database, reporter)
     set_refusal_listener(reporter.set_refusal)

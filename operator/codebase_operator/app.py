@@ -62,7 +62,9 @@ class Operator:
     async def start(cls, settings: Settings) -> "Operator":
         """Connect everything and start the loop. A database that is away does not keep it from starting."""
         api = await KubernetesApi.connect(settings.namespace)
-        database = await Database.open(settings.database, name="codebase-operator", timeout=5.0)
+        database = await Database.open(
+            settings.database, name="codebase-operator", timeout=5.0, owner=settings.owner, rights=settings.rights
+        )
         cache = ClusterCache(api)
         leader = (
             LeaderElector(api, settings.lease, identity_of(settings.release, settings.pod))

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from codebase_index.store.address import Address, NoAddress, address_from_env
+from codebase_index.store.address import Address, NoAddress, address_from_env, owner_address_from_env
+from codebase_index.store.rights import Rights
 from codebase_operator.model.site_policy import SitePolicy
 
 
@@ -79,13 +80,18 @@ class Settings:
     """What jobs are allowed."""
     release: str = ""
     """The release that it is part of: operators of one stand by for each other, those of another stay out."""
+    owner: Address | None = None
+    """The role that migrates, for that alone; None: it is that of `database`."""
+    rights: Rights = field(default_factory=Rights)
+    """What the roles of the programs may do."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_NAMESPACE, _MAX_CONCURRENT_JOBS, _POD_TEMPLATE, _LOG_LEVEL, and what is optional.
 
         That is CODEBASE_LEASE_NAME with CODEBASE_POD and CODEBASE_RELEASE, CODEBASE_METRICS_PORT,
-        CODEBASE_MAX_WORKER_PODS, and what SitePolicy.from_env reads. Raises SettingsInvalid.
+        CODEBASE_MAX_WORKER_PODS, CODEBASE_SERVER_DELETES, CODEBASE_DATABASE_OWNER_URL_FILE, and what
+        SitePolicy.from_env reads. Raises SettingsInvalid.
         """
         numbers = {
             "CODEBASE_MAX_CONCURRENT_JOBS": env.get("CODEBASE_MAX_CONCURRENT_JOBS", "3"),
@@ -102,7 +108,7 @@ class Settings:
             if not env.get(name):
                 raise SettingsInvalid(f"{name} is not set; the chart sets it for the operator's Deployment")
         try:
-            database = address_from_env(env)
+            database, owner = address_from_env(env), owner_address_from_env(env)
         except NoAddress as error:
             raise SettingsInvalid(str(error)) from error
         template = read_template(Path(env["CODEBASE_POD_TEMPLATE"]))
@@ -114,6 +120,7 @@ class Settings:
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
             int(numbers["CODEBASE_MAX_WORKER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
+            owner, Rights(server_deletes=env.get("CODEBASE_SERVER_DELETES") == "true"),
         )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ class Chunks:
         """Refresh the planner's statistics. Bounded: it samples, and skips locked tables."""
         async with self._db.connection() as connection:
             for table in ("chunks", "embeddings", "files", "postings"):
-                await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}", timeout=300)
+                await connection.execute(SQL["analyze"], table, timeout=300)
 
     async def complete(self, writer: Writer, message: str) -> None:
         """Finish the index and the job in one transaction. Raises FenceLost.

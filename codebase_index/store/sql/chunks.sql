@@ -50,6 +50,10 @@ RETURNING id;
 UPDATE indexes SET commit = j.commit, read_since = j.started_at, indexed_at = now(), model = $3
 FROM jobs j WHERE indexes.id = $1 AND j.id = $2;
 
+-- name: analyze
+-- Refresh the planner's statistics of a table; not now if it is locked.
+SELECT analyze_table($1);
+
 -- name: drop_done_work
 -- Only skipped files are of interest after the end.
 DELETE FROM work WHERE job_id = $1 AND state = 'done';

@@ -46,8 +46,8 @@ SELECT now() AS now, current_setting('transaction_read_only')::boolean AS read_o
 -- name: check
 -- Whether jobs can be started and cancelled: what reads alone do not show.
 SELECT current_setting('transaction_read_only')::boolean AS read_only,
-    has_table_privilege('jobs', 'SELECT') AND has_table_privilege('jobs', 'INSERT')
-    AND has_table_privilege('jobs', 'UPDATE') AS may_use;
+    has_table_privilege('jobs', 'SELECT') AND has_any_column_privilege('jobs', 'INSERT')
+    AND has_any_column_privilege('jobs', 'UPDATE') AS may_use;
 
 -- name: list_active
 -- The operator's input: the jobs that it names, and every one that is not final or has a slot.

@@ -316,6 +316,17 @@ async def test_the_command_refuses_what_is_in_use_or_not_there(database: Databas
     assert await count(database, "files") == FILES
 
 
+async def test_the_command_empties_the_index_but_for_what_is_in_use(database: Database, run: Run) -> None:
+    await indexed(database)
+    code, output = await run("empty")
+    assert (code, output.splitlines()[0], output.splitlines()[-1]) == (0, "/work/shop: removed", "done")
+    assert await count(database, "indexes") == await count(database, "chunks") == 0
+    await written(database, custom_resource("/work/other", "other-1"))
+    code, output = await run("empty")
+    assert code == 1 and "/work/other stays: the index is in use" in output and "1 of them are in use" in output
+    assert await count(database, "files") == FILES
+
+
 async def test_the_command_says_when_the_database_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEBASE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     code, output = await run("list")
