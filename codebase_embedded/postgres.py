@@ -41,6 +41,7 @@ SETTINGS: Final = {
     "max_connections": "60",
     "io_method": "sync",  # three processes less
     "log_min_duration_statement": "1s",
+    "log_parameter_max_length": "0",  # what statements are given may be code or a question
 }
 """As in the chart, for a machine that does other things too. What is durable is durable: fsync is on."""
 

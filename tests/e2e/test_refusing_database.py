@@ -25,27 +25,24 @@ KUBELET_PATIENCE = 240
 
 @dataclass
 class Password:
-    """The role's password, in the database and in the Secret."""
+    """The passwords of the programs' roles, in the database and in the Secret."""
 
     secret: str
-    url: str
+    urls: dict[str, str]
 
-    @property
-    def role(self) -> str:
-        return urlsplit(self.url).username or ""
+    def rotate(self, password: str | None = None) -> None:
+        """Change them in the database, or back, and end the connections that were made with the others."""
+        for url in map(urlsplit, self.urls.values()):
+            role, theirs = url.username, f"usename = '{url.username}'"
+            query(f"ALTER ROLE {role} PASSWORD '{password or url.password}'")
+            query(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {theirs}")
 
-    @property
-    def original(self) -> str:
-        return urlsplit(self.url).password or ""
-
-    def rotate(self, password: str) -> None:
-        """Change it in the database, and end the connections that were made with the other one."""
-        query(f"ALTER ROLE {self.role} PASSWORD '{password}'")
-        query(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{self.role}'")
-
-    def put_into_secret(self, password: str) -> None:
-        url = self.url.replace(f":{self.original}@", f":{password}@")
-        data = {"url": base64.b64encode(url.encode()).decode()}
+    def put_into_secret(self, password: str | None = None) -> None:
+        data = {}
+        for key, url in self.urls.items():
+            own = urlsplit(url).password
+            changed = url.replace(f":{own}@", f":{password or own}@")
+            data[key] = base64.b64encode(changed.encode()).decode()
         kubectl("patch", "secret", "-n", NAMESPACE, self.secret, "--type=merge", "-p", json.dumps({"data": data}))
 
 
@@ -53,10 +50,12 @@ class Password:
 def password(server_url: str) -> Iterator[Password]:
     secrets = kubectl_json("get", "secrets", "-n", NAMESPACE)["items"]
     (secret,) = [secret for secret in secrets if "url" in (secret.get("data") or {})]
-    password = Password(secret["metadata"]["name"], base64.b64decode(secret["data"]["url"]).decode())
+    data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    own = {key: url for key, url in data.items() if key.endswith("-url")} or {"url": data["url"]}
+    password = Password(secret["metadata"]["name"], own)
     yield password
-    password.rotate(password.original)
-    password.put_into_secret(password.original)
+    password.rotate()
+    password.put_into_secret()
     wait_for(lambda: ready(server_url)["status"] == "ok", "all is well again", patience=KUBELET_PATIENCE)
 
 

@@ -1,6 +1,7 @@
 """A small API server for the calls that the operator makes: resourceVersions, preconditions, faults on demand."""
 
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -120,6 +121,8 @@ class FakeApi:
             raise Refused(409, f'"{name}" already exists')
         if kind is self.pods:
             assert body["metadata"]["labels"][LABEL_COMPONENT] == "indexer"
+        if kind is self.secrets:
+            body = encoded(body)
         given = {"namespace": "ns", "generation": 1, "creationTimestamp": "2026-05-01T12:00:00Z"}
         body["metadata"] = {**given, **body["metadata"], "uid": str(uuid4())}
         return self._keep(kind, name, body)
@@ -143,6 +146,10 @@ class FakeApi:
                 raise Refused(409, "the object has been modified")
             status = merge(found.get("status", {}), body["status"])
             return self._keep(kind, name, {**found, "status": status})
+        if method == "PATCH" and kind is self.secrets:
+            if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+                raise Refused(409, "the object has been modified")
+            return self._keep(kind, name, encoded(merge(found, body)))
         assert method == "DELETE"
         if body["preconditions"]["uid"] != found["metadata"]["uid"]:
             raise Refused(409, "the UID in the precondition does not match")
@@ -167,6 +174,12 @@ def selected(body: dict[str, Any], selector: str) -> bool:
         if not met:
             return False
     return True
+
+
+def encoded(secret: dict[str, Any]) -> dict[str, Any]:
+    """Take what is written as text into the data, as the API server does."""
+    texts = secret.pop("stringData", {})
+    return merge(secret, {"data": {key: b64encode(text.encode()).decode() for key, text in texts.items()}})
 
 
 def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

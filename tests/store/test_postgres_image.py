@@ -23,9 +23,9 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-async def query(port: int, password: str, sql: str) -> object:
+async def query(port: int, password: str, sql: str, user: str = "codebase") -> object:
     connection = await asyncpg.connect(
-        host="127.0.0.1", port=port, user="codebase", password=password, database="codebase"
+        host="127.0.0.1", port=port, user=user, password=password, database="codebase"
     )
     try:
         return await connection.fetchval(sql)
@@ -33,12 +33,12 @@ async def query(port: int, password: str, sql: str) -> object:
         await connection.close()
 
 
-async def answered(port: int, password: str, sql: str) -> object:
+async def answered(port: int, password: str, sql: str, user: str = "codebase") -> object:
     """The answer, once the server takes this password."""
     async with asyncio.timeout(300):  # for a machine that is busy
         while True:
             try:
-                return await query(port, password, sql)
+                return await query(port, password, sql, user)
             except (OSError, asyncpg.PostgresError):
                 await asyncio.sleep(0.2)  # between two questions to another process
 
@@ -69,6 +69,15 @@ async def test_a_replaced_secret_is_the_password_without_a_restart() -> None:
                 started = await query(port, FIRST, "SELECT pg_postmaster_start_time()")
                 secret.write_text(SECOND)
                 assert await answered(port, SECOND, "SELECT pg_postmaster_start_time()") == started
+                # The Secret of the release after: a role for each program, on a server that runs.
+                for program in ("operator", "server"):
+                    new = secret.with_name(f"{program}-password")
+                    new.write_text(FIRST)
+                    if user is not None:
+                        os.chown(new, user, -1)
+                signals = "SELECT pg_has_role('pg_signal_backend', 'USAGE')"
+                assert await answered(port, FIRST, signals, "codebase_operator") is True
+                assert await answered(port, FIRST, signals, "codebase_server") is False
                 process.send_signal(signal.SIGTERM)
                 wait_for(lambda: process.poll() is not None, "Postgres has ended")
                 assert process.returncode == 0

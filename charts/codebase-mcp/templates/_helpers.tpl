@@ -177,10 +177,37 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- .Values.database.existingSecret | default .Values.postgres.existingSecret | default (printf "%s-database" (include "codebase-mcp.fullname" .)) -}}
 {{- end }}
 
-{{/* The database's address as a file: a rotated password is read again, while a variable stays as it was. */}}
+{{/* What the StatefulSet that is there asks for its volume; empty where there is none, or it cannot be looked up. A
+StatefulSet's claim cannot be changed: with another size, helm upgrade would fail. */}}
+{{- define "codebase-mcp.volumeSize" -}}
+{{- $name := printf "%s-postgres" (include "codebase-mcp.fullname" .) -}}
+{{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" .Release.Namespace $name) -}}
+{{- if eq .metadata.name "data" -}}{{- .spec.resources.requests.storage -}}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whether `each` program has a role of its own in the database, or all have `one`. */}}
+{{- define "codebase-mcp.databaseRoles" -}}
+{{- $made := not (or .Values.database.existingSecret .Values.postgres.existingSecret) -}}
+{{- dig "roles" "" .Values.database | default (ternary "each" "one" $made) -}}
+{{- end }}
+
+{{/* The database's address as a file: a rotated password is read again, while a variable stays as it was. Of the role that
+owns the schema, only the operator has it. Takes (dict "root" $ "component" name). */}}
 {{- define "codebase-mcp.databaseEnv" -}}
 - name: CODEBASE_DATABASE_URL_FILE
   value: /var/run/codebase-mcp/database/url
+{{- if and (eq .component "operator") (eq (include "codebase-mcp.databaseRoles" .root) "each") }}
+- name: CODEBASE_DATABASE_OWNER_URL_FILE
+  value: /var/run/codebase-mcp/database/owner-url
+- name: CODEBASE_SERVER_DELETES
+  value: {{ dig "allowDeletion" false .root.Values.server | quote }}
+{{- end }}
+{{- include "codebase-mcp.databaseCAEnv" .root }}
+{{- end }}
+
+{{/* How programs check whose certificate the database has; nothing where no authority is given. Takes the root. */}}
+{{- define "codebase-mcp.databaseCAEnv" -}}
 {{- with include "codebase-mcp.databaseCA" . }}
 - name: PGSSLMODE
   value: {{ dig "sslMode" "verify-full" $.Values.database }}
@@ -191,7 +218,12 @@ envFrom: {{- toYaml . | nindent 2 }}
 
 {{/* Name of the Secret with the authority that signed the database's certificate; empty for none. */}}
 {{- define "codebase-mcp.databaseCA" -}}
-{{- dig "caSecret" "name" "" .Values.database -}}
+{{- dig "caSecret" "name" "" .Values.database | default (include "codebase-mcp.postgresTLS" .) -}}
+{{- end }}
+
+{{/* Name of the Secret with the embedded database's certificate; empty for none. */}}
+{{- define "codebase-mcp.postgresTLS" -}}
+{{- if not .Values.database.existingSecret -}}{{- dig "tls" "existingSecret" "" .Values.postgres -}}{{- end -}}
 {{- end }}
 
 {{- define "codebase-mcp.databaseMounts" -}}
@@ -205,14 +237,29 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Takes (dict "root" $ "component" name). A pod has no other program's address. */}}
 {{- define "codebase-mcp.databaseVolumes" -}}
+{{- $url := ternary (dig "existingSecretKey" "url" .root.Values.database) "url" (not (empty .root.Values.database.existingSecret)) -}}
 - name: database
   secret:
-    secretName: {{ include "codebase-mcp.databaseSecret" . }}
+    secretName: {{ include "codebase-mcp.databaseSecret" .root }}
     defaultMode: 0440
     items:
-      - key: {{ ternary (dig "existingSecretKey" "url" .Values.database) "url" (not (empty .Values.database.existingSecret)) }}
+{{- if eq (include "codebase-mcp.databaseRoles" .root) "each" }}
+      - key: {{ .component }}-url
         path: url
+      {{- if eq .component "operator" }}
+      - key: {{ $url }}
+        path: owner-url
+      {{- end }}
+{{- else }}
+      - key: {{ $url }}
+        path: url
+{{- end }}
+{{- include "codebase-mcp.databaseCAVolume" .root }}
+{{- end }}
+
+{{- define "codebase-mcp.databaseCAVolume" -}}
 {{- with include "codebase-mcp.databaseCA" . }}
 - name: database-ca
   secret:
@@ -389,7 +436,7 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{/* What the operator needs to know of indexer pods, as JSON: fields of a pod, in its spelling. */}}
 {{- define "codebase-mcp.podTemplate" -}}
 {{- $env := concat
-      (include "codebase-mcp.databaseEnv" . | fromYamlArray)
+      (include "codebase-mcp.databaseEnv" (dict "root" . "component" "indexer") | fromYamlArray)
       (include "codebase-mcp.sourceEnv" . | fromYamlArray)
       (include "codebase-mcp.networkEnv" . | fromYamlArray)
       (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel)
@@ -403,7 +450,7 @@ envFrom: {{- toYaml . | nindent 2 }}
       "serviceAccountName" (include "codebase-mcp.serviceAccount" (dict "root" . "component" "indexer"))
       "resources" .Values.indexer.resources
       "env" $env
-      "volumes" (concat (include "codebase-mcp.databaseVolumes" . | fromYamlArray) (include "codebase-mcp.rootVolumes" . | fromYamlArray) (.Values.indexer.extraVolumes | default list))
+      "volumes" (concat (include "codebase-mcp.databaseVolumes" (dict "root" . "component" "indexer") | fromYamlArray) (include "codebase-mcp.rootVolumes" . | fromYamlArray) (.Values.indexer.extraVolumes | default list))
       "volumeMounts" (concat (include "codebase-mcp.databaseMounts" . | fromYamlArray) (include "codebase-mcp.rootMounts" . | fromYamlArray))
       "workSizeLimit" .Values.indexer.workSizeLimit
       "tmpSizeLimit" .Values.indexer.tmpSizeLimit

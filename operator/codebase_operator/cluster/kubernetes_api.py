@@ -90,6 +90,19 @@ class KubernetesApi(ClusterApi):
         body = await self._call("GET", f"{self._core}/secrets/{name}", accept=accept)
         return dict(body["metadata"])
 
+    async def read_secret(self, name: str) -> dict[str, Any]:
+        """Read a Secret; 404 when there is none."""
+        return await self._call("GET", f"{self._core}/secrets/{name}")
+
+    async def create_secret(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Create a Secret; 409 when it is there already."""
+        return await self._call("POST", f"{self._core}/secrets", body=manifest)
+
+    async def merge_secret(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Merge changes into a Secret, if it is still of the version that they name; 409 otherwise."""
+        content = "application/merge-patch+json"
+        return await self._call("PATCH", f"{self._core}/secrets/{name}", body=changes, content_type=content)
+
     async def create_event(self, manifest: dict[str, Any]) -> None:
         """Record an Event."""
         await self._call("POST", f"{self._core}/events", body=manifest)

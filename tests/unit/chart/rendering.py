@@ -25,7 +25,6 @@ CHART = CHECKOUT / "charts" / "codebase-mcp"
 DATA = Path(__file__).parent / "data"
 CRD = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
 
-# Generated passwords differ each time, so the renderings that are compared whole name a Secret.
 CASES: dict[str, Object] = {
     "default": {"postgres": {"existingSecret": "own"}},
     "generated password": {},

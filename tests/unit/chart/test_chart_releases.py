@@ -15,6 +15,7 @@ from tests.unit.chart.rendering import helm
 CHART = Path(__file__).resolve().parents[3] / "charts" / "codebase-mcp"
 GROUP = "coordination.k8s.io"
 EXTENSIONS = "apiextensions.k8s.io"
+APPS = "apps"
 PLURAL = "customresourcedefinitions"
 LEASES = f"/apis/{GROUP}/v1/namespaces/ns/leases"
 
@@ -31,7 +32,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "kind": "APIGroupList", "apiVersion": "v1",
         "groups": [
             {"name": name, "versions": [{"groupVersion": f"{name}/v1", "version": "v1"}]}
-            for name in (GROUP, EXTENSIONS)
+            for name in (GROUP, EXTENSIONS, APPS)
         ],
     },
     "/api/v1": resources("v1", "secrets", "Secret"),
@@ -42,6 +43,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "metadata": {"name": "indexingjobs.indexing.codebase-mcp.io", "annotations": {
             "meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "ns",
         }},
+    },
+    f"/apis/{APPS}/v1": resources(f"{APPS}/v1", "statefulsets", "StatefulSet"),
+    f"/apis/{APPS}/v1/namespaces/ns/statefulsets/first-codebase-mcp-postgres": {
+        "kind": "StatefulSet", "apiVersion": f"{APPS}/v1",
+        "metadata": {"name": "first-codebase-mcp-postgres"},
+        "spec": {"volumeClaimTemplates": [
+            {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "7Gi"}}}},
+        ]},
     },
     f"{LEASES}/codebase-mcp-operator": {
         "kind": "Lease", "apiVersion": f"{GROUP}/v1",
@@ -76,15 +85,27 @@ def api() -> Iterator[str]:
         server.shutdown()
 
 
+def template(api: str, release: str, namespace: str, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [helm(), "template", release, str(CHART), f"--namespace={namespace}", "--kube-version=1.34.0",
+         f"--kube-apiserver={api}", "--dry-run=server", "--set=repositories.gitHosts={example.org}", *more],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"KUBECONFIG": "/dev/null", "HOME": "/nonexistent"},
+    )  # fmt: skip
+
+
+def test_another_size_leaves_the_claim_of_the_stateful_set_that_is_there_as_it_is(api: str) -> None:
+    """Kubernetes refuses to change it, and helm would end half-way."""
+    enlarged = "--set=postgres.storage.size=50Gi"
+    assert "storage: 7Gi" in template(api, "first", "ns", enlarged).stdout
+    assert "storage: 50Gi" in template(api, "first", "elsewhere", enlarged).stdout
+
+
 @pytest.mark.parametrize(("release", "namespace", "refused"), [
     ("second", "ns", True), ("first", "ns", False), ("second", "elsewhere", False),
 ])  # fmt: skip
 def test_a_namespace_has_one_release(api: str, release: str, namespace: str, refused: bool) -> None:
-    done = subprocess.run(
-        [helm(), "template", release, str(CHART), f"--namespace={namespace}", "--kube-version=1.34.0",
-         f"--kube-apiserver={api}", "--dry-run=server", "--set=repositories.gitHosts={example.org}"],
-        capture_output=True, text=True, timeout=60, env={"KUBECONFIG": "/dev/null", "HOME": "/nonexistent"},
-    )  # fmt: skip
+    done = template(api, release, namespace)
     says = "release first of codebase-mcp runs the jobs of namespace ns, which can have only one: upgrade"
     assert (done.returncode != 0) is refused, done.stderr
     # The definition stays with the release that made it; helm would end with "invalid ownership metadata".

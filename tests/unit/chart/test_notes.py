@@ -37,7 +37,7 @@ def test_the_notes_submit_a_job_that_the_definition_accepts(tmp_path: Path) -> N
 def test_the_notes_say_what_stays_and_warn_of_host_paths(tmp_path: Path) -> None:
     text = notes(HOST_PATH, tmp_path)
     assert "kubectl delete crd indexingjobs.indexing.codebase-mcp.io" in text
-    assert "kubectl delete pvc" in text
+    assert "kubectl delete pvc,secret" in text
     assert "pod-security.kubernetes.io/enforce=privileged" in text
     assert "pod-security" not in notes({}, tmp_path / "other")
 

@@ -119,7 +119,7 @@ def test_dumps_stay_where_their_number_is_null() -> None:
     backup = {"enabled": True, "existingClaim": "backups", "keep": None}
     (cron_job,) = of_kind(render({"postgres": {"existingSecret": "own", "backup": backup}}), "CronJob")
     (container,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    assert "head -n -7 " in container["args"][0]
+    assert {"name": "BACKUP_KEEP", "value": "7"} in container["env"]
 
 
 def with_all_timeouts(objects: list[Object]) -> list[Object]:
