@@ -67,8 +67,9 @@ status: ## Show the cluster's nodes, pods and processes
 	@$(PYTHON) -m hack.local_cluster status
 
 .PHONY: clients
-clients: ## Compile helm and kubectl, where they are not on PATH: what renders the chart
+clients: ## Get helm, kubectl and promtool, where they are not on PATH: what renders and checks the chart
 	@$(PYTHON) -m hack.local_cluster build-clients
+	@$(PYTHON) -m hack.prometheus
 
 .PHONY: tools
 tools: ## Compile the cluster's programs: minutes the first time, which `make up` needs

@@ -35,7 +35,7 @@ class Suite:
 
 COMPUTING = (
     Suite("lint"),
-    Suite("test-unit", after=("clients",)),  # helm renders the chart
+    Suite("test-unit", after=("clients",)),  # helm renders the chart, promtool judges its alerts
     Suite("test-store"),
     Suite("test-mcp"),
     Suite("test-operator"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from socketserver import ThreadingMixIn
-from typing import Any, Final
+from typing import Any, Final, get_args
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import prometheus_client as prometheus
@@ -142,6 +142,8 @@ class Metrics:
             self._retries.labels(counted)
         for end in _ENDS:
             self._ended.labels(*end)
+        for step in get_args(do.Action):
+            self._steps.labels(step.__name__, "failed")
         prometheus.ProcessCollector(registry=self.registry)
 
     def set_gauges(self, gauges: Gauges) -> None:
@@ -191,9 +193,9 @@ class Metrics:
             if now.started_at and ended_at:
                 self._job.labels(state).observe(max(0.0, (ended_at - now.started_at).total_seconds()))
 
-    def serve(self, port: int) -> Callable[[], None]:
+    def serve(self, port: int, listen: Callable[[int], socket.socket] = listen_everywhere) -> Callable[[], None]:
         """Answer /metrics and /readyz on this port, also when the loop is stuck; return how to stop it."""
-        server = _Server(listen_everywhere(port), self._app())
+        server = _Server(listen(port), self._app())
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
 

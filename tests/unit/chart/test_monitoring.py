@@ -2,7 +2,9 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +12,8 @@ from prometheus_client import Metric
 
 from codebase_mcp import metrics as server_metrics
 from codebase_operator.metrics import Metrics
+from hack.prometheus import program
+from tests.support.prometheus import panels
 from tests.unit.chart.rendering import CHART, CHECKOUT, of_kind, render
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
@@ -52,9 +56,36 @@ def test_no_release_rings_or_is_silent_for_another(rule: dict[str, str]) -> None
     assert [labels for labels in grouped if "namespace" not in labels] == []
 
 
+def test_the_runbooks_ask_for_levels_that_logs_have() -> None:
+    asked = set(re.findall(r'\.level [!=]= "(\w+)"', (CHECKOUT / "docs" / "runbooks.md").read_text()))
+    assert asked and asked <= {"info", "warning", "error"}
+
+
+def test_every_panel_is_understood_by_prometheus(tmp_path: Path) -> None:
+    """As rules, which promtool checks; Grafana fills the variables in."""
+    rules = [{"record": f"panel:{number}", "expr": text} for number, (_, text) in enumerate(panels())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run(
+        [program("promtool"), "check", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_panel_is_about_the_namespace_that_is_chosen() -> None:
+    for panel, expression in panels():
+        assert expression.count("codebase_") == expression.count('namespace=~".*"'), panel
+
+
 def test_every_runbook_is_that_of_an_alert() -> None:
     headings = re.findall(r"^## (\w+)$", (CHECKOUT / "docs" / "runbooks.md").read_text(), re.M)
     assert headings == [rule["alert"] for rule in RULES]
+
+
+def test_the_alert_of_failed_backups_is_about_this_release() -> None:
+    (rules,) = of_kind(render({**ALL_ON, "fullnameOverride": "index"}), "PrometheusRule")
+    (rule,) = [r for g in rules["spec"]["groups"] for r in g["rules"] if r["alert"] == "CodebaseBackupFailed"]
+    assert 'cronjob=~"index-backup"' in rule["expr"] and 'job_name=~"index-backup-.+"' in rule["expr"]
 
 
 def test_nothing_is_made_where_nobody_asked_for_it() -> None:
