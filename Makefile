@@ -249,6 +249,7 @@ verify: venv ## Fail when a generated file is stale
 	@$(PY) -m hack.scripts.document_languages --check
 	@$(PY) -m hack.scripts.document_rooms --check
 	@$(PY) -m hack.scripts.document_figures --check
+	@$(PY) -m hack.scripts.document_reference --check
 
 .PHONY: generate
 generate: venv ## Write the generated files anew
@@ -257,6 +258,7 @@ generate: venv ## Write the generated files anew
 	@$(PY) -m hack.scripts.document_languages
 	@$(PY) -m hack.scripts.document_rooms
 	@$(PY) -m hack.scripts.document_figures
+	@$(PY) -m hack.scripts.document_reference
 
 .PHONY: format
 format: venv ## Format the code

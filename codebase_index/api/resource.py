@@ -241,7 +241,7 @@ class IndexingJobStatus(_Mirror):
     message: LongText | None = None
     """The same for people, with what to do."""
     conditions: list[Condition] = Field(default=[], max_length=16)
-    """How the job stands, one aspect each: what `kubectl wait --for=condition=Complete` waits for."""
+    """How the job stands, one aspect each: what `kubectl wait ij/NAME --for=condition=Complete` waits for."""
     source: LongText | None = None
     """Where the code is, in one field: the path, or the address."""
     percentage: ShortText | None = None

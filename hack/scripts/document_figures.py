@@ -318,6 +318,42 @@ def chaos_soak() -> str:
     )  # fmt: skip
 
 
+def sizing_index() -> str:
+    """What a first index costs, by the size of the repository."""
+    rows = []
+    for of in results("index")["sizes"].values():
+        run = of["first"]
+        rows.append([
+            f"{run['files']:,}", f"{run['megabytes']:,.0f}", f"{run['chunks']:,}", f"{run['seconds']:.0f}",
+            f"{sum(run['cpu_seconds'].values()):.0f}", f"{run['peak_megabytes']['indexer']:,}",
+            f"{run['peak_megabytes']['postgres']:,}",
+        ])  # fmt: skip
+    head = ["files", "MB", "chunks", "seconds", "processor seconds", "indexer's peak, MB", "Postgres' peak, MB"]
+    return table(head, rows)
+
+
+def sizing_store() -> str:
+    """Bytes a chunk of each table, with its indexes."""
+    store = results("search")["store"]["chunks"]
+    prefix = "bytes_of_"
+    tables = {name.removeprefix(prefix): bytes_ for name, bytes_ in store.items() if name.startswith(prefix)}
+    return table(
+        ["table, with its indexes", "bytes a chunk"], [[f"`{name}`", f"{n:,}"] for name, n in tables.items()]
+    )
+
+
+def sizing_search() -> str:
+    """Searches a second at the most, and what they cost."""
+    search = results("search")
+    return table(
+        ["clients", "searches a second", "p95, ms", "CPU ms of a search: server", "Postgres"],
+        [
+            [clients, *(f"{of[name]:.0f}" for name in ("queries_per_second", "p95", "cpu_server", "cpu_postgres"))]
+            for clients, of in search["latency_ms"].items()
+        ],
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "headline": headline,
     "search-quality": search_quality,
@@ -332,6 +368,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "index-runs": index_runs,
     "index-stages": index_stages,
     "index-against": index_against,
+    "sizing-index": sizing_index,
+    "sizing-search": sizing_search,
+    "sizing-store": sizing_store,
     "agents": agents,
     "chaos-recovery-2": lambda: _recoveries(2),
     "chaos-cancel-2": lambda: _cancels(2),
