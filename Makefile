@@ -166,6 +166,10 @@ test-ollama: ollama ## Embedding services and a whole job on a real Ollama that 
 test-cluster: venv up images ## Everything that needs the cluster: wiring and the quickstart's scenarios
 	@$(PY) -m pytest -q -m "cluster and not large" tests
 
+.PHONY: test-ops
+test-ops: venv up images ## Day two on the cluster: a rolling upgrade under load, a real Prometheus, the database's operations
+	@$(PY) -m pytest -q -s -m cluster tests/ops $(wildcard tests/integration/test_database_operations.py)
+
 .PHONY: test-large
 test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, two pods for it, ten kills of a job
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration

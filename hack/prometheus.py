@@ -33,7 +33,7 @@ def program(name: str) -> Path:
 
 def _unpack(folder: Path) -> None:
     say("Fetching Prometheus, 19 MB, from Debian's archive.")
-    download = ["sh", "-c", 'cd "$0" && apt-get -q download prometheus', folder]
+    download: list[str | Path] = ["sh", "-c", 'cd "$0" && apt-get -q download prometheus', folder]
     try:
         run(download)
     except ClusterError:  # a fresh machine has no list of packages, or an old one

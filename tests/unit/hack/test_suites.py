@@ -16,7 +16,13 @@ from hack.suites import ALONE, BESIDE, COMPUTING, Outcome, Runner, Suite, summar
 from tests.support.packages import CHECKOUT
 from tests.support.waiting import wait_for
 
-ON_REQUEST = {"test-clients", "test-ollama", "test-large", "test-chart"}  # the last is a part of test-unit
+ON_REQUEST = {
+    "test-ops",
+    "test-clients",
+    "test-ollama",
+    "test-large",
+    "test-chart",
+}  # the last is a part of test-unit
 PREPARATIONS = {"clients", "tools", "image-archives"}
 
 
