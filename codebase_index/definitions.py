@@ -7,13 +7,16 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from operator import sub
+from operator import le, sub
 from typing import NamedTuple
 
-from codebase_index.symbols import Kind
+from codebase_index.symbols import KINDS, Kind
 
 MAX_DEFINITIONS = 65_536
 """Definitions kept of one file. A file of the largest size has more only where it is data."""
+
+_MAX_UNPACKED = 2**24
+"""Bytes of a file's definitions: several times what any file of the largest size has."""
 
 _FORMAT = b"\x01"
 _COUNT = struct.Struct("<I")
@@ -78,6 +81,29 @@ def pack(places: Sequence[PlacedName]) -> bytes:
     body = struct.pack(f"<{1 + len(numbers)}I", len(places), *numbers) + "\n".join(texts).encode()
     compressor = zlib.compressobj(*_COMPRESSION)
     return _FORMAT + compressor.compress(body) + compressor.flush()
+
+
+def check(packed: bytes) -> None:
+    """Check what an untrusted process packed: every program that reads it unpacks all of it. Raises ValueError."""
+    if not packed.startswith(_FORMAT):
+        raise ValueError("definitions in an unknown format")
+    unpacker = zlib.decompressobj()
+    try:
+        body = unpacker.decompress(packed[len(_FORMAT) :], _MAX_UNPACKED)
+        if not unpacker.eof or unpacker.unused_data:
+            raise ValueError("definitions that are cut off, or larger than any file's")
+        (count,) = _COUNT.unpack_from(body)
+        if count > MAX_DEFINITIONS:
+            raise ValueError(f"{count:,} definitions of one file")
+        columns = struct.unpack_from(f"<{_NUMBERS * count}I", body, _COUNT.size)
+    except (zlib.error, struct.error) as error:
+        raise ValueError("definitions that cannot be unpacked") from error
+    texts = body[_COUNT.size * (1 + _NUMBERS * count) :].decode().split("\n")
+    if len(texts) != max(1, 3 * count) or not KINDS.issuperset(texts[:count] if count else ()):
+        raise ValueError("definitions of a kind that is none, or of another number")
+    firsts, parents = columns[:count], columns[3 * count :]
+    if not all(map(le, firsts, firsts[1:])) or not all(map(le, parents, range(count))):
+        raise ValueError("definitions out of order")
 
 
 class Definitions(Sequence[Definition]):

@@ -55,6 +55,10 @@ MINOR = frozenset([Kind.CONSTANT, Kind.KEY])
 constant's name misleads more than it helps."""
 
 
+KINDS = frozenset(kind.value for kind in Kind)
+"""All of them, as they are stored."""
+
+
 class Symbol(NamedTuple):
     """A definition that begins in a chunk.
 

@@ -68,6 +68,12 @@ def row_bytes(chunks: int) -> int:
     return (chunks + 7) // 8
 
 
+def check(stored: bytes, chunks: int) -> None:
+    """Check that this is a filter of so many chunks. Raises ValueError."""
+    if len(stored) != ROWS * row_bytes(chunks):
+        raise ValueError(f"{len(stored)} bytes are no filter of {chunks} chunks")
+
+
 def encode(texts: Sequence[str]) -> bytes:
     """Return the filter of chunks with these texts."""
     parts = [texts[begin : begin + _COLUMNS_AT_ONCE] for begin in range(0, len(texts), _COLUMNS_AT_ONCE)]

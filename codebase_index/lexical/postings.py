@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import lt
 from typing import Any, Final
 
 import numpy as np
@@ -215,6 +216,36 @@ def decode(vocabulary: str, payload: bytes) -> TermFrequencies:
     at += posting_documents.nbytes
     weights = np.frombuffer(payload, "u1", size, at)
     return TermFrequencies(InvertedIndex(_split(vocabulary), counts, posting_documents, weights), lengths)
+
+
+def check(encoded: EncodedTerms) -> None:
+    """Check what an untrusted process encoded, so that whoever decodes, merges and adds it up can believe it.
+
+    Raises ValueError.
+    """
+    payload = encoded.payload
+    if len(payload) < _HEADER.size:
+        raise ValueError(f"postings of {len(payload)} bytes")
+    documents, terms, size = _HEADER.unpack_from(payload)
+    if documents != encoded.chunks or documents > MAX_DOCUMENTS:
+        raise ValueError(f"postings of {documents} chunks, not of {encoded.chunks}")
+    if len(payload) != _HEADER.size + 4 * documents + 2 * terms + 3 * size:
+        raise ValueError(f"postings of {len(payload):,} bytes, which is not what they say")
+    found = decode(encoded.vocabulary, payload)
+    names, counts = found.postings.terms, found.postings.counts
+    if len(names) != terms or not all(map(lt, names, names[1:])) or (names and not names[0]):
+        raise ValueError("terms that are not sorted, or not as many as they say")
+    if "\0" in encoded.vocabulary:
+        raise ValueError("a term holds NUL, which Postgres refuses")
+    if int(counts.sum()) != size or int(found.lengths.sum(dtype=np.int64)) != encoded.total_length:
+        raise ValueError("postings whose counts do not add up")
+    if not size:
+        return
+    place = found.postings.documents.astype(np.int64)
+    ascending = np.diff(place) > 0
+    ascending[np.cumsum(counts)[:-1] - 1] = True  # another term begins
+    if place.max() >= documents or not ascending.all() or not found.postings.weights.all():
+        raise ValueError("postings of chunks that are not there, or out of order")
 
 
 def impact(frequencies: Array, lengths: Array, average_length: float) -> Array:

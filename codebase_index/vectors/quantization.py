@@ -98,6 +98,14 @@ def from_bytes(data: bytes, count: int) -> QuantizedVectors:
     return QuantizedVectors(signs, large, np.frombuffer(data, "<f2", count, 8 * numbers).astype(np.float32))
 
 
+def check(data: bytes, count: int, dimension: int) -> None:
+    """Check that these are `count` quantized vectors, as to_bytes() writes them. Raises ValueError."""
+    if len(data) != count * (2 * word_count(dimension) * _WORD_BITS // 8 + 2):
+        raise ValueError(f"{len(data)} bytes are not {count} quantized vectors of {dimension} dimensions")
+    if not np.isfinite(np.frombuffer(data, "<f2", count, len(data) - 2 * count)).all():
+        raise ValueError("a scale is not finite")
+
+
 def empty(count: int) -> QuantizedVectors:
     """Return `count` quantized vectors of dimension 0, which match no query."""
     return QuantizedVectors(np.empty((0, count), "<u8"), np.empty((0, count), "<u8"), np.zeros(count, np.float32))
