@@ -17,6 +17,7 @@ INHERITED: Final = frozenset({
     "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
     "OLLAMA_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "EMBEDDING_CONCURRENCY",
     "CODEBASE_MODELS", "CODEBASE_KEPT_VECTORS", "CODEBASE_SKIP_SECRET_FILES", "CODEBASE_REDACT_SECRETS",
+    "CODEBASE_REQUIRE_SANDBOX",
     "CODEBASE_SSH_KNOWN_HOSTS", "CODEBASE_TRUSTED_CA",
 })  # fmt: skip
 """What a process gets of the instance's environment; on a cluster, image and chart give it."""

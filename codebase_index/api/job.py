@@ -64,6 +64,7 @@ class ErrorType(StrEnum):
     INSUFFICIENT_STORAGE = "InsufficientStorage"  # the database's disk is full
     DATABASE_TIMEOUT = "DatabaseTimeout"  # the database answers, but does not get an operation done in time
     EMBEDDING_REFUSED = "EmbeddingRefused"  # no such provider or model, a wrong key, or an exchanged model
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"  # the site requires it, and the node's kernel does not have it
     OUT_OF_MEMORY = "OOMKilled"
     OUT_OF_EPHEMERAL_STORAGE = "EphemeralStorageExceeded"  # evicted for what the pod wrote to its node's disk
     SECRET_REFUSED = "SecretRefused"  # noqa: S105 (git.secretRef names a Secret that is not for this job)

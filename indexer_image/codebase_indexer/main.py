@@ -36,8 +36,9 @@ from codebase_indexer.chunking.chunker import CHUNKER_VERSION
 from codebase_indexer.chunking.texts import TERMS_VERSION
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.database_retry import DatabaseTimeout, retry_while_unavailable, set_refusal_listener
+from codebase_indexer.pipeline.parser_protocol import ParserSettings
 from codebase_indexer.pipeline.pipeline import Pipeline, ReindexScope, plan_concurrency
-from codebase_indexer.pipeline.pool import ParserPool
+from codebase_indexer.pipeline.pool import ParserPool, Unconfined
 from codebase_indexer.pipeline.remote_embedding import RemoteEmbedding
 from codebase_indexer.pipeline.segment_builder import SegmentBuilder
 from codebase_indexer.progress import messages
@@ -77,6 +78,7 @@ FAILURES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (InsufficientStorage, ErrorType.INSUFFICIENT_STORAGE),
     (DatabaseTimeout, ErrorType.DATABASE_TIMEOUT),
     (ValidationError, ErrorType.INVALID_SPEC),
+    (Unconfined, ErrorType.SANDBOX_UNAVAILABLE),
     (EmbeddingRefused, ErrorType.EMBEDDING_REFUSED),  # a service that is away is waited for
 )
 """Permanent errors, which end the job. Everything else is retried by another attempt."""
@@ -183,11 +185,15 @@ class Attempt:
         local = embedding.provider == "static"
         remote = None if local else await self._open_remote_embedding(spec, writer)
         model = (embedding.provider, embedding.model) if local else None
-        pool = ParserPool(self.settings.processes, writer.fingerprint, model, self.settings.secrets)
+        checkout, confined = survey.checkout, self.settings.requires_sandbox
+        parsers = ParserSettings(
+            checkout.folder, checkout.boundary, writer.fingerprint, model, self.settings.secrets
+        )
+        pool = ParserPool(self.settings.processes, parsers, confined=confined)
         pipeline = Pipeline(
             jobs=self.jobs, work=self.work, chunks=self.chunks, writer=writer, segment_builder=segment_builder,
-            pod=self.settings.pod, folder=survey.checkout.folder, boundary=survey.checkout.boundary,
-            check=survey.check, pool=pool, reporter=self.reporter, remote=remote, scope=_reindex_scope(survey),
+            pod=self.settings.pod, check=survey.check, pool=pool, reporter=self.reporter, remote=remote,
+            scope=_reindex_scope(survey),
             workers=self.workers if self.settings.is_leader else None,
         )  # fmt: skip
         try:

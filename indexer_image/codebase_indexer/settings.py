@@ -33,6 +33,8 @@ class Settings:
     work_bytes: int = VOLUME_BYTES
     """Size of the volume that clones are made in."""
     secrets: SecretPolicy = field(default_factory=SecretPolicy)
+    requires_sandbox: bool = False
+    """Whether files are read only where the processes that parse them can be confined."""
     worker_index: int = 0
     """Index of a worker pod of the attempt, from 1; 0 for the leader."""
 
@@ -44,7 +46,7 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read CODEBASE_JOB_ID, _ATTEMPT, _POD, _JOB_SPEC, _PROCESSES, _WORK_BYTES, _WORKER_INDEX, _KEPT_VECTORS,
-        _SKIP_SECRET_FILES, _REDACT_SECRETS, the policy, and the database's address.
+        _SKIP_SECRET_FILES, _REDACT_SECRETS, _REQUIRE_SANDBOX, the policy, and the database's address.
 
         Raises KeyError or ValueError for a missing or invalid value.
         """
@@ -65,13 +67,14 @@ class Settings:
             secrets=SecretPolicy(
                 skip_files=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
             ),
+            requires_sandbox=_flag(env, "CODEBASE_REQUIRE_SANDBOX", "false"),
             worker_index=int(env.get("CODEBASE_WORKER_INDEX") or 0),
         )
 
 
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    """Read a setting that is on unless it is switched off. Raises ValueError for what is neither."""
-    value = env.get(name) or "true"
+def _flag(env: Mapping[str, str], name: str, default: str = "true") -> bool:
+    """Read a setting that is on or off. Raises ValueError for what is neither."""
+    value = env.get(name) or default
     if value not in ("true", "false"):
         raise ValueError(f"{name} must be true or false, not {value!r}")
     return value == "true"

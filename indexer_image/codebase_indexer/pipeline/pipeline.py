@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from pathlib import Path
 
 from codebase_index.grouping import grouped
 from codebase_index.store.ingest.batch import (
@@ -28,7 +27,7 @@ from codebase_index.store.jobs.workers import Workers
 from codebase_indexer.content.skipping import UNCERTAIN
 from codebase_indexer.database_retry import retry_while_unavailable
 from codebase_indexer.pipeline.parser_protocol import ParseRequest
-from codebase_indexer.pipeline.pool import ParserPool
+from codebase_indexer.pipeline.pool import ParserPool, PoolBroken
 from codebase_indexer.pipeline.remote_embedding import EmbeddingCounts, RemoteEmbedding
 from codebase_indexer.pipeline.segment_builder import SegmentBuilder
 from codebase_indexer.pipeline.tasks import run_together
@@ -100,8 +99,6 @@ class Pipeline:
     chunks: Chunks
     writer: Writer
     pod: str
-    folder: Path
-    boundary: Path
     pool: ParserPool
     reporter: ProgressReporter
     remote: RemoteEmbedding | None
@@ -155,7 +152,11 @@ class Pipeline:
 
     async def _index(self, items: Sequence[WorkItem]) -> None:
         known = await retry_while_unavailable("look up known files", lambda: self._known(items))
-        answer = await self.pool.process(ParseRequest(self.folder, items, known, self.boundary))
+        try:
+            answer = await self.pool.process(ParseRequest(items, known))
+        except PoolBroken:
+            await self.check()  # a process does not start either while its folder is away
+            raise
         await self.check()
         if self.workers is None:
             answer = self._drop_missing(answer)

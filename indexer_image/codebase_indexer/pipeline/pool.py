@@ -1,7 +1,8 @@
 """Parser processes, one per core: parsing holds the GIL, so threads would share a single core.
 
-Each process has its own pipe, so that the files it held when it died are known. It ends by itself when the main
-process does, however that ends.
+Each process has its own socket, so that the files it held when it died are known. It ends by itself when the main
+process does, however that ends. It reads untrusted files, so it is confined before the first one
+(confinement/sandbox.py), and what it answers is checked (answer_check.py).
 """
 
 import asyncio
@@ -10,19 +11,21 @@ import logging
 import math
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 from codebase_index.store.ingest.batch import PackedBatch, ProcessedBatch, SkippedFile, WorkItem
-from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import Skip
-from codebase_indexer.pipeline.parser_protocol import ParseRequest
+from codebase_indexer.pipeline.answer_check import decode_answer
+from codebase_indexer.pipeline.channel import Channel, FrameRefused
+from codebase_indexer.pipeline.parser_protocol import MAX_FRAME_BYTES, ParseRequest, ParserSettings, Ready
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ START_SECONDS = 120.0
 
 STOP_SECONDS = 5.0
 """Time limit for a process to be gone after SIGKILL."""
+
+SEND_SECONDS = 15.0
+"""Time limit for a process to take a request, which it does as soon as it has nothing else to do."""
 
 _INHERITED: Final = re.compile(
     r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|LD_LIBRARY_PATH|PYTHON\w+|(OPENBLAS|OMP|MKL)_\w+|PYDANTIC_DISABLE_PLUGINS|"
@@ -57,20 +63,22 @@ class PoolBroken(Exception):
     """A parser process does not even start: no file is to blame; the attempt fails."""
 
 
+class Unconfined(Exception):
+    """The site requires that parser processes are confined, and this system cannot do it."""
+
+
 class ParserPool:
     """Processes that turn files into rows. `close` ends them."""
 
-    def __init__(
-        self,
-        count: int,
-        fingerprint: str,
-        model: tuple[str, str | None] | None,
-        secrets: SecretPolicy = DEFAULT_POLICY,
-    ) -> None:
-        """Start `count` processes. `model` is a provider with its model's name, None: results have no vectors."""
-        self._result_type: type[PackedBatch] | type[ProcessedBatch] = PackedBatch if model else ProcessedBatch
+    def __init__(self, count: int, settings: ParserSettings, *, confined: bool = False) -> None:
+        """Start `count` processes; if `confined`, files are only read by processes that are fully confined."""
+        self._result_type: type[PackedBatch] | type[ProcessedBatch] = (
+            PackedBatch if settings.model else ProcessedBatch
+        )
+        self._confined = confined
+        self._unconfined: tuple[str, ...] = ()
         self._threads = ThreadPoolExecutor(count, "pool")
-        self._parsers = [_ParserProcess((fingerprint, model, secrets)) for _ in range(count)]
+        self._parsers = [_ParserProcess(settings, self._judge) for _ in range(count)]
         self._idle: asyncio.Queue[_ParserProcess] = asyncio.Queue()
         for parser in self._parsers:
             parser.start()
@@ -79,9 +87,10 @@ class ParserPool:
     async def process(self, batch: ParseRequest) -> PackedBatch | ProcessedBatch:
         """Return the results of a request, packed if there is a model.
 
-        A file that crashes its process even when parsed alone is skipped; so is one whose disk does not answer.
+        A file that crashes its process even when parsed alone, or lets it answer what no parser would, is skipped;
+        so is one whose disk does not answer.
 
-        Raises PoolBroken.
+        Raises PoolBroken, Unconfined.
         """
         try:
             answer: PackedBatch | ProcessedBatch = await self._run(batch)
@@ -97,6 +106,18 @@ class ParserPool:
         for parser in self._parsers:
             parser.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _judge(self, missing: tuple[str, ...]) -> None:
+        """Say once how far the processes are confined. Raises Unconfined if that is too little."""
+        if missing and self._confined:
+            raise Unconfined(
+                f"no file is read: the processes that parse them cannot be confined here ({'; '.join(missing)}), "
+                "and the site requires it; use nodes with Linux 5.13 or later and Landlock in its parameter lsm=, "
+                "or set indexer.requireSandbox to false (CODEBASE_REQUIRE_SANDBOX)"
+            )
+        if missing and missing != self._unconfined:
+            log.warning("the processes that parse files are not fully confined", extra={"missing": missing})
+        self._unconfined = missing
 
     async def _run_alone(self, batch: ParseRequest, item: WorkItem) -> Any:
         try:
@@ -123,40 +144,53 @@ class ParserPool:
 
 
 class _ParserProcess:
-    """One process and the pipe to it. Owned by the thread that is in `run`; `interrupt` alone is for others."""
+    """One process and the socket to it. Owned by the thread that is in `run`; `interrupt` alone is for others."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self._arguments = arguments
+    def __init__(self, settings: ParserSettings, judge: Callable[[tuple[str, ...]], None]) -> None:
+        self._settings = settings
+        self._judge = judge
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
-        self._ready = False
+        self._channel: Channel | None = None
+        self._ready: Ready | None = None
 
     def start(self) -> None:
         # Not multiprocessing: forking copies locks that other threads hold, and what it spawns inherits all of the
         # environment. -P: nothing is imported from the folder that this runs in.
-        self._pipe, theirs = Pipe()
-        serve = f"from codebase_indexer.pipeline.pool import serve; serve({theirs.fileno()})"
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", serve],
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()  # else its end would never be noticed
-        with contextlib.suppress(OSError):  # it has ended already, which is noticed when it does not say READY
-            self._pipe.send(self._arguments)
+        ours, theirs = socket.socketpair()
+        with theirs:  # closed here, else its end would never be noticed
+            number = theirs.fileno()
+            serve = f"from codebase_indexer.pipeline.parser_process import serve; serve({number})"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", serve],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[number],
+            )
+        self._channel = Channel(ours.detach(), MAX_FRAME_BYTES)
+        with contextlib.suppress(OSError):  # it has ended, which is noticed when it is not ready
+            self._channel.send(self._settings.encode(), SEND_SECONDS)
 
-    def run(self, batch: ParseRequest) -> Any:
-        """Process a request, blocking. Raises ParserDied or PoolBroken; the next call starts another process."""
+    def run(self, request: ParseRequest) -> PackedBatch | ProcessedBatch:
+        """Process a request, blocking. Raises ParserDied, PoolBroken or Unconfined.
+
+        After any of them the next call starts another process.
+        """
         if self._process is None or self._process.poll() is not None:
             self.kill()
             self.start()
-        if not self._ready:
-            self._wait_until_ready()
-        assert self._pipe is not None
+        ready = self._ready or self._wait_until_ready()
+        assert self._channel is not None
         try:
-            self._pipe.send(batch)
-            return self._receive(FILE_SECONDS * len(batch.items), BUSY_FACTOR)
+            self._channel.send(request.encode(), SEND_SECONDS)
+            answer = self._receive(FILE_SECONDS * len(request.items), BUSY_FACTOR)
+            return decode_answer(answer, request, ready.dimension)
+        except FrameRefused as error:
+            self.kill()
+            raise ParserDied(f"its answer is refused: {error}") from error
+        except TimeoutError as error:
+            self.kill()
+            raise ParserDied("it takes no request") from error
         except (EOFError, OSError) as error:
             message = self._exit_reason()
             self.kill()
@@ -165,18 +199,24 @@ class _ParserProcess:
             self.kill()
             raise
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self) -> Ready:
         try:
-            self._receive(START_SECONDS)
+            ready = Ready.decode(self._receive(START_SECONDS))
         except (ParserDied, EOFError, OSError) as error:
             message = f"a parser process does not start ({error or self._exit_reason()})"
             self.kill()
             raise PoolBroken(message) from error
-        self._ready = True
+        try:
+            self._judge(tuple(ready.unconfined))
+        except Unconfined:
+            self.kill()
+            raise
+        self._ready = ready
+        return ready
 
-    def _receive(self, seconds: float, factor: int = 1) -> Any:
-        assert self._pipe is not None and self._process is not None
-        return receive(self._pipe, ProcessStat(self._process.pid), seconds, factor)
+    def _receive(self, seconds: float, factor: int = 1) -> bytes:
+        assert self._channel is not None and self._process is not None
+        return receive(self._channel, ProcessStat(self._process.pid), seconds, factor)
 
     def interrupt(self) -> None:
         """End the process under a `run` in another thread, which then raises ParserDied and cleans up."""
@@ -191,10 +231,10 @@ class _ParserProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
             self._process = None
-        self._ready = False
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
+        self._ready = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def _exit_reason(self) -> str:
         process = self._process
@@ -202,6 +242,8 @@ class _ParserProcess:
             return "stopped"
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
+        if process.returncode == -signal.SIGSYS:
+            return "ended by SIGSYS: it tried what no parser does (confinement/seccomp.py)"
         return f"ended with {process.returncode}"
 
 
@@ -230,15 +272,16 @@ class ProcessStat:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def receive(pipe: Connection, process: ProcessStat, seconds: float, factor: int = 1) -> Any:
+def receive(channel: Channel, process: ProcessStat, seconds: float, factor: int = 1) -> bytes:
     """Return the next answer of a process: within `seconds` of processor time, `factor` times that by the clock.
 
-    Raises ParserStalled for one that sleeps, ParserDied for one that computes, EOFError and OSError when it ends.
+    Raises ParserStalled for one that sleeps, ParserDied for one that computes, EOFError and OSError when it ends,
+    FrameRefused.
     """
     begin = process.cpu_seconds()
     for _ in range(factor):
-        if pipe.poll(seconds):
-            return pipe.recv()
+        if (answer := channel.receive(seconds)) is not None:
+            return answer
         if not process.is_computing():
             raise ParserStalled(f"no answer within {seconds:.0f} s")
         if process.cpu_seconds() - begin > seconds / 2:
@@ -248,15 +291,8 @@ def receive(pipe: Connection, process: ProcessStat, seconds: float, factor: int 
 
 def environment() -> dict[str, str]:
     """Return the environment of a parser process."""
-    # With a process for each core, threads of the linear algebra would only get in their way.
+    # With a process for each core, threads of the linear algebra would only get in their way, and those that run
+    # already when it is confined would be left out.
+    single = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
     inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
-    return {"OPENBLAS_NUM_THREADS": "1", **inherited}
-
-
-def serve(descriptor: int) -> None:
-    """Serve requests from a pipe, in a process of its own."""
-    # Only here is its module imported, and with that the model.
-    from codebase_indexer.pipeline import parser_process
-
-    pipe = Connection(descriptor)
-    parser_process.serve(pipe, *pipe.recv())
+    return {**inherited, **single}

@@ -16,12 +16,12 @@ def slow(harness: WorkerHarness, tmp_path: Path) -> WorkerHarness:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "sitecustomize.py").write_text(
         "import sys, time\n"
-        "if any('pool import serve' in argument for argument in sys.orig_argv):\n"
+        "if any('parser_process import serve' in argument for argument in sys.orig_argv):\n"
         "    from codebase_index.beneath import Tree\n"
         "    read = Tree.read\n"
         "    Tree.read = lambda *arguments: (time.sleep(0.001), read(*arguments))[1]\n"
     )
-    harness.env["PYTHONPATH"] = str(tmp_path / "disk")
+    harness.env["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "disk"), os.environ.get("PYTHONPATH", "")])
     return harness
 
 

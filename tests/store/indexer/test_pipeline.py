@@ -292,7 +292,8 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
         "files.split = lambda data, grammar: os.abort() if b'END THE PROCESS' in data else real(data, grammar)\n"
         "main.plan_concurrency = lambda *_: pipeline.Concurrency(lanes=3, batch_files=32)\n"
     )
-    harness.env = {"PYTHONPATH": str(tmp_path / "fault"), "OLLAMA_URL": ollama}
+    path = os.pathsep.join([str(tmp_path / "fault"), os.environ.get("PYTHONPATH", "")])
+    harness.env = {"PYTHONPATH": path, "OLLAMA_URL": ollama}
     job = await harness.job("tree", **({"embedding": embedding} if embedding else {}))
     code, row = await harness.run(job)
     assert (code, row.state, row.files_indexed, row.files_skipped) == (ExitCode.DONE, JobState.COMPLETED, 700, 3)
@@ -302,6 +303,22 @@ async def test_a_file_that_ends_its_process_costs_its_batch_nothing_else(
     (packed,) = await harness.fetch("SELECT sum(chunks) AS chunks FROM segments")
     assert packed["chunks"] == row.chunks_created
     assert row.attempt == 1 and row.files_repeated == 0
+
+
+async def test_a_site_that_requires_the_sandbox_ends_a_job_where_it_is_not_to_be_had(
+    harness: WorkerHarness, tmp_path: Path
+) -> None:
+    make_tree(harness.root / "tree", 3)
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel" / "sitecustomize.py").write_text(
+        "from codebase_indexer.confinement import landlock\nlandlock._CREATE_RULESET = 9999\n"  # no kernel has it
+    )
+    path = os.pathsep.join([str(tmp_path / "kernel"), os.environ.get("PYTHONPATH", "")])
+    harness.env = {"PYTHONPATH": path, "CODEBASE_REQUIRE_SANDBOX": "true"}
+    code, row = await harness.run(await harness.job("tree"))
+    assert (code, row.state, row.error_type) == (ExitCode.FAILED, JobState.FAILED, ErrorType.SANDBOX_UNAVAILABLE)
+    assert "Landlock: the kernel does not have it" in (row.error_message or "")
+    assert row.files_indexed == 0
 
 
 @pytest.mark.parametrize(

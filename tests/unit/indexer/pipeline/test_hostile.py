@@ -8,7 +8,7 @@ import pytest
 from codebase_index.store.ingest.batch import FileResult, IndexedFile, PackedFile, SkippedFile, WorkItem
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
-from codebase_indexer.pipeline.parser_protocol import ParseRequest
+from codebase_indexer.pipeline.parser_protocol import ParseRequest, ParserSettings
 from codebase_indexer.pipeline.pool import ParserPool
 from codebase_indexer.source.scan import scan
 from tests.fixtures import hostile
@@ -30,12 +30,12 @@ def results(corpus: Path) -> Results:
     found: Results = {e.path: Skip(e.skip_reason) for e in entries if e.skip_reason}
     items = [WorkItem(seq, e.path, e.size) for seq, e in enumerate(entries)]
     items = [i for i in items if i.path not in found and i.path not in hostile.DEFEAT_THE_PARSER]
-    pool = ParserPool(1, "1:test", None)
+    pool = ParserPool(1, ParserSettings(corpus, corpus, "1:test", None))
 
     async def run() -> None:
         for start in range(0, len(items), 8):
             some = items[start : start + 8]
-            answers = (await pool.process(ParseRequest(corpus, some, {}))).results
+            answers = (await pool.process(ParseRequest(some, {}))).results
             found.update(zip([item.path for item in some], answers, strict=True))
 
     try:
@@ -83,11 +83,11 @@ def test_what_is_no_text_is_named(path: str, reason: Skip, results: Results) -> 
 async def test_a_file_that_defeats_the_parser_ends_its_worker_and_is_skipped(
     path: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = ParserPool(1, "1:test", None)
+    pool = ParserPool(1, ParserSettings(corpus, corpus, "1:test", None))
     try:
-        await pool.process(ParseRequest(corpus, [WorkItem(0, "text/crlf.py", 1)], {}))
+        await pool.process(ParseRequest([WorkItem(0, "text/crlf.py", 1)], {}))
         monkeypatch.setattr(pool_module, "FILE_SECONDS", 2.0)
-        (result,) = (await pool.process(ParseRequest(corpus, [WorkItem(1, path, 1)], {}))).results
+        (result,) = (await pool.process(ParseRequest([WorkItem(1, path, 1)], {}))).results
     finally:
         pool.close()
     assert result == SkippedFile(1, Skip.CRASHED)

@@ -16,14 +16,14 @@ import pytest
 from codebase_index.store.ingest.batch import IndexedFile, PackedBatch, PackedFile, SkippedFile, WorkItem
 from codebase_indexer.content.skipping import Skip
 from codebase_indexer.pipeline import pool as pool_module
-from codebase_indexer.pipeline.parser_protocol import ParseRequest
+from codebase_indexer.pipeline.parser_protocol import ParseRequest, ParserSettings
 from codebase_indexer.pipeline.pool import ParserDied, ParserPool, ParserStalled, PoolBroken, receive
 from codebase_indexer.source import git
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[ParserPool]:
-    pool = ParserPool(1, "1:test", ("static", None))
+async def pool(tmp_path: Path) -> AsyncIterator[ParserPool]:
+    pool = ParserPool(1, ParserSettings(tmp_path, tmp_path, "1:test", ("static", None)))
     yield pool
     pool.close()
 
@@ -31,12 +31,12 @@ async def pool() -> AsyncIterator[ParserPool]:
 def batch(folder: Path, count: int) -> ParseRequest:
     for number in range(count):
         (folder / f"f{number}.py").write_text(f"value_{number} = {number}\n" * 50)
-    return ParseRequest(folder, [WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
+    return ParseRequest([WorkItem(number, f"f{number}.py", 10) for number in range(count)], {})
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:
     """The parser processes of a process, by default this one's."""
-    name = "codebase_indexer.pipeline.pool"
+    name = "codebase_indexer.pipeline.parser_process"
     return [child for child in psutil.Process(pid).children() if name in " ".join(child.cmdline())]
 
 
@@ -63,7 +63,7 @@ async def test_a_file_whose_disk_does_not_answer_is_not_called_a_crash(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
     monkeypatch.setattr(pool_module, "FILE_SECONDS", 5.0)
-    pool = ParserPool(1, "1:test", None)
+    pool = ParserPool(1, ParserSettings(tmp_path, tmp_path, "1:test", None))
     try:
         found = await pool.process(batch(tmp_path, 1))
     finally:
@@ -107,15 +107,15 @@ async def test_a_process_that_hangs_is_ended(
 def test_a_busy_node_makes_no_crash(cpu: list[float], computes: bool, outcome: str) -> None:
     """The answer comes after 30 to 45 s by the clock, in which the process had a processor for a few."""
     answers = [False, False, outcome == "answer", False]
-    pipe: Any = SimpleNamespace(poll=lambda seconds: answers.pop(0), recv=lambda: "answer")
+    channel: Any = SimpleNamespace(receive=lambda seconds: b"answer" if answers.pop(0) else None)
     process: Any = SimpleNamespace(cpu_seconds=lambda: cpu.pop(0), is_computing=lambda: computes)
     try:
-        found = receive(pipe, process, 15.0, pool_module.BUSY_FACTOR)
+        found = receive(channel, process, 15.0, pool_module.BUSY_FACTOR)
     except ParserStalled:
-        found = "stalled"
+        found = b"stalled"
     except ParserDied:
-        found = "died"
-    assert found == outcome
+        found = b"died"
+    assert found.decode() == outcome
 
 
 @pytest.mark.parametrize("model", [None, ("static", None)], ids=["no model here", "a model"])
@@ -136,8 +136,8 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
         "import os, signal, time\nimport codebase_indexer.pipeline.files as files\nreal = files.split\n"
         f"files.split = lambda data, grammar: {fault} if b'value_1 ' in data else real(data, grammar)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
-    pool = ParserPool(1, "1:test", model)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"), prepend=os.pathsep)
+    pool = ParserPool(1, ParserSettings(tmp_path, tmp_path, "1:test", model))
     try:
         await pool.process(batch(tmp_path, 1))
         monkeypatch.setattr(pool_module, "FILE_SECONDS", seconds)
@@ -153,7 +153,7 @@ async def test_a_file_that_ends_every_process_costs_its_batch_nothing_else(
 
 
 async def test_a_pool_that_can_not_start_blames_no_file(tmp_path: Path) -> None:
-    pool = ParserPool(1, "1:test", ("static", "no-such-model"))
+    pool = ParserPool(1, ParserSettings(tmp_path, tmp_path, "1:test", ("static", "no-such-model")))
     try:
         with pytest.raises(PoolBroken, match="does not start"):
             await pool.process(batch(tmp_path, 1))
@@ -176,9 +176,11 @@ async def test_a_cancelled_batch_leaves_no_answer_behind(pool: ParserPool, tmp_p
 def test_processes_end_with_the_main_process_however_it_ends(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from codebase_indexer.pipeline.parser_protocol import ParserSettings\n"
         "from codebase_indexer.pipeline.pool import ParserPool\n"
         "async def main():\n"
-        "    pool = ParserPool(2, 'x', None)\n"
+        "    pool = ParserPool(2, ParserSettings(Path('/usr'), Path('/usr'), 'x', None))\n"
         "    print('started', flush=True)\n"
         "    sys.stdin.read()\n"
         "if __name__ == '__main__':\n"
@@ -208,7 +210,7 @@ async def test_processes_on_untrusted_files_are_given_no_secret(
     """By what the kernel keeps of them from their start, neither those that parse nor git."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    pool = ParserPool(2, "1:test", None)
+    pool = ParserPool(2, ParserSettings(tmp_path, tmp_path, "1:test", None))
     try:
         await pool.process(batch(tmp_path, 3))
         seen = [(Path("/proc") / str(child.pid) / "environ").read_bytes() for child in psutil.Process().children()]
