@@ -442,6 +442,7 @@ owns the schema, only the operator has it. Takes (dict "root" $ "component" name
       (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel)
         (dict "name" "CODEBASE_SKIP_SECRET_FILES" "value" (dig "secrets" "skipFiles" true .Values.indexer | toString))
         (dict "name" "CODEBASE_REDACT_SECRETS" "value" (dig "secrets" "redactTokens" true .Values.indexer | toString)))
+      (ternary (list (dict "name" "CODEBASE_REQUIRE_SANDBOX" "value" "true")) list (dig "requireSandbox" false .Values.indexer))
       .Values.indexer.env -}}
 {{- $template := dict
       "image" (include "codebase-mcp.image" (dict "root" . "name" "indexer"))

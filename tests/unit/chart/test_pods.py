@@ -120,6 +120,14 @@ def test_what_becomes_of_secrets_reaches_the_indexers_and_they_take_it(values: O
     assert [env[name] for name in settings] == [said, said]
 
 
+def test_a_site_can_require_that_parsers_are_confined() -> None:
+    def required(values: Object) -> str | None:
+        env = {e["name"]: e.get("value") for e in pod_template(render({"indexer": values})).env}
+        return env.get("CODEBASE_REQUIRE_SANDBOX")
+
+    assert (required({}), required({"requireSandbox": True})) == (None, "true")
+
+
 def test_a_changed_pod_template_starts_the_operator_anew() -> None:
     def stamp(values: Object) -> str:
         deployment = named(render(values), "Deployment", "rel-codebase-mcp-operator")
