@@ -128,9 +128,9 @@ class Tree:
         """
         return self._open(path, _PATH | os.O_DIRECTORY)
 
-    def names(self) -> list[bytes]:
-        """Return the names in the folder itself, in no order. Raises as directory() does."""
-        descriptor = self._open(b"", os.O_RDONLY | os.O_DIRECTORY)
+    def names(self, path: bytes = b"") -> list[bytes]:
+        """Return the names in a directory, by default the folder itself. Raises as directory() does."""
+        descriptor = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return [os.fsencode(name) for name in os.listdir(descriptor)]  # noqa: PTH208 (of a descriptor)
         finally:

@@ -18,11 +18,7 @@ from pathlib import Path
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import Root, SourcePolicy
 from codebase_index.beneath import Tree
-from codebase_indexer.source import git, remote
-from codebase_indexer.source.disk_space import DiskQuota
-from codebase_indexer.source.listing import create_git_dir
-from codebase_indexer.source.objects import borrow_objects
-from codebase_indexer.source.repository import (
+from codebase_index.repository.repository import (
     Repository,
     bare_repository,
     commit_of,
@@ -32,6 +28,10 @@ from codebase_indexer.source.repository import (
     is_sha256,
     stat_of,
 )
+from codebase_indexer.source import git, remote
+from codebase_indexer.source.disk_space import DiskQuota
+from codebase_indexer.source.listing import create_git_dir
+from codebase_indexer.source.objects import borrow_objects
 
 log = logging.getLogger(__name__)
 

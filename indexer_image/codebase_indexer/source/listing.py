@@ -18,10 +18,10 @@ from pathlib import Path
 
 from codebase_index.api.source_policy import SourceRefused
 from codebase_index.beneath import NotRegular, Tree, is_path_traversal
+from codebase_index.repository.repository import Repository, is_sha256
 from codebase_indexer.source import git
 from codebase_indexer.source.git_stat import INDEX_FORMAT, GitStatEntry, parse_index, sparse_paths
 from codebase_indexer.source.objects import borrow_objects
-from codebase_indexer.source.repository import Repository, is_sha256
 
 log = logging.getLogger(__name__)
 

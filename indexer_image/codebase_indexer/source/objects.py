@@ -15,7 +15,7 @@ from typing import Final
 
 from codebase_index.api.source_policy import SourceRefused, SourceUnreadable
 from codebase_index.beneath import Tree, read_at_most
-from codebase_indexer.source.repository import Repository
+from codebase_index.repository.repository import Repository
 
 MAX_FOLDERS: Final = 32
 """Of objects, alternates included."""

@@ -17,13 +17,13 @@ from typing import Self
 
 from codebase_index.api.source_policy import Root
 from codebase_index.beneath import Tree
+from codebase_index.repository.repository import find_repository
 from codebase_index.store.ingest.work import ScanEntry
 from codebase_indexer.content.redaction import redact
 from codebase_indexer.content.secret_files import DEFAULT_POLICY, SecretPolicy
 from codebase_indexer.content.skipping import MAX_PATH_BYTES, Skip, by_name, by_size
 from codebase_indexer.source import git
 from codebase_indexer.source.listing import Listing, RuleFileUnusable, apply_filters, list_files
-from codebase_indexer.source.repository import find_repository
 
 REPORT_EVERY = 1000
 """Files between two reports of progress."""

@@ -193,6 +193,9 @@ class Refresher:
         self._watched = {key: one for key, one in self._watched.items() if one.searched_at > oldest}
         changed, cost = set[int](), 0.0
         for index_id, watched in list(self._watched.items()):
+            if self._trees.is_out_of_sight(index_id):
+                del self._watched[index_id]  # until it is searched again
+                continue
             # One that a job changes is read anew until that job is over.
             if not is_visible(watched.index) or await self._trees.look(watched.index):
                 changed.add(index_id)

@@ -1,7 +1,7 @@
 """The search service: selects the indexes, asks the mode for a page of results, and builds the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -66,6 +66,25 @@ class SearchMode(Protocol):
         """Return at most `request.limit` results after the cursor; lend the permit while waiting for others."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What was found in a scope. `changed` says so if the index is another than at the page before."""
+
+    scope: Scope
+    page: Page
+    message: str | None
+    changed: str | None
+
+    @property
+    def has_hits(self) -> bool:
+        return bool(self.page.hits)
+
+    @property
+    def listed(self) -> list[IndexRow]:
+        """The indexes that the answer describes."""
+        return listed_indexes(self.page, self.scope.indexes)
+
+
 class SearchService:
     """Answers queries. Raises UserError and StoreUnavailable."""
 
@@ -123,22 +142,21 @@ class SearchService:
         """
         refresher = self._freshness.refresher
         try:
-            answer, jobs = await self._admitted(request, caller)
+            answer, jobs = await self._answer(request, await self._found(request, caller))
         except NotIndexedYet as missing:
             begun = await missing.refresher.first_indexes(missing.sources, caller)
-            answer, _ = await self._admitted(request, caller, begun)
+            found = await self._found(request, caller, may_miss=True)
+            answer, _ = await self._answer(request, found, begun)
         else:
             if not answer.results and jobs and refresher is not None and not request.cursor:
                 await refresher.wait(jobs)
-                answer, _ = await self._admitted(request, caller)
+                answer, _ = await self._answer(request, await self._found(request, caller))
         return answer
 
-    async def _admitted(
-        self, request: SearchRequest, caller: str, begun: Sequence[str] | None = None
-    ) -> tuple[SearchAnswer, Sequence[UUID]]:
-        """Search with a permit; nobody waits for a job with one.
+    async def _found(self, request: SearchRequest, caller: str, *, may_miss: bool = False) -> Sequence["_Found"]:
+        """Search with a permit; nobody waits for a look or a job with one. Return what each scope tried has.
 
-        Raises NotIndexedYet, unless `begun` says what was begun.
+        Raises NotIndexedYet, unless a repository `may_miss`.
         """
         permission = admit(
             self._semaphores[request.mode], caller, seconds=SEARCH_TIMEOUT_SECONDS, what=("search", "searches"),
@@ -146,36 +164,26 @@ class SearchService:
         )  # fmt: skip
         with metrics.SEARCH_SECONDS.labels(request.mode).time():
             async with permission as permit:
-                return await self._answer_first(request, permit, begun)
+                tried = []
+                for scope in await self._scopes(request, may_miss):
+                    tried.append(await self._page(request, scope, permit))
+                    if tried[-1].has_hits:
+                        break
+                return tried
 
-    async def _answer_first(
-        self, request: SearchRequest, permit: Permit, begun: Sequence[str] | None
-    ) -> tuple[SearchAnswer, Sequence[UUID]]:
-        """Return the answer of the first scope that has one."""
+    async def _scopes(self, request: SearchRequest, may_miss: bool) -> Sequence[Scope]:
         every = await self._indexes.list()
-        own = await self._freshness.own(request.repos, folders.current(), every, may_miss=begun is not None)
+        own = await self._freshness.own(request.repos, folders.current(), every, may_miss=may_miss)
         try:
             scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
         except UserError:
-            if not begun:
+            if not may_miss:
                 raise
             scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet
-        for scope in scopes_from(request, scopes):
-            answer, jobs = await self._answer(request, scope, permit)
-            if answer.results:
-                break
-        if answer.results and scope is not scopes[0] and not request.cursor:
-            answer = answer.with_notes([f"nothing is found in {describe_indexes(scopes[0].indexes)}"])
-        if begun and not scopes[-1].indexes:  # nothing but what was just begun
-            answer = answer.model_copy(update={"message": join_sentences(*begun, SEARCH_AGAIN)})
-        elif begun:
-            answer = answer.with_notes(begun)
-        return answer, jobs
+        return scopes_from(request, scopes)
 
-    async def _answer(
-        self, request: SearchRequest, scope: Scope, permit: Permit
-    ) -> tuple[SearchAnswer, Sequence[UUID]]:
-        """Return the answer of a scope, and the jobs that are changing what it rests on."""
+    async def _page(self, request: SearchRequest, scope: Scope, permit: Permit) -> "_Found":
+        """Return what a scope has."""
         request, indexes = replace(request, filters=scope.filters), scope.indexes
         cursor = _cursor(request, indexes)
         now = replace(cursor, state=digest_of(indexes))
@@ -184,13 +192,31 @@ class SearchService:
             page = replace(page, hits=await self._with_context(page.hits))
         hits = [replace(hit, result=hit.result.with_cut()) for hit in page.hits]
         page = replace(page, hits=hits).within_budget()
-        changed = INDEX_CHANGED if cursor.state != now.state else None
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
-        listed = listed_indexes(page, indexes)
-        standing = await self._freshness.standing(listed, found=bool(page.hits))
-        message = join_sentences(message, standing.message, changed)
-        answer = build_answer(page, indexes, listed, standing.newer, message)
-        return answer.with_notes([*scope.notes, *request.notes]), standing.jobs
+        return _Found(scope, page, message, INDEX_CHANGED if cursor.state != now.state else None)
+
+    async def _answer(
+        self, request: SearchRequest, tried: Sequence["_Found"], begun: Sequence[str] = ()
+    ) -> tuple[SearchAnswer, Sequence[UUID]]:
+        """Return the answer of the last scope, and the jobs that are changing what was searched.
+
+        `begun` says which repositories are indexed for the first time.
+        """
+        found = tried[-1]
+        searched = {index.id: index for one in tried for index in one.listed}
+        standing = await self._freshness.standing(
+            list(searched.values()), found=len(tried) == 1 and found.has_hits
+        )
+        message = join_sentences(found.message, standing.message, found.changed)
+        answer = build_answer(found.page, found.scope.indexes, found.listed, standing.newer, message)
+        answer = answer.with_notes([*found.scope.notes, *request.notes])
+        if found.has_hits and len(tried) > 1 and not request.cursor:
+            answer = answer.with_notes([f"nothing is found in {describe_indexes(tried[0].scope.indexes)}"])
+        if begun and not found.scope.indexes:  # nothing but what was just begun
+            answer = answer.model_copy(update={"message": join_sentences(*begun, SEARCH_AGAIN)})
+        elif begun:
+            answer = answer.with_notes(begun)
+        return answer, standing.jobs
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
+from codebase_index.repository.repository import commit_of, find_repository
 from codebase_indexer.source import objects
 from codebase_indexer.source.checkout import CloneFailed
-from codebase_indexer.source.repository import commit_of, find_repository
 from tests.unit.indexer.repositories import git, write
 from tests.unit.indexer.source.agents_root import HOST, commit, opened, seen, text
 

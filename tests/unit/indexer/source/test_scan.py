@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from codebase_index.repository.repository import find_repository, head_commit
 from codebase_indexer.content.skipping import MAX_FILE_BYTES, Skip
 from codebase_indexer.source.git import Output
 from codebase_indexer.source.git import run as run_git
-from codebase_indexer.source.repository import find_repository, head_commit
 from codebase_indexer.source.scan import ScanFailed, scan
 from tests.unit.indexer.repositories import ENV, git, listed, oracle, write
 

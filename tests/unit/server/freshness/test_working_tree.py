@@ -1,5 +1,6 @@
 """Which files of a folder are newer than its index: changed, gone, new; and HEAD."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from codebase_index.beneath import Tree
 from codebase_index.blob import blob_id
+from codebase_index.repository.repository import find_repository
 from codebase_mcp.freshness import working_tree
-from codebase_mcp.freshness.working_tree import HEAD, Newer, WorkingTree, git_dir_of
+from codebase_mcp.freshness.working_tree import HEAD, Newer, WorkingTree
 
 FILES = {"main.py": "print()\n", "app/models.py": "class Model: ...\n", "app/views/list.py": "def view(): ...\n"}
 
@@ -39,7 +42,7 @@ def indexed(folder: Path, before: WorkingTree | None = None, without: str = "-")
     }
     # As if a while had gone by since everything was written.
     since = time.time() + 2
-    return WorkingTree(folder, files, since, git_dir_of(folder, folder)).after(before)
+    return WorkingTree(folder, files, since, find_repository(folder, folder)).after(before)
 
 
 def paths(newer: Newer | None) -> set[str]:
@@ -153,9 +156,54 @@ def test_a_git_folder_outside_of_the_root_is_not_looked_at(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (folder / ".git").write_text(f"gitdir: {elsewhere}\n")
-    assert git_dir_of(folder, folder) is None
-    inside = folder / "app" / "git"
-    shutil.copytree(elsewhere, inside)
-    (folder / ".git").write_text(f"gitdir: {inside}\n")
-    assert git_dir_of(folder, folder) == inside.resolve()
+    subprocess.run(["git", "init", "-q", str(elsewhere)], check=True)
+    (folder / ".git").write_text(f"gitdir: {elsewhere}/.git\n")
+    tree = settled(folder)
+    assert tree.repository is None and tree.look() is None
+
+
+def test_files_of_a_folder_that_was_moved_in_are_newer_though_they_are_old(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    library = tmp_path_factory.mktemp("elsewhere") / "library"
+    write(library, "deep/parts/old.py", "x\n")
+    write(folder, "app/late.py", "x\n")
+    tree = settled(folder)
+    _pause(folder)
+    library.rename(folder / "library")
+    assert paths(tree.look()) == {"library/deep/parts/old.py"}
+
+
+def test_what_is_another_in_a_folder_that_was_moved_to_the_place_of_one_is_newer(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    aside = tmp_path_factory.mktemp("aside")
+    copy = aside / "copy"
+    shutil.copytree(folder / "app", copy)
+    write(copy, "models.py", "class Other: ...\n")
+    write(copy, "views/more/new.py", "x\n")
+    tree = settled(folder)
+    tree._from = max(tree._from, *(os.lstat(path).st_ctime_ns for path in [copy, *copy.rglob("*")]))
+    _pause(folder)
+    (folder / "app").rename(aside / "app")
+    copy.rename(folder / "app")
+    assert paths(tree.look()) == {"app/models.py", "app/views/more/new.py"}
+    assert paths(tree.look()) == {"app/models.py", "app/views/more/new.py"}
+
+
+def test_a_file_that_cannot_be_seen_for_want_of_descriptors_is_not_taken_as_gone(
+    tree: WorkingTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Tree, "directory", out_of_descriptors)
+    assert tree.look() is None
+
+
+def _pause(folder: Path) -> None:
+    """Wait for the clock of files, which moves every 4 ms."""
+    probe = folder.with_name("probe")
+    before = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns <= before:
+        probe.touch()

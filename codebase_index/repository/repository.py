@@ -16,12 +16,12 @@ from typing import Final
 
 from codebase_index.api.source_policy import ABSENT_ERRNOS, Root, SourceRefused, SourceUnreadable
 from codebase_index.beneath import is_path_traversal
-from codebase_indexer.source.repository_roots import Roots
+from codebase_index.repository.roots import Roots
 
 log = logging.getLogger(__name__)
 
 _POINTER_BYTES: Final = 8192
-_PACKED_REFS_BYTES: Final = 256 * 2**20
+PACKED_REFS_BYTES: Final = 256 * 2**20
 _CONFIG_BYTES: Final = 2**20
 _MAX_HOPS: Final = 5
 """Symbolic references one after another: git's own limit."""
@@ -84,13 +84,13 @@ def bare_repository(folder: Path, boundary: Path, roots: Sequence[Root] = ()) ->
     return None
 
 
-def head_commit(repository: Repository) -> str | None:
+def head_commit(repository: Repository, packed_refs_bytes: int = PACKED_REFS_BYTES) -> str | None:
     """Return the commit that is checked out, None before the first one, or where HEAD leads out of the roots.
 
-    Raises SourceUnreadable.
+    Of packed references so many bytes are read. Raises SourceUnreadable.
     """
     try:
-        return commit_of(repository, "HEAD")
+        return _resolve(repository, "HEAD", _MAX_HOPS, packed_refs_bytes)
     except SourceRefused as error:
         log.warning("HEAD leads out", extra={"error": str(error)})
         return None
@@ -172,23 +172,27 @@ def _open(top: Path, roots: Roots) -> Repository:
     return Repository(top, git_dir, common_dir, roots)
 
 
-def _resolve(repository: Repository, full: str, hops: int) -> str | None:
+def _resolve(
+    repository: Repository, full: str, hops: int, packed_refs_bytes: int = PACKED_REFS_BYTES
+) -> str | None:
     """Return the hash of a reference by its full name."""
     if is_path_traversal(full.encode(errors="surrogateescape")) or not hops:
         return None
     folder = repository.git_dir if full.startswith(_OF_WORKTREE) else repository.common_dir
     text = repository.roots.read(folder / full, _POINTER_BYTES)
     if text is None:
-        return _packed(repository, full)
+        return _packed(repository, full, packed_refs_bytes)
     value = text.decode(errors="replace").strip()
     if value.startswith("ref:"):
         following = value.removeprefix("ref:").strip()
-        return _resolve(repository, following, hops - 1) if following.startswith("refs/") else None
+        if not following.startswith("refs/"):
+            return None
+        return _resolve(repository, following, hops - 1, packed_refs_bytes)
     return value if _HASH.fullmatch(value) else None
 
 
-def _packed(repository: Repository, full: str) -> str | None:
-    packed = repository.roots.read(repository.common_dir / "packed-refs", _PACKED_REFS_BYTES) or b""
+def _packed(repository: Repository, full: str, limit: int) -> str | None:
+    packed = repository.roots.read(repository.common_dir / "packed-refs", limit) or b""
     name = re.escape(full.encode(errors="surrogateescape"))
     match = re.search(rb"(?m)^([0-9a-f]{40}(?:[0-9a-f]{24})?) %b$" % name, packed)
     return match[1].decode() if match else None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codebase_mcp.freshness.git_head import head_commit
-from codebase_mcp.freshness.working_tree import WorkingTree, git_dir_of, is_bare
+from codebase_index.repository.repository import bare_repository, find_repository, head_commit
+from codebase_mcp.freshness.working_tree import WorkingTree
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -29,7 +29,7 @@ def test_it_is_git_s_answer_on_a_branch_packed_detached_and_in_a_worktree(
     repository: Path, tmp_path: Path
 ) -> None:
     def same(folder: Path) -> bool:
-        found = git_dir_of(folder, tmp_path)
+        found = find_repository(folder, tmp_path)
         return found is not None and head_commit(found) == git(folder, "rev-parse", "HEAD")
 
     assert same(repository)
@@ -49,22 +49,23 @@ def test_it_is_git_s_answer_on_a_branch_packed_detached_and_in_a_worktree(
 )
 def test_files_that_name_no_commit_say_so(head: str, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("0" * 40)
-    folder = tmp_path / "a" / "git"
-    folder.mkdir(parents=True)
-    (folder / "HEAD").write_text(head)
-    assert head_commit(folder) is None
+    git_dir = tmp_path / "a" / ".git"
+    git_dir.mkdir(parents=True)
+    (git_dir / "HEAD").write_text(head)
+    found = find_repository(git_dir.parent, tmp_path)
+    assert found is not None and head_commit(found) is None
 
 
 def test_a_pipe_is_not_waited_for(repository: Path, tmp_path: Path) -> None:
     for name in ("HEAD", "index"):
         (repository / ".git" / name).unlink(missing_ok=True)
         os.mkfifo(repository / ".git" / name)
-    found = git_dir_of(repository, tmp_path)
+    found = find_repository(repository, tmp_path)
     assert found is not None and head_commit(found) is None
     assert WorkingTree(repository, {}, 0.0, found).look() is None
 
 
 def test_a_bare_repository_has_no_files_to_look_at(repository: Path, tmp_path: Path) -> None:
     git(repository, "clone", "-q", "--bare", str(repository), str(tmp_path / "bare.git"))
-    assert is_bare(tmp_path / "bare.git")
-    assert not is_bare(repository)
+    assert bare_repository(tmp_path / "bare.git", tmp_path)
+    assert not bare_repository(repository, tmp_path)
