@@ -10,6 +10,7 @@ from mcp import Client
 from mcp.server import Server
 
 from codebase_index.embedding.static import StaticEmbedder
+from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
@@ -55,7 +56,7 @@ async def test_an_index_is_gone_at_once_and_its_rows_in_time(
     listed = answered(await call("list_repositories"))["repositories"]
     assert [repository["repository"] for repository in listed] == ["/work/other"]
     await asyncio.wait_for(removal.idle.wait(), 20)
-    assert await left(database, "indexes", "files", "chunks") == [1, 2, 2]
+    assert await left(database, "indexes WHERE model IS NOT NULL", "files", "chunks") == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -98,4 +99,19 @@ async def test_a_removal_that_a_stop_interrupted_ends_after_the_next_start(shop:
     assert await left(database, "files") == [2]
     async with IndexRemoval.running(database, ["default"]) as removal:
         await asyncio.wait_for(removal.idle.wait(), 20)
-    assert await left(database, "files", "chunks", "indexes") == [0, 0, 0]
+    assert await left(database, "files", "chunks", "indexes WHERE target IS NULL") == [0, 0, 0]
+
+
+async def test_that_it_was_removed_is_remembered_until_somebody_asks_to_index_it_again(
+    call: Any, shop: Shop, database: Database, removal: IndexRemoval
+) -> None:
+    indexes = Indexes(database, ["default"])
+    for _ in range(2):
+        await shop.completed(FILES)
+        assert not await indexes.was_removed("/work/shop")
+        await call("delete_index", repo="/work/shop")
+        assert await indexes.was_removed("/work/shop")
+        assert await indexes.list() == []
+        await asyncio.wait_for(removal.idle.wait(), 20)
+        assert await Removal(database).overview() == []
+        assert not await Indexes(database, ["other"]).was_removed("/work/shop")

@@ -104,6 +104,12 @@ class Indexes:
             record = await connection.fetchrow(SQL["files"], index_id, limit)
         return StoredFiles(record["paths"] or b"", record["blobs"] or b"")
 
+    async def was_removed(self, source: str) -> bool:
+        """Say whether an index of a local repository was removed, and nobody has asked for one since."""
+        async with self._db.connection() as connection:
+            removed: bool = await connection.fetchval(SQL["was_removed"], source, self._namespaces)
+        return removed
+
     async def list(self) -> list[IndexRow]:
         """Return the indexes, by source and ref."""
         async with self._db.connection() as connection:

@@ -2,7 +2,8 @@
 
 An index is found by its target, the digest of source and ref. Detaching it clears the target in one short
 transaction: then no search finds the index, and a job for the same repository creates a new one. Nobody reads the
-rest, so several processes can delete it in small transactions, and an interrupted removal can be resumed.
+rest, so several processes can delete it in small transactions, and an interrupted removal can be resumed. Of a
+local repository a row stays that says that it was removed: what is indexed by itself shall not come back so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ class Removal:
             if users:
                 raise IndexInUse([(r["namespace"], r["cr_name"], r["state"]) for r in users])
             await connection.execute(SQL["detach"], index_id)
+            await connection.execute(SQL["remember"], index_id, index["target"])
 
     async def detached(self) -> list[int]:
         """Return the indexes that are detached and not gone yet."""

@@ -1,8 +1,9 @@
 -- name: ensure
--- The index of a target, made by its first job.
+-- The index of a target, made by its first job, or by the first one after it was removed.
 INSERT INTO indexes (namespace, target, source, ref, name, model, include, exclude)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (namespace, target) DO UPDATE SET name = COALESCE(EXCLUDED.name, indexes.name)
+ON CONFLICT (namespace, target) DO UPDATE
+SET name = COALESCE(EXCLUDED.name, indexes.name), model = COALESCE(indexes.model, EXCLUDED.model)
 RETURNING id;
 
 -- name: dimension
@@ -11,9 +12,17 @@ SELECT vector_dims(e.embedding)
 FROM files f JOIN chunks c ON c.file_id = f.id JOIN embeddings e ON e.chunk_id = c.id
 WHERE f.index_id = $1 AND e.model = $2 LIMIT 1;
 
+-- name: was_removed
+-- Whether an index of a local repository was removed, and nobody has asked for one since.
+SELECT EXISTS (
+    SELECT FROM indexes
+    WHERE source = $1 AND target IS NOT NULL AND model IS NULL AND indexed_at IS NULL
+      AND ($2::text[] IS NULL OR namespace = ANY ($2)));
+
 -- name: list
 -- The indexes of some namespaces, or of all, with the models of their vectors and the state of each one's newest job.
--- One without a target is being removed: nobody finds it any more. A job that ended before its list of files was frozen
+-- One without a target is being removed: nobody finds it any more. One that no job has opened only says that there was
+-- one (`remember` in removal.sql). A job that ended before its list of files was frozen
 -- has changed nothing: the index is what the job before has made of it.
 -- The target is no plain equality: the planner then looked through the jobs of all for an index that has none any more.
 SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.read_since, i.include,
@@ -33,7 +42,7 @@ LEFT JOIN (
                 UNION ALL SELECT index_id, model, chunks FROM pending_batches) parts
           GROUP BY index_id, model) of_model
     GROUP BY index_id) m ON m.index_id = i.id
-WHERE i.target IS NOT NULL AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
+WHERE i.target IS NOT NULL AND (i.model IS NOT NULL OR i.indexed_at IS NOT NULL) AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
 ORDER BY i.source, i.ref NULLS FIRST;
 
 -- name: files

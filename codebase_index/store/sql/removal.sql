@@ -14,7 +14,8 @@ CROSS JOIN (
 LEFT JOIN LATERAL (
     SELECT cr_name, state FROM jobs
     WHERE jobs.namespace = i.namespace AND jobs.target BETWEEN i.target AND i.target  -- as in indexes.sql
-    ORDER BY jobs.target, created_at DESC, arrival DESC LIMIT 1) newest ON true) listed
+    ORDER BY jobs.target, created_at DESC, arrival DESC LIMIT 1) newest ON true
+WHERE i.target IS NULL OR i.model IS NOT NULL OR i.indexed_at IS NOT NULL) listed
 WHERE $1::text[] IS NULL OR namespace = ANY ($1)
 ORDER BY source, ref NULLS FIRST, namespace, id;
 
@@ -31,6 +32,12 @@ ORDER BY created_at, arrival;
 -- name: detach
 -- Detach an index: neither a search nor a job finds it any more; a job creates a new one for the same target.
 UPDATE indexes SET target = NULL WHERE id = $1;
+
+-- name: remember
+-- In the place of a local repository's index that is detached: a row that no job has opened. It keeps the server from
+-- indexing that repository by itself, until somebody asks for it.
+INSERT INTO indexes (namespace, target, source, include, exclude)
+SELECT namespace, $2, source, include, exclude FROM indexes WHERE id = $1 AND ref IS NULL AND source LIKE '/%';
 
 -- name: detached
 -- The detached indexes of some namespaces, or of all.

@@ -2,7 +2,8 @@
 -- How large the indexes of a namespace are, how old the oldest is, and what the whole database weighs and carries.
 -- Chunks are summed from the parts of the inverted index, a row for thousands of them: counting `chunks` would read it all.
 SELECT
-    (SELECT count(*) FROM indexes WHERE namespace = $1 AND target IS NOT NULL) AS indexes,
+    (SELECT count(*) FROM indexes
+     WHERE namespace = $1 AND target IS NOT NULL AND (model IS NOT NULL OR indexed_at IS NOT NULL)) AS indexes,
     (SELECT COALESCE(sum(part.chunks), 0)::bigint
      FROM (SELECT index_id, chunks FROM segments UNION ALL SELECT index_id, chunks FROM pending_batches) part
      JOIN indexes i ON i.id = part.index_id

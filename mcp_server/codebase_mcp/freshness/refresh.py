@@ -95,7 +95,7 @@ class Refresher:
         begun = [await self._first_index(source, caller) for source in sources]
         await self.wait([refresh.job_id for refresh in begun if refresh.job_id is not None])
         return [
-            f"{named(source)} was not indexed before: {refresh.says}"
+            f"{named(source)} is not indexed: {refresh.says}"
             for source, refresh in zip(sources, begun, strict=True)
         ]
 
@@ -106,6 +106,8 @@ class Refresher:
             return Refresh(None, f"it cannot be indexed: {problem_of(error)}")
         now, runs = await self._rows.runs(spec.target, AUTOMATIC, MAX_RUNS)
         active = under_way(runs)
+        if active is None and await self._indexes.was_removed(source):
+            return Refresh(None, "its index was deleted; start_indexing_background makes a new one")
         if active is None and (hold := hold_of(runs, now)):
             return Refresh(
                 None, f"{hold.why} ({named(runs[0].message)}); start_indexing_background starts it again"
