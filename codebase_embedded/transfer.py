@@ -1,10 +1,13 @@
 """Takes the indexes of an instance to a file, and from a file into another database: by Postgres' own programs.
 
 What goes along are indexes, with the vectors that a remote model was paid for. Jobs stay: they belong to what
-keeps their resources. Passwords go by the environment, which other users cannot read, and never on a command line.
+keeps their resources. Their rows are in the file all the same, of the same instant: an index that a job was
+changing, or has left half changed, is an incomplete one where it is imported. Passwords go by the environment,
+which other users cannot read, and never on a command line.
 """
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,8 +17,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from codebase_embedded.postgres import programs
 
-LEFT_BEHIND: Final = ("resources", "jobs", "work", "workers", "job_transitions")
-"""Tables that belong to jobs. The history of migrations goes along to be compared, and is not restored."""
+LEFT_BEHIND: Final = ("resources", "work", "workers", "job_transitions")
+"""Tables that belong to jobs."""
+
+_NOT_RESTORED: Final = re.compile(r" public (?:schema_migrations|jobs)(?:_\w+_seq)? ")
+"""In the table of contents: what goes along to be compared, and to tell what state the indexes are in."""
 
 _HISTORY: Final = "SELECT max(number) FROM schema_migrations"
 
@@ -62,19 +68,36 @@ def restore(url: str, file: Path, namespace: str = "default") -> int:
     with tempfile.TemporaryDirectory(prefix="codebase-import-") as folder:
         script, wanted = Path(folder) / "import.sql", Path(folder) / "wanted"
         contents = _tool("pg_restore", "--data-only", "--list", str(file)).splitlines()
-        wanted.write_text("\n".join(line for line in contents if " schema_migrations " not in line))
+        wanted.write_text("\n".join(line for line in contents if not _NOT_RESTORED.search(line)))
         _tool("pg_restore", "--data-only", f"--use-list={wanted}", "--file", str(script), str(file))
+        jobs = _tool("pg_restore", "--data-only", "--table=jobs", "--file=-", str(file))
         with script.open("a") as more:
-            more.write(f"\nUPDATE public.indexes SET namespace = '{namespace}';\n")
-        _run(url, "psql", *_QUIET, "--single-transaction", "--file", str(script))
+            jobs = jobs.replace("COPY public.jobs (", "COPY pg_temp.exported_jobs (")
+            more.write(_AFTERWARDS.format(jobs=jobs, namespace=namespace))
+        _run(url, "psql", *_QUIET, "--single-transaction", "--command", _FORGET_REMOVED, "--file", str(script))
     return _count(url)
 
+
+# The same as in `list` of indexes.sql: the newest job that had a list of files is the one that an index is of.
+_AFTERWARDS: Final = """
+CREATE TEMPORARY TABLE exported_jobs (LIKE public.jobs);
+{jobs}
+UPDATE public.indexes i SET indexed_at = NULL
+FROM (SELECT DISTINCT ON (namespace, target) namespace, target, state FROM pg_temp.exported_jobs
+      WHERE files_total IS NOT NULL ORDER BY namespace, target, created_at DESC, arrival DESC) newest
+WHERE newest.namespace = i.namespace AND newest.target = i.target AND newest.state <> 'completed';
+UPDATE public.indexes SET namespace = '{namespace}';
+"""
+
+# A row of an index that was removed keeps it from coming back by itself; it is not in the way of an import.
+_COUNT: Final = "SELECT count(*) FROM indexes WHERE target IS NULL OR model IS NOT NULL OR indexed_at IS NOT NULL"
+_FORGET_REMOVED: Final = "DELETE FROM indexes WHERE target IS NOT NULL AND model IS NULL AND indexed_at IS NULL"
 
 _QUIET: Final = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
 
 
 def _count(url: str) -> int:
-    return int(_run(url, "psql", *_QUIET, "--command", "SELECT count(*) FROM indexes"))
+    return int(_run(url, "psql", *_QUIET, "--command", _COUNT))
 
 
 def _number_in(file: Path) -> str:
