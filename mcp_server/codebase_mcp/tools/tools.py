@@ -162,6 +162,7 @@ class Tools:
 
         Results are places with their code, from all indexed repositories or those in repo, while jobs run, too.
         message says why there is nothing, or not everything, and what to do; next_cursor leads to the next page.
+        Changes no file. May index a local repository in the background that is new or has changed.
         """
         request = SearchRequest(query, repo, path, language, limit, detail, mode, cursor)
         return await self._search.search(request, caller.current())
@@ -221,6 +222,8 @@ def build_server(
 ) -> Server[Any]:
     """Return the MCP server. With a `removal`, it has a tool that deletes indexes."""
     tools = Tools(jobs, search, reading, removal)
+    # A search that has an index brought up to date reads, too: nothing that is a user's changes, and a client that
+    # asked its person before each search would be of no use. The description says it.
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     # Open world: a git URL is fetched from elsewhere. Idempotent: an active job is returned, not doubled.
     starts = ToolAnnotations(
