@@ -5,7 +5,8 @@ r"""Runs one command and outlives it, to tell how it ended: what containerd's sh
 
 It ends the command on SIGTERM, and also when the pipe FD closes, which its writer's death does: nothing that an
 instance started runs on without it. Then, or when the command ends by itself, all that it left behind is killed,
-and FILE says how it ended. Only the standard library is imported: a start costs milliseconds and 10 MB.
+and FILE says how it ended, and whether the pipe was closed by then. Only the standard library is imported: a start
+costs milliseconds and 10 MB.
 
 Whoever starts it makes it the leader of a session. `end_of` reads FILE.
 """
@@ -23,6 +24,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 KILL_SECONDS = 5.0
 
@@ -63,15 +65,23 @@ def main() -> int:
         code = _stop(child, getattr(signal, f"SIG{asked.stop}"), asked.grace)
     _kill_rest()
     code = code if code >= 0 else 128 - code
-    _write_end(asked.end, code)
+    _write_end(asked.end, code, _is_closed(asked.life))
     return code
 
 
-def end_of(file: Path) -> tuple[int, str] | None:
-    """Return the exit code and the time of the end that a shim wrote down, or None."""
+class End(NamedTuple):
+    """How a command ended. `lost`: its instance had ended before, so it says little of the command itself."""
+
+    exit_code: int
+    finished_at: str
+    lost: bool
+
+
+def end_of(file: Path) -> End | None:
+    """Return the end that a shim wrote down, or None."""
     try:
         end = json.loads(file.read_text())
-        return int(end["exitCode"]), str(end["finishedAt"])
+        return End(int(end["exitCode"]), str(end["finishedAt"]), bool(end.get("lost")))
     except (OSError, ValueError, KeyError):
         return None
 
@@ -162,12 +172,17 @@ def _drain(wake: int) -> None:
             pass
 
 
-def _write_end(file: Path, code: int) -> None:
+def _is_closed(pipe: int) -> bool:
+    ready, _, _ = select.select([pipe], [], [], 0)
+    return bool(ready) and not os.read(pipe, 1)
+
+
+def _write_end(file: Path, code: int, lost: bool) -> None:
     now = time.time()
     finished = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
     partial = file.with_suffix(".partial")
     with suppress(OSError):  # its folder is gone: nobody asks any more
-        partial.write_text(json.dumps({"exitCode": code, "finishedAt": finished}))
+        partial.write_text(json.dumps({"exitCode": code, "finishedAt": finished, "lost": lost}))
         partial.replace(file)
 
 

@@ -45,7 +45,10 @@ SHIM: Final = (sys.executable, "-I", "-S", shim.__file__)
 _POD: Final = ResourceKind.POD
 
 _TAKEN_AWAY: Final = frozenset({ExitCode.STOPPED, *(128 + number for number in (signal.SIGTERM, signal.SIGKILL))})
-"""Exit codes of a process that was ended with its instance, and not by itself."""
+"""Exit codes of a process that was ended from outside, and not by itself."""
+
+_TOLD: Final = frozenset({ExitCode.DONE, ExitCode.FAILED, ExitCode.FENCED})
+"""Exit codes of one that knew what it did, whatever happened around it."""
 
 
 class PodRuntime:
@@ -95,7 +98,8 @@ class PodRuntime:
     async def _adopt(self) -> None:
         """Tell of processes that an earlier runtime started, and died before it could tell.
 
-        Those that ended with the instance are lost as with their node.
+        Those that ended with the instance are lost as with their node, even if an operator that was killed a
+        moment later has told of them as of any that ends.
         """
         while True:
             try:
@@ -115,10 +119,11 @@ class PodRuntime:
             leader = self._leader(uid)
             return status.running(pod, leader, _now()) if leader else None
         process = status.process_of(pod)
-        if process is None or process.alive():
+        if not status.was_started(pod) or status.is_finished(pod) or (process is not None and process.alive()):
             return None
         end = shim.end_of(_end_file(self._folder / uid))
-        return status.node_lost(pod, _now()) if end is None or end[0] in _TAKEN_AWAY else None
+        gone = end is None or end.exit_code in _TAKEN_AWAY or _is_lost(end)
+        return status.node_lost(pod, _now()) if gone else None
 
     def _leader(self, uid: str) -> Process | None:
         """Return the shim of a pod, which leads its session."""
@@ -191,8 +196,10 @@ class PodRuntime:
         if end is None:  # the shim itself was killed: its children may live
             await self._kill(uid)
             told = status.ended(pod, status.LOST_EXIT_CODE, _now(), "ContainerStatusUnknown")
+        elif _is_lost(end):
+            told = status.node_lost(pod, end.finished_at)
         else:
-            told = status.ended(pod, *end)
+            told = status.ended(pod, end.exit_code, end.finished_at)
         await self._set_status(pod, told)
         log.info("pod ended", extra={"pod": pod["metadata"]["name"], "status": told["phase"]})
         self.wake()
@@ -213,6 +220,11 @@ class PodRuntime:
     async def _kill(self, uid: str) -> None:
         """Kill every process of a pod."""
         await asyncio.to_thread(lambda: processes.kill(processes.marked(POD_MARK, uid)))
+
+
+def _is_lost(end: shim.End) -> bool:
+    """Say whether a process ended with its instance: without a database, it may exit with any code."""
+    return end.lost and end.exit_code not in _TOLD
 
 
 def _end_file(folder: Path) -> Path:

@@ -73,6 +73,11 @@ def is_finished(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
+def was_started(pod: Mapping[str, Any]) -> bool:
+    """Whether it has a process, or had one and is to have another."""
+    return (pod.get("status") or {}).get("phase") == "Running"
+
+
 def is_new(pod: Mapping[str, Any]) -> bool:
     """Whether it was never started."""
     return _container(pod) is None
