@@ -150,3 +150,10 @@ def test_one_tag_and_one_registry_are_for_all_images(values: Object, image: str)
     assert pod_template(render(tagged)).image == image
     mirrored = pod_template(render({**tagged, "global": {"imageRegistry": "mirror.lan:5000/all/"}})).image
     assert mirrored == "mirror.lan:5000/all/" + image.removeprefix("codebase-mcp.local/").removeprefix("ghcr.io/")
+
+
+def test_repositories_are_indexed_by_themselves_only_where_the_site_says_so() -> None:
+    for values, expected in (({}, False), ({"server": {"refresh": True}}, True)):
+        server = named(render(values), "Deployment", "rel-codebase-mcp-server")["spec"]["template"]["spec"]
+        variables = environment({"env": server["containers"][0]["env"]})
+        assert (variables.get("CODEBASE_REFRESH") == "true") is expected
