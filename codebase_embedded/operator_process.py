@@ -20,6 +20,7 @@ from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.resources.resources import ResourceKind, ResourceNotFound, Resources
 from codebase_index.store.resources.watch import Change, changes
+from codebase_indexer.source import remote
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.pods import BASE_BYTES, PROCESS_BYTES
@@ -84,12 +85,21 @@ def pod_template(settings: Settings, env: Any) -> PodTemplate:
         "CODEBASE_ROOTS": settings.roots_json,
         "CODEBASE_GIT_HOSTS": ",".join(settings.git_hosts),
         "CODEBASE_LOG_LEVEL": settings.log_level,
+        **_user_credentials(settings, env),
     }
     return PodTemplate(
         image="none",
         env=[{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()],
         resources={"limits": limits},
     )
+
+
+def _user_credentials(settings: Settings, env: Any) -> dict[str, str]:
+    """Return the variables by which an indexer finds the user's agent and keyring, if it may."""
+    if not settings.user_credentials:
+        return {}
+    names = [name for name in remote.OF_USER if name in env]
+    return {remote.USER_VARIABLE: "true", **{name: env[name] for name in names}}
 
 
 async def _migrate(database: Database) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 DATA_VARIABLE: Final = "CODEBASE_DATA"
 IDLE_VARIABLE: Final = "CODEBASE_IDLE_SECONDS"
+USER_CREDENTIALS_VARIABLE: Final = "CODEBASE_USER_CREDENTIALS"
 ROOTS_VARIABLE: Final = "CODEBASE_EMBEDDED_ROOTS"
 
 NAMESPACE: Final = "default"
@@ -67,6 +68,8 @@ class Settings:
     port: int | None = None
     """TCP port on loopback; None: the one that it had before, or else a free one."""
     log_level: str = "INFO"
+    user_credentials: bool = False
+    """Whether git may use this user's own credentials, so that every client can have indexed what they open."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **given: Any) -> "Settings":
@@ -74,7 +77,8 @@ class Settings:
 
         CODEBASE_DATA; CODEBASE_EMBEDDED_ROOTS (folders, separated as in PATH; else the home folder);
         CODEBASE_GIT_HOSTS (comma-separated); CODEBASE_MAX_CONCURRENT_JOBS; CODEBASE_IDLE_SECONDS (0: stays until
-        it is stopped); CODEBASE_LOG_LEVEL. CODEBASE_REFRESH is read by `server_process`. Raises SettingsInvalid.
+        it is stopped); CODEBASE_LOG_LEVEL; CODEBASE_USER_CREDENTIALS (true or false). CODEBASE_REFRESH
+        is read by `server_process`. Raises SettingsInvalid.
         """
         roots = [Path(text) for text in env.get(ROOTS_VARIABLE, "").split(os.pathsep) if text]
         hosts = tuple(
@@ -88,6 +92,7 @@ class Settings:
             processes=min(os.cpu_count() or 1, 4),
             idle_seconds=_number(env, IDLE_VARIABLE, IDLE_SECONDS) or None,
             log_level=env.get("CODEBASE_LOG_LEVEL") or "INFO",
+            user_credentials=_flag(env, USER_CREDENTIALS_VARIABLE),
         )
         return replace(settings, **{name: value for name, value in given.items() if value is not None}).checked()
 
@@ -127,3 +132,10 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise SettingsInvalid(f"{name} is {text!r}; set it to a whole number")
     return int(text)
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = (env.get(name) or "false").lower()
+    if text not in ("true", "false"):
+        raise SettingsInvalid(f"{name} is {text!r}; set it to true or false")
+    return text == "true"

@@ -25,6 +25,14 @@ def serve(
         list[str] | None,
         typer.Option(help="A host to clone from; may be repeated. Default: github.com and gitlab.com."),
     ] = None,
+    allow_user_credentials: Annotated[
+        bool,
+        typer.Option(
+            "--allow-user-credentials",
+            help="Let git use your own credentials and ssh keys: whoever uses this server can have indexed, and "
+            "read, every repository that you can open on the hosts to clone from.",
+        ),
+    ] = False,
     port: Annotated[
         int | None, typer.Option(help="TCP port on 127.0.0.1. Default: the one before, or a free one.")
     ] = None,
@@ -34,7 +42,10 @@ def serve(
     All clients share one server, which starts with the first and ends by itself when nobody has used it for some
     minutes and no job is unfinished. What is set here holds when it is started; one that runs keeps its own.
     """
-    settings = embedded.settings_of(roots=root and tuple(root), git_hosts=git_host and tuple(git_host), port=port)
+    settings = embedded.settings_of(
+        roots=root and tuple(root), git_hosts=git_host and tuple(git_host), port=port,
+        user_credentials=allow_user_credentials or None,
+    )  # fmt: skip
     # In the place of this process, without all that the command has loaded: it stays as long as its client.
     how = "--foreground" if http else "--stdio"
     os.execv(sys.executable, [sys.executable, "-m", "codebase_embedded", how, settings.to_json()])  # noqa: S606

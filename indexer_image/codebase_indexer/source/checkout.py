@@ -276,7 +276,8 @@ def _fetch(
 
 def _fetch_once(url: str, protocols: str, ref: str, folder: Path, quota: DiskQuota) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    env = git.environment(protocols, {} if protocols == "file" else remote.credentials(folder.parent))
+    is_local = protocols == "file"
+    env = git.environment(protocols) if is_local else remote.environment(folder.parent, protocols)
     inside: list[str | Path] = ["-C", folder]
     watch = quota.watch(folder)
     named_by = "sha256" if len(ref) == _SHA256_DIGITS else "sha1"  # branches of SHA-256 repositories are not known
@@ -312,7 +313,10 @@ def _explain(url: str, ref: str, error: str) -> str:
     elif remote.was_redirected(lowered):
         advice = "the server redirects to another host, which is not followed; use that address"
     elif any(sign in lowered for sign in ("authentication failed", "could not read", "permission denied")):
-        advice = "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef"
+        advice = (
+            "give credentials: a Secret with username and password, or ssh-privatekey, named in git.secretRef; on "
+            "one machine, start the server with --allow-user-credentials"
+        )
     elif "not found" in lowered or "does not exist" in lowered:
         advice = "check the spelling; a private repository needs credentials in git.secretRef"
     elif "no space left" in lowered:

@@ -85,18 +85,24 @@ _CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAP
 """By what names this process and git are told of certificate authorities: Debian's git reads its own alone."""
 
 
-def environment(protocols: str = "none", extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the complete environment of a git process; `protocols` like ``https:ssh``, by default none."""
+def environment(
+    protocols: str = "none", extra: Mapping[str, str] | None = None, settings: Sequence[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """Return the complete environment of a git process; `protocols` like ``https:ssh``, by default none.
+
+    `extra` are more variables, `settings` more of git's own, by name.
+    """
     network = _NETWORK if "https" in protocols else ()  # the address of a proxy may hold a password
     inherited = {name: os.environ[name] for name in (*_INHERITED, *network) if name in os.environ}
     inherited |= {theirs: os.environ[ours] for ours, theirs in _CERTIFICATES.items() if ours in os.environ}
-    settings: dict[str, str] = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
-    for number, (key, value) in enumerate(_SETTINGS.items()):
-        settings[f"GIT_CONFIG_KEY_{number}"] = key
-        settings[f"GIT_CONFIG_VALUE_{number}"] = value
+    listed = [*_SETTINGS.items(), *settings]
+    variables = {"GIT_CONFIG_COUNT": str(len(listed))}
+    for number, (key, value) in enumerate(listed):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
     return {
         **inherited,
-        **settings,
+        **variables,
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",

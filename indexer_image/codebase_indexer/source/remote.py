@@ -1,6 +1,8 @@
 """How git reaches a remote repository: credentials, the keys by which ssh knows a host, and redirects.
 
-Secrets go through files, never on a command line or into a log.
+Secrets go through files, never on a command line or into a log. On one machine, whoever starts the server may let
+it use what their own git and ssh have (`CODEBASE_USER_CREDENTIALS`): then that user's credential helpers, keys and
+known hosts count, and of git's configuration nothing else.
 """
 
 import os
@@ -13,11 +15,18 @@ from typing import Final
 from urllib.parse import urljoin
 
 from codebase_index.api.git_url import GitUrl, GitUrlInvalid
+from codebase_indexer.source import git
 
 CREDENTIALS = Path("/var/run/git-credentials")
 """Where the operator mounts the Secret of git.secretRef."""
 
 SHIPPED_HOST_KEYS: Final = Path(__file__).with_name("known_hosts")
+
+USER_VARIABLE: Final = "CODEBASE_USER_CREDENTIALS"
+"""`true`: the credentials of the user that runs this process are used, as on that user's own machine."""
+
+OF_USER: Final = ("SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""By what ssh finds the user's agent, and helpers of git the user's keyring."""
 
 MAX_REDIRECTS: Final = 5
 REDIRECT_SECONDS: Final = 15.0
@@ -25,6 +34,31 @@ REDIRECT_SECONDS: Final = 15.0
 _REFUSED_REDIRECT = re.compile(r"returned error: 30[1-8]")
 _DISCOVERY: Final = "/info/refs?service=git-upload-pack"
 """What git asks for first, from the address of a repository on (gitprotocol-http)."""
+
+
+def environment(work_dir: Path, protocols: str, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a git process that speaks to a remote repository."""
+    if env.get(USER_VARIABLE) != "true":
+        return git.environment(protocols, credentials(work_dir, env))
+    variables = {name: env[name] for name in OF_USER if name in env}
+    ssh = {"GIT_SSH_COMMAND": _ssh_of_user(work_dir, env), "GIT_SSH_VARIANT": "ssh"}
+    return git.environment(protocols, {**variables, **ssh}, _helpers_of_user(variables))
+
+
+def _helpers_of_user(variables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the settings `credential.*` of the system and the user, in git's own order."""
+    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    found = []
+    for scope in ("--system", "--global"):
+        try:
+            asked = ["config", scope, "--includes", "--null", "--get-regexp", r"^credential\."]
+            listed = git.run(asked, env={**own, **variables, "LC_ALL": "C"}).data.decode(errors="surrogateescape")
+        except git.GitFailed:
+            continue  # there are none
+        for entry in filter(None, listed.split("\0")):
+            name, _, value = entry.partition("\n")
+            found.append((name, value))
+    return found
 
 
 def credentials(work_dir: Path, env: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -48,14 +82,23 @@ def credentials(work_dir: Path, env: Mapping[str, str] = os.environ) -> dict[str
     return variables
 
 
+# A host with an unknown key is refused: trust on first use would be trust in every pod.
+_NEVER_ASKS: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "StrictHostKeyChecking=yes")
+
+
+def _ssh_of_user(work_dir: Path, env: Mapping[str, str]) -> str:
+    known = work_dir / "known_hosts"
+    known.write_text(f"{env.get('CODEBASE_SSH_KNOWN_HOSTS', '')}\n{SHIPPED_HOST_KEYS.read_text()}\n")
+    own = Path.home() / ".ssh" / "known_hosts"
+    return shlex.join(["ssh", *_NEVER_ASKS, "-o", f'UserKnownHostsFile="{own}" "{known}"'])
+
+
 def _ssh_command(work_dir: Path, site_keys: str) -> str:
-    # A host with an unknown key is refused: trust on first use would be trust in every pod.
     known = work_dir / "known_hosts"
     of_secret = CREDENTIALS / "known_hosts"
     texts = [of_secret.read_text() if of_secret.is_file() else "", site_keys, SHIPPED_HOST_KEYS.read_text()]
     known.write_text("\n".join(texts) + "\n")
-    options = ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
-    options += ["-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null"]
+    options = ["-F", "/dev/null", *_NEVER_ASKS, "-o", "GlobalKnownHostsFile=/dev/null"]
     options += ["-o", f"UserKnownHostsFile={known}"]
     key = CREDENTIALS / "ssh-privatekey"
     if key.is_file():

@@ -189,6 +189,38 @@ def test_the_password_of_the_secret_is_sent_also_where_the_address_was_redirecte
     assert fetch(host, host.url("/shop"), tmp_path / "work") == "answer = 42\n"
 
 
+def test_the_helpers_of_the_user_are_asked_only_where_that_is_allowed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    helper = '"!f() { test \\"$1\\" = get && echo username=reader && echo password=hunter2; }; f"'
+    (home / ".gitconfig").write_text(
+        f'[credential "{host.url("")}"]\n\thelper = {helper}\n[core]\n\tfsmonitor = touch {home}/ran\n'
+    )
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    host.credentials = "Basic " + base64.b64encode(b"reader:hunter2").decode()
+    with pytest.raises(CloneFailed, match="--allow-user-credentials"):
+        fetch(host, host.url("/shop.git"), tmp_path / "work")
+    monkeypatch.setenv(remote.USER_VARIABLE, "true")
+    assert fetch(host, host.url("/shop.git"), tmp_path / "work") == "answer = 42\n"
+    assert not (home / "ran").exists()
+
+
+def test_ssh_of_the_user_has_their_own_configuration_and_still_refuses_unknown_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.USER_VARIABLE, "true")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    variables = remote.environment(tmp_path, "https:ssh")
+    command = variables["GIT_SSH_COMMAND"]
+    assert variables["SSH_AUTH_SOCK"] == "/run/agent"
+    assert "/dev/null" not in command and "StrictHostKeyChecking=yes" in command
+    monkeypatch.delenv(remote.USER_VARIABLE)
+    assert "SSH_AUTH_SOCK" not in remote.environment(tmp_path, "https:ssh")
+
+
 class _Proxy(socketserver.BaseRequestHandler):
     """Answers CONNECT, and notes to what it was asked to connect."""
 
