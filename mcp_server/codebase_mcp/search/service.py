@@ -1,5 +1,6 @@
 """The search service: selects the indexes, asks the mode for a page of results, and builds the answer."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -17,7 +18,7 @@ from codebase_index.store.query.text_search import TextSearch
 from codebase_mcp import metrics
 from codebase_mcp.errors import UserError
 from codebase_mcp.freshness.own import OwnRepositories
-from codebase_mcp.freshness.standing import Freshness, NotIndexedYet
+from codebase_mcp.freshness.standing import Freshness, NotIndexedYet, Standing
 from codebase_mcp.freshness.working_tree import Newer
 from codebase_mcp.freshness.working_trees import WorkingTrees
 from codebase_mcp.limits.admission import admit
@@ -43,6 +44,9 @@ from codebase_mcp.selection.scope import Scope, scopes_of
 
 SEARCH_TIMEOUT_SECONDS = 8.0
 """Timeout of a whole search, well below the shortest one of any client (30 s)."""
+
+STANDING_TIMEOUT_SECONDS = 4.0
+"""How long an answer that is ready waits for what is said of the files beside the index."""
 
 MAX_CONCURRENT_RANKINGS: Final = 2
 """Searches of mode auto at once: one computes while the other waits for the database. Further ones wait for a
@@ -203,10 +207,7 @@ class SearchService:
         `begun` says which repositories are indexed for the first time.
         """
         found = tried[-1]
-        searched = {index.id: index for one in tried for index in one.listed}
-        standing = await self._freshness.standing(
-            list(searched.values()), found=len(tried) == 1 and found.has_hits
-        )
+        standing = await self._standing(tried)
         message = join_sentences(found.message, standing.message, found.changed)
         answer = build_answer(found.page, found.scope.indexes, found.listed, standing.newer, message)
         answer = answer.with_notes([*found.scope.notes, *request.notes])
@@ -217,6 +218,16 @@ class SearchService:
         elif begun:
             answer = answer.with_notes(begun)
         return answer, standing.jobs
+
+    async def _standing(self, tried: Sequence["_Found"]) -> Standing:
+        """Return how the files stand to what was searched; nothing, where that takes too long."""
+        searched = {index.id: index for one in tried for index in one.listed}
+        found_at_once = len(tried) == 1 and tried[0].has_hits
+        try:
+            async with asyncio.timeout(STANDING_TIMEOUT_SECONDS):
+                return await self._freshness.standing(list(searched.values()), found=found_at_once)
+        except TimeoutError:
+            return Standing()
 
     async def _with_context(self, hits: Sequence[Hit]) -> list[Hit]:
         """Show whole chunks with the text around them.

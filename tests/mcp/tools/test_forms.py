@@ -14,6 +14,7 @@ from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_mcp.freshness import working_trees
+from codebase_mcp.search import service
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.tools import build_server
 from tests.store.harness import WorkerHarness, track
@@ -217,6 +218,7 @@ async def test_a_file_that_is_newer_than_the_index_is_said_to_be(
     ledger: tuple[Server[Any], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(working_trees, "WAIT_SECONDS", 30.0)  # however busy the machine is
+    monkeypatch.setattr(service, "STANDING_TIMEOUT_SECONDS", 30.0)
     server, root = ledger
     file = root / "team/ledger/app/billing.py"
     async with Client(server) as client:
