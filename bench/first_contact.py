@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -211,8 +211,11 @@ async def at_rest(data: Path, root: Path) -> dict[str, float]:
 
 def _megabytes(pid: int) -> float:
     process = psutil.Process(pid)
-    parts = [process, *process.children(recursive=True)]
-    return float(sum(part.memory_full_info().pss for part in parts) / 1e6)
+    total = 0.0
+    for part in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # an indexer that has just ended
+            total += part.memory_full_info().pss
+    return total / 1e6
 
 
 @contextmanager
@@ -276,14 +279,18 @@ def main() -> int:
     try:
         result = asyncio.run(_run([int(size) for size in asked.sizes.split(",")], root))
         result["load"] = {"processors": os.cpu_count(), "load_average": os.getloadavg()[0]}
+        _tell(result, asked.json)
         if asked.install:
-            result["install_seconds"] = _install(root)
+            _tell({"install_seconds": _install(root)}, asked.json)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    print(json.dumps(result, indent=2))
-    if asked.json:
-        figures.merge(asked.json, result)
     return 0
+
+
+def _tell(result: dict[str, Any], file: Path | None) -> None:
+    print(json.dumps(result, indent=2), flush=True)
+    if file:
+        figures.merge(file, result)
 
 
 if __name__ == "__main__":
