@@ -12,6 +12,7 @@ from codebase_cli.servers import embedded
 from codebase_embedded import transfer
 from codebase_embedded.instance import InstanceFailed, ensure
 from codebase_embedded.transfer import TransferFailed
+from codebase_index.store.address import FILE_VARIABLE
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -28,7 +29,10 @@ def export(file: Annotated[Path, typer.Argument(help="A file that does not exist
 def import_(
     file: Annotated[Path, typer.Argument(help="What `export` wrote. It is run as SQL: only one of your own.")],
     database_url_file: Annotated[
-        Path | None, typer.Option(help="A file with the address of another database, such as a cluster's.")
+        Path | None,
+        typer.Option(
+            envvar=FILE_VARIABLE, help="A file with the address of another database, such as a cluster's."
+        ),
     ] = None,
     namespace: Annotated[
         str, typer.Option(help="The namespace of the release whose database that is.")
