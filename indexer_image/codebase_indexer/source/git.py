@@ -39,6 +39,9 @@ STALLED_SECONDS: Final = 30.0
 MAX_OUTPUT_BYTES: Final = 512 * 2**20
 """Of what git prints: a million files with their stat data are 300 MB."""
 
+_NO_PROGRAM: Final = 127
+"""How a shell ends that does not find what it is to run."""
+
 MAX_MEMORY_BYTES: Final = 3 * 2**29
 """An index of a few MB can stand for a terabyte of names."""
 
@@ -151,6 +154,8 @@ def run(
         kind = OutputLimitExceeded if isinstance(error, OutputExceeded) else GitFailed
         raise kind(f"git {_name(arguments)} {error}{_advice(error, local)}") from error
     warnings = ended.error.decode(errors="replace").strip()
+    if ended.code == _NO_PROGRAM:
+        raise GitFailed("git is not installed where the indexer runs: install it, then start the job again")
     if ended.code != 0:
         raise GitFailed(warnings[-1000:] or f"git ended with {ended.code}")
     return Output(ended.output, warnings)

@@ -261,3 +261,9 @@ def test_ssh_is_given_a_name_for_a_user_without_one(tmp_path: Path, monkeypatch:
     assert named.startswith("ssh ") and command.endswith(named)
     assert command.startswith(f"env LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD={tmp_path}/passwd ")
     assert (tmp_path / "passwd").read_text() == f"indexer:x:{os.getuid()}:{os.getgid()}::/tmp:/usr/sbin/nologin\n"
+
+
+def test_a_machine_without_git_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(git.GitFailed, match="git is not installed where the indexer runs: install it"):
+        git.run(["--version"])
