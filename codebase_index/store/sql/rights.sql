@@ -34,7 +34,7 @@ GRANT UPDATE (state, cancelled_at, attempt, blocked_since, eta_seconds, queue_po
 
 -- name: codebase_server_deletes
 -- And removes indexes, where the site lets clients do so.
-GRANT UPDATE (target) ON indexes TO codebase_server;
+GRANT UPDATE (target), INSERT (namespace, target, source, include, exclude) ON indexes TO codebase_server;
 GRANT DELETE ON indexes, files, chunks, definitions, embeddings, pending_batches, segments TO codebase_server;
 
 -- name: codebase_indexer
