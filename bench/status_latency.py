@@ -229,6 +229,7 @@ def start_server(dsn: str, folder: Path, number: int, pods: Shares) -> tuple[sub
         "CODEBASE_DATABASE_URL": dsn,
         "CODEBASE_ROOTS": json.dumps([{"path": str(folder)}]),
         "CODEBASE_PORT": str(port),
+        "CODEBASE_AUTH": "none",
         "CODEBASE_LOG_LEVEL": "WARNING",
         "KUBECONFIG": str(kubeconfig),
     }

@@ -46,8 +46,8 @@ async def serve(settings: Settings) -> None:
     server_settings = ServerSettings.from_env(environment(settings, folder))
     activity = Activity(folder.activity)
     async with open_services(server_settings, _connect) as services, periodic_collection():
-        server = build_server(services.jobs, services.search, services.reading, services.removal)
-        app = build_app(server, services.health, server_settings)
+        server = build_server(services.jobs, services.search, services.reading, services.gate, services.removal)
+        app = build_app(server, services.health, server_settings, services.authenticator)
         async with listening(server, folder.socket, activity.touch):
             activity.touch()
             await serve_http(activity.observing(app), services.health, server_settings)
@@ -61,6 +61,7 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
         "CODEBASE_ROOTS": settings.roots_json,
         "CODEBASE_GIT_HOSTS": ",".join(settings.git_hosts),
         "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or "true",
+        "CODEBASE_AUTH": "tokens",
         "CODEBASE_TOKEN_FILE": str(folder.token),
         "CODEBASE_LOG_LEVEL": settings.log_level,
         "CODEBASE_BIND": "127.0.0.1",

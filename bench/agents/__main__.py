@@ -30,6 +30,8 @@ from bench.search.quality import index
 from codebase_index.embedding import factory
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
+from codebase_mcp.identity.access import VisibleIndexes
+from codebase_mcp.identity.gate import Gate
 from codebase_mcp.reading.service import ReadingService
 from codebase_mcp.search.budget import estimate_tokens
 from codebase_mcp.search.service import SearchService
@@ -74,8 +76,13 @@ async def carry_out(all_tasks: Sequence[Task], folder: Path, dsn: str) -> tuple[
     indexed = {row.source for row in await Indexes(database).list() if row.indexed_at}
     for repository in sorted(path for path in folder.iterdir() if str(path) not in indexed):
         await index(database, dsn, repository)
-    search = SearchService.from_database(database, factory.by_name)
-    server = build_server(cast(Any, None), search, ReadingService.from_database(database))
+    search = SearchService.from_database(database, factory.by_name, VisibleIndexes.every(database))
+    server = build_server(
+        cast(Any, None),
+        search,
+        ReadingService.from_database(database, VisibleIndexes.every(database)),
+        Gate.of_owner(),
+    )
 
     @cache
     def sources(repository: str) -> Sources:

@@ -35,6 +35,7 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.query.filters import Filters
 from codebase_index.store.query.text_search import TextQuery, TextResult, TextSearch
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 
@@ -114,7 +115,7 @@ async def measure(database: Database, folders: Sequence[Path], count: int, round
     ids = [row.id for row in await Indexes(database).list()]
     search = TextSearch(database)
     queries = await choose(database, search, ids, count)
-    service = SearchService.from_database(database, factory.by_name)
+    service = SearchService.from_database(database, factory.by_name, VisibleIndexes.every(database))
     kinds: dict[str, list[Callable[[], Awaitable[Any]]]] = {}
     for query in queries:
         ask = partial(service.search, SearchRequest(query.text, mode=query.mode))

@@ -32,6 +32,7 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.query.hybrid_search import Search
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.ranking.query import Query
 from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.modes.auto import CANDIDATES_PER_ARM
@@ -81,7 +82,7 @@ async def evaluate(corpora: list[sets.Corpus], dsn: str) -> tuple[sets.Figures, 
     await database.migrate()
     for corpus in corpora:
         await index(database, dsn, corpus.folder)
-    service = SearchService.from_database(database, factory.by_name)
+    service = SearchService.from_database(database, factory.by_name, VisibleIndexes.every(database))
     figures = await judge(
         service, corpora,
         lambda corpus, text: SearchRequest(text, repos=(str(corpus.folder),), limit=sets.TOP),

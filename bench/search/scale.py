@@ -23,6 +23,7 @@ from bench.search.quality import index, judge, summary
 from codebase_index.embedding import factory
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.request import SearchRequest
 from codebase_mcp.search.service import SearchService
@@ -52,7 +53,7 @@ async def measure(corpora: list[sets.Corpus], mixed: Path, dsn: str) -> dict[str
         await index(database, dsn, mixed)
     async with database.connection() as connection:
         chunks = await connection.fetchval("SELECT count(*) FROM chunks")
-    service = SearchService.from_database(database, factory.by_name)
+    service = SearchService.from_database(database, factory.by_name, VisibleIndexes.every(database))
     figures: dict[str, Any] = {"chunks": chunks}
     for name, repos, filtered in (
         ("its repository, filtered", (str(mixed),), True),

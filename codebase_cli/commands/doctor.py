@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 from rich.text import Text
 
 from codebase_cli.clients import files
@@ -156,11 +158,27 @@ async def _server(options: ServerOptions) -> AsyncIterator[Finding]:
     try:
         async with reached(ServerOptions(cluster=True) if only_looked_for else options) as endpoint:
             yield await _answers(endpoint)
+            if finding := await _authentication(endpoint):
+                yield finding
     except CommandFailed as error:
         if only_looked_for:
             yield Finding("cluster", Verdict.NOTE, str(error), "nothing to do if you use none")
         else:
             yield Finding("server", Verdict.BAD, str(error))
+
+
+async def _authentication(endpoint: Endpoint) -> Finding | None:
+    """Return what is to be said of how the server finds out who calls; None: it does not tell."""
+    health = urlsplit(endpoint.url)._replace(path="/healthz", query="").geturl()
+    try:
+        async with endpoint.http_client() as http:
+            mode = (await http.get(health)).json()["authentication"]["mode"]
+    except (CommandFailed, httpx2.HTTPError, ValueError, KeyError, TypeError):
+        return None  # a server of before, or another one
+    if mode == "none":
+        said = f"{endpoint.name} asks nobody: whoever reaches it reads all code and cancels all jobs"
+        return Finding("identity", Verdict.NOTE, said, "set auth.mode in the chart: docs/identity.md")
+    return Finding("identity", Verdict.GOOD, f"{endpoint.name} finds out who calls by {mode}")
 
 
 async def _answers(endpoint: Endpoint) -> Finding:

@@ -17,6 +17,7 @@ from kubernetes.aio.config import ConfigException
 from codebase_cli.exits import NoServer
 from codebase_cli.servers.endpoint import Endpoint
 from codebase_cli.servers.port_forward import PodUnreachable, PortForward
+from codebase_cli.servers.service_account import ServiceAccountToken
 
 SELECTOR = "app.kubernetes.io/name=codebase-mcp,app.kubernetes.io/component=server"
 """Labels of the server's Service and pods, as the chart sets them."""
@@ -74,8 +75,12 @@ async def find_release(context: str | None, namespace: str | None) -> Release:
 
 
 @asynccontextmanager
-async def forwarded(release: Release) -> AsyncIterator[Endpoint]:
+async def forwarded(
+    release: Release, token: str | None = None, service_account: str | None = None
+) -> AsyncIterator[Endpoint]:
     """Open a way to the release's server through the API server, for as long as the block.
+
+    It is sent this token, or else tokens of this service account, or else none.
 
     It ends in a Unix socket in a folder of this user alone: on a TCP port every user of this machine could use
     the rights of this kubeconfig. Each connection takes a pod that is ready now, so that a restart costs the calls
@@ -91,7 +96,9 @@ async def forwarded(release: Release) -> AsyncIterator[Endpoint]:
 
             forward = PortForward(release.api, release.namespace, pod)
             async with forward.listening(folder / "server"):
-                yield Endpoint("http://localhost/mcp", str(release), socket=folder / "server")
+                account = service_account if not token else None
+                auth = ServiceAccountToken(core, release.namespace, account) if account else None
+                yield Endpoint("http://localhost/mcp", str(release), token, auth=auth, socket=folder / "server")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

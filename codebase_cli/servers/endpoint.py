@@ -27,6 +27,9 @@ class Endpoint:
     token: str | None = field(default=None, repr=False)
     """Bearer token."""
 
+    auth: httpx2.Auth | None = None
+    """What brings a token that is renewed, where there is no `token`."""
+
     socket: Path | None = None
     """Unix socket that leads there, whatever host `url` names."""
 
@@ -43,6 +46,7 @@ class Endpoint:
             # A proxy knows nothing of a socket or of this machine; of other hosts it may.
             trust_env=not self.socket,
             headers={**authorization, **(headers or {})},
+            auth=self.auth,
             timeout=httpx2.Timeout(CONNECT_SECONDS, read=READ_SECONDS),
             event_hooks={"response": [self._raise_refusal]},
         )
@@ -57,7 +61,7 @@ class Endpoint:
         if response.status_code in (401, 403):
             raise NoServer(
                 f"{self.name} refuses this caller ({response.status_code}{f': {why}' if why else ''}); give the "
-                "token in CODEBASE_TOKEN"
+                "token in CODEBASE_TOKEN; of one in a cluster, name a service account in CODEBASE_SERVICE_ACCOUNT"
             )
         if response.status_code == httpx2.codes.BAD_GATEWAY:
             raise NoServer(f"{self.name} cannot be reached{f': {why}' if why else ''}")

@@ -37,7 +37,7 @@ async def reached(options: ServerOptions) -> AsyncIterator[Endpoint]:
             remark(f"{error}; using the server of this machine")
         yield await embedded.started()
         return
-    async with forwarded(release) as endpoint:
+    async with forwarded(release, options.token, options.service_account) as endpoint:
         yield endpoint
 
 

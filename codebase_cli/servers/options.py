@@ -14,7 +14,10 @@ class ServerOptions:
     """Address of an MCP endpoint: nothing is searched for."""
 
     token: str | None = field(default=None, repr=False)
-    """Bearer token for `url`."""
+    """Bearer token for the server at `url`, or in a cluster."""
+
+    service_account: str | None = field(default_factory=lambda: os.environ.get("CODEBASE_SERVICE_ACCOUNT"))
+    """Service account whose tokens a server in a cluster is sent, where there is no `token`."""
 
     embedded: bool = False
     """The one of this machine, whatever kubeconfig says."""

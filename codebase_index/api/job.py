@@ -102,6 +102,9 @@ VERSION: Final = "v1alpha1"
 KIND: Final = "IndexingJob"
 PLURAL: Final = "indexingjobs"
 
+AUDIENCE: Final = "codebase-mcp"
+"""Of tokens for the MCP server: one for the API server is none for it, nor the other way round."""
+
 LABEL_JOB: Final = f"{GROUP}/job"  # on pods: the job's name
 LABEL_JOB_ID: Final = f"{GROUP}/job-id"  # on pods: the job's uid
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # on pods: the fencing token that the pod holds
@@ -150,11 +153,20 @@ def job_name(source: str, target: str, run: int) -> str:
 
     Deterministic, so that of two concurrent creators one gets a conflict instead of a second job.
     """
+    return _named_after(source, f"{target}-{run}", otherwise="ij")
+
+
+def index_name(source: str, target: str) -> str:
+    """Name of an index in rules about who may read it, like `flask-1f0c2ab34d5e6f70`: a DNS label."""
+    return _named_after(source, target, otherwise="index")
+
+
+def _named_after(source: str, suffix: str, *, otherwise: str) -> str:
+    """Put a word of the source in front of a suffix, or `otherwise` where it has none that may begin a name."""
     stem = source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
-    suffix = f"{target}-{run}"
     slug = slug[: MAX_NAME_LENGTH - len(suffix) - 1].strip("-")
-    return f"{slug}-{suffix}" if slug and slug[0].isalpha() else f"ij-{suffix}"
+    return f"{slug}-{suffix}" if slug and slug[0].isalpha() else f"{otherwise}-{suffix}"
 
 
 def run_number(name: str, target: str) -> int:

@@ -11,6 +11,7 @@ from kubernetes.aio.config import ConfigException
 from codebase_index import logs, trusted_ca
 from codebase_index.store.database import Database
 from codebase_mcp.garbage_collection import periodic_collection
+from codebase_mcp.identity.static_tokens import TokensInvalid
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.services import open_services
 from codebase_mcp.settings import Settings, SettingsError
@@ -21,13 +22,19 @@ from codebase_mcp.transport.stdio import serve_stdio
 MISCONFIGURED = 2
 """Exit code for invalid settings: a restart does not help."""
 
+_NOBODY_ASKED = (
+    "CODEBASE_AUTH is not set; say how to find out who calls over HTTP: kubernetes, oidc or tokens; none lets in "
+    "whoever reaches the port"
+)
+
 
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client disconnects or a signal comes."""
     async with open_services(settings, _connect) as services, periodic_collection():
-        server = build_server(services.jobs, services.search, services.reading, services.removal)
+        server = build_server(services.jobs, services.search, services.reading, services.gate, services.removal)
         if over_http:
-            await serve_http(build_app(server, services.health, settings), services.health, settings)
+            app = build_app(server, services.health, settings, services.authenticator)
+            await serve_http(app, services.health, settings)
         else:
             await serve_stdio(server)
 
@@ -47,11 +54,13 @@ def run(*, over_http: bool) -> int:
     """Serve with the settings of the environment; return the exit code."""
     try:
         settings = Settings.from_env()
+        if over_http and settings.auth is None:
+            raise SettingsError(_NOBODY_ASKED)
         trusted_ca.install()
         logs.configure("mcp-server", settings.log_level)
         logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
         asyncio.run(serve(settings, over_http))
-    except SettingsError as error:
+    except (SettingsError, TokensInvalid) as error:
         return _misconfigured(str(error))
     except ConfigException as error:
         return _misconfigured(

@@ -106,6 +106,11 @@ class Reply(Answer):
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(["note"])
 
+    @property
+    def touched(self) -> Sequence[str]:
+        """Repositories that it is of, for the log."""
+        return ()
+
     def with_notes(self, notes: Sequence[str]) -> Self:
         """Return it with more notes."""
         joined = "; ".join(filter(None, [self.note, *notes]))

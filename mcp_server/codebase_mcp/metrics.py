@@ -34,6 +34,11 @@ CLOSED_CONNECTIONS: Final = Counter(
     "codebase_server_connections_closed_total", "Connections that were closed or refused by the server",
     ["port", "reason"], registry=REGISTRY,
 )  # fmt: skip
+AUTHENTICATIONS: Final = Counter(
+    "codebase_server_authentications_total",
+    "Requests by who sent them; outcome: ok, missing (no token), refused, unavailable (nobody could say)",
+    ["outcome"], registry=REGISTRY,
+)  # fmt: skip
 REFUSALS: Final = Counter(
     "codebase_server_refusals_total", "Calls that were refused; reason: the first words of what was answered",
     ["tool", "reason"], registry=REGISTRY,
@@ -56,12 +61,16 @@ Gauge("codebase_server_build_info", "1, with the version of this program", ["ver
 
 REFUSAL_REASONS: Final = frozenset(
     {"validation", "ambiguous", "not indexed", "not found", "job not found", "cannot cancel", "conflict", "in use"}
-    | {"queue is full", "busy", "unavailable"}
+    | {"queue is full", "busy", "unavailable", "forbidden", "read-only"}
 )
 """The first words of refusals. Whatever else a text may begin with is counted as `other`: labels need a bound."""
 
 
 _OUTCOMES: Final = ("ok", "refused", "crashed", "cancelled")
+
+
+for _outcome in ("ok", "missing", "refused", "unavailable"):
+    AUTHENTICATIONS.labels(_outcome)
 
 
 def announce(tool: str) -> None:

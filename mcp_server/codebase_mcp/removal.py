@@ -9,13 +9,14 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from codebase_index.api.job import FINAL
-from codebase_index.store.catalog.indexes import Indexes, IndexRow
+from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
 from codebase_index.store.errors import IndexInUse, StoreError
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.answer import Reply
 from codebase_mcp.errors import NotIndexed, UserError
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.selection.repositories import describe_indexes
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,16 @@ class DeleteResult(Reply):
     ref: str | None
     message: Annotated[str, Field(description="what happens now")]
 
+    @property
+    def touched(self) -> list[str]:
+        """Repositories that it is of."""
+        return [self.repository]
+
 
 class IndexRemoval:
     """Deletes indexes. A detached one that a stop of the server left half deleted is finished after its start."""
 
-    def __init__(self, indexes: Indexes, removal: Removal) -> None:
+    def __init__(self, indexes: VisibleIndexes, removal: Removal) -> None:
         self._indexes, self._removal = indexes, removal
         self._wanted = asyncio.Event()
         self.idle = asyncio.Event()
@@ -44,10 +50,10 @@ class IndexRemoval:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, database: Database, namespaces: Sequence[str] | None = None
+        cls, database: Database, indexes: VisibleIndexes, namespaces: Sequence[str] | None = None
     ) -> AsyncIterator["IndexRemoval"]:
-        """Yield one for the indexes of some namespaces; it deletes contents in the background meanwhile."""
-        self = cls(Indexes(database, namespaces), Removal(database, namespaces))
+        """Yield one for the visible indexes of some namespaces; it deletes contents in the background."""
+        self = cls(indexes, Removal(database, namespaces))
         self._wanted.set()
         task = asyncio.create_task(self._work())
         try:

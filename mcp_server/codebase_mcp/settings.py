@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from pathlib import Path
 from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.listening import EVERYWHERE
 from codebase_index.store.address import Address, NoAddress, address_from_env
+from codebase_mcp.identity.settings import AuthSettings
 from codebase_mcp.limits.caller import IpNetwork
 from codebase_mcp.limits.connection_limits import ConnectionLimits
 from codebase_mcp.limits.queue_quota import QueueLimits
@@ -55,8 +55,8 @@ class Settings:
     """Limits of clients' connections."""
 
     bind: str
-    """Address to listen on for --http: in a pod all of them, elsewhere loopback, since the server has no
-    authentication. In a cluster, a NetworkPolicy restricts access."""
+    """Address to listen on for --http: in a pod all of them, elsewhere loopback, since what is sent
+    is not encrypted. In a cluster, a NetworkPolicy restricts access."""
 
     trusted_proxies: tuple[IpNetwork, ...]
     """Networks of the proxies whose X-Forwarded-For is trusted. Any client can send that header."""
@@ -65,7 +65,7 @@ class Settings:
     """Limits of the job queue, in all and for each caller."""
 
     allow_deletion: bool
-    """Whether clients may delete indexes. The server has no authentication: off, unless all of them may."""
+    """Whether there is a tool that deletes indexes, for those who have the right to."""
 
     refreshes: bool
     """Whether repositories under the roots are indexed by themselves: when they change, or are searched first."""
@@ -75,8 +75,11 @@ class Settings:
     listen_fd: int | None = None
     """Descriptor of a listening socket to serve on instead of `port`: it stays open while this server restarts."""
 
-    token: str | None = None
-    """What requests have to bring as a bearer token; None: nobody is asked. Never logged."""
+    auth: AuthSettings | None = None
+    """How it is found out who calls over HTTP; None: nothing is said, and HTTP is not served."""
+
+    read_only: bool = False
+    """Whether nothing can be started, cancelled or deleted by clients, whoever they are."""
 
     drain_seconds: int = 0
     """How long a server that is told to end (SIGTERM) goes on answering: clients are still sent to it."""
@@ -105,7 +108,8 @@ class Settings:
             refreshes=_flag(env, "CODEBASE_REFRESH"),
             log_level=_log_level(env),
             listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
-            token=_token(env),
+            auth=_auth(env),
+            read_only=_flag(env, "CODEBASE_READ_ONLY"),
             drain_seconds=_seconds(env, "CODEBASE_DRAIN_SECONDS"),
         )
 
@@ -141,17 +145,17 @@ def _policy(env: Mapping[str, str]) -> SourcePolicy:
     return policy
 
 
-def _token(env: Mapping[str, str]) -> str | None:
-    file = env.get("CODEBASE_TOKEN_FILE")
-    if not file:
-        return None
+def _auth(env: Mapping[str, str]) -> AuthSettings | None:
     try:
-        token = Path(file).read_text().strip()
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"CODEBASE_TOKEN_FILE cannot be read ({type(error).__name__}: {file})") from error
-    if not token:
-        raise SettingsError(f"CODEBASE_TOKEN_FILE ({file}) is empty; put a long random token into it")
-    return token
+        auth = AuthSettings.from_env(env)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if auth is not None and auth.tells_callers_apart and _flag(env, "CODEBASE_REFRESH"):
+        raise SettingsError(
+            "CODEBASE_REFRESH is for a server of one user: a search would start jobs for callers who may start "
+            "none; leave it out"
+        )
+    return auth
 
 
 def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:

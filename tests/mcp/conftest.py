@@ -33,6 +33,8 @@ from codebase_index.store.jobs.jobs import Jobs, Progress
 from codebase_index.store.jobs.rows import JobRow
 from codebase_index.symbols import Symbol
 from codebase_indexer.chunking.chunker import split
+from codebase_mcp.identity.access import VisibleIndexes
+from codebase_mcp.identity.gate import Gate
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.reading.service import ReadingService
@@ -86,9 +88,11 @@ async def serving(
     policy = SourcePolicy.from_env(
         {"CODEBASE_ROOTS": json.dumps([{"path": str(roots)}]), "CODEBASE_GIT_HOSTS": "git.example.org"}
     )
+    visible = VisibleIndexes.every(database, [namespace])
     jobs = JobService(policy, cluster, Jobs(database, [namespace]), Work(database))
-    search = SearchService.from_database(database, lambda _: embedder, [namespace], policy)
-    yield build_server(jobs, search, ReadingService.from_database(database, [namespace]), removal)
+    search = SearchService.from_database(database, lambda _: embedder, visible, policy)
+    reading = ReadingService.from_database(database, visible)
+    yield build_server(jobs, search, reading, Gate.of_owner(), removal)
     await jobs.close()
     search.close()
 
@@ -121,6 +125,7 @@ def environment_of(closed_port: int, tmp_path_factory: pytest.TempPathFactory) -
             "CODEBASE_ROOTS": json.dumps([{"path": str(root or folder)}]),
             "CODEBASE_ALLOWED_HOSTS": "mcp.example.org",
             "CODEBASE_PORT": str(port),
+            "CODEBASE_AUTH": "none",
             "KUBECONFIG": str(kubeconfig),
         }
 

@@ -13,6 +13,7 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.database import Database
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.jobs.kubernetes_cluster import KubernetesCluster
 from codebase_mcp.removal import IndexRemoval
 from tests.mcp.conftest import Shop, serving
@@ -22,7 +23,7 @@ FILES = {"a.py": "def a():\n    pass\n", "b/c.py": "x = 1\n"}
 
 @pytest.fixture
 async def removal(database: Database) -> AsyncIterator[IndexRemoval]:
-    async with IndexRemoval.running(database, ["default"]) as removal:
+    async with IndexRemoval.running(database, VisibleIndexes.every(database, ["default"]), ["default"]) as removal:
         yield removal
 
 
@@ -97,7 +98,7 @@ async def test_a_removal_that_a_stop_interrupted_ends_after_the_next_start(shop:
     await shop.completed(FILES)
     await Removal(database).detach((await Removal(database).overview())[0].id)
     assert await left(database, "files") == [2]
-    async with IndexRemoval.running(database, ["default"]) as removal:
+    async with IndexRemoval.running(database, VisibleIndexes.every(database, ["default"]), ["default"]) as removal:
         await asyncio.wait_for(removal.idle.wait(), 20)
     assert await left(database, "files", "chunks", "indexes WHERE target IS NULL") == [0, 0, 0]
 

@@ -139,8 +139,8 @@ TOOL = Recipe(
         ),
         Edit(
             "mcp_server/codebase_mcp/tools/tools.py",
-            "            CheckedTool.of(tools.list_indexing_jobs",
-            '            CheckedTool.of(tools.count_indexing_jobs, title="Count jobs", annotations=reads),\n',
+            "            tool(tools.list_indexing_jobs",
+            '            tool(tools.count_indexing_jobs, Right.LIST, "Count jobs", reads),\n',
         ),
         Edit(
             "mcp_server/codebase_mcp/tools/tools.py",

@@ -55,6 +55,7 @@ def test_a_tool_takes_four_places(tmp_path: Path) -> None:
     script = """
 import asyncio, json
 from mcp import Client
+from codebase_mcp.identity.gate import Gate
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.jobs.answers import JobList
 from codebase_mcp.tools.tools import build_server
@@ -64,7 +65,7 @@ class Jobs(JobService):
     async def list(self, request): return JobList(jobs=[], total_count=7, limit=1, offset=0)
 
 async def main():
-    async with Client(build_server(Jobs(), None, None)) as client:
+    async with Client(build_server(Jobs(), None, None, Gate.of_owner())) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         answer = await client.call_tool("count_indexing_jobs", {})
         noted = await client.call_tool("count_indexing_jobs", {"wrong": 1})

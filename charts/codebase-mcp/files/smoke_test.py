@@ -41,6 +41,9 @@ def is_well(address: str, patience: float) -> bool:
 async def main(address: str, patience: float) -> int:
     if not is_well(address, patience):
         return 1
+    if httpx.post(f"{address}/mcp", timeout=10).status_code == httpx.codes.UNAUTHORIZED:
+        print("it asks for a token, as it is set to; its tools are shown to those who have one")
+        return 0
     async with Client(f"{address}/mcp") as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
     print("tools:", ", ".join(sorted(tools)))

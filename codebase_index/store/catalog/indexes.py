@@ -1,6 +1,6 @@
 """Indexes: one for each target of a namespace, outliving the jobs that fill it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -110,10 +110,11 @@ class Indexes:
             removed: bool = await connection.fetchval(SQL["was_removed"], source, self._namespaces)
         return removed
 
-    async def list(self) -> list[IndexRow]:
-        """Return the indexes, by source and ref."""
+    async def list(self, ids: Collection[int] | None = None) -> list[IndexRow]:
+        """Return the indexes, by source and ref: those with these ids; None: every one."""
+        only = None if ids is None else list(ids)
         async with self._db.connection() as connection:
-            records = await connection.fetch(SQL["list"], self._namespaces)
+            records = await connection.fetch(SQL["list"], self._namespaces, only)
         return [_row(record) for record in records]
 
 

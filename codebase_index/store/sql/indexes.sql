@@ -20,7 +20,8 @@ SELECT EXISTS (
       AND ($2::text[] IS NULL OR namespace = ANY ($2)));
 
 -- name: list
--- The indexes of some namespaces, or of all, with the models of their vectors and the state of each one's newest job.
+-- The indexes of some namespaces, or of all, and of these all, or the ones with some ids; with the models of their
+-- vectors and the state of each one's newest job.
 -- One without a target is being removed: nobody finds it any more. One that no job has opened only says that there was
 -- one (`remember` in removal.sql). A job that ended before its list of files was frozen
 -- has changed nothing: the index is what the job before has made of it.
@@ -42,7 +43,8 @@ LEFT JOIN (
                 UNION ALL SELECT index_id, model, chunks FROM pending_batches) parts
           GROUP BY index_id, model) of_model
     GROUP BY index_id) m ON m.index_id = i.id
-WHERE i.target IS NOT NULL AND (i.model IS NOT NULL OR i.indexed_at IS NOT NULL) AND ($1::text[] IS NULL OR i.namespace = ANY ($1))
+WHERE i.target IS NOT NULL AND (i.model IS NOT NULL OR i.indexed_at IS NOT NULL)
+  AND ($1::text[] IS NULL OR i.namespace = ANY ($1)) AND ($2::bigint[] IS NULL OR i.id = ANY ($2))
 ORDER BY i.source, i.ref NULLS FIRST;
 
 -- name: files

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from codebase_index.api.job import GROUP, LABEL_TARGET, PLURAL, VERSION
@@ -24,6 +23,7 @@ from codebase_mcp.jobs.cluster import (
     of_target,
     parse_each,
 )
+from codebase_mcp.kubernetes_api import open_api
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 """A tool should answer within a second; three allow for a busy API server, not for one that is down."""
@@ -49,15 +49,7 @@ class KubernetesCluster(Cluster):
 
         Raises kubernetes.aio.config.ConfigException when there is neither. No connection is made yet.
         """
-        configuration = client.Configuration()
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
-        configuration.retries = 1
-        async with client.ApiClient(configuration) as api:
+        async with open_api() as api:
             yield cls(api, namespace)
 
     async def list_for_target(self, spec: IndexingJobSpec) -> list[IndexingJob]:

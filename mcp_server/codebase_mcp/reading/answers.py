@@ -64,6 +64,11 @@ class ReadAnswer(Reply):
 
     omitted_when_null = Reply.omitted_when_null | {"outline", "message", "next_line", "file_lines"}
 
+    @property
+    def touched(self) -> list[str]:
+        """Repositories that it is of."""
+        return [index.repository for index in self.indexes]
+
     def escape(self) -> "ReadAnswer":
         """Escape it, with a note if code holds characters that readers would not see."""
         escaped = super().escape()
@@ -127,6 +132,11 @@ class FileList(Reply):
 
     omitted_when_null = Reply.omitted_when_null | {"files", "tree", "message", "next_offset"}
 
+    @property
+    def touched(self) -> list[str]:
+        """Repositories that it is of."""
+        return [index.repository for index in self.indexes]
+
     def as_text(self) -> str:
         """Return it as text: a line a file."""
         marks = Marks()
@@ -149,11 +159,18 @@ class Repository(IndexStatus):
     files: int
     chunks: int
     languages: Annotated[list[LanguageCount], Field(description="the most frequent")]
+    access_name: Annotated[str | None, Field(description="its name in rules about who may read it")] = None
+
+    omitted_when_null = IndexStatus.omitted_when_null | {"access_name"}
 
     def as_line(self) -> str:
         """Return everything in a line."""
         counts = ", ".join(count.as_line() for count in self.languages)
-        return f"{super().as_line()} {self.files:,} files, {self.chunks:,} chunks" + f": {counts}" * bool(counts)
+        return (
+            f"{super().as_line()} {self.files:,} files, {self.chunks:,} chunks"
+            + f": {counts}" * bool(counts)
+            + (f"; in rules {self.access_name}" if self.access_name else "")
+        )
 
 
 class RepositoryList(Reply):
@@ -165,6 +182,11 @@ class RepositoryList(Reply):
     next_offset: Annotated[int | None, Field(description="offset of the next page")] = None
 
     omitted_when_null = Reply.omitted_when_null | {"message", "next_offset"}
+
+    @property
+    def touched(self) -> list[str]:
+        """Repositories that it is of."""
+        return [index.repository for index in self.repositories]
 
     def as_text(self) -> str:
         """Return it as text: a line a repository and ref."""

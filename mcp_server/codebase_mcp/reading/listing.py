@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
+from codebase_index.api.job import index_name
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.files import FileCount, FileSnapshot
 from codebase_index.store.query.filters import Filters
@@ -63,11 +64,12 @@ async def _tree(snapshot: FileSnapshot, scope: Scope, room: int, summary: dict[s
     return FileList(tree="\n".join(lines[:count]), message=message, **summary)
 
 
-def describe_repository(index: IndexRow, file_counts: Iterable[FileCount]) -> Repository:
-    """Return the entry of an index in a list."""
+def describe_repository(index: IndexRow, file_counts: Iterable[FileCount], *, with_name: bool) -> Repository:
+    """Return the entry of an index in a list; `with_name`: also its name in rules about who may read it."""
     own = [count for count in file_counts if count.index_id == index.id]
     return Repository(
         **dict(index_status(index)),
+        access_name=index_name(index.source, index.target) if with_name else None,
         files=sum(count.files for count in own),
         chunks=sum(count.chunks for count in own),
         languages=_languages(own),

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from codebase_index.api.source_policy import SourcePolicy
-from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.query.files import Files, FileSnapshot
@@ -15,6 +14,7 @@ from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import NotIndexed, UserError
 from codebase_mcp.freshness.own import OwnRepositories
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore
 from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
@@ -39,18 +39,18 @@ _NOTHING: Final = "nothing is indexed yet; index a repository with start_indexin
 class ReadingService:
     """Reads and lists what indexes hold. Raises UserError and StoreUnavailable."""
 
-    def __init__(self, indexes: Indexes, files: Files, work: Work, own: OwnRepositories) -> None:
+    def __init__(self, indexes: VisibleIndexes, files: Files, work: Work, own: OwnRepositories) -> None:
         self._indexes, self._files, self._own = indexes, files, own
         self._lookup = FileLookup(work)
         self._semaphore = FairSemaphore(MAX_CONCURRENT)
 
     @classmethod
     def from_database(
-        cls, database: Database, namespaces: Sequence[str] | None = None, own: OwnRepositories | None = None
+        cls, database: Database, indexes: VisibleIndexes, own: OwnRepositories | None = None
     ) -> "ReadingService":
-        """Return the service for the indexes of some namespaces of a database; None: of all."""
+        """Return the service for the visible indexes of a database."""
         own = own or OwnRepositories(SourcePolicy())
-        return cls(Indexes(database, namespaces), Files(database), Work(database), own)
+        return cls(indexes, Files(database), Work(database), own)
 
     async def read(self, request: ReadRequest, caller: str = "") -> ReadAnswer:
         """Return definitions, lines of a file or its outline, as much as fits an answer."""
@@ -122,9 +122,10 @@ class ReadingService:
             async with self._files.snapshot() as snapshot:
                 file_counts = await snapshot.file_counts([index.id for index in page], Filters())
         end = request.offset + len(page)
+        with_names = self._indexes.are_named
         none_named = f"None of the {len(indexes)} indexed has {quoted(part)} in its path, URL or name"
         return RepositoryList(
-            repositories=[describe_repository(index, file_counts) for index in page],
+            repositories=[describe_repository(index, file_counts, with_name=with_names) for index in page],
             total_count=len(matching),
             message=None if matching else none_named if indexes else _NOTHING.capitalize(),
             next_offset=end if page and end < len(matching) else None,

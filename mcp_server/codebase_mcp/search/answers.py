@@ -157,6 +157,11 @@ class SearchAnswer(Reply):
     indexes_searched: int
     indexes_incomplete: Annotated[int, Field(description="how many of them are not complete")]
 
+    @property
+    def touched(self) -> list[str]:
+        """Repositories that it is of."""
+        return [index.repository for index in self.indexes]
+
     def escape(self) -> Self:
         """Escape it, with a note if code holds characters that readers would not see."""
         escaped = super().escape()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding import Embedder
-from codebase_index.store.catalog.indexes import Indexes, IndexRow
+from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.database import Database
 from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.filters import Filters
@@ -21,6 +21,7 @@ from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.freshness.standing import Freshness, NotIndexedYet, Standing
 from codebase_mcp.freshness.working_tree import Newer
 from codebase_mcp.freshness.working_trees import WorkingTrees
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.limits.admission import admit
 from codebase_mcp.limits.fair_semaphore import FairSemaphore, Permit
 from codebase_mcp.search.answers import SearchAnswer, SearchResult
@@ -94,7 +95,7 @@ class SearchService:
 
     def __init__(
         self,
-        indexes: Indexes,
+        indexes: VisibleIndexes,
         search: Search,
         symbols: SymbolSearch,
         text: TextSearch,
@@ -117,16 +118,15 @@ class SearchService:
 
     @classmethod
     def from_database(
-        cls, database: Database, open_embedder: Callable[[str], Embedder], namespaces: Sequence[str] | None = None,
+        cls, database: Database, open_embedder: Callable[[str], Embedder], indexes: VisibleIndexes,
         policy: SourcePolicy = SourcePolicy(),  # noqa: B008 - frozen
         freshness: Freshness | None = None,
     ) -> "SearchService":  # fmt: skip
-        """Return the service for the indexes of some namespaces of a database; None: of all.
+        """Return the service for the visible indexes of a database.
 
         `open_embedder` opens the embedder of a model by name; `policy` says where local repositories lie, for a
         `freshness` that starts nothing.
         """
-        indexes = Indexes(database, namespaces)
         freshness = freshness or Freshness(OwnRepositories(policy), WorkingTrees(policy, indexes.files))
         return cls(
             indexes, Search(database), SymbolSearch(database), TextSearch(database), DefinitionSearch(database),

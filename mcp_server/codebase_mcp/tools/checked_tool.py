@@ -17,35 +17,52 @@ from codebase_mcp.answer import Reply
 from codebase_mcp.arguments.kinds import Notes
 from codebase_mcp.arguments.signature import Signature
 from codebase_mcp.errors import UserError
+from codebase_mcp.identity import principal
+from codebase_mcp.identity.access import access_context
+from codebase_mcp.identity.authority import AuthorityUnavailable
+from codebase_mcp.identity.gate import Gate
+from codebase_mcp.identity.rights import Right
 from codebase_mcp.jobs.cluster import ClusterUnavailable
 from codebase_mcp.jobs.job_id import job_uuid
-from codebase_mcp.limits import caller
+from codebase_mcp.limits import origin as origins
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger("codebase_mcp.audit")
+
+_MAX_LOGGED_REPOSITORIES: Final = 20
 
 _MAX_REPAIRED_CHARACTERS: Final = 600
 """A longer repaired call costs the reader more than it helps."""
 
 
 class CheckedTool:
-    """A tool over an async function. `description` is what clients are told of it.
+    """A tool over an async function. `description` is what clients are told of it, `right` what its callers need.
+
+    One that `reads` indexes is given those that its caller may read, and refused where these are none.
 
     Not the SDK's class: that one drops unknown arguments without a word, answers with the texts of pydantic, puts
     "Error executing tool" before every error, and prints JSON with white space that costs tokens.
     """
 
-    def __init__(self, function: Callable[..., Awaitable[Reply]], description: types.Tool) -> None:
+    def __init__(
+        self, function: Callable[..., Awaitable[Reply]], description: types.Tool, right: Right, *, reads: bool
+    ) -> None:
         self.description = description
+        self._right = right
+        self._reads = reads
         self._function = function
         self._signature = Signature.of(function)
         metrics.announce(description.name)
 
     @classmethod
     def of(
-        cls, function: Callable[..., Awaitable[Reply]], *, title: str, annotations: types.ToolAnnotations
-    ) -> "CheckedTool":
-        """Make a tool of a function: its docstring is the description, its signature the schema."""
+        cls, function: Callable[..., Awaitable[Reply]], right: Right, title: str,
+        annotations: types.ToolAnnotations, *, reads: bool = False,
+    ) -> "CheckedTool":  # fmt: skip
+        """Make a tool of a function: its docstring is the description, its signature the schema.
+
+        A tool whose right is to read reads indexes; another one may do so, too.
+        """
         reply: type[Reply] = get_type_hints(function)["return"]
         description = types.Tool(
             name=function.__name__,
@@ -55,17 +72,22 @@ class CheckedTool:
             output_schema=_without_titles(reply.model_json_schema()),
             annotations=annotations,
         )
-        return cls(function, description)
+        return cls(function, description, right, reads=reads or right is Right.READ)
 
-    async def call(self, arguments: Mapping[str, Any]) -> types.CallToolResult:
-        """Run the tool, and log caller, digest of the arguments and outcome. An error is for the model."""
+    async def call(self, arguments: Mapping[str, Any], gate: Gate) -> types.CallToolResult:
+        """Run the tool if the gate lets its caller. An error is for the model.
+
+        The log has who that is, a digest of the arguments, what was touched, and the outcome.
+        """
         started_at = time.perf_counter()
         outcome = "cancelled"  # unless it returns: the client went away
-        ids: dict[str, str] = {}
+        touched: dict[str, Any] = {}
         try:
             try:
-                answer = (await self._answer(arguments)).escape()
-                ids = _ids(answer.model_dump(include={"job_id"}))
+                access = await gate.admit(self._right, reads=self._reads)
+                with access_context(access):
+                    answer = (await self._answer(arguments)).escape()
+                touched = _ids(answer.model_dump(include={"job_id"})) | _repositories(answer)
                 result = _result(answer)
                 outcome = "ok"
             except Exception as error:
@@ -84,9 +106,9 @@ class CheckedTool:
             audit.info(
                 "tool call",
                 extra={
-                    "tool": name, "caller": caller.current(), "arguments": _digest(arguments),
-                    "outcome": outcome, "ms": round(1000 * seconds, 1),
-                } | (ids or _ids(arguments)),
+                    **_who(), "tool": name, "arguments": _digest(arguments), "outcome": outcome,
+                    "ms": round(1000 * seconds, 1),
+                } | (touched or _ids(arguments)),
             )  # fmt: skip
 
     async def _answer(self, arguments: Mapping[str, Any]) -> Reply:
@@ -102,7 +124,7 @@ class CheckedTool:
             return f"unavailable: {error.reason}; trying again will not help before that is done"
         if isinstance(error, StoreUnavailable):
             return f"unavailable: {error.reason}; try again in 10 seconds"
-        if isinstance(error, ClusterUnavailable):
+        if isinstance(error, ClusterUnavailable | AuthorityUnavailable):
             return f"unavailable: {error}; try again in 10 seconds"
         if isinstance(error, InsufficientStorage):
             return f"unavailable: {error}"
@@ -143,6 +165,20 @@ def _without_titles(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {key: _without_titles(part) for key, part in schema.items() if key != "title" or isinstance(part, dict)}
+
+
+def _who() -> dict[str, Any]:
+    """Return who calls and from where, for the log."""
+    who, origin = principal.current(), origins.current()
+    return {
+        "principal": who.key if who else None, "groups": who.groups_digest if who else None,
+        "address": origin.address, "user_agent": origin.user_agent, "request_id": origin.request_id,
+    }  # fmt: skip
+
+
+def _repositories(answer: Reply) -> dict[str, Any]:
+    names = list(dict.fromkeys(answer.touched))
+    return {"repositories": names[:_MAX_LOGGED_REPOSITORIES]} if names else {}
 
 
 def _digest(arguments: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 
 from codebase_index.untrusted_text import quoted
 from codebase_index.version import VERSION
+from codebase_mcp.identity.gate import Gate
 from codebase_mcp.selection.folders import folders_context
 from codebase_mcp.tools.checked_tool import CheckedTool
 from codebase_mcp.tools.client_folders import ClientFolders, one_for_each_connection
@@ -20,8 +21,13 @@ _LISTING: Final = CacheHint(ttl_ms=300_000, scope="public")
 Request = ServerRequestContext[ClientFolders, Any]
 
 
-def server_of(tools: Sequence[CheckedTool], *, name: str, title: str, instructions: str) -> Server[Any]:
-    """Return the server; it serves the protocol of 2026-07-28 and the earlier ones alike."""
+def server_of(
+    tools: Sequence[CheckedTool], gate: Gate, *, name: str, title: str, instructions: str
+) -> Server[Any]:
+    """Return the server; it serves the protocol of 2026-07-28 and the earlier ones alike.
+
+    Every call of a tool passes the gate.
+    """
     by_name = {tool.description.name: tool for tool in tools}
     listing = types.ListToolsResult(tools=[tool.description for tool in tools])
 
@@ -33,7 +39,7 @@ def server_of(tools: Sequence[CheckedTool], *, name: str, title: str, instructio
         if tool is None:
             raise _unknown(f"there is no tool {quoted(params.name, 60)}; there are {', '.join(by_name)}")
         with folders_context(await ctx.lifespan_context.of(ctx)):
-            return await tool.call(params.arguments or {})
+            return await tool.call(params.arguments or {}, gate)
 
     async def get_prompt(_: Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         raise _unknown(f"there is no prompt {quoted(params.name, 60)}: this server has tools only")

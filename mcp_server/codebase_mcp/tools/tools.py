@@ -9,6 +9,9 @@ from mcp_types import ToolAnnotations
 
 from codebase_index.api.job import JobState
 from codebase_mcp.arguments.kinds import Choice, Flag, Number, Text, Time
+from codebase_mcp.identity import access
+from codebase_mcp.identity.gate import Gate
+from codebase_mcp.identity.rights import Right
 from codebase_mcp.jobs.answers import CancelResult, JobList, JobStatus, StartResult
 from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
@@ -110,6 +113,8 @@ class Tools:
         Unchanged files cost nothing, so indexing again is the way to refresh. Follow the job with
         get_indexing_status every poll_after_seconds. A finished job can be looked up for 7 days; its index stays.
         """
+        if priority > 0:
+            await access.current().require(Right.PRIORITIZE)
         request = StartRequest(repo_path, name, ref, force_reindex, priority, caller.current())
         return await self._jobs.start(request)
 
@@ -218,9 +223,13 @@ class Tools:
 
 
 def build_server(
-    jobs: JobService, search: SearchService, reading: ReadingService, removal: IndexRemoval | None = None
+    jobs: JobService,
+    search: SearchService,
+    reading: ReadingService,
+    gate: Gate,
+    removal: IndexRemoval | None = None,
 ) -> Server[Any]:
-    """Return the MCP server. With a `removal`, it has a tool that deletes indexes."""
+    """Return the MCP server, whose tools are called through the gate. With a `removal`, one deletes indexes."""
     tools = Tools(jobs, search, reading, removal)
     # A search that has an index brought up to date reads, too: nothing that is a user's changes, and a client that
     # asked its person before each search would be of no use. The description says it.
@@ -232,18 +241,21 @@ def build_server(
     cancels = ToolAnnotations(
         read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
     )
+    tool = CheckedTool.of
+    deletes = tool(tools.delete_index, Right.DELETE, "Delete an index", cancels, reads=True)
     return server_of(
         [
-            CheckedTool.of(tools.search_code, title="Search code", annotations=reads),
-            CheckedTool.of(tools.read_code, title="Read code", annotations=reads),
-            CheckedTool.of(tools.list_files, title="List files", annotations=reads),
-            CheckedTool.of(tools.list_repositories, title="List repositories", annotations=reads),
-            CheckedTool.of(tools.start_indexing_background, title="Index a repository", annotations=starts),
-            CheckedTool.of(tools.get_indexing_status, title="Status of an indexing job", annotations=reads),
-            CheckedTool.of(tools.cancel_indexing_background, title="Cancel an indexing job", annotations=cancels),
-            CheckedTool.of(tools.list_indexing_jobs, title="List indexing jobs", annotations=reads),
-            *([CheckedTool.of(tools.delete_index, title="Delete an index", annotations=cancels)] * bool(removal)),
+            tool(tools.search_code, Right.READ, "Search code", reads),
+            tool(tools.read_code, Right.READ, "Read code", reads),
+            tool(tools.list_files, Right.READ, "List files", reads),
+            tool(tools.list_repositories, Right.READ, "List repositories", reads),
+            tool(tools.start_indexing_background, Right.START, "Index a repository", starts),
+            tool(tools.get_indexing_status, Right.STATUS, "Status of an indexing job", reads),
+            tool(tools.cancel_indexing_background, Right.CANCEL, "Cancel an indexing job", cancels),
+            tool(tools.list_indexing_jobs, Right.LIST, "List indexing jobs", reads),
+            *([deletes] * bool(removal)),
         ],
+        gate,
         name="codebase-mcp",
         title="Code search",
         instructions=INSTRUCTIONS,

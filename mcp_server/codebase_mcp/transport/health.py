@@ -14,6 +14,7 @@ from starlette.routing import Route
 from codebase_index.store.errors import StoreError
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.store.jobs.rows import JobRow
+from codebase_mcp.identity.settings import AuthSettings
 from codebase_mcp.jobs.cluster import Cluster, ClusterUnavailable
 from codebase_mcp.transport.answer_cache import CachedAnswer
 
@@ -37,7 +38,8 @@ class ServiceState:
 class HealthChecks:
     """`/healthz` (liveness) and `/readyz` (readiness). Liveness never fails for what a restart would not mend."""
 
-    def __init__(self, jobs: Jobs, cluster: Cluster) -> None:
+    def __init__(self, jobs: Jobs, cluster: Cluster, auth: AuthSettings | None = None) -> None:
+        self._authentication: dict[str, Any] = auth.described if auth else {}
         self._jobs = jobs
         self._cluster = cluster
         self._liveness = CachedAnswer(self._check_liveness)
@@ -89,7 +91,7 @@ class HealthChecks:
             age = datetime.now(UTC) - min(row.created_at for row in active)
             # The times are those of the Kubernetes API, whose clock may be ahead of this one.
             facts["oldest_active_job_seconds"] = max(0, round(age.total_seconds()))
-        return facts | _service_fields(database=database), 200
+        return facts | _service_fields(database=database) | self._authentication, 200
 
     async def _check_readiness(self) -> HealthReport:
         """Report 200 while the database or the Kubernetes API answers, 503 when neither does; the body names each.

@@ -16,16 +16,19 @@ import uvicorn
 from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codebase_index.listening import EVERYWHERE, listen_everywhere
 from codebase_mcp import metrics
+from codebase_mcp.identity.authenticator import Authenticator
 from codebase_mcp.limits.caller import IpNetwork, caller_context, resolve_caller
 from codebase_mcp.limits.connection_limits import ConnectionLimits
+from codebase_mcp.limits.origin import Origin, origin_context
 from codebase_mcp.settings import Settings, SettingsError
 from codebase_mcp.transport.allowed_hosts import AllowedHosts
-from codebase_mcp.transport.bearer_token import BearerToken
+from codebase_mcp.transport.authentication import Authentication, metadata_routes, metadata_url
 from codebase_mcp.transport.health import HealthChecks
 from codebase_mcp.transport.http_protocol import ConnectionManager
 from codebase_mcp.transport.middleware import MAX_BODY_BYTES, RequestGuard
@@ -46,8 +49,10 @@ OTHER_FILES: Final = 128
 """Open files besides clients' connections: database, Kubernetes API, embedding services, modules."""
 
 
-def build_app(server: Server[Any], health: HealthChecks, settings: Settings) -> Starlette:
-    """Return the application: `/mcp`, `/healthz`, `/readyz`."""
+def build_app(
+    server: Server[Any], health: HealthChecks, settings: Settings, authenticator: Authenticator
+) -> Starlette:
+    """Return the application: `/mcp`, `/healthz`, `/readyz`, and where OIDC is used the metadata about it."""
     app = server.streamable_http_app(
         streamable_http_path="/mcp",
         # No session, so any replica can answer any request. Nothing here pushes to clients.
@@ -62,15 +67,18 @@ def build_app(server: Server[Any], health: HealthChecks, settings: Settings) -> 
     # The guard answers all but POST: GET would open a stream on which nothing ever comes.
     endpoint.methods = {"POST", "OPTIONS", "GET", "DELETE"}
     endpoint.app = RequestGuard(endpoint.app, AllowedHosts(settings.host_names), settings.connections)
-    if settings.token is not None:
-        endpoint.app = BearerToken(endpoint.app, settings.token)
-    app.router.routes.extend(health.routes())
+    oidc = settings.auth.oidc if settings.auth else None
+    endpoint.app = Authentication(endpoint.app, authenticator, metadata_url(oidc) if oidc else None)
+    app.router.routes.extend([*health.routes(), *(metadata_routes(oidc) if oidc else ())])
     app.add_middleware(CallerMiddleware, proxies=settings.trusted_proxies)
     return app
 
 
 class CallerMiddleware:
-    """Sets the caller of each request: `caller.current()`."""
+    """Sets where each request comes from: `caller.current()`, until it is known who calls, and `origin.current()`.
+
+    Its answer has the request's id.
+    """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[IpNetwork]) -> None:
         self._app = app
@@ -82,8 +90,19 @@ class CallerMiddleware:
             return await self._app(scope, receive, send)
         peer, _ = scope.get("client") or (None, None)
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        with caller_context(resolve_caller(peer, forwarded, self._proxies)):
-            await self._app(scope, receive, send)
+        address = resolve_caller(peer, forwarded, self._proxies)
+        headers = Headers(scope=scope)
+        origin = Origin.of(address, headers.get("user-agent"), headers.get("x-request-id"))
+
+        id_header = (b"x-request-id", origin.request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], id_header]}
+            await send(message)
+
+        with caller_context(address), origin_context(origin):
+            await self._app(scope, receive, send_with_id)
 
 
 async def serve_http(app: ASGIApp, health: HealthChecks, settings: Settings) -> None:

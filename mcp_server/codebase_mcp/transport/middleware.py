@@ -96,7 +96,7 @@ class RequestGuard:
     def _busy(self, caller_key: str) -> Response | None:
         retry = {"Retry-After": "1"}
         if self._active[caller_key] >= self._limits.per_client:
-            what = f"{self._limits.per_client} requests of this address are being answered"
+            what = f"{self._limits.per_client} requests of this caller are being answered"
             return _refusal_response(429, f"{what}; send it again when one of them has been answered", retry)
         if self._active.total() >= self._limits.total:
             what = f"{self._limits.total} requests are being answered"

@@ -11,6 +11,7 @@ import anyio
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 
+from codebase_mcp.identity.principal import OWNER, principal_context
 from codebase_mcp.transport.envelope import refusal_of
 
 
@@ -28,11 +29,15 @@ async def serve_stdio(server: Server[Any]) -> None:
 async def serve_lines(
     server: Server[Any], lines: AsyncIterable[str], write: Callable[[str], Awaitable[None]]
 ) -> None:
-    """Serve a client whose messages come as lines, until there are no more; `write` gets a line of an answer."""
+    """Serve a client whose messages come as lines, until there are no more; `write` gets a line of an answer.
+
+    Whoever may write to this process' streams, or open its socket, is its owner.
+    """
     output: Any = _Output(write)
     messages: Any = _Messages(lines, output)
-    async with stdio_server(messages, output) as (read_stream, write_stream):
-        await server.run(read_stream, write_stream, server.create_initialization_options())
+    with principal_context(OWNER):
+        async with stdio_server(messages, output) as (read_stream, write_stream):
+            await server.run(read_stream, write_stream, server.create_initialization_options())
 
 
 class _Output:

@@ -27,6 +27,8 @@ class ApiServer:
     """Namespaces that the user may not look into; "*": all at once."""
     forwards: list[str] = field(default_factory=list)
     """The pods to which connections were opened."""
+    account_tokens: dict[str, str] = field(default_factory=dict)
+    """By namespace and name of a service account: the token that it makes for our server."""
     url: str = ""
 
     def kubeconfig(self, namespace: str = "default") -> dict[str, Any]:
@@ -46,6 +48,7 @@ class ApiServer:
         app.router.add_get("/api/v1/services", self._services)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods", self._pods)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods/{pod}/portforward", self._port_forward)
+        app.router.add_post("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", self._make_token)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -65,6 +68,15 @@ class ApiServer:
         return web.json_response({"kind": "ServiceList", "items": [
             {"metadata": {"name": "codebase-mcp-server", "namespace": name, "labels": SERVER}} for name in names
         ]})  # fmt: skip
+
+    async def _make_token(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        token = self.account_tokens.get("{namespace}/{name}".format(**request.match_info))
+        if token is None:
+            return web.json_response({"kind": "Status", "reason": "Forbidden"}, status=403)
+        assert asked["spec"]["audiences"] == ["codebase-mcp"]
+        status = {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"}
+        return web.json_response({"kind": "TokenRequest", "spec": asked["spec"], "status": status}, status=201)
 
     async def _pods(self, request: web.Request) -> web.Response:
         assert "component=server" in request.query["labelSelector"]

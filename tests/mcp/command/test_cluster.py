@@ -1,10 +1,12 @@
 """A server in a cluster: found by the kubeconfig, reached through the API server."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
@@ -36,15 +38,20 @@ Run = Callable[..., Awaitable[Ended]]
 @pytest.fixture
 def run(in_cluster: dict[str, str]) -> Run:
     async def run(*arguments: str, main: str = "main") -> Ended:
-        program = f"import sys; from codebase_cli.__main__ import {main}; sys.exit({main}())"
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, *arguments, env=in_cluster, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
-        return Ended(process.returncode, out.decode(), err.decode())
+        return await run_command(in_cluster, *arguments, main=main)
 
     return run
+
+
+async def run_command(environment: dict[str, str], *arguments: str, main: str = "main") -> Ended:
+    """Run the command with an environment, to its end."""
+    program = f"import sys; from codebase_cli.__main__ import {main}; sys.exit({main}())"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
+    return Ended(process.returncode, out.decode(), err.decode())
 
 
 async def test_the_only_release_of_the_current_context_is_found(
@@ -138,3 +145,26 @@ asyncio.run(main())
     out, _ = await process.communicate()
     mode, folder = out.decode().split()
     assert mode == "0o700" and not Path(folder).exists()
+
+
+async def test_a_server_that_asks_who_calls_is_sent_tokens_of_a_service_account_and_not_the_kubeconfigs(
+    environment: dict[str, str], serving_http: Any, surroundings: dict[str, str], home: Path, shop: Shop
+) -> None:
+    await shop.completed({"a.py": "def find_me(): pass\n"})
+    tokens = home / "tokens.yaml"
+    entry = {"name": "agent", "sha256": hashlib.sha256(b"of-the-agent").hexdigest(), "role": "reader"}
+    tokens.write_text(json.dumps({"tokens": [entry]}))
+    asking = {**environment, "CODEBASE_AUTH": "tokens", "CODEBASE_TOKENS_FILE": str(tokens)}
+    async with serving_http(asking) as (url, _):
+        served = ApiServer(int(url.rpartition(":")[2]), {"code"}, account_tokens={"code/agent": "of-the-agent"})
+        async with served.serving() as api_server:
+            (home / "kubeconfig").write_text(json.dumps(api_server.kubeconfig()))
+            told = {**surroundings, "KUBECONFIG": str(home / "kubeconfig")}
+            as_agent, as_other, as_nobody = [
+                await run_command({**told, **more}, "search", "find_me", "--json")
+                for more in ({"CODEBASE_SERVICE_ACCOUNT": "agent"}, {"CODEBASE_SERVICE_ACCOUNT": "other"}, {})
+            ]
+    assert as_agent.code == ExitCode.DONE, as_agent.err
+    assert as_agent.json()["results"][0]["path"] == "a.py"
+    assert as_other.code == ExitCode.NO_SERVER and "no token of the service account code/other" in as_other.err
+    assert as_nobody.code == ExitCode.NO_SERVER and "CODEBASE_SERVICE_ACCOUNT" in as_nobody.err

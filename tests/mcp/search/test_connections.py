@@ -7,6 +7,7 @@ import pytest
 
 from codebase_index.embedding import factory
 from codebase_index.store.database import Database
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.search.answers import SearchResult
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
@@ -19,7 +20,7 @@ FILES = {"a.py": "def total(x):\n    return x\n", "b.py": "from a import total\n
 async def test_a_pool_of_one_connection_answers(mode: Mode, dsn: str, database: Database) -> None:
     await indexed(database, FILES, 25)
     small = await Database.open(dsn, name="test", size=1)
-    service = SearchService.from_database(small, factory.by_name)
+    service = SearchService.from_database(small, factory.by_name, VisibleIndexes.every(small))
     try:
         async with asyncio.timeout(30):
             answer = await service.search(SearchRequest("total", mode=mode))

@@ -10,6 +10,7 @@ import pytest
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_mcp.errors import UserError
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.limits import fair_semaphore
 from codebase_mcp.search import service
 from codebase_mcp.search.request import Mode, SearchRequest
@@ -32,7 +33,7 @@ async def search(
     monkeypatch.setattr(service, "SEARCH_TIMEOUT_SECONDS", 600.0)
     monkeypatch.setattr("codebase_mcp.search.modes.text.TEXT_TIMEOUT_SECONDS", 600.0)
     await shop.completed(FILES)
-    search = SearchService.from_database(database, lambda _: embedder)
+    search = SearchService.from_database(database, lambda _: embedder, VisibleIndexes.every(database))
     await search.search(SearchRequest("total", limit=1))  # the model is open
     yield search
     search.close()

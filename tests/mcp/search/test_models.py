@@ -17,6 +17,7 @@ from codebase_index.api.resource import IndexingJob
 from codebase_index.embedding import factory
 from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
+from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.search.answers import SearchAnswer
 from codebase_mcp.search.query_vectors import query_model
 from codebase_mcp.search.request import SearchRequest
@@ -76,7 +77,9 @@ async def search(
     database: Database, service: EmbeddingService, bench: WorkerHarness
 ) -> AsyncIterator[SearchService]:
     bench.env = {"OLLAMA_URL": service.url}
-    search = SearchService.from_database(database, lambda name: factory.by_name(name, bench.env))
+    search = SearchService.from_database(
+        database, lambda name: factory.by_name(name, bench.env), VisibleIndexes.every(database)
+    )
     yield search
     search.close()
 

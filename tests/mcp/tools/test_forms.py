@@ -15,6 +15,8 @@ from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_mcp.freshness import working_trees
 from codebase_mcp.search import service
+from codebase_mcp.identity.access import VisibleIndexes
+from codebase_mcp.identity.gate import Gate
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.tools import build_server
 from tests.store.harness import WorkerHarness, track
@@ -170,8 +172,8 @@ async def ledger(
         code, _ = await harness.run(await harness.job(name, source={"path": str(root / name)}))
         assert code == 0
     policy = SourcePolicy.from_env({"CODEBASE_ROOTS": roots})
-    search = SearchService.from_database(database, lambda _: embedder, None, policy)
-    yield build_server(None, search, None), root  # type: ignore[arg-type]
+    search = SearchService.from_database(database, lambda _: embedder, VisibleIndexes.every(database), policy)
+    yield build_server(None, search, None, Gate.of_owner()), root  # type: ignore[arg-type]
     search.close()
 
 

@@ -23,6 +23,8 @@ from codebase_index import untrusted_text
 from codebase_index.store.database import Database
 from codebase_mcp.answer import MULTILINE, Answer, Reply
 from codebase_mcp.errors import UserError
+from codebase_mcp.identity.gate import Gate
+from codebase_mcp.identity.rights import Right
 from codebase_mcp.jobs import answers as job_answers
 from codebase_mcp.jobs.answers import CancelResult, JobList, JobStatus, StartResult
 from codebase_mcp.reading import answers as reading_answers
@@ -135,8 +137,8 @@ def answering(answer: Reply | Exception) -> Server[Any]:
         return answer
 
     annotations = ToolAnnotations(read_only_hint=True)
-    checked = CheckedTool.of(tool, title="Tool", annotations=annotations)
-    return server_of([checked], name="x", title="x", instructions="")
+    checked = CheckedTool.of(tool, Right.STATUS, "Tool", annotations)
+    return server_of([checked], Gate.of_owner(), name="x", title="x", instructions="")
 
 
 @pytest.mark.parametrize("model", ANSWERS, ids=lambda model: model.__name__)

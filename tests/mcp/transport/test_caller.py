@@ -15,6 +15,9 @@ from mcp_types import ToolAnnotations
 
 from codebase_index.store.jobs.jobs import Jobs
 from codebase_mcp.answer import Reply
+from codebase_mcp.identity.authenticator import Anybody
+from codebase_mcp.identity.gate import Gate
+from codebase_mcp.identity.rights import Right
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.limits import caller
 from codebase_mcp.settings import Settings
@@ -46,9 +49,13 @@ async def listening(trusted: str, **more: str) -> AsyncIterator[str]:
     )
     annotations = ToolAnnotations(read_only_hint=True)
     tools = server_of(
-        [CheckedTool.of(whoami, title="Who am I", annotations=annotations)], name="x", title="x", instructions=""
+        [CheckedTool.of(whoami, Right.STATUS, "Who am I", annotations)],
+        Gate.of_owner(),
+        name="x",
+        title="x",
+        instructions="",
     )
-    app = build_app(tools, HealthChecks(cast(Jobs, None), cast(Cluster, None)), settings)
+    app = build_app(tools, HealthChecks(cast(Jobs, None), cast(Cluster, None)), settings, Anybody())
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, proxy_headers=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
@@ -101,6 +108,6 @@ async def test_behind_a_proxy_each_client_has_its_own_share_of_what_is_answered_
         answers = await asyncio.gather(*greedy, *others)
     refused = [answer for answer in answers[:20] if answer.status_code == 429]
     assert len(refused) >= 10 and all(answer.headers["retry-after"] == "1" for answer in refused)
-    assert "3 requests of this address are being answered" in refused[0].text
+    assert "3 requests of this caller are being answered" in refused[0].text
     assert {answer.status_code for answer in answers[:20]} == {200, 429}
     assert [answer.status_code for answer in answers[20:]] == [200] * 6

@@ -41,7 +41,7 @@ async def many(database: Database) -> Database:
 
 
 ASKED: list[tuple[str, str, list[object]]] = [
-    ("indexes", "list", [["default"]]),
+    ("indexes", "list", [["default"], None]),
     ("jobs", "get", [JOB, ["default"]]),
     ("jobs", "get_many", [[JOB], ["default"]]),
     ("jobs", "unfinished", [["default"]]),

@@ -1,14 +1,21 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from codebase_index.listening import EVERYWHERE
+from codebase_mcp.identity.rights import Grant, Role
 from codebase_mcp.settings import Settings, SettingsError
 
 VALID = {
     "CODEBASE_DATABASE_URL": "postgresql://u:hunter2@db/codebase",
     "CODEBASE_ROOTS": json.dumps([{"path": "/srv/repositories", "mount": "/mnt/0"}]),
 }
+
+OIDC = {
+    "CODEBASE_AUTH": "oidc", "CODEBASE_OIDC_ISSUER": "https://login.example.org",
+    "CODEBASE_PUBLIC_URL": "https://code.example.org/mcp",
+}  # fmt: skip
 
 
 def test_the_defaults_are_those_of_a_laptop() -> None:
@@ -56,6 +63,21 @@ def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
         ({"CODEBASE_ALLOW_DELETION": "1"}, "CODEBASE_ALLOW_DELETION is '1'; set it to true or false"),
         ({"CODEBASE_DRAIN_SECONDS": "-1"}, "CODEBASE_DRAIN_SECONDS is '-1'; set it to whole seconds, 0 to 600"),
         ({"CODEBASE_LOG_LEVEL": "LOUD"}, "CODEBASE_LOG_LEVEL is 'LOUD'"),
+        ({"CODEBASE_AUTH": "ldap"}, "CODEBASE_AUTH is 'ldap'; set it to one of kubernetes, oidc, tokens, none"),
+        ({"CODEBASE_AUTH": "tokens"}, "set CODEBASE_TOKENS_FILE"),
+        ({"CODEBASE_TOKEN_FILE": "/not/there"}, "CODEBASE_TOKEN_FILE cannot be read"),
+        ({"CODEBASE_AUTH": "kubernetes", "CODEBASE_AUTH_AUDIENCES": "a b"}, "CODEBASE_AUTH_AUDIENCES holds 'a b'"),
+        ({"CODEBASE_AUTH": "oidc"}, "CODEBASE_OIDC_ISSUER is ''"),
+        ({**OIDC, "CODEBASE_OIDC_ISSUER": "http://issuer.example.org"}, "set it to an https URL"),
+        ({**OIDC, "CODEBASE_OIDC_GRANTS": "developers"}, "CODEBASE_OIDC_GRANTS is no JSON"),
+        (
+            {**OIDC, "CODEBASE_OIDC_GRANTS": '[{"group": "a", "role": "king"}]'},
+            "CODEBASE_OIDC_GRANTS is malformed",
+        ),
+        (
+            {"CODEBASE_AUTH": "kubernetes", "CODEBASE_REFRESH": "true"},
+            "CODEBASE_REFRESH is for a server of one user",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_told(change: dict[str, str], says: str) -> None:
@@ -63,3 +85,25 @@ def test_a_wrong_setting_is_named_and_no_secret_is_told(change: dict[str, str], 
         Settings.from_env({**VALID, **change})
     assert says in str(error.value)
     assert "hunter2" not in str(error.value)
+
+
+def test_nothing_is_said_of_identity_unless_it_is_set() -> None:
+    assert Settings.from_env(VALID).auth is None
+    assert not Settings.from_env(VALID).read_only
+
+
+def test_groups_have_the_grants_of_the_settings() -> None:
+    grants = [{"group": "a", "role": "reader"}, {"group": "a", "role": "writer", "namespaces": ["team"]}]
+    auth = Settings.from_env({**VALID, **OIDC, "CODEBASE_OIDC_GRANTS": json.dumps(grants)}).auth
+    assert auth is not None and auth.oidc is not None
+    assert auth.oidc.grants == {
+        "a": (Grant(Role.READER.rights), Grant(Role.WRITER.rights, frozenset(["team"]))),
+    }
+
+
+def test_the_token_of_an_owner_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2\n")
+    auth = Settings.from_env({**VALID, "CODEBASE_TOKEN_FILE": str(file)}).auth
+    assert auth is not None and auth.owner_token == "hunter2" and not auth.tells_callers_apart
+    assert "hunter2" not in repr(auth)

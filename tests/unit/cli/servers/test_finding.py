@@ -38,7 +38,7 @@ class Surroundings:
         return SimpleNamespace()
 
     @asynccontextmanager
-    async def _forwarded(self, _: Any) -> Any:
+    async def _forwarded(self, _: Any, token: str | None, service_account: str | None) -> Any:
         yield OF_CLUSTER
 
 

@@ -1,0 +1,1 @@
+"""Who calls, what they may, and the one gate that every call of a tool passes."""

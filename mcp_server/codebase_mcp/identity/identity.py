@@ -1,0 +1,53 @@
+"""Opens what the settings ask for: who tells whose a token is, and who decides what its owner may."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from kubernetes.aio import client
+
+from codebase_mcp.identity.authenticator import Anybody, Authenticator
+from codebase_mcp.identity.authority import Authority, Grants, Remembered
+from codebase_mcp.identity.kubernetes import AccessReviews, TokenReviews
+from codebase_mcp.identity.oidc import IssuerKeys, OidcTokens
+from codebase_mcp.identity.settings import AuthSettings, Mode
+from codebase_mcp.identity.static_tokens import StaticTokens
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who tells whose a token is, and who decides what its owner may."""
+
+    authenticator: Authenticator
+    authority: Authority
+
+
+@asynccontextmanager
+async def open_identity(
+    settings: AuthSettings, kubernetes: Callable[[], AbstractAsyncContextManager[client.ApiClient]]
+) -> AsyncIterator[Identity]:
+    """Yield what the settings ask for; nobody has to answer yet. Raises TokensInvalid.
+
+    `kubernetes` opens a client of the Kubernetes API.
+    """
+    if settings.mode is Mode.KUBERNETES:
+        async with kubernetes() as api:
+            yield Identity(TokenReviews(api, settings.audiences), Remembered(AccessReviews(api)))
+    elif settings.oidc is not None:
+        async with httpx.AsyncClient(follow_redirects=False) as http:
+            keys = IssuerKeys(settings.oidc.issuer, http)
+            yield Identity(OidcTokens(settings.oidc, keys), Grants())
+    elif settings.owner_token is not None:
+        yield Identity(StaticTokens.of_owner(settings.owner_token), Grants())
+    elif settings.tokens_file is not None:
+        yield Identity(StaticTokens.of_file(settings.tokens_file), Grants())
+    else:
+        log.warning(
+            "INSECURE: CODEBASE_AUTH is none, so whoever reaches this port reads every index, and starts and "
+            "cancels jobs; set it to kubernetes, oidc or tokens (auth.mode in the chart)"
+        )
+        yield Identity(Anybody(), Grants())
