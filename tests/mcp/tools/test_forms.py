@@ -14,9 +14,9 @@ from codebase_index.api.source_policy import SourcePolicy
 from codebase_index.embedding.static import StaticEmbedder
 from codebase_index.store.database import Database
 from codebase_mcp.freshness import working_trees
-from codebase_mcp.search import service
 from codebase_mcp.identity.access import VisibleIndexes
 from codebase_mcp.identity.gate import Gate
+from codebase_mcp.search import service
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.tools.tools import build_server
 from tests.store.harness import WorkerHarness, track
