@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from codebase_operator.metrics import Metrics
 from codebase_operator.model.quantities import mebibytes
 from codebase_operator.reconciler import ReconcileLoop
 from codebase_operator.settings import PodTemplate
+from codebase_operator.statistics import measure
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,9 @@ async def run(settings: Settings) -> None:
         )
         runtime = PodRuntime(resources, folder.pods, life_of_instance())
         async with asyncio.TaskGroup() as group:
+            if settings.metrics_port:
+                metrics.serve(settings.metrics_port, _listen_on_loopback)
+                group.create_task(measure(database, NAMESPACE, metrics), name="measure")
             group.create_task(loop.run(), name="reconcile")
             group.create_task(runtime.run(), name="pods")
             group.create_task(_watch(resources, cache, loop.wake, runtime.wake), name="watch")
@@ -100,6 +105,10 @@ def _user_credentials(settings: Settings, env: Any) -> dict[str, str]:
         return {}
     names = [name for name in remote.OF_USER if name in env]
     return {remote.USER_VARIABLE: "true", **{name: env[name] for name in names}}
+
+
+def _listen_on_loopback(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
 
 
 async def _migrate(database: Database) -> None:

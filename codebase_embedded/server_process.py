@@ -65,7 +65,7 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
         "CODEBASE_TOKEN_FILE": str(folder.token),
         "CODEBASE_LOG_LEVEL": settings.log_level,
         "CODEBASE_BIND": "127.0.0.1",
-        "CODEBASE_PROBE_PORT": "",
+        "CODEBASE_PROBE_PORT": str(settings.metrics_port + 1) if settings.metrics_port else "",
     }
 
 

@@ -70,6 +70,9 @@ class Settings:
     log_level: str = "INFO"
     user_credentials: bool = False
     """Whether git may use this user's own credentials, so that every client can have indexed what they open."""
+    metrics_port: int | None = None
+    """TCP port on loopback for the operator's metrics; the next one is for the server's probes and metrics. None:
+    there are none."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **given: Any) -> "Settings":
@@ -77,8 +80,8 @@ class Settings:
 
         CODEBASE_DATA; CODEBASE_EMBEDDED_ROOTS (folders, separated as in PATH; else the home folder);
         CODEBASE_GIT_HOSTS (comma-separated); CODEBASE_MAX_CONCURRENT_JOBS; CODEBASE_IDLE_SECONDS (0: stays until
-        it is stopped); CODEBASE_LOG_LEVEL; CODEBASE_USER_CREDENTIALS (true or false). CODEBASE_REFRESH
-        is read by `server_process`. Raises SettingsInvalid.
+        it is stopped); CODEBASE_LOG_LEVEL; CODEBASE_METRICS_PORT; CODEBASE_USER_CREDENTIALS (true or false).
+        CODEBASE_REFRESH is read by `server_process`. Raises SettingsInvalid.
         """
         roots = [Path(text) for text in env.get(ROOTS_VARIABLE, "").split(os.pathsep) if text]
         hosts = tuple(
@@ -93,6 +96,7 @@ class Settings:
             idle_seconds=_number(env, IDLE_VARIABLE, IDLE_SECONDS) or None,
             log_level=env.get("CODEBASE_LOG_LEVEL") or "INFO",
             user_credentials=_flag(env, USER_CREDENTIALS_VARIABLE),
+            metrics_port=_number(env, "CODEBASE_METRICS_PORT", 0) or None,
         )
         return replace(settings, **{name: value for name, value in given.items() if value is not None}).checked()
 
@@ -104,6 +108,8 @@ class Settings:
                 raise SettingsInvalid(f"root {root} is no folder; name folders that hold repositories")
         if self.port is not None and not 0 < self.port < 65536:
             raise SettingsInvalid(f"port {self.port} is none; give one from 1 to 65535")
+        if self.metrics_port is not None and not 0 < self.metrics_port < 65535:
+            raise SettingsInvalid(f"CODEBASE_METRICS_PORT is {self.metrics_port}; give a port from 1 to 65534")
         return replace(self, data=self.data.expanduser().absolute(), roots=roots)
 
     @property
