@@ -13,7 +13,7 @@ from codebase_embedded.life import end_with_instance, life_of_instance
 from codebase_embedded.pods.runtime import PodRuntime
 from codebase_embedded.resource_api import ResourceApi
 from codebase_embedded.settings import NAMESPACE, SETTINGS_VARIABLE, Settings
-from codebase_index import logs
+from codebase_index import logs, tracing
 from codebase_index.api.job import MAX_PROCESSES
 from codebase_index.store.address import FILE_VARIABLE, address_from_env
 from codebase_index.store.database import Database
@@ -43,6 +43,7 @@ def main() -> None:
     """Run until SIGTERM, or until the instance ends."""
     settings = Settings.of_json(os.environ[SETTINGS_VARIABLE])
     logs.configure("operator", settings.log_level)
+    tracing.configure("codebase-operator")
     asyncio.run(end_with_instance(run(settings)))
 
 

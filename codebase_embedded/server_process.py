@@ -17,7 +17,7 @@ from codebase_embedded.folder import Folder
 from codebase_embedded.life import end_with_instance
 from codebase_embedded.resource_cluster import ResourceCluster
 from codebase_embedded.settings import NAMESPACE, SETTINGS_VARIABLE, Settings
-from codebase_index import logs, trusted_ca
+from codebase_index import logs, tracing, trusted_ca
 from codebase_index.store.database import Database
 from codebase_index.store.resources.resources import Resources
 from codebase_mcp.garbage_collection import periodic_collection
@@ -37,6 +37,7 @@ def main() -> None:
     logs.configure("mcp-server", settings.log_level)
     logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)
     trusted_ca.install()
+    tracing.configure("codebase-mcp-server")
     asyncio.run(end_with_instance(serve(settings)))
 
 

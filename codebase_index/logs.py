@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from codebase_index import tracing
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 # Libraries attach whole objects to their records, which would be printed on every line.
@@ -14,7 +16,7 @@ _PLAIN = (str, int, float, list, dict, UUID, datetime)
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes time, level, logger, message and every plain `extra` field."""
+    """Writes time, level, logger, message, the id of the trace, and every plain `extra` field."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -29,6 +31,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if trace := tracing.current():
+            entry["trace_id"] = trace.trace_id
         entry.update((k, v) for k, v in record.__dict__.items() if k not in _STANDARD and isinstance(v, _PLAIN))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

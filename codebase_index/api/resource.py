@@ -282,6 +282,7 @@ class Metadata(BaseModel):
     creation_timestamp: datetime
     deletion_timestamp: datetime | None = None
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
 
 
 class IndexingJob(BaseModel):

@@ -9,6 +9,8 @@ from uuid import UUID
 import asyncpg
 from pgvector.asyncpg import register_vector
 
+from codebase_index import tracing
+from codebase_index.store import queries
 from codebase_index.store.address import Address, address_from_env, fixed
 from codebase_index.store.error_translation import translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
@@ -160,7 +162,14 @@ async def _keep(_: asyncpg.Connection) -> None:
     """
 
 
+def _trace(query: asyncpg.connection.LoggedQuery) -> None:
+    name = queries.name_of(query.query)
+    tracing.record(name, query.elapsed, query.exception is not None, **{"db.system.name": "postgresql"})
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
+    if tracing.is_exporting():
+        connection.add_query_logger(_trace)
     await require_schema(connection)
     try:
         await register_vector(connection)

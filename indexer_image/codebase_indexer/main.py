@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from codebase_index import logs, trusted_ca
+from codebase_index import logs, tracing, trusted_ca
 from codebase_index.api.job import ErrorType, ExitCode
 from codebase_index.api.resource import IndexingJobSpec
 from codebase_index.api.source_policy import SourceNotFound, SourceRefused, SourceUnreadable
@@ -32,6 +32,7 @@ from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs, Progress, connection_name
 from codebase_index.store.jobs.rows import JobRow
 from codebase_index.store.jobs.workers import Workers
+from codebase_index.trace_context import VARIABLE, TraceContext
 from codebase_indexer.chunking.chunker import CHUNKER_VERSION
 from codebase_indexer.chunking.texts import TERMS_VERSION
 from codebase_indexer.content.secret_files import SecretPolicy
@@ -379,14 +380,23 @@ async def run_until_stopped(settings: Settings) -> int:
         return ExitCode.STOPPED
 
 
+async def run_in_trace(settings: Settings) -> int:
+    """Carry out an attempt as a part of the trace of the call that started its job."""
+    parent = TraceContext.parse(os.environ.get(VARIABLE))
+    with tracing.span("index", parent, **{"codebase.job.id": str(settings.job_id)}):
+        return await run_until_stopped(settings)
+
+
 def main() -> NoReturn:
     """Run the attempt that the environment describes."""
     logs.configure("indexer", os.environ.get("CODEBASE_LOG_LEVEL") or "INFO")
     try:
         trusted_ca.install()
+        tracing.configure("codebase-indexer")
         settings = Settings.from_env()
-        code = asyncio.new_event_loop().run_until_complete(run_until_stopped(settings))
+        code = asyncio.new_event_loop().run_until_complete(run_in_trace(settings))
         if code in (ExitCode.DONE, ExitCode.FAILED):
+            tracing.shut_down()  # not of one that is told to stop: it has two seconds
             shutil.rmtree(settings.work_dir, ignore_errors=True)
     except Exception:
         log.exception("the indexer crashed and will be restarted")

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from kubernetes.aio.config import ConfigException
 
-from codebase_index import logs, trusted_ca
+from codebase_index import logs, tracing, trusted_ca
 from codebase_index.store.database import Database
 from codebase_mcp.garbage_collection import periodic_collection
 from codebase_mcp.identity.static_tokens import TokensInvalid
@@ -58,6 +58,7 @@ def run(*, over_http: bool) -> int:
             raise SettingsError(_NOBODY_ASKED)
         trusted_ca.install()
         logs.configure("mcp-server", settings.log_level)
+        tracing.configure("codebase-mcp-server")
         logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # else several lines a request
         asyncio.run(serve(settings, over_http))
     except (SettingsError, TokensInvalid) as error:

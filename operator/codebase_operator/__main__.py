@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from codebase_index import logs
+from codebase_index import logs, tracing
 from codebase_operator.app import liveness_endpoint, run
 from codebase_operator.settings import Settings, SettingsInvalid
 
@@ -17,6 +17,7 @@ def main() -> int:
     except SettingsInvalid as error:
         logging.getLogger(__name__).error("cannot start", extra={"error": str(error)})
         return 2
+    tracing.configure("codebase-operator")
     run(settings, liveness_endpoint())
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from codebase_index import tracing
 from codebase_index.api.job import GROUP, KIND, LABEL_CALLER, LABEL_TARGET, VERSION
 from codebase_index.api.resource import IndexingJob, IndexingJobSpec
 
@@ -50,12 +51,12 @@ class Cluster(Protocol):
 
 
 def manifest(name: str, spec: IndexingJobSpec, caller: str | None = None) -> dict[str, Any]:
-    """Return the resource of a new job, labelled with its target and with who asked for it."""
+    """Return the resource of a new job, labelled with its target and with who asked for it; it carries the call's trace."""
     labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, "labels": labels, "annotations": tracing.annotations()},
         "spec": spec.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
     }
 

@@ -7,6 +7,8 @@ import mcp_types as types
 from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from codebase_index import tracing
+from codebase_index.trace_context import TraceContext
 from codebase_index.untrusted_text import quoted
 from codebase_index.version import VERSION
 from codebase_mcp.identity.gate import Gate
@@ -38,7 +40,9 @@ def server_of(
         tool = by_name.get(params.name)
         if tool is None:
             raise _unknown(f"there is no tool {quoted(params.name, 60)}; there are {', '.join(by_name)}")
-        with folders_context(await ctx.lifespan_context.of(ctx)):
+        parent = TraceContext.parse((ctx.meta or {}).get("traceparent"))
+        folders = await ctx.lifespan_context.of(ctx)
+        with tracing.span(f"tool {params.name}", parent), folders_context(folders):
             return await tool.call(params.arguments or {}, gate)
 
     async def get_prompt(_: Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:

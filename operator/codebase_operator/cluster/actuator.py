@@ -3,10 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from codebase_index import tracing
 from codebase_index.api.job import GROUP, KIND, SUSPENDED, VERSION, pod_name
 from codebase_index.api.resource import IndexingJobStatus
 from codebase_index.store.errors import (
@@ -70,7 +72,8 @@ class Actuator:
             if job_id in stopped and not isinstance(action, do.Emit | do.WriteStatus):
                 continue
             try:
-                await self._carry_out(action)
+                with _in_trace(action):
+                    await self._carry_out(action)
                 done += 1
                 self._on_step(action, None)
             except Exception as error:
@@ -331,6 +334,19 @@ class Actuator:
         level = logging.WARNING if action.warning else logging.INFO
         story = {"event": action.reason, "why": action.message, **action.facts}
         log.log(level, "job %s", action.reason.lower(), extra=story)
+
+
+_SPANS: Final = (do.Admit, do.StartPod, do.StartWorker, do.Retry, do.Suspend, do.Cancel, do.Fail)
+"""Steps that are told as spans. The others are done every second, or tell of these."""
+
+
+def _in_trace(action: do.Action) -> AbstractContextManager[None]:
+    """Let a step be of the trace of its job."""
+    job: Job | None = getattr(action, "job", None)
+    if isinstance(action, _SPANS):
+        parent = action.job.trace
+        return tracing.span(f"step {type(action).__name__}", parent, **{"codebase.job.id": str(action.job.id)})
+    return tracing.continued(job.trace if job else None)
 
 
 def event_manifest(action: do.Emit, now: datetime) -> dict[str, Any]:

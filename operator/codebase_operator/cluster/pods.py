@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from codebase_index import trace_context
 from codebase_index.api.job import (
     GROUP,
     KIND,
@@ -174,6 +175,7 @@ def _environment(
         {"name": "CODEBASE_PROCESSES", "value": str(process_count(resources))},
         {"name": "CODEBASE_WORK_BYTES", "value": str(int(number(template.work_size_limit)))},
         {"name": "TMPDIR", "value": WORK_DIR},  # clones are made there
+        *([{"name": trace_context.VARIABLE, "value": str(job.trace)}] if job.trace else []),
         *([{"name": "CODEBASE_WORKER_INDEX", "value": str(worker_index)}] if worker_index else []),
     ]
 

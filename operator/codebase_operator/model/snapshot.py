@@ -29,6 +29,7 @@ from codebase_index.api.resource import (
     problem_of,
 )
 from codebase_index.store.jobs.rows import JobRow
+from codebase_index.trace_context import ANNOTATION, TraceContext
 from codebase_operator.model.site_policy import SitePolicy, Violation
 from codebase_operator.model.uptime import Uptime
 
@@ -60,6 +61,8 @@ class Job:
     status: IndexingJobStatus = field(default_factory=IndexingJobStatus)
     caller: str | None = None
     """Digest of who started it through the MCP server."""
+    trace: TraceContext | None = None
+    """Of the call that started it."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Job":
@@ -75,6 +78,7 @@ class Job:
             generation=meta.generation, version=meta.resource_version,
             deleting=meta.deletion_timestamp is not None, spec=spec, problem=problem,
             status=_status(body.get("status") or {}), caller=meta.labels.get(LABEL_CALLER),
+            trace=TraceContext.parse(meta.annotations.get(ANNOTATION)),
         )  # fmt: skip
 
     @property
