@@ -22,7 +22,7 @@ async def run_twice(runtime: Runtime, repository: Path, prometheus: Prometheus) 
         for number in (1, 2):
             async with runtime.connect() as tools:
                 await _once(tools, repository, empty)
-            expected = [count + number for count in before]
+            expected = {state: count + number for state, count in before.items()}
             await asyncio.to_thread(wait_for, partial(_has_seen, prometheus, expected), "it is scraped")
     finally:
         empty.rmdir()
@@ -39,17 +39,15 @@ async def _once(tools: Tools, repository: Path, empty: Path) -> None:
         await tools.call("get_indexing_status", job_id="none")
 
 
-def _has_seen(prometheus: Prometheus, expected: list[float]) -> bool:
+def _has_seen(prometheus: Prometheus, expected: dict[str, float]) -> bool:
     return _ended(prometheus) == expected
 
 
-def _ended(prometheus: Prometheus) -> list[float]:
-    """How many jobs have completed, and failed; nothing before the first scrape."""
-    return [
-        count
-        for state in ("completed", "failed")
-        for count in prometheus.values(f'sum(codebase_operator_jobs_ended_total{{state="{state}"}})')
-    ]
+def _ended(prometheus: Prometheus) -> dict[str, float]:
+    """How many jobs have completed, and failed, as of one scrape; nothing before the first."""
+    query = 'sum by (state) (codebase_operator_jobs_ended_total{state=~"completed|failed"})'
+    samples = prometheus.get("query", query=query)["result"]
+    return {sample["metric"]["state"]: float(sample["value"][1]) for sample in samples}
 
 
 def assert_seen(prometheus: Prometheus) -> None:
