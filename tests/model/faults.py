@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient
 from codebase_index.store.address import fixed
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreUnavailable
+from codebase_index.store.rights import NO_DELETION
 from codebase_operator.cluster.api import ApiError
 from codebase_operator.cluster.kubernetes_api import KubernetesApi
 from tests.model.cluster import Cluster
@@ -82,7 +83,7 @@ class FaultyDatabase(Database):
     """A process' connection to the real database."""
 
     def __init__(self, pool: asyncpg.Pool, outages: Outages) -> None:
-        super().__init__(pool, fixed(""))  # the schema is there
+        super().__init__(pool, fixed(""), fixed(""), NO_DELETION)  # the schema is there
         self._outages = outages
         self.injector = FaultInjector()
 
