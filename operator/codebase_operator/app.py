@@ -16,6 +16,7 @@ import kopf
 from codebase_index.api.job import GROUP, LABEL_COMPONENT, PLURAL, VERSION
 from codebase_index.store.database import Database
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.rights import Rights
 from codebase_operator.cluster.actuator import Actuator
 from codebase_operator.cluster.cache import ClusterCache
 from codebase_operator.cluster.kubernetes_api import KubernetesApi
@@ -63,7 +64,11 @@ class Operator:
         """Connect everything and start the loop. A database that is away does not keep it from starting."""
         api = await KubernetesApi.connect(settings.namespace)
         database = await Database.open(
-            settings.database, name="codebase-operator", timeout=5.0, owner=settings.owner, rights=settings.rights
+            settings.database,
+            name="codebase-operator",
+            timeout=5.0,
+            owner=settings.owner,
+            rights=Rights(settings.server_deletes),
         )
         cache = ClusterCache(api)
         leader = (

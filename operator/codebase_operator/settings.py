@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from codebase_index.store.address import Address, NoAddress, address_from_env, owner_address_from_env
-from codebase_index.store.rights import Rights
 from codebase_operator.model.site_policy import SitePolicy
 
 
@@ -82,8 +81,8 @@ class Settings:
     """The release that it is part of: operators of one stand by for each other, those of another stay out."""
     owner: Address | None = None
     """The role that migrates, for that alone; None: it is that of `database`."""
-    rights: Rights = field(default_factory=Rights)
-    """What the roles of the programs may do."""
+    server_deletes: bool = False
+    """Whether the server's role may remove indexes."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -120,7 +119,7 @@ class Settings:
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
             int(numbers["CODEBASE_MAX_WORKER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
-            owner, Rights(server_deletes=env.get("CODEBASE_SERVER_DELETES") == "true"),
+            owner, env.get("CODEBASE_SERVER_DELETES") == "true",
         )  # fmt: skip
 
 

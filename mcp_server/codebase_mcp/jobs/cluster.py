@@ -51,7 +51,7 @@ class Cluster(Protocol):
 
 
 def manifest(name: str, spec: IndexingJobSpec, caller: str | None = None) -> dict[str, Any]:
-    """Return the resource of a new job, labelled with its target and with who asked for it; it carries the call's trace."""
+    """Return the resource of a new job, labelled with its target and who asked for it, with the call's trace."""
     labels = {LABEL_TARGET: spec.target} | ({LABEL_CALLER: caller} if caller else {})
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
