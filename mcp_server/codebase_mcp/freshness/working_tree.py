@@ -7,10 +7,11 @@ in a folder that was itself moved to its place has older times than that, so it 
 
 Every path is opened beneath the repository's root, as the indexer opens it (`codebase_index.beneath`), and a
 folder once for all of its files. What a look costs is in docs/decisions/0020-freshness-by-looking.md. git's rules
-of what is ignored are not applied: a new file that is none of the index counts as newer once, and no more when a
-completed job has left it out.
+of what is ignored are not applied: a new text that is none of the index counts as newer once, and no more when a
+completed job has left it out. Binaries, as compilers write them, never do.
 """
 
+import codecs
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ CLOCK_TOLERANCE: Final = 1.0
 
 _MAX_FILE_BYTES: Final = 2 * 2**20
 _INDEX_HEADER_BYTES: Final = 12
+_HEAD_BYTES: Final = 8192
+"""Where git, and the indexer, look for a NUL byte."""
 
 _PACKED_REFS_BYTES: Final = 4 * 2**20
 """Of packed references that a look reads: 50,000 of them."""
@@ -234,8 +237,9 @@ class _Look:
         if found is None or found.st_ctime_ns <= since:
             return
         self._of._new.add(path)
-        if stat.S_ISREG(found.st_mode) and found.st_size:
-            yield path, found.st_ctime_ns
+        if stat.S_ISREG(found.st_mode):
+            if found.st_size and not _is_binary(self._tree, path):
+                yield path, found.st_ctime_ns
         elif stat.S_ISDIR(found.st_mode):
             yield from self._entries(path, 0)
 
@@ -276,6 +280,15 @@ def _found(tree: Tree, path: str) -> os.stat_result | None:
 def _is_empty(tree: Tree, path: str, found: os.stat_result) -> bool:
     """Say whether a file or folder has nothing in it yet."""
     return not _names(tree, path) if stat.S_ISDIR(found.st_mode) else found.st_size == 0
+
+
+def _is_binary(tree: Tree, path: str) -> bool:
+    """Say whether the indexer would leave a file out as binary, as it does with what compilers write."""
+    try:
+        head = tree.read(os.fsencode(path), _HEAD_BYTES)
+    except OSError:
+        return False
+    return b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
 def _ctime(tree: Tree, path: str) -> int:

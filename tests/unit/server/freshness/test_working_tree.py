@@ -122,6 +122,16 @@ def test_an_empty_file_or_folder_is_not_newer_before_it_holds_something(folder: 
     assert paths(again.look()) == {"empty/first.py", "touched.py"}
 
 
+def test_what_a_compiler_writes_is_not_newer(folder: Path, tree: WorkingTree) -> None:
+    (folder / "__pycache__").mkdir()
+    for number in range(3):
+        (folder / "__pycache__" / f"m{number}.cpython-313.pyc").write_bytes(b"\xf3\r\r\n\0\0\0\0" + bytes(64))
+    assert tree.look() is None
+    (folder / "notes.txt").write_bytes("gr\u00fc\u00dfe".encode("utf-16"))
+    newer = tree.look()
+    assert newer and list(newer.stamps) == ["notes.txt"]
+
+
 def test_what_a_job_has_left_out_is_not_newer_again(folder: Path, tree: WorkingTree) -> None:
     write(folder, "debug.log", "x\n")
     write(folder, "node_modules/x/index.js", "x\n")
