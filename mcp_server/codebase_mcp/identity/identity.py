@@ -5,13 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
 from kubernetes.aio import client
 
 from codebase_mcp.identity.authenticator import Anybody, Authenticator
 from codebase_mcp.identity.authority import Authority, Grants, Remembered
 from codebase_mcp.identity.kubernetes import AccessReviews, TokenReviews
-from codebase_mcp.identity.oidc import IssuerKeys, OidcTokens
 from codebase_mcp.identity.settings import AuthSettings, Mode
 from codebase_mcp.identity.static_tokens import StaticTokens
 
@@ -38,6 +36,10 @@ async def open_identity(
         async with kubernetes() as api:
             yield Identity(TokenReviews(api, settings.audiences), Remembered(AccessReviews(api)))
     elif settings.oidc is not None:
+        import httpx
+
+        from codebase_mcp.identity.oidc import IssuerKeys, OidcTokens
+
         async with httpx.AsyncClient(follow_redirects=False) as http:
             keys = IssuerKeys(settings.oidc.issuer, http)
             yield Identity(OidcTokens(settings.oidc, keys), Grants())

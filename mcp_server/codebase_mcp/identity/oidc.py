@@ -9,7 +9,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -17,8 +16,8 @@ import jwt
 from jwt import PyJWK, PyJWKSet
 
 from codebase_mcp.identity.authenticator import AuthenticationUnavailable, Authenticator, Unauthenticated
+from codebase_mcp.identity.oidc_settings import OidcSettings, is_safe
 from codebase_mcp.identity.principal import Method, Principal
-from codebase_mcp.identity.rights import Grant
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +42,6 @@ MAX_BYTES: Final = 512 * 1024
 """The largest answer of an issuer that is read."""
 
 MAX_GROUPS: Final = 1000
-
-
-@dataclass(frozen=True)
-class OidcSettings:
-    """Whose tokens are taken, and what they are good for."""
-
-    issuer: str
-    """URL under which `/.well-known/openid-configuration` lies; tokens have it as `iss`."""
-
-    audience: str
-    """What tokens have to have as `aud`: the URL of this server (RFC 8707)."""
-
-    grants: Mapping[str, tuple[Grant, ...]]
-    """By group: what its members may."""
-
-    groups_claim: str = "groups"
-    name_claim: str = "sub"
 
 
 class OidcTokens(Authenticator):
@@ -167,15 +149,6 @@ class IssuerKeys:
 
 def _signs(key: PyJWK) -> bool:
     return key.key_type in ("RSA", "EC", "OKP") and key.public_key_use in ("sig", None)
-
-
-def is_safe(url: str) -> bool:
-    """Say whether nobody between can change what comes from a URL: https, or this machine's own."""
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.host in ("127.0.0.1", "::1", "localhost"))
 
 
 def _texts(value: object) -> tuple[str, ...]:

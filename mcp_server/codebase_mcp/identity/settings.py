@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from codebase_index.api.job import AUDIENCE
-from codebase_mcp.identity.oidc import OidcSettings, is_safe
+from codebase_mcp.identity.oidc_settings import OidcSettings, is_safe
 from codebase_mcp.identity.rights import Grant
 from codebase_mcp.identity.static_tokens import GrantSpec
 

@@ -16,7 +16,7 @@ from codebase_mcp.identity.authenticator import (
     Authenticator,
     Unauthenticated,
 )
-from codebase_mcp.identity.oidc import OidcSettings
+from codebase_mcp.identity.oidc_settings import OidcSettings
 from codebase_mcp.identity.principal import Principal, principal_context
 from codebase_mcp.limits import caller
 

@@ -15,7 +15,8 @@ from kubernetes.aio import client
 from codebase_mcp.identity import oidc
 from codebase_mcp.identity.authenticator import AuthenticationUnavailable, Unauthenticated
 from codebase_mcp.identity.kubernetes import MAX_REVIEWS, MAX_WAITING, TokenReviews
-from codebase_mcp.identity.oidc import IssuerKeys, OidcSettings, OidcTokens
+from codebase_mcp.identity.oidc import IssuerKeys, OidcTokens
+from codebase_mcp.identity.oidc_settings import OidcSettings
 from tests.mcp.identity.api_server import ApiServer, Rule, User
 from tests.mcp.identity.conftest import NAMESPACE, Serving
 from tests.mcp.identity.issuer import AUDIENCE, Issuer, Key
