@@ -18,8 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write the server's answer as
 Job = Annotated[
     str, typer.Argument(help="Its id or the beginning of it, or its repository: path, URL or a part of them.")
 ]
-_CANDIDATES = 100
-"""Newest jobs among which the beginning of an id is looked for: a page of the server's."""
+_ACTIVE = ("running", "blocked", "pending")
 
 
 async def index(
@@ -122,11 +121,7 @@ def located(source: str) -> str:
 
 
 async def _overview(tools: Tools, as_json: bool) -> int:
-    active = [
-        job
-        for state in ("running", "blocked", "pending")
-        for job in (await tools.call("list_indexing_jobs", status=state, limit=_CANDIDATES))["jobs"]
-    ]
+    active = [job for state in _ACTIVE async for job in tools.jobs(status=state)]
     if as_json:
         write_json({"server": tools.endpoint.name, "url": tools.endpoint.url, "active_jobs": active})
         return ExitCode.DONE
@@ -139,19 +134,29 @@ async def _overview(tools: Tools, as_json: bool) -> int:
 
 
 async def _job_id(tools: Tools, word: str) -> str:
-    """Return the id of the job that is meant. Raises CommandFailed."""
+    """Return the id of the job that is meant: of a repository's, an active one before the newest.
+
+    Raises CommandFailed, also where a part of a name or address fits several repositories: a cancel is for good.
+    """
     if _is_uuid(word):
         return word
-    newest = (await tools.call("list_indexing_jobs", limit=_CANDIDATES))["jobs"]
-    found = {job["job_id"] for job in newest if job["job_id"].startswith(word.lower())}
+    found = {job["job_id"] async for job in tools.jobs() if job["job_id"].startswith(word.lower())}
     if len(found) == 1:
         return str(found.pop())
     if found:
         raise CommandFailed(f"{len(found)} jobs begin with {word}; give more of the id")
-    of_source = (await tools.call("list_indexing_jobs", repo_path=located(word), limit=1))["jobs"]
-    if not of_source:
+    source = located(word).rstrip("/") or "/"
+    of_part = [job async for job in tools.jobs(repo_path=source)]
+    candidates = [job for job in of_part if job["repo_path"] == source] or of_part
+    if not candidates:
         raise CommandFailed(f"no job has this id or repository: {word}; `codebase-mcp list` shows all")
-    return str(of_source[0]["job_id"])
+    sources = sorted({job["repo_path"] for job in candidates})
+    if len(sources) > 1:
+        raise CommandFailed(
+            f"{word} is a part of {len(sources)} repositories: {', '.join(sources[:5])}; give all of one"
+        )
+    active = (job for job in candidates if job["status"] in _ACTIVE)
+    return str(next(active, candidates[0])["job_id"])
 
 
 def _is_uuid(word: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
@@ -29,6 +29,12 @@ _ENVELOPE = {
 }
 
 
+_PAGE: Final = 100
+"""Jobs that are asked for at once; the server cuts a page that would be too long."""
+_PAGES: Final = 100
+"""Pages among which a job is looked for."""
+
+
 class Fields(dict[str, Any]):
     """An object of an answer. A field that is not there is null: servers leave such fields out."""
 
@@ -49,15 +55,32 @@ class Tools:
         self._ids = count(1)
 
     async def call(self, tool: str, **arguments: Any) -> Fields:
-        """Call a tool without those arguments that are None; return its structured answer. Raises ToolRefused."""
+        """Call a tool without those arguments that are None; return its structured answer. Raises ToolRefused.
+
+        What the answer notes is shown.
+        """
+        answer = await self._call(tool, arguments)
+        if answer["note"]:
+            remark(answer["note"])
+        return answer
+
+    async def jobs(self, **only: str) -> AsyncIterator[Fields]:
+        """Yield the jobs that a filter lets pass, newest first; of very many, those of the first pages."""
+        offset = 0
+        for _ in range(_PAGES):
+            page = await self._call("list_indexing_jobs", {"limit": _PAGE, "offset": offset, **only})
+            for job in page["jobs"]:
+                yield job
+            offset += len(page["jobs"])
+            if not page["jobs"] or offset >= page["total_count"]:
+                return
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> Fields:
         given = {name: value for name, value in arguments.items() if value is not None}
         result = await self._request("tools/call", name=tool, arguments=given)
         if result.get("isError"):
             raise ToolRefused(" ".join(part.get("text", "") for part in result.get("content", ())))
-        answer = Fields(_with_nulls(result.get("structuredContent") or {}))
-        if answer["note"]:
-            remark(answer["note"])
-        return answer
+        return Fields(_with_nulls(result.get("structuredContent") or {}))
 
     async def names(self) -> list[str]:
         """Return the names of the tools that it has."""

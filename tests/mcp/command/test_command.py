@@ -65,6 +65,27 @@ async def test_a_job_is_found_by_its_id_the_beginning_of_it_and_its_repository(
     assert "no job has this id or repository: nothing" in (await command("status", "nothing")).err
 
 
+async def test_a_whole_repository_is_meant_before_those_that_it_is_a_part_of(command: Command, shop: Shop) -> None:
+    outer = str(await shop.running(path="/work/shop"))
+    inner = str(await shop.running(path="/work/shop/build/copy"))
+    shown = await command("status", "/work/shop")
+    assert outer in shown.out and inner not in shown.out
+    several = await command("cancel", "/work/sho")
+    assert (
+        several.code == ExitCode.FAILED
+        and "is a part of 2 repositories: /work/shop, /work/shop/build/copy" in several.err
+    )
+    assert inner in (await command("status", "build/copy")).out
+
+
+async def test_a_job_is_found_behind_the_first_page_of_the_list(command: Command, shop: Shop) -> None:
+    first = str(await shop.running(path="/work/first"))
+    for number in range(60):
+        await shop.running(path=f"/work/{'long-' * 30}{number}")
+    assert first in (await command("status", first[:8])).out
+    assert first in (await command("status", "/work/first")).out
+
+
 async def test_without_a_job_the_status_says_which_server_answers_and_what_is_active(
     command: Command, shop: Shop, url: str
 ) -> None:
