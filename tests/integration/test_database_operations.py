@@ -93,8 +93,9 @@ def test_a_dump_of_the_backup_script_is_restored() -> None:
         for name in replicas:
             kubectl("scale", "-n", NAMESPACE, f"deployment/{name}", "--replicas=0")
         before = query(look)
-        backup = 'mkdir "$PGDATA.b" && BACKUP_FOLDER="$PGDATA.b" PGUSER=postgres PGDATABASE=codebase backup.sh'
-        kubectl(*run, "sh", "-c", f'{backup} && restore.sh <"$PGDATA.b/"*.dump && rm -r "$PGDATA.b"')
+        folder = 'rm -rf "$PGDATA.b" && mkdir "$PGDATA.b"'
+        backup = 'BACKUP_FOLDER="$PGDATA.b" PGUSER=postgres PGDATABASE=codebase backup.sh'
+        kubectl(*run, "sh", "-c", f'{folder} && {backup} && cat "$PGDATA.b/"*.dump | restore.sh && rm -r "$PGDATA.b"')
         assert query(look) == before
         assert int(query("SELECT count(*) FROM pg_policies")) > 0
     finally:
