@@ -334,7 +334,7 @@ async def test_nothing_of_a_removed_index_is_left_in_the_lexical_one(
     removal = Removal(database)
     await removal.detach(writer.index_id)
     await removal.delete_contents(writer.index_id, lambda files, chunks: None)
-    for table in ("indexes", "segments", "postings", "pending_batches"):
+    for table in ("segments", "postings", "pending_batches"):
         assert await count(database, table) == 0
 
 
