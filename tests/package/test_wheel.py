@@ -120,7 +120,7 @@ def test_each_module_imports_with_what_the_wheel_asks_for(whole: Environment, pa
 
 
 def test_what_a_program_imports_is_among_what_the_wheel_asks_for() -> None:
-    asked_for = {re.split("[>=<]", text)[0] for text in PROJECT["project"]["dependencies"]}
+    asked_for = {re.split(r"[\[>=<]", text)[0] for text in PROJECT["project"]["dependencies"]}
     groups = PROJECT["dependency-groups"]
     for program in (*PROGRAMS, "store", "embedding"):
         assert {name for name in groups[program] if isinstance(name, str)} <= asked_for
