@@ -21,7 +21,8 @@ CREATE TABLE chaos.changes (
 );
 CREATE INDEX ON chaos.changes (job_id, n);
 
-CREATE FUNCTION chaos.note_change() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The definer's rights: the programs' own roles may not write here.
+CREATE FUNCTION chaos.note_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos.changes (job_id, state, attempt, pod, slot, claimed_at, percent, files_indexed, files_skipped,
                                chunks_created, message)
@@ -37,7 +38,7 @@ CREATE TABLE chaos.writes (
     xid    xid8 PRIMARY KEY DEFAULT pg_current_xact_id(),
     writer text NOT NULL DEFAULT current_setting('application_name')
 );
-CREATE FUNCTION chaos.note_write() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos.note_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM written) THEN
         INSERT INTO chaos.writes DEFAULT VALUES ON CONFLICT DO NOTHING;
