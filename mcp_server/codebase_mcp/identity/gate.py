@@ -79,7 +79,7 @@ class Gate:
         if self._read_only and right.changes:
             raise UserError(
                 "read-only: this server starts, cancels and deletes nothing, whoever asks; its operators can "
-                "change that (server.readOnly in the chart)"
+                "change that (auth.readOnly in the chart)"
             )
         if not in_part and not await self._authority.may(principal, Question(right, self._namespace)):
             raise _forbidden(right, self._namespace)
