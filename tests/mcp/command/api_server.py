@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.support.web_server import served
+
 SERVER = {"app.kubernetes.io/name": "codebase-mcp", "app.kubernetes.io/component": "server"}
 
 
@@ -49,15 +51,8 @@ class ApiServer:
         app.router.add_get("/api/v1/namespaces/{namespace}/pods", self._pods)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods/{pod}/portforward", self._port_forward)
         app.router.add_post("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", self._make_token)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with served(app) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _services(self, request: web.Request) -> web.Response:
         asked = request.match_info.get("namespace", "*")

@@ -13,6 +13,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from codebase_index.api.job import GROUP, VERSION
+from tests.support.web_server import served
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,8 @@ class ApiServer:
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._access_review)
         app.router.add_get(jobs, self._list)
         app.router.add_post(jobs, self._create)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with served(app) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _token_review(self, request: web.Request) -> web.Response:
         spec = await self._spec(request)

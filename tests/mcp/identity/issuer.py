@@ -10,6 +10,8 @@ import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.web_server import served
+
 AUDIENCE = "https://mcp.example.org/mcp"
 
 
@@ -42,14 +44,8 @@ class Issuer:
         app = web.Application()
         app.router.add_get("/.well-known/openid-configuration", self._configuration)
         app.router.add_get("/keys", self._keys)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with served(app) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     def token(self, subject: str = "ann", *groups: str, key: Key | None = None, **claims: Any) -> str:
         """Return a token that is good for ten minutes; a claim of None is left out."""
