@@ -9,10 +9,11 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from codebase_index.context_value import set_for_block
 from codebase_index.trace_context import ANNOTATION, TraceContext
 from codebase_index.version import VERSION
 
@@ -62,14 +63,9 @@ def shut_down() -> None:
         _provider.shutdown()
 
 
-@contextmanager
-def continued(parent: TraceContext | None) -> Iterator[None]:
+def continued(parent: TraceContext | None) -> AbstractContextManager[None]:
     """Let the block's log lines belong to this trace, without a span of its own."""
-    token = _current.set(parent)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return set_for_block(_current, parent)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What the gate lets a call do, for the services behind it: the rights of its caller, and what it may read."""
 
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from codebase_index.context_value import set_for_block
 from codebase_index.store.catalog.indexes import Indexes, IndexRow, StoredFiles
 from codebase_index.store.database import Database
 from codebase_mcp.identity.principal import Principal
@@ -44,14 +45,9 @@ def current() -> Access:
     return _access.get()
 
 
-@contextlib.contextmanager
-def access_context(access: Access) -> Iterator[None]:
+def access_context(access: Access) -> AbstractContextManager[None]:
     """Make `current` return this, in the block and in the tasks that it starts."""
-    token = _access.set(access)
-    try:
-        yield
-    finally:
-        _access.reset(token)
+    return set_for_block(_access, access)
 
 
 class VisibleIndexes:

@@ -1,13 +1,13 @@
 """Who calls: a principal, and how that is known."""
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from codebase_index.context_value import set_for_block
 from codebase_mcp.identity.rights import EVERYTHING, Grant
 
 
@@ -67,11 +67,6 @@ def current() -> Principal | None:
     return _principal.get()
 
 
-@contextlib.contextmanager
-def principal_context(principal: Principal) -> Iterator[None]:
+def principal_context(principal: Principal) -> AbstractContextManager[None]:
     """Make `current` return this principal, in the block and in the tasks that it starts."""
-    token = _principal.set(principal)
-    try:
-        yield
-    finally:
-        _principal.reset(token)
+    return set_for_block(_principal, principal)

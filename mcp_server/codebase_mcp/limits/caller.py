@@ -1,10 +1,12 @@
 """Identity of callers: the key by which limits for each caller are counted."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+
+from codebase_index.context_value import set_for_block
 
 STDIO: Final = "stdio"
 """The one caller over standard input and output."""
@@ -33,14 +35,9 @@ def current() -> str:
     return _caller.get()
 
 
-@contextlib.contextmanager
-def caller_context(caller: str) -> Iterator[None]:
+def caller_context(caller: str) -> AbstractContextManager[None]:
     """Make `current` return this caller, in the block and in the tasks that it starts."""
-    token = _caller.set(caller)
-    try:
-        yield
-    finally:
-        _caller.reset(token)
+    return set_for_block(_caller, caller)
 
 
 def resolve_caller(peer: str | None, forwarded_for: Sequence[str], proxies: Sequence[IpNetwork]) -> str:

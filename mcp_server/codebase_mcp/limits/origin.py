@@ -1,14 +1,14 @@
 """Where a request comes from, for the log: nothing here is proven, and nothing rests on it."""
 
-import contextlib
 import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
 from codebase_index import untrusted_text
+from codebase_index.context_value import set_for_block
 from codebase_mcp.limits.caller import STDIO
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,11 +40,6 @@ def current() -> Origin:
     return _origin.get() or Origin.of(STDIO)
 
 
-@contextlib.contextmanager
-def origin_context(origin: Origin) -> Iterator[None]:
+def origin_context(origin: Origin) -> AbstractContextManager[None]:
     """Make `current` return this, in the block and in the tasks that it starts."""
-    token = _origin.set(origin)
-    try:
-        yield
-    finally:
-        _origin.reset(token)
+    return set_for_block(_origin, origin)

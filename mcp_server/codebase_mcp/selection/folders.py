@@ -1,8 +1,9 @@
 """Where callers are: the folders that a request names as its client's own."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+
+from codebase_index.context_value import set_for_block
 
 Folders = tuple[str, ...]
 
@@ -14,11 +15,6 @@ def current() -> Folders:
     return _folders.get()
 
 
-@contextlib.contextmanager
-def folders_context(folders: Folders) -> Iterator[None]:
+def folders_context(folders: Folders) -> AbstractContextManager[None]:
     """Make `current` return these folders, in the block and in the tasks that it starts."""
-    token = _folders.set(folders)
-    try:
-        yield
-    finally:
-        _folders.reset(token)
+    return set_for_block(_folders, folders)
