@@ -27,9 +27,10 @@ class Origin:
     @classmethod
     def of(cls, address: str, user_agent: str | None = None, request_id: str | None = None) -> "Origin":
         """Take what a client says, as far as it may stand in a log; a request without an id gets one."""
-        known = request_id is not None and _REQUEST_ID.fullmatch(request_id)
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = uuid4().hex
         agent = untrusted_text.line(user_agent)[:_MAX_USER_AGENT] if user_agent else None
-        return cls(address, request_id if known and request_id else uuid4().hex, agent)
+        return cls(address, request_id, agent)
 
 
 _origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
