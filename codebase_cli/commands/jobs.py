@@ -1,6 +1,7 @@
 """Indexing: start a job, see how it stands, stop it."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,6 +20,7 @@ Job = Annotated[
     str, typer.Argument(help="Its id or the beginning of it, or its repository: path, URL or a part of them.")
 ]
 _ACTIVE = ("running", "blocked", "pending")
+_BEGINNING_OF_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
 
 
 async def index(
@@ -140,11 +142,12 @@ async def _job_id(tools: Tools, word: str) -> str:
     """
     if _is_uuid(word):
         return word
-    found = {job["job_id"] async for job in tools.jobs() if job["job_id"].startswith(word.lower())}
-    if len(found) == 1:
-        return str(found.pop())
-    if found:
-        raise CommandFailed(f"{len(found)} jobs begin with {word}; give more of the id")
+    if _BEGINNING_OF_ID.fullmatch(word):  # of nothing else are all jobs looked through
+        found = {job["job_id"] async for job in tools.jobs() if job["job_id"].startswith(word.lower())}
+        if len(found) == 1:
+            return str(found.pop())
+        if found:
+            raise CommandFailed(f"{len(found)} jobs begin with {word}; give more of the id")
     source = located(word).rstrip("/") or "/"
     of_part = [job async for job in tools.jobs(repo_path=source)]
     candidates = [job for job in of_part if job["repo_path"] == source] or of_part
