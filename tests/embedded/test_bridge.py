@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,33 @@ async def test_many_clients_share_one_instance(embedded_runtime: EmbeddedRuntime
         answers = await asyncio.gather(*(tools.call("list_indexing_jobs") for tools in (first, second, http)))
     assert answers[0]["total_count"] == answers[1]["total_count"] == answers[2]["total_count"]
     assert embedded_runtime.instance() == before
+
+
+async def test_two_terminals_an_editor_and_an_agent_work_at_once(
+    embedded_runtime: EmbeddedRuntime, new_repository: Callable[[int], str]
+) -> None:
+    one, other = new_repository(20), new_repository(20)
+    async with (
+        stdio(embedded_runtime) as terminal,
+        stdio(embedded_runtime) as second_terminal,
+        stdio(embedded_runtime, "legacy") as editor,
+        embedded_runtime.connect() as agent,
+    ):
+        jobs = await asyncio.gather(
+            *(tools.call("start_indexing_background", repo_path=one) for tools in (terminal, editor, agent)),
+            second_terminal.call("start_indexing_background", repo_path=other),
+        )
+        assert len({job["job_id"] for job in jobs[:3]}) == 1 and jobs[3]["job_id"] != jobs[0]["job_id"]
+        ends = await asyncio.gather(
+            finished(agent, jobs[0]["job_id"], timeout=300), finished(editor, jobs[3]["job_id"], timeout=300)
+        )
+        assert {end["status"] for end in ends} == {"completed"}
+        everybody = (terminal, second_terminal, editor, agent)
+        answers = await asyncio.gather(
+            *(tools.call("search_code", query="class", repo=repo) for tools in everybody for repo in (one, other))
+        )
+        found = [[hit["path"] for hit in answer["results"]] for answer in answers]
+    assert found[0] and found[1] and found == found[:2] * 4
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"], ids=["2026-07-28", "2025-11-25"])

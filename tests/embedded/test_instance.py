@@ -118,12 +118,15 @@ for file in {[str(f) for f in (instance.token_file, instance.database_url_file, 
     except PermissionError: refused.append(file)
 try: socket.socket(socket.AF_UNIX).connect({str(instance.socket)!r})
 except PermissionError: refused.append("socket")
-try: os.listdir({str(instance.folder.root)!r})
-except PermissionError: refused.append("folder")
+try: socket.socket(socket.AF_UNIX).connect({str(instance.folder.postgres_socket / ".s.PGSQL.5432")!r})
+except PermissionError: refused.append("Postgres")
+for folder in {[str(instance.folder.root), str(instance.folder.postgres)]}:
+    try: os.listdir(folder)
+    except PermissionError: refused.append(folder)
 print(json.dumps(refused))
 """
     answer = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
-    assert len(json.loads(answer.stdout)) == 5
+    assert len(json.loads(answer.stdout)) == 7
 
 
 def test_an_instance_at_rest_is_small(embedded_runtime: EmbeddedRuntime) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,12 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from codebase_cli.clients.catalog import CLIENTS, McpClient
+from codebase_cli.clients.catalog import CLIENTS
 from tests.mcp.command.conftest import Command
 from tests.mcp.conftest import Shop
+from tests.support.client_entries import entry_of, started_by
 
 TOOLS = {"search_code", "start_indexing_background", "get_indexing_status", "list_indexing_jobs"}
-
-
-def entry_of(client: McpClient, home: Path) -> dict[str, Any]:
-    """Read the entry as the program that it is written for does: by a parser of its format."""
-    (file,) = [path for path in home.rglob("*") if path.is_file() and path.name == client.user_file().name]
-    held = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text())
-    for key in (*client.keys, "codebase"):
-        held = held[key]
-    return dict(held)
-
-
-def started_by(entry: dict[str, Any], surroundings: dict[str, str]) -> StdioServerParameters:
-    """What a client starts for an entry."""
-    command = entry["command"]
-    words = [command, *entry["args"]] if isinstance(command, str) else command
-    environment = {**surroundings, **entry.get("env", {}), **entry.get("environment", {})}
-    return StdioServerParameters(command=words[0], args=words[1:], env=environment)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
