@@ -41,7 +41,9 @@ async def test_a_job_goes_with_its_events_and_its_index_only_on_request(
     assert [line.split()[4:6] for line in admin("list").splitlines() if small_repository in line] == [["-", "20"]]
 
     assert admin("delete", small_repository).endswith("done\n")
-    assert query(f"SELECT count(*) FROM indexes WHERE source = '{small_repository}'") == "0"
+    assert [line for line in admin("list").splitlines() if small_repository in line] == []
+    held = f"FROM files f JOIN indexes i ON i.id = f.index_id WHERE i.source = '{small_repository}'"
+    assert query(f"SELECT count(*) {held}") == "0"
     assert query("SELECT count(*) FROM chunks WHERE file_id NOT IN (SELECT id FROM files)") == "0"
 
 

@@ -59,13 +59,19 @@ async def test_a_replaced_secret_is_taken_by_all_and_restarts_nothing(server_url
         password, url = secrets.token_hex(16), urlsplit(old[f"{prefix}url"])
         new[f"{prefix}password"] = password
         new[f"{prefix}url"] = old[f"{prefix}url"].replace(f":{url.password}@", f":{password}@")
+
+    def given() -> list[int]:
+        """How often its log says of each role that it was given a password."""
+        log = kubectl("logs", "-n", NAMESPACE, POSTGRES, "-c", "postgres", "--tail=-1")
+        return [log.count(f"role {role} has the password") for role in ("codebase", "codebase_server")]
+
+    known = given()
     patch = json.dumps({"stringData": new})
     kubectl("patch", "secret", "-n", NAMESPACE, SECRET, "--type=merge", "-p", patch)
     started = time.monotonic()
 
     def taken() -> bool:
-        log = kubectl("logs", "-n", NAMESPACE, POSTGRES, "-c", "postgres", "--tail=-1")
-        return all(log.count(f"role {role} has the password") >= 2 for role in ("codebase", "codebase_server"))
+        return all(now > before for now, before in zip(given(), known, strict=True))
 
     wait_for(taken, "Postgres has given the roles their new passwords", patience=KUBELET_PATIENCE)
     ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'codebase%'"

@@ -60,11 +60,18 @@ async def kill_backend(cluster: Cluster, _: Sequence[Victim]) -> datetime:
 
 
 async def _writing_backend(probe: asyncpg.Connection) -> int:
-    """Wait for a transaction of an indexer that has written something; return its server process."""
-    async with asyncio.timeout(10):
-        while True:
-            for row in await probe.fetch(_WRITING):
-                return int(row["pid"])
+    """Wait for a transaction of an indexer that has written something; return its server process.
+
+    Raises AssertionError, and closes the probe, where none is seen for 10 s.
+    """
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                for row in await probe.fetch(_WRITING):
+                    return int(row["pid"])
+    except TimeoutError:
+        probe.terminate()
+        raise AssertionError("for 10 s no indexer was seen to write") from None
 
 
 async def _answers_again(cluster: Cluster, probe: asyncpg.Connection) -> datetime:

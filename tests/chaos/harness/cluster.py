@@ -1,8 +1,8 @@
 """The cluster as the harness reaches it from the host: by ways that survive every fault."""
 
 import asyncio
-import base64
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
@@ -22,9 +21,11 @@ from hack.deployment.mcp_client import Tools, connect
 from hack.local_cluster import network
 from hack.local_cluster.paths import own_state
 from tests.chaos.harness.api import Api
+from tests.support.kube import query
 
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 JOBS = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
+_OBSERVER = "chaos_observer"
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _ANSWER_SECONDS = 90.0
 """How long a restarted service may take to answer until the harness calls it lost."""
@@ -66,13 +67,10 @@ class Cluster:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(api.close)
             doors = stack.enter_context(ExitStack())
-            dsn = await _database_url(api)
-            address = urlsplit(dsn)
             postgres = doors.enter_context(_door(*await _service(api, "postgres")))
             server = doors.enter_context(_door(*await _service(api, "server")))
-            credentials = address.netloc.rpartition("@")[0]
             nodes = len((await api.get("/api/v1/nodes"))["items"])
-            dsn = urlunsplit(address._replace(netloc=f"{credentials}@127.0.0.1:{postgres}"))
+            dsn = f"postgresql://{await asyncio.to_thread(_observer)}@127.0.0.1:{postgres}/codebase"
             yield cls(api, dsn, f"http://127.0.0.1:{server}", nodes)
 
     async def connect(self) -> asyncpg.Connection:
@@ -157,12 +155,15 @@ def _is_ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
-async def _database_url(api: Api) -> str:
-    secrets = (await api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets"))["items"]
-    urls = [secret["data"]["url"] for secret in secrets if "url" in (secret.get("data") or {})]
-    if len(urls) != 1:
-        raise LookupError(f"{len(urls)} Secrets of {NAMESPACE} hold a database's url, not one")
-    return base64.b64decode(urls[0]).decode()
+def _observer() -> str:
+    """Give the harness a role of its own in the database; return its name and password.
+
+    The product's roles do not see what the others' sessions do, and a test may replace their passwords meanwhile.
+    """
+    password = secrets.token_hex(16)
+    made = f"CREATE ROLE {_OBSERVER} SUPERUSER LOGIN; EXCEPTION WHEN duplicate_object THEN NULL;"
+    query(f"DO $$ BEGIN {made} END $$; ALTER ROLE {_OBSERVER} PASSWORD '{password}'")
+    return f"{_OBSERVER}:{password}"
 
 
 async def _service(api: Api, component: str) -> tuple[str, int]:
