@@ -1,9 +1,8 @@
 """Takes the indexes of an instance to a file, and from a file into another database: by Postgres' own programs.
 
 What goes along are indexes, with the vectors that a remote model was paid for. Jobs stay: they belong to what
-keeps their resources. Their rows are in the file all the same, of the same instant: an index that a job was
-changing, or has left half changed, is an incomplete one where it is imported. Passwords go by the environment,
-which other users cannot read, and never on a command line.
+keeps their resources. An index that a job was changing has where it is imported what that job had committed.
+Passwords go by the environment, which other users cannot read, and never on a command line.
 """
 
 import os
@@ -17,11 +16,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from codebase_embedded.postgres import programs
 
-LEFT_BEHIND: Final = ("resources", "work", "workers", "job_transitions")
+LEFT_BEHIND: Final = ("resources", "jobs", "work", "workers", "job_transitions")
 """Tables that belong to jobs."""
 
 _NOT_RESTORED: Final = re.compile(r" public (?:schema_migrations|jobs)(?:_\w+_seq)? ")
-"""In the table of contents: what goes along to be compared, and to tell what state the indexes are in."""
+"""In the table of contents: what goes along to be compared, and jobs in the files of an earlier build."""
 
 _HISTORY: Final = "SELECT max(number) FROM schema_migrations"
 
@@ -70,24 +69,22 @@ def restore(url: str, file: Path, namespace: str = "default") -> int:
         contents = _tool("pg_restore", "--data-only", "--list", str(file)).splitlines()
         wanted.write_text("\n".join(line for line in contents if not _NOT_RESTORED.search(line)))
         _tool("pg_restore", "--data-only", f"--use-list={wanted}", "--file", str(script), str(file))
-        jobs = _tool("pg_restore", "--data-only", "--table=jobs", "--file=-", str(file))
         with script.open("a") as more:
-            jobs = jobs.replace("COPY public.jobs (", "COPY pg_temp.exported_jobs (")
-            more.write(_AFTERWARDS.format(jobs=jobs, namespace=namespace))
-        _run(url, "psql", *_QUIET, "--single-transaction", "--command", _FORGET_REMOVED, "--file", str(script))
+            more.write("UPDATE public.indexes SET namespace = :'namespace';\n")
+        given = ("--set", f"namespace={namespace}")
+        _run(
+            url,
+            "psql",
+            *_QUIET,
+            *given,
+            "--single-transaction",
+            "--command",
+            _FORGET_REMOVED,
+            "--file",
+            str(script),
+        )
     return _count(url)
 
-
-# The same as in `list` of indexes.sql: the newest job that had a list of files is the one that an index is of.
-_AFTERWARDS: Final = """
-CREATE TEMPORARY TABLE exported_jobs (LIKE public.jobs);
-{jobs}
-UPDATE public.indexes i SET indexed_at = NULL
-FROM (SELECT DISTINCT ON (namespace, target) namespace, target, state FROM pg_temp.exported_jobs
-      WHERE files_total IS NOT NULL ORDER BY namespace, target, created_at DESC, arrival DESC) newest
-WHERE newest.namespace = i.namespace AND newest.target = i.target AND newest.state <> 'completed';
-UPDATE public.indexes SET namespace = '{namespace}';
-"""
 
 # A row of an index that was removed keeps it from coming back by itself; it is not in the way of an import.
 _COUNT: Final = "SELECT count(*) FROM indexes WHERE target IS NULL OR model IS NOT NULL OR indexed_at IS NOT NULL"

@@ -86,8 +86,9 @@ async def _all(tools: Tools, part: str | None) -> AsyncIterator[dict[str, Any]]:
 
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:
-    whole = found["state"] == "complete"
-    state = "complete" if whole else f"{found['state']}, {found['percent_complete']} %"
+    state = found["state"]
+    if state not in ("complete", "empty"):
+        state += f", {found['percent_complete']} %"
     indexed = f"{jobs.age(found['indexed_at'])} ago" if found.get("indexed_at") else "never completely"
     return (found["repository"], found.get("ref") or "-", found.get("name") or "-", state, f"{found['files']:,}",
             f"{found['chunks']:,}", indexed, (found.get("commit") or "-")[:12])  # fmt: skip

@@ -33,8 +33,10 @@ def index_status(index: dict[str, Any]) -> Text:
     indexed = f", indexed {index['indexed_at'][:16].replace('T', ' ')}" if index["indexed_at"] else ""
     whole = index["state"] == "complete"
     state = "" if whole else f", {index['state']}: {index['percent_complete']} %"
+    stopped = f", last run {index['stopped_run']}" if index.get("stopped_run") else ""
     behind = f", behind commit {index['newer_commit'][:12]}" if index["newer_commit"] else ""
-    return Text(_line(f"{name}{at}{commit}{indexed}{state}{behind}"), "dim" if whole and not behind else "yellow")
+    style = "dim" if whole and not behind else "yellow"
+    return Text(_line(f"{name}{at}{commit}{indexed}{state}{stopped}{behind}"), style)
 
 
 def _about(result: dict[str, Any]) -> Iterator[str]:

@@ -219,16 +219,18 @@ class Shop:
 
     async def failed(self, path: str = "/work/shop") -> UUID:
         job_id = await self.running(path)
-        await self.jobs.fail(job_id, 1, "CloneFailed", "the host does not answer; check the URL")
+        await self.fail(job_id)
         return job_id
+
+    async def fail(self, job_id: UUID) -> None:
+        await self.jobs.fail(job_id, 1, "CloneFailed", "the host does not answer; check the URL")
 
     async def indexing(
         self, files: dict[str, str], path: str = "/work/shop", more: Sequence[str] = (), **spec: Any
     ) -> tuple[JobRow, Writer]:
         """A running job that has stored these files, one chunk for each ten lines, and has `more` to do."""
         job_id = await self.running(path, percent=30, **spec)
-        row = await self.jobs.get(job_id)
-        index_id = await self._indexes.ensure(row, self._embedder.name)
+        row, index_id = await self.opened(job_id)
         writer = Writer(job_id, 1, index_id, self._embedder.name, "test-1")
         listed = {**files, **dict.fromkeys(more, "")}
         await self.work.freeze(job_id, 1, [ScanEntry(name, len(text)) for name, text in listed.items()])
@@ -237,6 +239,11 @@ class Shop:
         terms = encode_texts([f"{r.path} {c.text}" for r in results for c in r.chunks])
         await self._chunks.commit_batch(writer, packed(results, terms))
         return row, writer
+
+    async def opened(self, job_id: UUID) -> tuple[JobRow, int]:
+        """A job's row, and the id of the index that it fills."""
+        row = await self.jobs.get(job_id)
+        return row, await self._indexes.ensure(row, self._embedder.name)
 
     async def completed(self, files: dict[str, str], path: str = "/work/shop", **spec: Any) -> UUID:
         row, writer = await self.indexing(files, path, **spec)

@@ -16,7 +16,9 @@ SQL = queries.load("indexes")
 
 @dataclass(frozen=True)
 class IndexRow:
-    """An index, and how its newest job stands. `indexed_at` is null while the first job runs.
+    """An index, and how its newest job stands. `indexed_at` is null until a job has completed it.
+
+    From then on it has every file: what a later job has done when it ends early are newer states of some of them.
 
     `include` and `exclude` are the globs of the files that it has and leaves out; both empty: it has all.
     `model` is that of the last completed job, or of the first one while it runs; `models` says about how many

@@ -23,8 +23,8 @@ SELECT EXISTS (
 -- The indexes of some namespaces, or of all, and of these all, or the ones with some ids; with the models of their
 -- vectors and the state of each one's newest job.
 -- One without a target is being removed: nobody finds it any more. One that no job has opened only says that there was
--- one (`remember` in removal.sql). A job that ended before its list of files was frozen
--- has changed nothing: the index is what the job before has made of it.
+-- one (`remember` in removal.sql). A job that ended before its list of files was frozen has changed nothing: the
+-- newest one that counts is the one before.
 -- The target is no plain equality: the planner then looked through the jobs of all for an index that has none any more.
 SELECT i.id, i.namespace, i.target, i.source, i.ref, i.name, i.model, i.commit, i.indexed_at, i.read_since, i.include,
        i.exclude, COALESCE(m.models, '{}') AS models, COALESCE(m.chunks, '{}') AS models_chunks,

@@ -1,7 +1,8 @@
 """The answer of search_code."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -90,7 +91,9 @@ def _lines(first: int, last: int) -> str | None:
     return None if first > last else str(first) if first == last else f"{first}-{last}"
 
 
-IndexState = Literal["complete", "indexing", "partial"]
+IndexState = Literal["complete", "indexing", "partial", "empty"]
+StoppedRun = Literal["cancelled", "failed"]
+_ENDED: Final[Mapping[StoppedRun, str]] = {"cancelled": "was cancelled", "failed": "failed"}
 
 
 class IndexStatus(Answer):
@@ -105,9 +108,13 @@ class IndexStatus(Answer):
     indexed_at: Annotated[datetime | None, Field(description="when a run last completed")]
     state: Annotated[
         IndexState,
-        Field(description="complete; indexing: a run is under way; partial: the last run ended early"),
+        Field(description="indexing: a run is under way; partial: none has completed; empty: nothing is stored"),
     ]
     percent_complete: Annotated[int, Field(ge=0, le=100)]
+    stopped_run: Annotated[
+        StoppedRun | None,
+        Field(description="how the last run ended early: files that it has reached are newer than indexed_at"),
+    ] = None
     newer_commit: Annotated[
         str | None,
         Field(description="that the run reads which is under way or ended early: the index is behind it"),
@@ -118,15 +125,16 @@ class IndexStatus(Answer):
     ] = None
 
     omitted_when_null: ClassVar[frozenset[str]] = frozenset(
-        ["name", "ref", "include", "exclude", "newer_commit", "files_behind", "files_newer"]
+        ["name", "ref", "include", "exclude", "stopped_run", "newer_commit", "files_behind", "files_newer"]
     )
 
     def as_line(self) -> str:
         """Return everything in a line."""
         name = f" ({self.name})" if self.name else ""
         at = self.indexed_at.isoformat() if self.indexed_at else "never completely"
-        behind = f" Behind commit {self.newer_commit}." if self.newer_commit else ""
-        behind += f" Files behind: {self.files_behind}." if self.files_behind is not None else ""
+        behind = f" Its last run {_ENDED[self.stopped_run]}." if self.stopped_run else ""
+        behind += f" Behind commit {self.newer_commit}." if self.newer_commit else ""
+        behind += f" Files not compared yet: {self.files_behind}." if self.files_behind is not None else ""
         behind += f" Files newer on disk: {self.files_newer}." if self.files_newer else ""
         filters = f", only files matching {' '.join(self.include)}" if self.include else ""
         filters += f", without files matching {' '.join(self.exclude)}" if self.exclude else ""

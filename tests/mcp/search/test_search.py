@@ -81,6 +81,35 @@ async def test_a_re_index_that_is_cancelled_before_it_changed_anything_leaves_th
         assert (answer["index_state"], answer["index_percent_complete"]) == ("complete", 100)
 
 
+async def test_a_re_index_that_stops_midway_leaves_the_index_complete_and_says_so(
+    call: Any, answered: Any, shop: Any
+) -> None:
+    await shop.completed(SHOP)
+    for end, ended in ((shop.jobs.cancel, "cancelled"), (shop.fail, "failed")):
+        row, _ = await shop.indexing({"src/checkout.py": CHECKOUT}, more=["src/cart.py"], forceReindex=True)
+        await end(row.id)
+        answer = answered(await call("search_code", query="Checkout"))
+        assert (answer["index_state"], answer["index_percent_complete"]) == ("complete", 100)
+        (index,) = answer["indexes"]
+        assert (index["stopped_run"], index["files_behind"], answer["indexes_incomplete"]) == (ended, 1, 0)
+    await shop.completed(SHOP)
+    (index,) = answered(await call("search_code", query="Checkout"))["indexes"]
+    assert "stopped_run" not in index and "files_behind" not in index
+
+
+async def test_a_repository_without_a_file_to_index_has_an_empty_index(
+    call: Any, answered: Any, shop: Any
+) -> None:
+    job = await shop.running(percent=90)
+    await shop.work.freeze(job, 1, [])
+    await shop.opened(job)
+    await shop.fail(job)
+    answer = answered(await call("search_code", query="Checkout"))
+    assert (answer["index_state"], answer["index_percent_complete"]) == ("empty", 0)
+    (listed,) = answered(await call("list_repositories"))["repositories"]
+    assert (listed["state"], listed["percent_complete"], listed["stopped_run"]) == ("empty", 0, "failed")
+
+
 async def test_after_a_cancel_the_index_is_partial(call: Any, answered: Any, shop: Any) -> None:
     row, _ = await shop.indexing(SHOP)
     await shop.jobs.cancel(row.id)
