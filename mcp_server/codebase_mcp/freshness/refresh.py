@@ -9,7 +9,7 @@ for every folder, ignored ones included, and still need the look for what happen
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -24,7 +24,7 @@ from codebase_index.store.jobs.jobs import Jobs
 from codebase_index.untrusted_text import named
 from codebase_mcp.errors import UserError
 from codebase_mcp.freshness.pace import hold_of, under_way
-from codebase_mcp.freshness.working_tree import Newer
+from codebase_mcp.freshness.working_tree import Newer, Stamp
 from codebase_mcp.freshness.working_trees import PAUSE_FACTOR, WorkingTrees, is_visible
 from codebase_mcp.jobs.cluster import ClusterUnavailable
 from codebase_mcp.jobs.service import AUTOMATIC, JobService, StartRequest
@@ -82,7 +82,7 @@ class Refresher:
         self._trees = trees
         self._watched: dict[int, _Watched] = {}
         self._searched = asyncio.Event()
-        self._asked_for: dict[str, Newer] = {}
+        self._asked_for: dict[str, Mapping[str, Stamp]] = {}
         """By target, what was newer when its last job was started: one that is still so afterwards stays so."""
 
     # --- the first time ----------------------------------------------------------------------------
@@ -161,12 +161,12 @@ class Refresher:
                 f"{hold.why}, so it is indexed again by itself in {seconds} s at the earliest; "
                 "start_indexing_background does it now",
             )
-        if self._asked_for.get(index.target) == newer and runs and runs[0].state is JobState.COMPLETED:
+        if self._asked_for.get(index.target) == newer.stamps and runs and runs[0].state is JobState.COMPLETED:
             return Refresh(None, "indexing it again has left that as it is")
         if await self._rows.unfinished_of(AUTOMATIC) >= MAX_AUTOMATIC:
             return Refresh(None, "others are being indexed again first")
         started = await self._jobs.start_automatic(_spec_of(index))
-        self._asked_for[index.target] = newer
+        self._asked_for[index.target] = newer.stamps
         log.info("indexed again by itself", extra={"source": index.source, "job_id": started.job_id})
         return Refresh(UUID(started.job_id), "it is being indexed again")
 
@@ -199,7 +199,7 @@ class Refresher:
                 del self._watched[index_id]  # until it is searched again
                 continue
             # One that a job changes is read anew until that job is over.
-            if not is_visible(watched.index) or await self._trees.look(watched.index):
+            if not is_visible(watched.index) or await self._newer(watched.index):
                 changed.add(index_id)
             cost += self._trees.seconds(index_id)
         if changed:
@@ -216,8 +216,13 @@ class Refresher:
                 continue
             if index_id in self._watched:
                 self._watched[index_id].index = index
-            if is_visible(index) and (newer := await self._trees.look(index)):
+            if is_visible(index) and (newer := await self._newer(index)):
                 await self.refresh(index, newer)
+
+    async def _newer(self, index: IndexRow) -> Newer | None:
+        """Look now; return what a job could bring up to date, so not what is only unreadable."""
+        newer = await self._trees.look(index)
+        return newer if newer and newer.stamps else None
 
 
 def _spec_of(index: IndexRow) -> IndexingJobSpec:

@@ -67,18 +67,30 @@ class Freshness:
             self.refresher.watch(indexes)
         sentences, jobs = [], [index.job_id for index in indexes if index.is_changing and index.job_id]
         for index in indexes:
-            if index.id not in newer:
+            found_newer = newer.get(index.id, Newer({}))
+            if found_newer.unreadable:
+                sentences.append(_unreadable(index, found_newer))
+            if not found_newer.stamps:
                 continue
             says = BY_HAND
             if self.refresher is not None:
-                refresh = await self.refresher.refresh(index, newer[index.id])
+                refresh = await self.refresher.refresh(index, found_newer)
                 says, jobs = refresh.says, [*jobs, *([refresh.job_id] if refresh.job_id else [])]
-            sentences.append(f"{_changed(index, newer[index.id])}: {says}")
+            sentences.append(f"{_changed(index, found_newer)}: {says}")
         return Standing(newer, "; ".join(sentences) or None, tuple(jobs))
 
     def close(self) -> None:
         """End the looks that go on."""
         self._trees.close()
+
+
+def _unreadable(index: IndexRow, newer: Newer) -> str:
+    first, *others = sorted(newer.unreadable)
+    more = f" and {len(others)} more" * bool(others)
+    return (
+        f"files of {named(index.source)} cannot be read ({named(first)}{more}), so they are searched as they were "
+        "when they could: give the user of the indexer the right to read them, or leave them out in .mcpignore"
+    )
 
 
 def _changed(index: IndexRow, newer: Newer) -> str:

@@ -8,10 +8,12 @@ in a folder that was itself moved to its place has older times than that, so it 
 Every path is opened beneath the repository's root, as the indexer opens it (`codebase_index.beneath`), and a
 folder once for all of its files. What a look costs is in docs/decisions/0020-freshness-by-looking.md. git's rules
 of what is ignored are not applied: a new text that is none of the index counts as newer once, and no more when a
-completed job has left it out. Binaries, as compilers write them, never do.
+completed job has left it out. Binaries, as compilers write them, never do. What cannot be read is told apart: no
+job could read it, either, so it is nothing to index again for.
 """
 
 import codecs
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -45,6 +47,9 @@ _PACKED_REFS_BYTES: Final = 4 * 2**20
 HEAD: Final = ".git/HEAD"
 """Stands for a HEAD that has moved."""
 
+_UNREADABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})
+"""Errors of a file that is there. Any other one is of what took its place, or of this process."""
+
 Stamp = int | None
 """When an entry was last changed, in nanoseconds; None: it is gone."""
 
@@ -53,10 +58,12 @@ Stamp = int | None
 class Newer:
     """What of a repository is newer than its index: files by path, and HEAD where that has moved.
 
-    Equal ones are the same state of the files.
+    Equal stamps are the same state of the files. `unreadable` are files that were written, or shut, since
+    they were indexed: whether they are newer nobody can tell.
     """
 
     stamps: Mapping[str, Stamp]
+    unreadable: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -107,11 +114,12 @@ class WorkingTree:
         return self
 
     def look(self) -> Newer | None:
-        """Return what is newer now, or None. Raises OSError if the boundary cannot be opened."""
+        """Return what is newer now or cannot be read, or None. Raises OSError if the boundary cannot be opened."""
         with self._open() as tree:
-            stamps = _Look(self, tree).newer_files()
+            look = _Look(self, tree)
+            stamps = look.newer_files()
         stamps |= self._git_changes(bool(stamps))
-        return Newer(stamps) if stamps else None
+        return Newer(stamps, frozenset(look.unreadable)) if stamps or look.unreadable else None
 
     def _open(self) -> Tree:
         return Tree(self.folder, self.boundary)
@@ -121,7 +129,9 @@ class WorkingTree:
 
     def _may_come(self, tree: Tree, path: str) -> bool:
         found = _found(tree, path)
-        return found is not None and (_is_empty(tree, path, found) or found.st_ctime_ns > self._from)
+        if found is None:
+            return False
+        return found.st_ctime_ns > self._from or _is_empty(tree, path, found) or _is_unreadable(tree, path)
 
     def _git_changes(self, anything_newer: bool) -> dict[str, Stamp]:
         """Return what says that HEAD has moved, or that git tracks more or fewer files."""
@@ -156,6 +166,8 @@ class _Look:
         """When a folder, or one that it lies in, was moved to its place."""
         self._written: dict[str, int] = {}
         """Folders whose entries may be others than before, and since when an entry there is a new one."""
+        self.unreadable: set[str] = set()
+        """Files that are new or were changed, and that cannot be read."""
 
     def newer_files(self) -> dict[str, Stamp]:
         stamps: dict[str, Stamp] = {}
@@ -174,7 +186,7 @@ class _Look:
             moved = self._notice(folder, os.fstat(descriptor))
             for path in paths:
                 stamp = self._changed(descriptor, path, moved)
-                if stamp != 0 and (stamp is None or not self._is_equal(path, stamp)):
+                if stamp != 0 and (stamp is None or self._differs(path, stamp)):
                     yield path, stamp
         finally:
             os.close(descriptor)
@@ -203,15 +215,18 @@ class _Look:
         changed = max(found.st_ctime_ns, moved)
         return changed if changed > self._of._from else 0
 
-    def _is_equal(self, path: str, stamp: int) -> bool:
-        """Say whether a file holds what the index has of it."""
+    def _differs(self, path: str, stamp: int) -> bool:
+        """Say whether a file holds something else than the index has of it."""
         if self._of._equal.get(path) == stamp:
-            return True
-        self._compared += 1
-        if self._compared > MAX_COMPARED or _blob_of(self._tree, path) != self._of.files[path]:
             return False
+        self._compared += 1
+        if self._compared <= MAX_COMPARED and _is_unreadable(self._tree, path):
+            self.unreadable.add(path)
+            return False
+        if self._compared > MAX_COMPARED or _blob_of(self._tree, path) != self._of.files[path]:
+            return True
         self._of._equal[path] = stamp
-        return True
+        return False
 
     def _new_files(self) -> Iterator[tuple[str, Stamp]]:
         """Yield files that are none of the index, and were made since then, or moved to their place."""
@@ -238,7 +253,9 @@ class _Look:
             return
         self._of._new.add(path)
         if stat.S_ISREG(found.st_mode):
-            if found.st_size and not _is_binary(self._tree, path):
+            if found.st_size and _is_unreadable(self._tree, path):
+                self.unreadable.add(path)
+            elif found.st_size and not _is_binary(self._tree, path):
                 yield path, found.st_ctime_ns
         elif stat.S_ISDIR(found.st_mode):
             yield from self._entries(path, 0)
@@ -280,6 +297,15 @@ def _found(tree: Tree, path: str) -> os.stat_result | None:
 def _is_empty(tree: Tree, path: str, found: os.stat_result) -> bool:
     """Say whether a file or folder has nothing in it yet."""
     return not _names(tree, path) if stat.S_ISDIR(found.st_mode) else found.st_size == 0
+
+
+def _is_unreadable(tree: Tree, path: str) -> bool:
+    """Say whether a file is there, and cannot be read."""
+    try:
+        tree.read(os.fsencode(path), 1)
+    except OSError as error:
+        return error.errno in _UNREADABLE
+    return False
 
 
 def _is_binary(tree: Tree, path: str) -> bool:

@@ -314,7 +314,7 @@ def build_answer(
     """Build the answer from a page; `listed` are the indexes that it describes."""
     results: list[SearchResult] = [hit.result for hit in page.hits]
     incomplete = [index for index in indexes if state_of(index) != "complete"]
-    counts = {index_id: files.count for index_id, files in newer.items()}
+    counts = {index_id: files.count for index_id, files in newer.items() if files.stamps}
     described = [index_status(index).model_copy(update={"files_newer": counts.get(index.id)}) for index in listed]
     only = described[0] if len(indexes) == 1 else None
     return SearchAnswer(

@@ -211,6 +211,46 @@ def test_a_file_that_cannot_be_seen_for_want_of_descriptors_is_not_taken_as_gone
     assert tree.look() is None
 
 
+@pytest.fixture
+def shut(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Files that cannot be read, as if by `chmod 000`, which is nothing to root."""
+    names: set[str] = set()
+    read = Tree.read
+
+    def refusing(self: Tree, path: bytes, limit: int) -> bytes:
+        if path.decode() in names:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(self, path, limit)
+
+    monkeypatch.setattr(Tree, "read", refusing)
+    return names
+
+
+def test_a_file_that_can_no_longer_be_read_is_told_apart_from_newer_ones(
+    folder: Path, tree: WorkingTree, shut: set[str]
+) -> None:
+    (folder / "main.py").chmod(0)
+    shut.add("main.py")
+    assert tree.look() == Newer({}, frozenset({"main.py"}))
+    write(folder, "app/models.py", "class Other: ...\n")
+    assert paths(tree.look()) == {"app/models.py"}
+    shut.clear()
+    (folder / "app/models.py").write_text(FILES["app/models.py"])
+    assert tree.look() is None
+
+
+def test_a_new_file_that_cannot_be_read_is_newer_once_it_can(
+    folder: Path, tree: WorkingTree, shut: set[str]
+) -> None:
+    write(folder, "key.txt", "x\n")
+    shut.add("key.txt")
+    assert tree.look() == Newer({}, frozenset({"key.txt"}))
+    again = settled(folder, tree, without="key")  # a job has left it out
+    assert again.look() == Newer({}, frozenset({"key.txt"}))
+    shut.clear()
+    assert paths(again.look()) == {"key.txt"}
+
+
 def _pause(folder: Path) -> None:
     """Wait for the clock of files, which moves every 4 ms."""
     probe = folder.with_name("probe")
