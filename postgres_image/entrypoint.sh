@@ -79,10 +79,10 @@ digest() {
     password "$1" | sha256sum | cut -d ' ' -f 1
 }
 
-# Makes a role that is not there yet. The operator ends the connections of pods that hang.
+# Makes a role that is not there yet. A function of the owner ends the connections of pods that hang.
 make_role() {
     printf '%s\n' "SELECT 'CREATE ROLE $1 LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$1') \gexec"
-    [ "$1" != codebase_operator ] || echo "GRANT pg_signal_backend TO $1;"
+    [ "$1" != codebase_operator ] || echo "GRANT pg_signal_backend TO $owner;"
 }
 
 # Fails where Postgres did not take it. Each step asks for the one before: `set -e` does not act where `||` follows.

@@ -54,9 +54,14 @@ def password(server_url: str) -> Iterator[Password]:
     own = {key: url for key, url in data.items() if key.endswith("-url")} or {"url": data["url"]}
     password = Password(secret["metadata"]["name"], own)
     yield password
-    password.rotate()
     password.put_into_secret()
-    wait_for(lambda: ready(server_url)["status"] == "ok", "all is well again", patience=KUBELET_PATIENCE)
+    password.rotate()
+    # A server that has not tried to connect since then still says that all is well.
+    since = query("SELECT now()")
+    made = f"""SELECT count(DISTINCT usename) FROM pg_stat_activity
+               WHERE usename IN ('codebase_operator', 'codebase_server') AND backend_start > '{since}'"""
+    wait_for(lambda: query(made) == "2", "both have connected with their own", patience=KUBELET_PATIENCE)
+    wait_for(lambda: ready(server_url)["status"] == "ok", "all is well again")
 
 
 def ready(url: str) -> dict[str, Any]:

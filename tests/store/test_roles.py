@@ -13,7 +13,7 @@ from codebase_index.store.catalog.removal import Removal
 from codebase_index.store.catalog.statistics import read_statistics
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreMisconfigured
-from codebase_index.store.jobs.jobs import Jobs
+from codebase_index.store.jobs.jobs import Jobs, connection_name
 from codebase_index.store.rights import INDEXER, JOB_SETTING, OPERATOR, OWN_ROWS, ROLES, SERVER, Rights
 from tests.store.harness import WorkerHarness, make_tree
 
@@ -26,7 +26,6 @@ async def roles(postgres: str, database: Database) -> AsyncIterator[None]:
     admin = await asyncpg.connect(postgres)
     for role in ROLES:
         await admin.execute(f"CREATE ROLE {role} LOGIN")
-    await admin.execute(f"GRANT pg_signal_backend TO {OPERATOR}")
     await database.migrate()
     yield
     own = await asyncpg.connect(database.address())
@@ -157,12 +156,30 @@ async def test_an_indexer_sees_and_writes_its_own_job_and_the_indexes_of_its_nam
         assert await connection.fetchval("SELECT count(*) FROM jobs") == 2
 
 
-async def test_the_operator_ends_the_connections_of_a_stuck_pod(as_role: Callable[[str], str]) -> None:
-    async with connected(as_role(INDEXER)) as pod, connected(as_role(OPERATOR)) as operator:
-        found = await operator.fetchval(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1", pod.get_server_pid()
-        )
-        assert found
+@pytest.mark.parametrize("role", [OPERATOR, SERVER])
+async def test_a_stuck_pod_that_holds_its_jobs_row_is_ended_by_who_cancels(
+    role: str, as_role: Callable[[str], str], database: Database
+) -> None:
+    job = uuid4()
+    async with connected(database.address()) as owner:
+        await owner.execute(
+            "INSERT INTO jobs (id, namespace, cr_name, target, source, state, attempt, pod) "
+            "VALUES ($1, 'code', 'a', 'b', 'c', 'running', 1, 'a-a1')", job,
+        )  # fmt: skip
+    program = await Database.open(as_role(role), name=role)
+    try:
+        async with connected(as_role(INDEXER), job) as pod, connected(as_role(INDEXER), job) as of_another_job:
+            await of_another_job.execute("SET application_name = 'indexer/another/a-a1'")
+            await pod.execute(f"SET application_name = '{connection_name('indexer', job, 'a-a1')}'")
+            await pod.execute("BEGIN; UPDATE jobs SET message = 'stuck'")
+            assert (await Jobs(program).cancel(job)).state is JobState.CANCELLED
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+                await pod.execute("COMMIT")
+            await of_another_job.execute("SELECT 1")
+            with pytest.raises(REFUSED):
+                await of_another_job.execute("SELECT end_connections_of_job($1)", job)
+    finally:
+        await program.close()
 
 
 async def test_the_server_removes_indexes_where_the_site_says_so_and_no_longer_when_it_does_not(

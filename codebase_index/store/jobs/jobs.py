@@ -258,7 +258,7 @@ class Jobs:
             return await self._change(job_id, ("set_lock_timeout",), steps)
         except RowLocked:
             async with self._db.connection() as connection:
-                await connection.execute(SQL["terminate_backends_of_pod"], job_id)
+                await connection.execute(SQL["end_connections_of_job"], job_id)
             return await self._change(job_id, (), steps)
 
     async def _change(

@@ -81,14 +81,9 @@ WHERE ($1::job_state IS NULL OR state = $1)
 -- A pod's transaction locks the job's row for a few milliseconds, unless the pod is stuck or lost.
 SET LOCAL lock_timeout = '300ms';
 
--- name: terminate_backends_of_pod
--- Terminate the backends of the job's pods, which releases the locks of a stuck transaction. They are found by their
--- application names (codebase_index.store.jobs.jobs.connection_name), which Postgres truncates to 63 bytes.
-SELECT pg_terminate_backend(a.pid)
-FROM (SELECT pod FROM jobs WHERE id = $1 UNION SELECT pod FROM workers WHERE job_id = $1) p
-JOIN pg_stat_activity a ON a.application_name IN (
-    left(format('indexer/%s/%s', left($1::text, 8), p.pod), 63),
-    left(format('indexer-heart/%s/%s', left($1::text, 8), p.pod), 63));
+-- name: end_connections_of_job
+-- End the connections of the job's pods, which releases the locks of a stuck transaction.
+SELECT end_connections_of_job($1);
 
 -- name: lock_slots
 -- One admission at a time, whoever admits: what the next query counts stays valid until the transaction ends.

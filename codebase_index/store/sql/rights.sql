@@ -24,6 +24,7 @@ WHERE schemaname = current_schema() AND policyname LIKE 'codebase\_%' AND c.relr
 GRANT SELECT ON schema_migrations, job_transitions, jobs, work, workers, indexes, files, pending_batches, segments
     TO codebase_operator;
 GRANT INSERT, UPDATE, DELETE ON jobs TO codebase_operator;
+GRANT EXECUTE ON FUNCTION end_connections_of_job(uuid) TO codebase_operator;
 
 -- name: codebase_server
 -- Reads all that searches and answers are made of; starts and cancels jobs.
@@ -31,6 +32,7 @@ GRANT SELECT ON schema_migrations, job_transitions, jobs, work, workers, indexes
     pending_batches, segments, postings TO codebase_server;
 GRANT INSERT (id, namespace, cr_name, target, source, ref, name, created_at, message, caller) ON jobs TO codebase_server;
 GRANT UPDATE (state, cancelled_at, attempt, blocked_since, eta_seconds, queue_position, message) ON jobs TO codebase_server;
+GRANT EXECUTE ON FUNCTION end_connections_of_job(uuid) TO codebase_server;
 
 -- name: codebase_server_deletes
 -- And removes indexes, where the site lets clients do so.
