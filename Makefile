@@ -30,11 +30,12 @@ $(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 	@touch $@
 
 # What a person needs, and nothing for development; `make venv` adds the rest to the same folder. uv, where it can be had,
-# installs in seconds what takes pip most of a minute; pip knows the mirrors of pip.conf, and takes over where uv fails.
+# installs in seconds what takes pip most of a minute; like pip, it trusts whom the system trusts: a company's proxy, say.
+# pip knows the mirrors of pip.conf, and takes over where uv fails.
 $(VENV)/.product: requirements/product.txt requirements/build.txt requirements/uv.txt
 	@test -f $(VENV)/.complete || { echo "setting up $(VENV) (once)" && $(PYTHON) -m venv $(VENV) \
 	  && $(PY) -m pip install --quiet --no-deps --require-hashes -r requirements/uv.txt \
-	  && { $(UV) pip install --quiet --python $(PY) $(LOCKED) || $(PY) -m pip install --quiet --no-compile $(LOCKED); } \
+	  && { $(UV) pip install --quiet --system-certs --python $(PY) $(LOCKED) || $(PY) -m pip install --quiet --no-compile $(LOCKED); } \
 	  && $(PY) -m pip install --quiet --no-deps --no-index --no-build-isolation --editable .; }
 	@touch $@
 
