@@ -52,6 +52,11 @@ def _typed(launch: Launch) -> dict[str, Any]:
     return {"type": "stdio", **launch.plain()}
 
 
+def _patient(launch: Launch) -> dict[str, Any]:
+    """Codex gives up after ten seconds, and the first start of all makes a database."""
+    return {**launch.plain(), "startup_timeout_sec": 60}
+
+
 def _in_one_list(launch: Launch) -> dict[str, Any]:
     environment = {"environment": dict(launch.environment)} if launch.environment else {}
     command = [launch.command, *launch.arguments]
@@ -88,18 +93,18 @@ CLIENTS: Mapping[str, McpClient] = {
         ),
         McpClient(
             "vscode", "VS Code", ("servers",), _application("Code", "User", "mcp.json"),
-            "https://code.visualstudio.com/docs/copilot/reference/mcp-configuration", ".vscode/mcp.json", _typed,
+            "https://code.visualstudio.com/docs/agents/reference/mcp-configuration", ".vscode/mcp.json", _typed,
             "it starts the server when the agent asks; `MCP: List Servers` shows it",
         ),
         McpClient(
             "cursor", "Cursor", ("mcpServers",), _home(".cursor", "mcp.json"),
-            "https://cursor.com/docs/context/mcp", ".cursor/mcp.json", _typed,
+            "https://cursor.com/docs/mcp", ".cursor/mcp.json", _typed,
             "restart it, and switch the server on under Customize, MCPs",
         ),
         McpClient(
             "codex", "Codex", ("mcp_servers",), _below("CODEX_HOME", ".codex", "config.toml"),
-            "https://developers.openai.com/codex/mcp", ".codex/config.toml",
-            then="start a new session; /mcp shows it", format=toml_text,
+            "https://developers.openai.com/codex/mcp", ".codex/config.toml", _patient,
+            "start a new session; /mcp shows it", format=toml_text,
         ),
         McpClient(
             "gemini", "Gemini CLI", ("mcpServers",), _home(".gemini", "settings.json"),

@@ -10,7 +10,7 @@ from codebase_cli.servers.options import ServerOptions
 _TEMPORARY = {"archive-v0", "environments-v2", "builds-v0"}
 """Folders of uv's cache in which `uvx` makes environments: it may remove them at any time."""
 
-_OF_EMBEDDED = ("CODEBASE_DATA", "CODEBASE_EMBEDDED_ROOTS", "CODEBASE_GIT_HOSTS")
+_OF_EMBEDDED = ("CODEBASE_DATA", "XDG_DATA_HOME", "CODEBASE_EMBEDDED_ROOTS", "CODEBASE_GIT_HOSTS")
 _OF_CLUSTER = ("KUBECONFIG",)
 
 

@@ -1,6 +1,7 @@
 """`setup`: what is written into the configuration files of clients, and taken out again."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from codebase_cli.app import run
 from codebase_cli.clients.catalog import CLIENTS
 from codebase_cli.exits import ExitCode
 
-VARIABLES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "CODEBASE_DATA", "KUBECONFIG", "CODEBASE_URL")
+VARIABLES = (
+    "CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "CODEBASE_DATA", "KUBECONFIG",
+    "CODEBASE_URL",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -60,6 +64,13 @@ def test_an_entry_has_the_variables_that_a_desktop_does_not_hand_over(
     setup("zed", "--yes", "--embedded")
     file = home / ".config" / "zed" / "settings.json"
     assert json.loads(file.read_text())["context_servers"]["codebase"]["env"] == {"CODEBASE_DATA": "/data"}
+
+
+def test_codex_is_told_to_wait_for_a_first_start(home: Path) -> None:
+    """It gives up after ten seconds, unless its file says otherwise."""
+    setup("codex", "--yes", "--embedded")
+    entry = tomllib.loads((home / ".codex" / "config.toml").read_text())["mcp_servers"]["codebase"]
+    assert entry["startup_timeout_sec"] >= 60
 
 
 def test_no_token_is_ever_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
