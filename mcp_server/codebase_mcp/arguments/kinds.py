@@ -26,6 +26,10 @@ _YES: Final = frozenset(["true", "yes", "y", "1", "on"])
 _NO: Final = frozenset(["false", "no", "n", "0", "off"])
 
 
+class TooLong(UserError):
+    """A value is what the argument takes, and more of it than is taken."""
+
+
 class Kind(Protocol):
     """A kind of argument."""
 
@@ -73,7 +77,7 @@ class Text:
             raise UserError(f"validation: {name} must be one text, not {_shown(value)}", **{name: first})
         text = str(value) if self.verbatim else str(value).strip()
         if len(text) > self.max_length:
-            raise UserError(
+            raise TooLong(
                 f"validation: {name} has {len(text)} characters; at most {self.max_length} are taken: shorten it"
             )
         if "\0" in text or _UNPAIRED.search(text):
@@ -104,7 +108,7 @@ class Texts:
         one = Text(self.max_length)
         texts = [one.read(name, item, notes) for item in _items(name, value) if not is_blank(item)]
         if len(texts) > self.max_items:
-            raise UserError(
+            raise TooLong(
                 f"validation: {name} has {len(texts)} values, and at most {self.max_items} are taken; "
                 "divide it into several calls",
                 **{name: texts[: self.max_items]},

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Final, get_type_hints
 
 from codebase_index.untrusted_text import quoted
-from codebase_mcp.arguments.kinds import Kind, Notes, is_blank, is_empty
+from codebase_mcp.arguments.kinds import Kind, Notes, TooLong, is_blank, is_empty
 from codebase_mcp.errors import UserError
 
 _MAX_NAMED: Final = 5
@@ -93,11 +93,12 @@ class Signature:
         return ours, others
 
     def _meant_by(self, key: str, value: Any) -> str | None:
-        """Return the argument that another tool would call so, if it can have this value."""
+        """Return the argument that another tool would call so, if it can have such a value, be it too long."""
         for name, kind in self.kinds.items():
             if _snake_case(key) in _OTHER_NAMES.get(name, ()):
                 with suppress(UserError):
-                    kind.read(name, value, [])
+                    with suppress(TooLong):
+                        kind.read(name, value, [])
                     return name
         return None
 

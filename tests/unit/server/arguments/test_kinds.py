@@ -45,6 +45,23 @@ def test_a_required_argument_that_says_nothing_is_asked_for(nothing: object) -> 
     assert error.value.repair == {"query": "<query>"}
 
 
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        ({"q": "x" * 21}, "query has 21 characters; at most 20"),
+        ({"query": "x" * 21}, "query has 21 characters; at most 20"),
+        ({"query": "x", "repository": "x" * 11}, "repo has 11 characters; at most 10"),
+        ({"query": "x", "repos": ["a", "b", "c", "d"]}, "repo has 4 values, and at most 3"),
+    ],
+    ids=["required, by another name", "required", "optional, by another name", "too many, by another name"],
+)
+def test_an_argument_that_is_too_long_is_told_so_and_never_taken_as_missing(
+    sent: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(UserError, match=problem):
+        SIGNATURE.read(sent, [])
+
+
 @pytest.mark.parametrize("word", ["null", "None", "undefined", "[]"])
 def test_a_required_argument_may_be_the_word_null(word: str) -> None:
     assert is_blank(word) and read(query=word)[0]["query"] == word
