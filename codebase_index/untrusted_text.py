@@ -37,6 +37,8 @@ _JOINED_SCRIPTS: Final = re.compile("[\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1
 SHOWN_OF_A_RUN: Final = 8
 """Characters in a row that are shown one by one. Of more, it is the number that says something."""
 
+_ESCAPE: Final = re.compile(r"\\(?:([tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+_MORE: Final = re.compile(r"\\u…\(\d+ more\)")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._/:@+~=-]{1,200}")
 _SHORT: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
@@ -60,6 +62,30 @@ def quoted(text: str, most: int = 200) -> str:
 def named(text: str) -> str:
     """Return a name for use in a sentence: in quotation marks unless it could not be taken for anything else."""
     return text if _PLAIN_NAME.fullmatch(text) else quoted(text)
+
+
+def unescaped(text: str) -> str:
+    """Return what `line` has shown as this text, but for a long run, of which nobody can tell.
+
+    Only characters that it escapes are taken back, so the folder `x64` of `src\\x64` stays what it is.
+    """
+    return _ESCAPE.sub(_meant, text)
+
+
+def parts_of_shown(text: str) -> list[str]:
+    """Return the texts between the long runs in what `line` has shown: one where it shows all."""
+    return [unescaped(part) for part in _MORE.split(text)]
+
+
+def _meant(found: re.Match[str]) -> str:
+    short = {shown: char for char, shown in _SHORT.items()}
+    if found[0] in short:
+        return short[found[0]]
+    number = int(found[2] or found[3] or found[4], 16)
+    # No name of a file has a NUL, or half of a pair.
+    if number == 0 or 0xD800 <= number < 0xE000 or number > 0x10FFFF:
+        return found[0]
+    return chr(number) if _escaped(chr(number)) == found[0] and _IN_LINE.fullmatch(chr(number)) else found[0]
 
 
 def _shown(found: re.Match[str]) -> str:

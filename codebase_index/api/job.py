@@ -42,6 +42,12 @@ SUSPENDED: Final = "Suspended"
 """Message of a pending job that is suspended: it waits for no slot, and holds no place in the queue."""
 
 
+# Reasons for which a file is left out, as the work list has them, and others than the indexer act on them.
+VANISHED: Final = "vanished"
+UNREADABLE: Final = "not readable"
+EMPTY: Final = "empty"
+
+
 class Phase(StrEnum):
     """What a running job is doing. The pipeline streams, so chunking and embedding are one phase."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.untrusted_text import code, line, named, quoted
+from codebase_index.untrusted_text import code, line, named, parts_of_shown, quoted, unescaped
 
 ORDINARY = [
     "def größe(naïve): pass  # Ünïcödé",
@@ -103,3 +103,20 @@ def test_nothing_invisible_is_left_but_what_joins_its_neighbours(text: str) -> N
 def test_what_is_shown_once_is_shown_the_same_again(text: str) -> None:
     assert line(line(text)) == line(text)
     assert code(code(text)) == code(text)
+
+
+@given(st.text(st.sampled_from("ab\\xn.64/\n\t\x1b\x7f\u202e\u200b\U000e0041\u2028\ufe0f"), max_size=8))
+def test_what_is_shown_of_a_name_means_that_name_again(name: str) -> None:
+    if not any(escape in name for escape in ("\\x", "\\n")):  # what looks like an escape is one
+        assert unescaped(line(name)) == name
+
+
+@pytest.mark.parametrize(
+    "text", [r"src\x64", r"lib\x32", r"a\u0041", r"a\U00110000", r"a\x00", r"a\ud800", r"a\q"]
+)
+def test_what_is_no_escape_of_ours_stays_as_it_is(text: str) -> None:
+    assert unescaped(text) == text
+
+
+def test_of_a_name_with_a_long_run_the_parts_around_what_is_left_out_are_known() -> None:
+    assert parts_of_shown(line("a" + "\u200b" * 20 + "b\n.py")) == ["a" + "\u200b" * 8, "b\n.py"]

@@ -6,6 +6,7 @@ people read and call (``// Code generated ... DO NOT EDIT``) is indexed: questio
 
 from enum import StrEnum
 
+from codebase_index.api import job
 from codebase_indexer.content.secret_files import is_secret_by_name
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
@@ -35,12 +36,12 @@ class Skip(StrEnum):
     BEHIND_SYMLINK = "behind a symbolic link"
     NESTED_REPOSITORY = "nested repository or submodule: index it by its own path"
     NOT_REGULAR = "not a regular file"
-    VANISHED = "vanished"
-    UNREADABLE = "not readable"
+    VANISHED = job.VANISHED
+    UNREADABLE = job.UNREADABLE
     PATH_TRAVERSAL = "path leads out of the repository, or into .git"
     BAD_PATH = "path is not valid UTF-8"
     LONG_PATH = f"path is longer than {MAX_PATH_BYTES} bytes"
-    EMPTY = "empty"
+    EMPTY = job.EMPTY
     TOO_LARGE = f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB"
     LOCK_FILE = "generated: lock file"
     MINIFIED = "generated: minified"

@@ -3,18 +3,26 @@
 from collections.abc import Sequence
 from typing import Final
 
+from codebase_index.api.job import EMPTY, UNREADABLE, VANISHED
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.query.files import FileRow, FileSnapshot
-from codebase_index.untrusted_text import named, quoted
+from codebase_index.store.query.filters import Filters
+from codebase_index.untrusted_text import line, named, parts_of_shown, quoted
 from codebase_mcp.errors import UserError
-from codebase_mcp.selection.paths import as_stored
+from codebase_mcp.selection.paths import as_stored, exactly
 from codebase_mcp.selection.repositories import describe_indexes, inside, repo_of
 
 MAX_SIMILAR: Final = 20
 """Files of the same name that are considered where the path is not one of an index."""
 
 _MAX_SHOWN: Final = 5
+
+_INSTEAD: Final = {
+    UNREADABLE: "give the user of the indexer the right to read it, and index again",
+    EMPTY: "there is nothing to read",
+}
+"""What to do about a file that was left out, by the reason."""
 
 
 class FileLookup:
@@ -35,6 +43,7 @@ class FileLookup:
         ids = [index.id for index in indexes]
         # As it is written first: a file's name may hold what a path as people write it means otherwise.
         found = await snapshot.at_path(ids, path) or await snapshot.at_path(ids, wanted)
+        found = found or await self._shown_as(snapshot, ids, path)
         note = None
         if not found:
             similar = await snapshot.called(ids, wanted.rpartition("/")[2], MAX_SIMILAR)
@@ -53,6 +62,14 @@ class FileLookup:
             )
         return found[0], note
 
+    async def _shown_as(self, snapshot: FileSnapshot, ids: Sequence[int], path: str) -> list[FileRow]:
+        """Return the files whose path an answer shows like this, with characters that nobody sees escaped."""
+        first, *others = parts = parts_of_shown(path)
+        if others:
+            likely = await snapshot.paths(ids, Filters(path=exactly(parts)), MAX_SIMILAR)
+            first = next((stored for _, stored in likely if line(stored) == path), first)
+        return await snapshot.at_path(ids, first) if first != path else []
+
     async def _not_found(
         self, snapshot: FileSnapshot, indexes: Sequence[IndexRow], path: str, similar: Sequence[str]
     ) -> UserError:
@@ -64,8 +81,11 @@ class FileLookup:
             )
         for index in indexes:
             reason = await self._work.skip_reason(index.job_id, path) if index.job_id else None
-            if reason:
-                return UserError(f"{problem}: it was left out ({reason}); read it from a checkout")
+            if reason == VANISHED:
+                problem += ": it was gone when the repository was indexed last"
+            elif reason:
+                instead = _INSTEAD.get(reason, "read it from a checkout")
+                return UserError(f"{problem}: it was left out ({reason}); {instead}")
         if similar:
             shown = ", ".join(map(named, similar[:_MAX_SHOWN]))
             return UserError(f"{problem}; files of this name are {shown}; give one of these", path=similar[0])

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from codebase_index.untrusted_text import quoted, unescaped
+from codebase_mcp.errors import UserError
+
 _GLOB: Final = re.compile(r"[*?\[{]")
 _LINES: Final = re.compile(r":(?:\d+(?:[-:,]\d+)*)?:?$|#L\d+(?:C\d+)?(?:-L?\d+(?:C\d+)?)?$|\(\d+(?:,\s?\d+)?\)$")
 _MAX_LINES: Final = 100
@@ -19,7 +22,19 @@ _WINDOWS: Final = re.compile(r"\\(?![\[\]{}])")
 """A backslash that separates: nobody means a star in a file's name, as one before it would be read elsewhere."""
 _QUALIFIER: Final = re.compile(r"^(?:path|file):(?!//)")
 _REGEX: Final = re.compile(r"\^.*|.*\$|.*\.[*+].*\\\..*|.*\\\..*\.[*+].*")
+_WILDCARDS: Final = re.compile(r"\*+|[?\[{,]")
+"""What Postgres has to try several ways: a comma is one more way within braces."""
 _SPECIAL: Final = frozenset(r"\^$.|?*+()[]{}")
+
+MAX_WILDCARDS: Final = 32
+"""In one pattern. To read an expression of so many takes Postgres 0.01 s, of 500 a minute, which nothing ends."""
+
+MAX_ALL_WILDCARDS: Final = 160
+"""In all patterns of a call, which are one expression: 0.1 s."""
+
+MAX_ALL_CHARACTERS: Final = 4096
+"""In all patterns of a call: 0.3 s. 80,000 ask for more memory than Postgres gives an expression."""
+
 _TOKEN: Final = re.compile(
     r"(?P<deep>(?:^|(?<=/))\*\*/)|(?P<all>\*\*)|(?P<star>\*)|(?P<one>\?)"
     r"|\[(?P<not>[!^])?(?P<set>\]?[^\]/]*)\]|\{(?P<any>[^{}]*)\}|\\(?P<escaped>.)|(?P<plain>.)",
@@ -41,9 +56,38 @@ class PathPattern:
         return f"^{_expression(self.text, self.excludes)}"
 
     @property
+    def wildcards(self) -> int:
+        """How many wildcards it has."""
+        return len(_WILDCARDS.findall(self.text)) if _GLOB.search(self.text) else 0
+
+    @property
     def is_everything(self) -> bool:
         """It is the top folder."""
         return not self.text.strip("/")
+
+
+def patterns_of(texts: Sequence[str]) -> list[PathPattern]:
+    """Read the patterns of a call. Raises UserError for more than an answer may cost."""
+    # As they are written, and as an answer shows names of files that hold what nobody sees.
+    patterns = [pattern_of(reading) for text in texts for reading in dict.fromkeys((text, unescaped(text)))]
+    if (length := sum(len(pattern.text) for pattern in patterns)) > MAX_ALL_CHARACTERS:
+        raise UserError(
+            f"validation: path has {length} characters in all; at most {MAX_ALL_CHARACTERS} are taken: name a "
+            "folder above, or divide it into several calls"
+        )
+    counts = [pattern.wildcards for pattern in patterns]
+    most = max(counts, default=0)
+    if most > MAX_WILDCARDS:
+        raise UserError(
+            f"validation: path {quoted(patterns[counts.index(most)].text, 60)} has {most} wildcards; at most "
+            f"{MAX_WILDCARDS} are taken: leave some out, or name a folder"
+        )
+    if sum(counts) > MAX_ALL_WILDCARDS:
+        raise UserError(
+            f"validation: path has {sum(counts)} wildcards in all; at most {MAX_ALL_WILDCARDS} are taken: name "
+            "folders, or divide it into several calls"
+        )
+    return patterns
 
 
 def pattern_of(text: str) -> PathPattern:
@@ -52,7 +96,15 @@ def pattern_of(text: str) -> PathPattern:
     path = _QUALIFIER.sub("", text[1:].lstrip() if excludes else text)
     if _REGEX.fullmatch(path):
         path = re.sub(r"\.[*+]", "**", path.removeprefix("^").removesuffix("$")).replace("\\", "")
-    return PathPattern(_plain(_WINDOWS.sub("/", path)) if _GLOB.search(path) else as_stored(path), excludes)
+    if not _GLOB.search(path):
+        return PathPattern(as_stored(path), excludes)
+    return PathPattern(_with_fewer_stars(_plain(_WINDOWS.sub("/", path))), excludes)
+
+
+def _with_fewer_stars(glob: str) -> str:
+    """Return a glob without stars that add nothing to those beside them: `****` and `**/**` are `**`."""
+    glob = re.sub(r"\*{3,}", "**", glob)
+    return re.sub(r"(?:\*\*/)+(\*\*)", r"\1", glob)
 
 
 def as_stored(path: str) -> str:
@@ -105,6 +157,11 @@ def under(folder: str, expression: str | None = None) -> str:
     """Return the expression of the paths in a folder that match another one, too; an empty folder is the top."""
     inside = f"^{_literal(folder.strip('/'))}(?:/|$)" if folder.strip("/") else ""
     return f"(?={inside})(?:{expression})" if inside and expression else inside or expression or "^"
+
+
+def exactly(parts: Sequence[str]) -> str:
+    """Return the expression of the paths that have these parts, from end to end, with something between them."""
+    return f"^{'.+'.join(map(_literal, parts))}$"
 
 
 def _expression(text: str, excludes: bool) -> str:

@@ -7,6 +7,7 @@ before any other, a whole path before an end of one.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from unicodedata import normalize
 from urllib.parse import unquote
 
 from codebase_index.store.catalog.indexes import IndexRow
-from codebase_index.untrusted_text import named, quoted
+from codebase_index.untrusted_text import named, quoted, unescaped
 from codebase_mcp.errors import NotIndexed, UserError
 
 MAX_NAMED_INDEXES: Final = 20
@@ -92,6 +93,10 @@ def find_repository(indexes: Sequence[IndexRow], text: str) -> Match:
 
     Raises NotIndexed if it means none, and UserError if it means several repositories.
     """
+    shown = unescaped(text)  # as an answer shows it
+    if shown != text:
+        with suppress(NotIndexed):
+            return find_repository(indexes, shown)
     for with_folders in (False, True):
         for head, ref in _splits(text):
             if found := _find(indexes, head, ref, with_folders):

@@ -14,7 +14,7 @@ from codebase_index.store.query.filters import Filters
 from codebase_index.untrusted_text import quoted
 from codebase_mcp.arguments.kinds import Texts
 from codebase_mcp.errors import UserError
-from codebase_mcp.selection.paths import PathPattern, any_of, pattern_of, under
+from codebase_mcp.selection.paths import PathPattern, any_of, patterns_of, under
 from codebase_mcp.selection.repositories import describe_indexes, find_repository, inside, without_filtered
 
 REPO: Final = Texts(20, 4096, "Repositories: path, URL, owner/name or name, also with @ref. Default: all")
@@ -57,7 +57,7 @@ def scope_of(
     """Return what is selected of `indexes`, in their order; nothing given selects all. Raises UserError."""
     notes: list[str] = []
     selected, folders = _selected(indexes, repos, notes)
-    patterns = [p for path in paths for p in _located(pattern_of(path), indexes, selected)]
+    patterns = [p for pattern in patterns_of(paths) for p in _located(pattern, indexes, selected)]
     included = [p for p in patterns if not p.excludes]
     located = {p.index_id for p in included if p.index_id is not None}
     if located and all(p.index_id is not None for p in included):

@@ -73,7 +73,9 @@ async def test_a_long_file_goes_on_where_it_says(call: Any, answered: Any, shop:
         ({"path": "src/shop/till.rs"}, "not found: no file 'src/shop/till.rs'.*search_code"),
         ({"path": "other/cart.py"}, "files of this name are src/shop/cart.py"),
         ({"path": "src/shop"}, "it is a folder; list_files"),
-        ({"path": "left/out.bin"}, r"was left out \(binary\)"),
+        ({"path": "left/out.bin"}, r"was left out \(binary\); read it from a checkout"),
+        ({"path": "left/shut.py"}, r"was left out \(not readable\); give the user of the indexer the right"),
+        ({"path": "left/gone.py"}, "it was gone when the repository was indexed last; list_files"),
         ({"path": "till.py", "start_line": 3}, "start_line 3 is after the last line of the file, 2"),
         ({"path": "till.py", "start_line": 2, "end_line": 1}, "end_line 1 is before start_line 2"),
         ({"path": "till.py", "repo": "till"}, "not indexed: repo 'till'"),
@@ -86,9 +88,20 @@ async def test_what_cannot_be_read_is_said_with_the_way_on(
     async with database.connection() as connection:
         await connection.execute(
             "INSERT INTO work (job_id, seq, path, size, state, skip_reason)"
-            " VALUES ($1, 99, 'left/out.bin', 1, 'skipped', 'binary')", job_id,
+            " SELECT $1, seq, path, 1, 'skipped', reason FROM (VALUES (97, 'left/out.bin', 'binary'),"
+            " (98, 'left/shut.py', 'not readable'), (99, 'left/gone.py', 'vanished')) AS l (seq, path, reason)",
+            job_id,
         )  # fmt: skip
     assert re.search(said, refused(await call("read_code", **arguments)))
+
+
+async def test_a_file_is_read_by_the_path_that_search_shows_of_it(call: Any, answered: Any, shop: Any) -> None:
+    names = ["src/bell\x07.py", "src/new\nline.py", "src/\u202eyp.x", "src/hidden" + "\u200b" * 20 + ".py"]
+    await shop.completed({name: f"value_{n} = {n}\n" for n, name in enumerate(names)})
+    shown = {entry["path"] for entry in answered(await call("list_files"))["files"]}
+    assert len(shown) == len(names) and not shown & set(names)
+    texts = [answered(await call("read_code", path=path))["parts"][0]["text"] for path in sorted(shown)]
+    assert sorted(texts) == [f"value_{n} = {n}" for n in range(len(names))]
 
 
 async def test_a_path_of_two_repositories_needs_one_of_them(

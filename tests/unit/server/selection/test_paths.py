@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_mcp.selection.paths import PathPattern, any_of, as_stored, lines_of, pattern_of, under
+from codebase_mcp.errors import UserError
+from codebase_mcp.selection.paths import (
+    PathPattern,
+    any_of,
+    as_stored,
+    exactly,
+    lines_of,
+    pattern_of,
+    patterns_of,
+    under,
+)
 
 FILES = [
     "README.md", "Makefile", "src.py", "src/app.ts", "src/api/users.go", "src/api/users_test.go", "src2/notes.txt",
@@ -17,7 +27,7 @@ FILES = [
 
 
 def passing(*filters: str) -> list[str]:
-    patterns = [pattern_of(text) for text in filters]
+    patterns = patterns_of(filters)
     wanted = any_of([p for p in patterns if not p.excludes])
     unwanted = any_of([p for p in patterns if p.excludes])
     return [
@@ -125,3 +135,46 @@ def test_numbers_of_lines_are_looked_for_at_the_end_alone() -> None:
     for number in range(20):  # seconds each, if all of it were looked through from each colon
         path = ":1" * 2000 + f"x{number}"
         assert as_stored(path) == path
+
+
+@pytest.mark.parametrize(
+    ("glob", "plain"),
+    [("**" * 500, "**"), ("**/" * 500 + "*.go", "**/*.go"), ("**/**", "**"), ("src/**/**", "src/**"),
+     ("a**/**/b", "a**/b"), ("/**/**/", "**/"), ("a/**/b", "a/**/b"), ("*/*", "*/*")],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_stars_that_add_nothing_are_left_out(glob: str, plain: str) -> None:
+    assert pattern_of(glob).text.strip("/") == plain.strip("/")
+
+
+@pytest.mark.parametrize(
+    ("filters", "problem"),
+    [
+        (["*a" * 500], "has 500 wildcards; at most 32"),
+        (["[ab]" * 40], "has 40 wildcards"),
+        (["?" * 40], "has 40 wildcards"),
+        (["*.{" + ",".join(map(str, range(40))) + "}"], "has 41 wildcards"),
+        ([f"{n}/" + "*a" * 30 for n in range(20)], "600 wildcards in all; at most 160"),
+        ([f"{n}" + "b/" * 2000 for n in range(20)], "characters in all; at most 4096"),
+    ],
+    ids=["stars", "sets", "single characters", "alternatives", "in all", "characters"],
+)
+def test_a_filter_that_costs_too_much_is_refused_with_what_to_do(filters: list[str], problem: str) -> None:
+    with pytest.raises(UserError, match="validation: path") as refused:
+        patterns_of(filters)
+    assert problem in str(refused.value)
+
+
+def test_twenty_usual_globs_are_few_enough() -> None:
+    assert len(patterns_of(["**/*.{ts,tsx,js,jsx}"] * 10 + ["!**/*.test.*"] * 10)) == 20
+
+
+def test_a_path_with_characters_that_nobody_sees_is_found_as_answers_show_it() -> None:
+    for pattern, path in (
+        (r"src/a\x1b.py", "src/a\x1b.py"),
+        (r"*\u202e*", "src/a\u202eb.py"),
+        (r"a\nb/", "a\nb/c.py"),
+    ):
+        expression = any_of(patterns_of([pattern]))
+        assert expression and re.search(expression, path)
+    assert re.fullmatch(exactly(["a.", "b"]), "a.--b") and not re.fullmatch(exactly(["a.", "b"]), "ax-b")
