@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from codebase_embedded.resource_api import ResourceApi
 from codebase_embedded.settings import NAMESPACE, SETTINGS_VARIABLE, Settings
 from codebase_index import logs, tracing
 from codebase_index.api.job import MAX_PROCESSES
+from codebase_index.listening import listen_on
 from codebase_index.store.address import FILE_VARIABLE, address_from_env
 from codebase_index.store.database import Database
 from codebase_index.store.errors import StoreError
@@ -72,7 +73,7 @@ async def run(settings: Settings) -> None:
         runtime = PodRuntime(resources, folder.pods, life_of_instance())
         async with asyncio.TaskGroup() as group:
             if settings.metrics_port:
-                metrics.serve(settings.metrics_port, _listen_on_loopback)
+                metrics.serve(settings.metrics_port, partial(listen_on, "127.0.0.1"))
                 group.create_task(measure(database, NAMESPACE, metrics), name="measure")
             group.create_task(loop.run(), name="reconcile")
             group.create_task(runtime.run(), name="pods")
@@ -106,10 +107,6 @@ def _user_credentials(settings: Settings, env: Any) -> dict[str, str]:
         return {}
     names = [name for name in remote.OF_USER if name in env]
     return {remote.USER_VARIABLE: "true", **{name: env[name] for name in names}}
-
-
-def _listen_on_loopback(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
 
 
 async def _migrate(database: Database) -> None:

@@ -23,6 +23,7 @@ from codebase_embedded.instance import Instance, InstanceFailed
 from codebase_embedded.postgres import STOP_SECONDS, STOP_SIGNAL, Postgres
 from codebase_embedded.processes import INSTANCE_MARK, Process
 from codebase_embedded.settings import LIFE_VARIABLE, SETTINGS_VARIABLE, Settings
+from codebase_index.listening import listen_on
 from codebase_index.store.address import FILE_VARIABLE
 from codebase_index.version import VERSION
 
@@ -153,11 +154,11 @@ class ServiceManager:
         before = self._folder.port.read_text() if self._folder.port.exists() else ""
         wanted = self._settings.port or (int(before) if before.isdecimal() else 0)
         try:
-            listener = socket.create_server((HOST, wanted), backlog=128)
+            listener = listen_on(HOST, wanted)
         except OSError as error:
             if self._settings.port is not None:
                 raise InstanceFailed(f"port {wanted} of {HOST} cannot be had: {error.strerror}") from error
-            listener = socket.create_server((HOST, 0), backlog=128)
+            listener = listen_on(HOST, 0)
         write_private(self._folder.port, str(listener.getsockname()[1]))
         return listener
 

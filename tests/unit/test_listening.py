@@ -1,10 +1,12 @@
 """A program in a pod is reached by every address of it."""
 
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from codebase_index.listening import listen_everywhere
+from codebase_index.listening import listen_everywhere, listen_on
 from codebase_operator.app import liveness_endpoint
 
 
@@ -28,6 +30,15 @@ def test_without_ipv6_it_is_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     with listen_everywhere(0) as listening:
         assert listening.family == socket.AF_INET
         assert is_reached("127.0.0.1", listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("listen", [listen_everywhere, partial(listen_on, "127.0.0.1")])
+def test_a_connection_sends_what_is_written_at_once(listen: Callable[[int], socket.socket]) -> None:
+    """An answer is a head and a body: the body waited for the client to acknowledge the head, 40 ms later."""
+    with listen(0) as listening, socket.create_connection(("127.0.0.1", listening.getsockname()[1]), timeout=30):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(("env", "endpoint"), [
