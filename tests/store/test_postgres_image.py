@@ -1,4 +1,4 @@
-"""The entrypoint of the image for Postgres, on real binaries: a first start, a rotated password, an end."""
+"""The image for Postgres, on real binaries: a first start, a rotated password, an end; a dump that is restored."""
 
 import asyncio
 import os
@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
+import pytest
 
-from tests.support.postgres import open_programs
+from tests.support.postgres import open_programs, running
 from tests.support.waiting import wait_for
 
-ENTRYPOINT = Path(__file__).resolve().parents[2] / "postgres_image" / "entrypoint.sh"
+IMAGE = Path(__file__).resolve().parents[2] / "postgres_image"
+ENTRYPOINT = IMAGE / "entrypoint.sh"
 FIRST, SECOND = "it's the first", "second; it's"
 
 
@@ -84,3 +86,34 @@ async def test_a_replaced_secret_is_the_password_without_a_restart() -> None:
                 assert process.returncode == 0
             finally:
                 os.killpg(process.pid, signal.SIGKILL)  # in a container, all processes end with the first
+
+
+def test_a_dump_takes_the_place_of_the_database_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with running() as address:
+        environment = {
+            "PATH": f"{open_programs()}:/usr/bin:/bin", "LANG": "C.UTF-8", "RESTORE_FOLDER": str(tmp_path),
+            "PGHOST": address.rpartition("host=")[2], "PGUSER": "postgres",
+        }  # fmt: skip
+
+        def run(*command: str | Path, given: bytes = b"") -> bytes:
+            done = subprocess.run(command, env=environment, input=given, capture_output=True, check=True)
+            return bytes(done.stdout)
+
+        def rows() -> bytes:
+            return run("psql", "-tAc", "SELECT count(*) FROM numbers", "codebase").strip()
+
+        restore = ("sh", IMAGE / "restore.sh")
+        run(*restore, "--empty")
+        run("psql", "-c", "CREATE TABLE numbers AS SELECT generate_series(1, 100000) AS number", "codebase")
+        dump = run("pg_dump", "--format=custom", "codebase")
+        run("psql", "-c", "DELETE FROM numbers WHERE number > 10", "codebase")
+        with pytest.raises(subprocess.CalledProcessError) as broken:  # its table of contents is there
+            run(*restore, given=dump[: len(dump) // 2])
+        assert b"the database is as it was" in broken.value.stderr
+        assert rows() == b"10"
+        run(*restore, given=dump)
+        assert rows() == b"100000"
+        assert run("psql", "-tAc", "SELECT datname FROM pg_database WHERE datname LIKE 'codebase%'").split() == [
+            b"codebase"
+        ]
+        assert not list(tmp_path.iterdir())
