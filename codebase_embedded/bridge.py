@@ -132,10 +132,10 @@ class Bridge:
             if _STDIN in ready:
                 chunk = os.read(_STDIN, _READ_BYTES)
                 self._open = bool(chunk)
-                for line in self._from_client.feed(chunk):
-                    sent = with_folder(line, self._folder)
-                    self._conversation.asked(sent)
-                    server.sendall(sent)
+                lines = [with_folder(line, self._folder) for line in self._from_client.feed(chunk)]
+                for line in lines:  # all of them, before the connection may end under one
+                    self._conversation.asked(line)
+                server.sendall(b"".join(lines))
             if server in ready:
                 chunk = server.recv(_READ_BYTES)
                 if not chunk:

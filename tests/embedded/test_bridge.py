@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,9 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from codebase_embedded.bridge import Conversation, Lines
+from codebase_embedded import bridge
+from codebase_embedded.bridge import Bridge, Conversation, Lines
+from codebase_embedded.instance import Instance
 from hack.deployment.mcp_client import Tools, finished
 from tests.support.embedded import EmbeddedRuntime, kill, running, settings_for
 
@@ -156,3 +159,31 @@ def test_a_cancelled_request_is_not_waited_for() -> None:
     talk.asked(line(id=5, method="tools/call"))
     talk.asked(line(method="notifications/cancelled", params={"requestId": 5}))
     assert talk.settled and talk.to_repeat() == []
+
+
+def test_what_a_client_sends_at_once_is_not_lost_with_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    (client_in, client_out), (answers_in, answers_out) = os.pipe(), os.pipe()
+    (ended, other_end), (live, server) = socket.socketpair(), socket.socketpair()
+    other_end.close()
+    connections = [ended, live]
+    asked = b"".join(line(id=number, method="tools/call") for number in (1, 2, 3))
+    answers = b"".join(line(id=number, result={}) for number in (1, 2, 3))
+
+    def find() -> Instance:
+        raise AssertionError("it is connected already")
+
+    class Connected(Bridge):
+        def _connect(self) -> socket.socket:
+            return connections.pop(0)
+
+    monkeypatch.setattr(bridge, "_STDIN", client_in)
+    monkeypatch.setattr(bridge, "_STDOUT", answers_out)
+    os.write(client_out, asked)
+    os.close(client_out)
+    server.sendall(answers)
+    Connected(find).run()
+    assert server.recv(65536) == asked
+    assert os.read(answers_in, 65536) == answers
+    server.close()
+    for pipe in (client_in, answers_in, answers_out):
+        os.close(pipe)
