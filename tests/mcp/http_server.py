@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
@@ -19,11 +21,14 @@ KUBECONFIG = {
 
 
 @asynccontextmanager
-async def run_server(environment: dict[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """Run it with this environment; yield its address and its process once it answers."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "codebase_mcp", "--http", env=environment, stderr=asyncio.subprocess.DEVNULL
-    )
+async def run_server(
+    environment: dict[str, str], log: Path = Path(os.devnull)
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """Run it with this environment; yield its address and its process once it answers. `log` takes its log."""
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "codebase_mcp", "--http", env=environment, stderr=errors
+        )
     url = f"http://127.0.0.1:{environment['CODEBASE_PORT']}"
     try:
         async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as client:
