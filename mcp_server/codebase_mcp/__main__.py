@@ -31,7 +31,9 @@ _NOBODY_ASKED = (
 async def serve(settings: Settings, over_http: bool) -> None:
     """Serve until the client disconnects or a signal comes."""
     async with open_services(settings, _connect) as services, periodic_collection():
-        server = build_server(services.jobs, services.search, services.reading, services.gate, services.removal)
+        server = build_server(
+            services.jobs, services.search, services.reading, services.gate, services.removal, services.refused
+        )
         if over_http:
             app = build_app(server, services.health, settings, services.authenticator)
             await serve_http(app, services.health, settings)

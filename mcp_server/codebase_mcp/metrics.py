@@ -81,10 +81,15 @@ def announce(tool: str) -> None:
         REFUSALS.labels(tool, reason)
 
 
+def refusal_reason(text: str) -> str:
+    """Return which of the reasons a refusal begins with, or `other`."""
+    reason = text.split(":", 1)[0]
+    return reason if reason in REFUSAL_REASONS else "other"
+
+
 def count_refusal(tool: str, text: str) -> None:
     """Count a refused call by the beginning of its answer."""
-    reason = text.split(":", 1)[0]
-    REFUSALS.labels(tool, reason if reason in REFUSAL_REASONS else "other").inc()
+    REFUSALS.labels(tool, refusal_reason(text)).inc()
 
 
 def watch_connections(idle: Callable[[], int], used: Callable[[], int]) -> None:

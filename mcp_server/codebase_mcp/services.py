@@ -12,6 +12,7 @@ from codebase_index.store.catalog.indexes import Indexes
 from codebase_index.store.database import Database
 from codebase_index.store.ingest.work import Work
 from codebase_index.store.jobs.jobs import Jobs
+from codebase_mcp import metrics
 from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.freshness.refresh import Refresher
 from codebase_mcp.freshness.standing import Freshness
@@ -24,11 +25,12 @@ from codebase_mcp.identity.settings import AuthSettings, Mode
 from codebase_mcp.jobs.cluster import Cluster
 from codebase_mcp.jobs.service import JobService
 from codebase_mcp.kubernetes_api import open_api
-from codebase_mcp.metrics import watch_connections
 from codebase_mcp.reading.service import ReadingService
+from codebase_mcp.refusal_events import RefusalEvents
 from codebase_mcp.removal import IndexRemoval
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.settings import Settings
+from codebase_mcp.tools.checked_tool import OnRefusal
 from codebase_mcp.transport.health import HealthChecks
 
 _NOT_ASKED: Final = AuthSettings(Mode.TOKENS, owner_token=secrets.token_hex())
@@ -55,6 +57,8 @@ class Services:
     """Passed by every call of a tool."""
     authenticator: Authenticator
     """Asked over HTTP who calls."""
+    refused: OnRefusal
+    """Told of refused calls."""
 
 
 @asynccontextmanager
@@ -66,7 +70,7 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
     database = await Database.open(
         settings.database, name="codebase-mcp-server", size=POOL_SIZE, timeout=DATABASE_TIMEOUT_SECONDS
     )
-    watch_connections(lambda: database.idle_connections, lambda: database.used_connections)
+    metrics.watch_connections(lambda: database.idle_connections, lambda: database.used_connections)
     try:
         namespaces = [settings.namespace]
         indexes = Indexes(database, namespaces)
@@ -78,6 +82,7 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
             connect(settings, database) as cluster,
             open_identity(settings.auth or _NOT_ASKED, open_api) as identity,
             removing as removal,
+            _telling(settings) as refused,
         ):
             jobs = Jobs(database, namespaces)
             service = JobService(settings.policy, cluster, jobs, Work(database), settings.queue)
@@ -90,11 +95,26 @@ async def open_services(settings: Settings, connect: ConnectCluster) -> AsyncIte
             gate = Gate(identity.authority, settings.namespace, indexes, read_only=settings.read_only)
             health = HealthChecks(jobs, cluster, settings.auth)
             async with _running(refresher):
-                yield Services(service, search, reading, removal, health, gate, identity.authenticator)
+                yield Services(service, search, reading, removal, health, gate, identity.authenticator, refused)
             await service.close()
             search.close()
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _telling(settings: Settings) -> AsyncIterator[OnRefusal]:
+    """Yield what is told of refused calls: the metrics, and in a pod also whoever reads the cluster's Events."""
+    if settings.pod is None:
+        yield metrics.count_refusal
+        return
+    async with open_api() as api, RefusalEvents.to_api(api, settings.pod, settings.namespace) as events:
+
+        def refused(tool: str, text: str) -> None:
+            metrics.count_refusal(tool, text)
+            events.tell(tool, text)
+
+        yield refused
 
 
 @asynccontextmanager

@@ -29,6 +29,14 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True)
+class Pod:
+    """The pod that this server runs in."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be configured."""
 
@@ -84,6 +92,9 @@ class Settings:
     drain_seconds: int = 0
     """How long a server that is told to end (SIGTERM) goes on answering: clients are still sent to it."""
 
+    pod: Pod | None = None
+    """Where the Events about refused starts are written; None: nowhere."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment. Raises SettingsError."""
@@ -111,12 +122,18 @@ class Settings:
             auth=_auth(env),
             read_only=_flag(env, "CODEBASE_READ_ONLY"),
             drain_seconds=_seconds(env, "CODEBASE_DRAIN_SECONDS"),
+            pod=_pod(env),
         )
 
     @property
     def host_names(self) -> tuple[str, ...]:
         """Every host name under which the server answers."""
         return (*_LOOPBACK, *self.allowed_hosts)
+
+
+def _pod(env: Mapping[str, str]) -> Pod | None:
+    name, uid = env.get("CODEBASE_POD_NAME"), env.get("CODEBASE_POD_UID")
+    return Pod(name, uid) if name and uid else None
 
 
 def _database(env: Mapping[str, str]) -> Address:

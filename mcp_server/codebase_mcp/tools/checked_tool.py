@@ -29,6 +29,9 @@ from codebase_mcp.limits import origin as origins
 log = logging.getLogger(__name__)
 audit = logging.getLogger("codebase_mcp.audit")
 
+OnRefusal = Callable[[str, str], None]
+"""Called with the name of a tool and the text of a refusal, while the refused call is the current one."""
+
 _MAX_LOGGED_REPOSITORIES: Final = 20
 
 _MAX_REPAIRED_CHARACTERS: Final = 600
@@ -74,8 +77,10 @@ class CheckedTool:
         )
         return cls(function, description, right, reads=reads or right is Right.READ)
 
-    async def call(self, arguments: Mapping[str, Any], gate: Gate) -> types.CallToolResult:
-        """Run the tool if the gate lets its caller. An error is for the model.
+    async def call(
+        self, arguments: Mapping[str, Any], gate: Gate, refused: OnRefusal = metrics.count_refusal
+    ) -> types.CallToolResult:
+        """Run the tool if the gate lets its caller. An error is for the model; `refused` is told of it.
 
         The log has who that is, a digest of the arguments, what was touched, and the outcome.
         """
@@ -96,7 +101,7 @@ class CheckedTool:
                 outcome = "refused: " + text.split(":", 1)[0] if text else "crashed"
                 result = _error(text or self._crash_text())
                 if text:
-                    metrics.count_refusal(self.description.name, text)
+                    refused(self.description.name, text)
             return result
         finally:
             seconds = time.perf_counter() - started_at

@@ -11,9 +11,10 @@ from codebase_index import tracing
 from codebase_index.trace_context import TraceContext
 from codebase_index.untrusted_text import quoted
 from codebase_index.version import VERSION
+from codebase_mcp import metrics
 from codebase_mcp.identity.gate import Gate
 from codebase_mcp.selection.folders import folders_context
-from codebase_mcp.tools.checked_tool import CheckedTool
+from codebase_mcp.tools.checked_tool import CheckedTool, OnRefusal
 from codebase_mcp.tools.client_folders import ClientFolders, one_for_each_connection
 from codebase_mcp.tools.outgoing import escape_outgoing
 
@@ -24,11 +25,12 @@ Request = ServerRequestContext[ClientFolders, Any]
 
 
 def server_of(
-    tools: Sequence[CheckedTool], gate: Gate, *, name: str, title: str, instructions: str
-) -> Server[Any]:
+    tools: Sequence[CheckedTool], gate: Gate, *, name: str, title: str, instructions: str,
+    refused: OnRefusal = metrics.count_refusal,
+) -> Server[Any]:  # fmt: skip
     """Return the server; it serves the protocol of 2026-07-28 and the earlier ones alike.
 
-    Every call of a tool passes the gate.
+    Every call of a tool passes the gate; `refused` is told of those that are refused.
     """
     by_name = {tool.description.name: tool for tool in tools}
     listing = types.ListToolsResult(tools=[tool.description for tool in tools])
@@ -43,7 +45,7 @@ def server_of(
         parent = TraceContext.parse((ctx.meta or {}).get("traceparent"))
         folders = await ctx.lifespan_context.of(ctx)
         with tracing.span(f"tool {params.name}", parent), folders_context(folders):
-            return await tool.call(params.arguments or {}, gate)
+            return await tool.call(params.arguments or {}, gate, refused)
 
     async def get_prompt(_: Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         raise _unknown(f"there is no prompt {quoted(params.name, 60)}: this server has tools only")

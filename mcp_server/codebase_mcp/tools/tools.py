@@ -8,6 +8,7 @@ from mcp.server import Server
 from mcp_types import ToolAnnotations
 
 from codebase_index.api.job import JobState
+from codebase_mcp import metrics
 from codebase_mcp.arguments.kinds import Choice, Flag, Number, Text, Time
 from codebase_mcp.identity import access
 from codebase_mcp.identity.gate import Gate
@@ -24,7 +25,7 @@ from codebase_mcp.search.cursor import MAX_CURSOR_LENGTH
 from codebase_mcp.search.request import Mode, SearchRequest
 from codebase_mcp.search.service import SearchService
 from codebase_mcp.selection.scope import LANGUAGE, PATH, REPO
-from codebase_mcp.tools.checked_tool import CheckedTool
+from codebase_mcp.tools.checked_tool import CheckedTool, OnRefusal
 from codebase_mcp.tools.server import server_of
 
 INSTRUCTIONS = """\
@@ -228,8 +229,12 @@ def build_server(
     reading: ReadingService,
     gate: Gate,
     removal: IndexRemoval | None = None,
+    refused: OnRefusal = metrics.count_refusal,
 ) -> Server[Any]:
-    """Return the MCP server, whose tools are called through the gate. With a `removal`, one deletes indexes."""
+    """Return the MCP server, whose tools are called through the gate. With a `removal`, one deletes indexes.
+
+    `refused` is told of refused calls.
+    """
     tools = Tools(jobs, search, reading, removal)
     # A search that has an index brought up to date reads, too: nothing that is a user's changes, and a client that
     # asked its person before each search would be of no use. The description says it.
@@ -259,4 +264,5 @@ def build_server(
         name="codebase-mcp",
         title="Code search",
         instructions=INSTRUCTIONS,
+        refused=refused,
     )

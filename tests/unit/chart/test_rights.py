@@ -35,7 +35,7 @@ def test_rights_are_these_and_no_others(case: str) -> None:
             "coordination.k8s.io/leases": ["create"],
             **SECRET_RIGHTS.get(case, {"secrets": ["get"]}),
         },
-        "server": {f"{group}/indexingjobs": ["get", "list", "watch", "create", "patch"]},
+        "server": {f"{group}/indexingjobs": ["get", "list", "watch", "create", "patch"], "events": ["create"]},
     }
     assert not of_kind(objects, "ClusterRoleBinding")
     assert bool(of_kind(objects, "ClusterRole")) == (case == "everything")
