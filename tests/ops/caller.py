@@ -1,6 +1,8 @@
 """Calls tools of a server so many times a second until a file appears, then prints what became of the calls.
 
-    caller.py URL CALLS_A_SECOND STOP_FILE TOOL ARGUMENTS [TOOL ARGUMENTS ...]
+    caller.py URL CALLS_A_SECOND LANES STOP_FILE TOOL ARGUMENTS [TOOL ARGUMENTS ...]
+
+A lane is a client with a connection of its own, which calls when the call before has been answered.
 
 It runs in a pod, with what the server's image has, and goes through the Service as clients do. Connections are
 kept between calls, and no call is repeated: what a rollout costs is seen as it is.
@@ -17,7 +19,6 @@ from typing import Any
 
 import httpx
 
-LANES = 10
 HEADERS = {"Accept": "application/json, text/event-stream"}
 
 
@@ -39,7 +40,7 @@ async def call(client: httpx.AsyncClient, url: str, tool: str, arguments: dict[s
 
 
 async def lane(
-    number: int, url: str, rate: float, stop: Path, calls: list[tuple[str, dict[str, Any]]]
+    number: int, url: str, rate: float, lanes: int, stop: Path, calls: list[tuple[str, dict[str, Any]]]
 ) -> Counter[str]:
     """Call on, at an even pace of this lane's share."""
     outcomes: Counter[str] = Counter()
@@ -49,15 +50,15 @@ async def lane(
             if stop.exists():
                 return outcomes
             outcomes[await call(client, url, tool, arguments)] += 1
-            due = max(due + LANES / rate, time.monotonic() - 1)  # what was missed for long is not made up for
+            due = max(due + lanes / rate, time.monotonic() - 1)  # what was missed for long is not made up for
             await asyncio.sleep(max(0.0, due - time.monotonic()))
     return outcomes
 
 
-async def main(url: str, rate: str, stop: str, *words: str) -> None:
+async def main(url: str, rate: str, number: str, stop: str, *words: str) -> None:
     """Run all lanes to their end."""
     calls = [(tool, json.loads(arguments)) for tool, arguments in zip(words[::2], words[1::2], strict=True)]
-    lanes = [lane(number, url, float(rate), Path(stop), calls) for number in range(LANES)]
+    lanes = [lane(n, url, float(rate), int(number), Path(stop), calls) for n in range(int(number))]
     outcomes: Counter[str] = Counter()
     for counted in await asyncio.gather(*lanes):
         outcomes += counted

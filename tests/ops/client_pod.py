@@ -22,10 +22,13 @@ Calls = list[tuple[str, dict[str, Any]]]
 
 
 @contextmanager
-def calling(calls: Calls, rate: float) -> Iterator[Callable[[], dict[str, int]]]:
-    """Call these tools in turn, `rate` times a second. Yield what ends that and returns the outcomes, counted."""
+def calling(calls: Calls, rate: float, lanes: int = 10) -> Iterator[Callable[[], dict[str, int]]]:
+    """Call these tools in turn, `rate` times a second, over so many connections.
+
+    Yield what ends that and returns the outcomes, counted.
+    """
     name = f"caller-{uuid.uuid4().hex[:8]}"
-    kubectl("create", "-f", "-", stdin=json.dumps(_manifest(name, calls, rate)))
+    kubectl("create", "-f", "-", stdin=json.dumps(_manifest(name, calls, rate, lanes)))
 
     def stop() -> dict[str, int]:
         kubectl("exec", "-n", NAMESPACE, name, "--", "touch", _STOP)
@@ -46,7 +49,7 @@ def _phase(name: str) -> str:
     return str(kubectl_json("get", "pod", "-n", NAMESPACE, name)["status"]["phase"])
 
 
-def _manifest(name: str, calls: Calls, rate: float) -> dict[str, Any]:
+def _manifest(name: str, calls: Calls, rate: float, lanes: int) -> dict[str, Any]:
     """The server's image has all that is needed; the namespace enforces Pod Security restricted."""
     server = kubectl_json("get", "deployment", "-n", NAMESPACE, "codebase-mcp-server")
     (container,) = server["spec"]["template"]["spec"]["containers"]
@@ -65,7 +68,7 @@ def _manifest(name: str, calls: Calls, rate: float) -> dict[str, Any]:
             "containers": [
                 {
                     "name": "caller", "image": container["image"], "imagePullPolicy": container["imagePullPolicy"],
-                    "command": ["python3", "-c", program, _URL, str(rate), _STOP, *words],
+                    "command": ["python3", "-c", program, _URL, str(rate), str(lanes), _STOP, *words],
                     "securityContext": _RESTRICTED,
                     "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
