@@ -7,7 +7,7 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from operator import le, sub
+from operator import add, le, sub
 from typing import NamedTuple
 
 from codebase_index.symbols import KINDS, Kind
@@ -15,8 +15,15 @@ from codebase_index.symbols import KINDS, Kind
 MAX_DEFINITIONS = 65_536
 """Definitions kept of one file. A file of the largest size has more only where it is data."""
 
+MAX_QUALIFIED = 500
+"""Characters of a qualified name; a longer one is cut off. Definitions that enclose each other without end would
+else have names of megabytes in a file of 40 kB, and a search for one would take minutes."""
+
 _MAX_UNPACKED = 2**24
 """Bytes of a file's definitions: several times what any file of the largest size has."""
+
+_NO_LINE = 2**31
+"""Numbers of lines are less: Postgres' integer."""
 
 _FORMAT = b"\x01"
 _COUNT = struct.Struct("<I")
@@ -32,8 +39,9 @@ class Definition(NamedTuple):
     """A definition of a file. Lines count from 1, both ends included.
 
     `name` is qualified by what encloses it, outermost first (``Store.put``); `scope` is that part alone, empty
-    at the top level. `first_line` is where its decorators, annotations or `export` begin, not the comments above;
-    `line` is where its name is declared. `signature` is what stands before its body, on one line.
+    at the top level; both have at most MAX_QUALIFIED characters. `first_line` is where its decorators, annotations
+    or `export` begin, not the comments above; `line` is where its name is declared. `signature` is what stands
+    before its body, on one line.
     """
 
     name: str
@@ -101,7 +109,10 @@ def check(packed: bytes) -> None:
     texts = body[_COUNT.size * (1 + _NUMBERS * count) :].decode().split("\n")
     if len(texts) != max(1, 3 * count) or not KINDS.issuperset(texts[:count] if count else ()):
         raise ValueError("definitions of a kind that is none, or of another number")
-    firsts, parents = columns[:count], columns[3 * count :]
+    firsts, to_line, to_last, parents = (columns[i * count : (i + 1) * count] for i in range(_NUMBERS))
+    ends = map(add, firsts, map(max, to_line, to_last))
+    if count and (firsts[0] < 1 or max(ends) >= _NO_LINE):
+        raise ValueError("definitions on lines that no file has")
     if not all(map(le, firsts, firsts[1:])) or not all(map(le, parents, range(count))):
         raise ValueError("definitions out of order")
 
@@ -121,6 +132,7 @@ class Definitions(Sequence[Definition]):
             columns[i * count : (i + 1) * count] for i in range(_NUMBERS)
         )
         self._kinds, self._names, self._signatures = (texts[i * count : (i + 1) * count] for i in range(3))
+        self._known: dict[int, str] = {-1: ""}  # qualified names that were asked for
 
     def __len__(self) -> int:
         return len(self._first)
@@ -128,11 +140,9 @@ class Definitions(Sequence[Definition]):
     def __getitem__(self, number: int) -> Definition:  # type: ignore[override]  # by number alone, never a slice
         if not 0 <= number < len(self):
             raise IndexError(number)
-        first, kind = self._first[number], Kind(self._kinds[number])
-        scope = self._qualified(self.parent(number))
-        name = scope + separator(kind) + self._names[number] if scope else self._names[number]
+        first, scope = self._first[number], self._qualified(self.parent(number))
         return Definition(
-            name, kind, scope, self._signatures[number],
+            self._qualified(number), self._kind(number), scope, self._signatures[number],
             first, first + self._to_line[number], first + self._to_last[number],
         )  # fmt: skip
 
@@ -151,20 +161,24 @@ class Definitions(Sequence[Definition]):
             number = self.parent(number)
         return self[number] if number >= 0 else None
 
-    def named(self, name: str, first_line: int, last_line: int) -> list[Definition]:
-        """Return those of a qualified name whose declaration begins within some lines."""
+    def named(self, name: str, first_line: int, last_line: int) -> Iterator[Definition]:
+        """Yield those of a qualified name whose declaration begins within some lines."""
         first = bisect_right(self._first, first_line - 1)
         last = bisect_right(self._first, last_line)
-        plain = [n for n in range(first, last) if name.endswith(self._names[n])]
-        return [found for found in map(self.__getitem__, plain) if found.name == name]
+        return (self[number] for number in range(first, last) if self._qualified(number) == name)
 
     def _qualified(self, number: int) -> str:
-        parts: list[str] = []
-        while number >= 0:
-            parent = self.parent(number)
-            parts += [self._names[number]] if parent < 0 else [self._names[number], separator(self._kind(number))]
-            number = parent
-        return "".join(reversed(parts))
+        """Return the qualified name of a definition: each is made once, of that of what encloses it."""
+        missing = []
+        while number not in self._known:
+            missing.append(number)
+            number = self.parent(number)
+        name = self._known[number]
+        for inner in reversed(missing):
+            own = self._names[inner]
+            name = (name + separator(self._kind(inner)) + own if name else own)[:MAX_QUALIFIED]
+            self._known[inner] = name
+        return name
 
     def _kind(self, number: int) -> Kind:
         return Kind(self._kinds[number])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebase_index.definitions import Definitions, PlacedName, pack
+from codebase_index.definitions import MAX_QUALIFIED, Definitions, PlacedName, pack
 from codebase_index.symbols import Kind
 
 
@@ -75,7 +75,15 @@ def test_overloads_are_found_apart_by_their_lines() -> None:
     ]
     found = Definitions(pack(places))
     assert [d.signature for d in found.named("Store.put", 5, 9)] == ["void put(long a)"]
-    assert len(found.named("Store.put", 1, 9)) == 2
+    assert len(list(found.named("Store.put", 1, 9))) == 2
+
+
+def test_names_of_what_is_nested_without_end_have_one() -> None:
+    places = [PlacedName("a", Kind.MODULE, number - 1, "", 1, 1, 9) for number in range(3_000)]
+    found = list(Definitions(pack(places)))
+    assert [len(d.name) for d in found[:3]] == [1, 3, 5]
+    assert {len(d.name) for d in found[MAX_QUALIFIED:]} == {MAX_QUALIFIED}
+    assert {len(d.scope) for d in found[MAX_QUALIFIED:]} == {MAX_QUALIFIED}
 
 
 def test_a_file_without_definitions_has_none() -> None:

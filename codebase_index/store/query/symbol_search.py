@@ -1,8 +1,9 @@
 """Symbol search: the definitions of a name."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import asyncpg
 
@@ -68,14 +69,18 @@ class IndexSnapshot:
         records = await self._connection.fetch(SQL["definitions"], *asked)
         found = [DefinitionRow(**dict(record)) for record in records]
         of_chunks = await definitions.of_chunks(self._connection, {d.id for d in found})
-        return [placed for d in found for placed in _placed(d, of_chunks.get(d.id))]
+        # A line may hold ten thousand of one name.
+        return list(islice((placed for d in found for placed in _placed(d, of_chunks.get(d.id))), limit))
 
     async def find(self, text: TextQuery) -> TextResult:
         """Search the text. After a timeout nothing more can be read from this snapshot."""
         return await find(self._connection, text)
 
 
-def _placed(definition: DefinitionRow, of_file: Definitions | None) -> list[DefinitionRow]:
-    """Return a chunk's definition once for each place that has the name: overloads are several."""
-    places = of_file.named(definition.symbol, definition.start_line, definition.end_line) if of_file else []
-    return [replace(definition, place=place) for place in places] or [definition]
+def _placed(definition: DefinitionRow, of_file: Definitions | None) -> Iterator[DefinitionRow]:
+    """Yield a chunk's definition once for each place that has the name: overloads are several."""
+    lines = definition.start_line, definition.end_line
+    places = of_file.named(definition.symbol, *lines) if of_file else iter(())
+    yield replace(definition, place=next(places, None))
+    for place in places:
+        yield replace(definition, place=place)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from codebase_index.definitions import PlacedName, separator
+from codebase_index.definitions import MAX_QUALIFIED, PlacedName, separator
 from codebase_index.symbols import MINOR, Kind, Symbol
 from codebase_indexer.chunking import outline, prose
 from codebase_indexer.chunking.outline import MAX_BYTES, Definition
@@ -36,9 +36,6 @@ MAX_WORD = 200
 
 MAX_SYMBOLS = 64
 """Definitions noted for one chunk; more fit into it only in generated code and data."""
-
-MAX_SYMBOL = 500
-"""Characters of a qualified name."""
 
 MAX_SIGNATURE = 200
 """Bytes of a signature: its beginning says most."""
@@ -187,7 +184,7 @@ class _SymbolResolver:
                 qualified = scope + separator(kind) + name
                 if kind is _FUNCTION and scope_kind in _TYPES:
                     kind = _METHOD
-            symbols.append(Symbol(qualified[:MAX_SYMBOL], plain, kind))
+            symbols.append(Symbol(qualified[:MAX_QUALIFIED], plain, kind))
             parents.append(parent)
             enclosing.append((end, index))
 

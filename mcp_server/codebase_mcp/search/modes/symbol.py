@@ -148,10 +148,11 @@ def declaring_line(definition: DefinitionRow, name: str) -> int:
     lines = definition.text.split("\n")
     if definition.place:
         # Annotations may stand before the name: it is on the first line of the definition that holds it.
-        for line in range(definition.place.line, definition.place.last_line + 1):
-            offset = line - definition.start_line
-            if 0 <= offset < len(lines) and name.lower() in lines[offset].lower():
-                return line
+        first = max(0, definition.place.line - definition.start_line)
+        end = definition.place.last_line - definition.start_line + 1
+        for offset, line in enumerate(lines[first:end], first):
+            if name.lower() in line.lower():
+                return definition.start_line + offset
     return definition.start_line + defining_line(definition.text, name)
 
 

@@ -142,6 +142,12 @@ UNTRUE: Final[dict[str, Callable[[PackedBatch], PackedBatch]]] = {
     "a definition that encloses itself": lambda b: with_first(
         b, definitions=definitions(1, struct.pack("<4I", 1, 0, 0, 1) + b"class\na\nb")
     ),
+    "a definition on line 0": lambda b: with_first(
+        b, definitions=definitions(1, struct.pack("<4I", 0, 0, 0, 0) + b"class\na\nb")
+    ),
+    "a definition that never ends": lambda b: with_first(
+        b, definitions=definitions(1, struct.pack("<4I", 1, 0, 2**31, 0) + b"class\na\nb")
+    ),
     "fewer codes": lambda b: with_part(b, quantized=b.parts[0].quantized[:-1]),
     "a scale without end": lambda b: with_part(b, quantized=patched(b.parts[0].quantized, -2, b"\0\x7c")),
     "a shorter filter": lambda b: with_part(b, grams=b.parts[0].grams[:-1]),
