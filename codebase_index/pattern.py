@@ -21,6 +21,8 @@ _FLAGS: Final = re.compile(r"^\(\?([imsu]+)\)")
 
 _SINGLE_LINES: Final = "lines are matched one at a time; look for what one line holds"
 
+_NUL: Final = "the pattern holds a NUL character, which no indexed file does; leave it out"
+
 MAX_REPEAT: Final = 255
 """Most repetitions in `{n,m}`: Postgres' own limit."""
 
@@ -88,7 +90,7 @@ def _check(text: str) -> None:
     if not text.strip("\r\n"):
         raise PatternRefused("the pattern is empty")
     if "\0" in text:
-        raise PatternRefused("the pattern holds a NUL character, which no indexed file does; leave it out")
+        raise PatternRefused(_NUL)
 
 
 def _with_flags(expression: str, ignores_case: bool) -> str:
@@ -293,6 +295,8 @@ class _Reader:
         number = int(next(group for group in code.groups() if group), 16)
         if number > 0x10FFFF or 0xD800 <= number < 0xE000:
             raise self._refused("there is no such character")
+        if not number:
+            raise self._refused(_NUL)
         return chr(number)
 
     def _bracket(self) -> str:

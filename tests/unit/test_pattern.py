@@ -39,6 +39,8 @@ from codebase_index.pattern import PatternRefused, literal, regex
         ("a\\", None),
         (r"\x{110000}", None),
         (r"\ud800", None),
+        (r"\x00", None),
+        (r"[\x{0}]", None),
         (r"a\nb", None),
         ("a\0b", None),
         ("\n", None),

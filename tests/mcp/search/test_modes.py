@@ -191,6 +191,7 @@ async def test_nothing_found_says_what_would_be(call: Any, answered: Any, shop: 
         return str(answer["message"])
 
     assert "use mode=text" in await message("total_price(self, basket)", "regex")
+    assert "No match" in await message("nowhere[^\n]*", "regex")
     assert "(?i)" in await message("sums THE basket", "text")
     assert "No match with path 'lib/'" in await message("basket", "text", path="lib/")
     assert "mode=auto" in await message("refund", "text")

@@ -7,7 +7,7 @@ from typing import Final
 
 from codebase_index import untrusted_text
 from codebase_index.lexical.gram_filter import Condition
-from codebase_index.pattern import Pattern, literal
+from codebase_index.pattern import Pattern, PatternRefused, literal
 from codebase_index.store.catalog.indexes import IndexRow
 from codebase_index.store.query.definitions import DefinitionSearch
 from codebase_index.store.query.symbol_search import IndexSnapshot
@@ -133,8 +133,8 @@ class TextMode:
     ) -> str:
         where = request.filter_phrase
         as_text = request.mode == "regex"
-        other = literal(request.query.strip("\r\n")) if as_text else pattern.in_any_case()
-        if (await self._find(request, other, indexes, None, 1, ALTERNATIVE_TIMEOUT_SECONDS)).matches:
+        other = _as_it_stands(request.query) if as_text else pattern.in_any_case()
+        if other and (await self._find(request, other, indexes, None, 1, ALTERNATIVE_TIMEOUT_SECONDS)).matches:
             if as_text:
                 return f"No line matches the expression{where}, but the text as it stands occurs: use mode=text"
             return (
@@ -144,6 +144,14 @@ class TextMode:
         if where:
             return f"No match{where}: no line of these files matches; check the spelling, or leave the filter out"
         return "No match: no indexed line holds it; look for a part of it, or use mode=auto to search by meaning"
+
+
+def _as_it_stands(query: str) -> Pattern | None:
+    """Return an expression as text; None where no line can hold that: its brackets may have a line end."""
+    try:
+        return literal(query.strip("\r\n"))
+    except PatternRefused:
+        return None
 
 
 def _in_code(matches: Sequence[TextMatch], told: ToldUses) -> list[TextMatch]:
