@@ -1,6 +1,7 @@
 """The server's tools, called as an agent calls them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -21,6 +22,8 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 _LOOK_EVERY = 0.3
 """Seconds between two looks at a job that is waited for: as often as a person sees a difference."""
+_PATIENCE = 60.0
+"""Seconds that a server may be away while a job is waited for: the job goes on without it."""
 
 _ENVELOPE = {
     messages.VERSION_KEY: messages.VERSION,
@@ -87,12 +90,19 @@ class Tools:
         return [tool["name"] for tool in (await self._request("tools/list"))["tools"]]
 
     async def follow(self, job_id: str) -> AsyncIterator[Fields]:
-        """Yield the job's status again and again, until it is final."""
+        """Yield the job's status again and again, until it is final; the server may be away for a while."""
+        seen = time.monotonic()
         while True:
-            status = await self.call("get_indexing_status", job_id=job_id)
-            yield status
-            if status["status"] in FINAL:
-                return
+            try:
+                status = await self.call("get_indexing_status", job_id=job_id)
+            except (ToolRefused, httpx2.HTTPError) as error:
+                if not _may_pass(error) or time.monotonic() - seen > _PATIENCE:
+                    raise
+            else:
+                seen = time.monotonic()
+                yield status
+                if status["status"] in FINAL:
+                    return
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _request(self, method: str, **params: Any) -> dict[str, Any]:
@@ -117,6 +127,11 @@ class Tools:
             return {FOLDER_KEY: str(Path.cwd())}
         except OSError:  # it was removed
             return {}
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may be answered soon: the server, or its database, is just starting again."""
+    return isinstance(error, httpx2.TransportError) or "try again in" in str(error)
 
 
 def _with_nulls(value: Any) -> Any:
