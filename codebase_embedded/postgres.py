@@ -103,30 +103,34 @@ class Postgres:
     def _initialize(self, data: Path) -> None:
         """Make the data beside its place, so that it is there as a whole or not at all."""
         for abandoned in data.parent.glob("new-postgres-*"):
+            # The initdb of an instance that was killed runs on, and would write into what is removed here.
+            processes.kill([*processes.working_in(abandoned), *processes.working_in(abandoned / data.name)])
             shutil.rmtree(abandoned)
         new = Path(tempfile.mkdtemp(prefix="new-postgres-", dir=data.parent))
-        password = new.with_suffix(".password")
-        password.write_text(secret_in(self._password_file))
+        password = new / "password"
+        write_private(password, secret_in(self._password_file))
         if self.user is not None:
             os.chown(new, self.user, -1)
             os.chown(password, self.user, -1)
         try:
             self._run(
-                "initdb", "--pgdata", str(new), "--username", ROLE, "--pwfile", str(password), "--encoding=UTF8",
-                "--auth=scram-sha-256", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
-                "--no-instructions",
+                "initdb", "--pgdata", str(new / data.name), "--username", ROLE, "--pwfile", str(password),
+                "--encoding=UTF8", "--auth=scram-sha-256", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+                "--locale=C", "--no-instructions", folder=new,
             )  # fmt: skip
-            self._run("postgres", "--single", "-D", str(new), "postgres", asked=f"CREATE DATABASE {DATABASE}\n")
+            create = f"CREATE DATABASE {DATABASE}\n"
+            self._run("postgres", "--single", "-D", str(new / data.name), "postgres", folder=new, asked=create)
+            (new / data.name).rename(data)
         finally:
-            password.unlink()
-        new.rename(data)
+            shutil.rmtree(new)
 
-    def _run(self, program: str, *arguments: str, asked: str = "") -> None:
+    def _run(self, program: str, *arguments: str, folder: Path, asked: str = "") -> None:
+        """Run a program to its end, also when Ctrl-C comes; `working_in` knows it by its folder."""
         other = {} if self.user is None else {"user": self.user, "extra_groups": []}
         try:
             subprocess.run(
                 [self._programs / program, *arguments], input=asked, text=True, capture_output=True, check=True,
-                cwd=self._folder.root, **other,
+                cwd=folder, start_new_session=True, **other,
             )  # type: ignore[call-overload]  # fmt: skip
         except subprocess.CalledProcessError as error:
             said = " ".join((error.stderr or error.stdout).split())[-500:]

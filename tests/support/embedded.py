@@ -90,7 +90,9 @@ class EmbeddedRuntime(Runtime):
     def processes(self) -> list[Process]:
         """Everything that belongs to the instance, except its first process."""
         data = self.settings.data
-        return [*processes.marked(INSTANCE_MARK, str(data)), *processes.working_in(data / "postgres")]
+        new = [folder for made in data.glob("new-postgres-*") for folder in (made, made / "postgres")]
+        in_postgres = (found for folder in (data / "postgres", *new) for found in processes.working_in(folder))
+        return [*processes.marked(INSTANCE_MARK, str(data)), *in_postgres]
 
     def pods(self, job_id: str) -> list[str]:
         """The uids of a job's pods."""
@@ -129,10 +131,17 @@ finally:
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[EmbeddedRuntime]:
     """An instance with these settings, in the background; whatever is left of it is ended."""
+    with ended(settings) as runtime:
+        runtime.instance()
+        yield runtime
+
+
+@contextlib.contextmanager
+def ended(settings: Settings) -> Iterator[EmbeddedRuntime]:
+    """The same, not started yet."""
     runtime = EmbeddedRuntime(settings)
     with guarded(sys.executable, "-c", _STOP, str(settings.data)):
         try:
-            runtime.instance()
             yield runtime
         finally:
             embedded.stop(settings.data)
