@@ -79,10 +79,16 @@ digest() {
     password "$1" | sha256sum | cut -d ' ' -f 1
 }
 
-# Makes a role that is not there yet. A function of the owner ends the connections of pods that hang.
-make_role() {
-    printf '%s\n' "SELECT 'CREATE ROLE $1 LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$1') \gexec"
-    [ "$1" != codebase_operator ] || echo "GRANT pg_signal_backend TO $owner;"
+# Makes the roles that are not there yet, all at once: the operator gives rights to those that it finds, and looks once. A
+# function of the owner ends the connections of pods that hang.
+make_roles() {
+    echo "BEGIN;"
+    for made in "$owner" codebase_operator codebase_server codebase_indexer; do
+        password "$made" >/dev/null || continue
+        printf '%s\n' "SELECT 'CREATE ROLE $made LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$made') \gexec"
+        [ "$made" != codebase_operator ] || echo "GRANT pg_signal_backend TO $owner;"
+    done
+    echo "COMMIT;"
 }
 
 # Fails where Postgres did not take it. Each step asks for the one before: `set -e` does not act where `||` follows.
@@ -91,7 +97,7 @@ apply_password() {
     quoted=$(password "$1" | sed "s/'/''/g")
     # An empty one, of a file that is just being replaced, would take the role its password.
     [ -n "$quoted" ] &&
-        { make_role "$1"; printf '%s;\n' "SET log_statement = 'none'" "SET log_min_duration_statement = -1" \
+        { make_roles; printf '%s;\n' "SET log_statement = 'none'" "SET log_min_duration_statement = -1" \
             "SET log_min_error_statement = 'panic'" "ALTER ROLE $1 LOGIN PASSWORD '$quoted'"; } | sql postgres &&
         echo "$wanted" >"$(applied "$1")" &&
         echo "postgres: the role $1 has the password of the Secret"

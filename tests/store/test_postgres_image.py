@@ -78,9 +78,9 @@ async def test_a_replaced_secret_is_the_password_without_a_restart() -> None:
                     if user is not None:
                         os.chown(new, user, -1)
                 signals = "SELECT pg_has_role('pg_signal_backend', 'USAGE')"
-                assert await answered(port, SECOND, signals) is True
                 assert await answered(port, FIRST, signals, "codebase_operator") is False
                 assert await answered(port, FIRST, signals, "codebase_server") is False
+                assert await query(port, SECOND, signals) is True
                 process.send_signal(signal.SIGTERM)
                 wait_for(lambda: process.poll() is not None, "Postgres has ended")
                 assert process.returncode == 0

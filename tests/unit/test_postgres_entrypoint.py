@@ -1,6 +1,7 @@
 """The entrypoint of the image for Postgres, with programs in the place of Postgres' own that fail when asked."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Path]:
+def started(folder: Path, **more: str) -> Iterator[Path]:
     """Run the entrypoint over a database that is there; yield its folder. `psql` ends with the code in `exit`."""
     data, programs = folder / "data", folder / "programs"
     for made in (data, programs):
@@ -32,7 +33,7 @@ def started(folder: Path) -> Iterator[Path]:
     program(programs, "psql", f'cat >>{folder}/asked; exit "$(cat {folder}/exit)"')
     environment = {
         "PATH": f"{programs}:/usr/bin:/bin", "PGDATA": str(data), "PGHOST": str(folder),
-        "POSTGRES_PASSWORD": "it's",
+        "POSTGRES_PASSWORD": "it's", **more,
     }  # fmt: skip
     with subprocess.Popen(
         ["sh", ENTRYPOINT], env=environment, start_new_session=True,
@@ -65,3 +66,18 @@ def test_the_locks_of_a_killed_server_keep_no_other_from_starting(tmp_path: Path
         wait_for((tmp_path / "started").exists, "Postgres is started")
     found = (tmp_path / "found").read_text().split()
     assert "PG_VERSION" in found and [lock.name for lock in locks if lock.name in found] == []
+
+
+def test_the_roles_of_the_programs_are_there_all_at_once(tmp_path: Path) -> None:
+    """The operator would give no rights to one that is made after it has looked."""
+    asked, secret = tmp_path / "asked", tmp_path / "secret"
+    (tmp_path / "exit").write_text("0")
+    secret.mkdir()
+    for name in ("password", "operator-password", "server-password", "indexer-password"):
+        (secret / name).write_text("it's")
+    with started(tmp_path, POSTGRES_PASSWORD_FILE=str(secret / "password")):
+        wait_for(lambda: asked.exists() and "PASSWORD" in asked.read_text(), "Postgres is asked")
+    transaction = asked.read_text().partition("COMMIT;")[0]
+    made = re.findall(r"'CREATE ROLE (\w+) LOGIN'", transaction)
+    assert transaction.startswith("BEGIN;")
+    assert made == ["codebase", "codebase_operator", "codebase_server", "codebase_indexer"]
