@@ -125,8 +125,17 @@ def _variable(name: str) -> Object:
 
 _TOKEN = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
 
+
+def _init_container_of_the_mesh(pod: Object) -> None:
+    added = {"capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}}
+    pod["spec"]["initContainers"].append(
+        {"name": "mesh-init", "image": "mesh.example.org/init:1", "securityContext": added}
+    )
+
+
 ALLOWED_PODS: dict[str, Change] = {
     "a sidecar of the mesh": _sidecar("mesh.example.org/proxy:1"),
+    "what sets up the network for it": _init_container_of_the_mesh,
     "its token": _volume({"projected": {"sources": [_TOKEN]}}),
     "a label": lambda pod: pod["metadata"]["labels"].update(team="search"),
 }
@@ -147,6 +156,10 @@ REFUSED_PODS: dict[str, tuple[Change, str]] = {
     ),
     "a privileged container": (
         _sidecar("mesh.example.org/proxy:1", securityContext={"privileged": True}), "privileged",
+    ),
+    "a capability": (
+        _sidecar("mesh.example.org/proxy:1", securityContext={"capabilities": {"add": ["SYS_MODULE"]}}),
+        "capability",
     ),
     "the node's network": (lambda pod: pod["spec"].update(hostNetwork=True), "namespace"),
     "the node's processes": (lambda pod: pod["spec"].update(hostPID=True), "namespace"),

@@ -577,8 +577,8 @@ to do. Takes the root. */}}
 {{- end }}
 
 
-{{/* What indexers' pods may hold by the values, as JSON: names of Secrets and of claims, folders of nodes, images, and kinds of
-volumes besides the usual ones. `ownSecrets` are those that no job may name. Takes the root. */}}
+{{/* What indexers' pods may hold by the values, as JSON: names of Secrets and of claims, folders of nodes, images, added
+capabilities, and kinds of volumes besides the usual ones. `ownSecrets` are those that no job may name. Takes the root. */}}
 {{- define "codebase-mcp.knownToIndexers" -}}
 {{- $pod := include "codebase-mcp.podTemplate" . | fromJson -}}
 {{- $secrets := list -}}{{- $claims := list -}}{{- $hostPaths := list -}}{{- $kinds := list -}}{{- $images := list $pod.image -}}
@@ -594,14 +594,16 @@ volumes besides the usual ones. `ownSecrets` are those that no job may name. Tak
 {{- end -}}
 {{- end -}}
 {{- range $pod.initContainers -}}{{- $images = append $images .image -}}{{- end -}}
+{{- $capabilities := list -}}
 {{- range prepend ($pod.initContainers | default list) $pod -}}
+{{- $capabilities = concat $capabilities (((.securityContext | default dict).capabilities | default dict).add | default list) -}}
 {{- range .env -}}{{- with (.valueFrom | default dict).secretKeyRef -}}{{- $secrets = append $secrets .name -}}{{- end -}}{{- end -}}
 {{- range .envFrom -}}{{- with .secretRef -}}{{- $secrets = append $secrets .name -}}{{- end -}}{{- end -}}
 {{- end -}}
 {{- $own := append $secrets (include "codebase-mcp.databaseSecret" .) -}}
 {{- range $pod.imagePullSecrets -}}{{- $own = append $own .name -}}{{- end -}}
 {{- dict "secrets" (uniq $secrets) "ownSecrets" (uniq $own) "claims" $claims "hostPaths" $hostPaths "images" (uniq $images)
-      "otherKinds" (uniq $kinds) | toJson -}}
+      "otherKinds" (uniq $kinds) "capabilities" (uniq $capabilities) | toJson -}}
 {{- end }}
 
 {{/* Lets a policy act in the namespace of the release alone. Takes (dict "root" $ "name" name). */}}
