@@ -68,9 +68,10 @@ status: ## Show the cluster's nodes, pods and processes
 	@$(PYTHON) -m hack.local_cluster status
 
 .PHONY: clients
-clients: ## Get helm, kubectl and promtool, where they are not on PATH: what renders and checks the chart
+clients: ## Get helm, kubectl, promtool, kubeconform and kube-score, where they are missing: they render and judge the chart
 	@$(PYTHON) -m hack.local_cluster build-clients
 	@$(PYTHON) -m hack.prometheus
+	@$(PYTHON) -m hack.manifests
 
 .PHONY: tools
 tools: ## Compile the cluster's programs: minutes the first time, which `make up` needs
@@ -112,7 +113,7 @@ test-unit: venv ## Pure tests, in seconds
 	@$(PY) -m pytest -q tests/unit
 
 .PHONY: test-chart
-test-chart: venv ## The chart: lint, forty sites' values, rights, Pod Security, the fields that Kubernetes knows
+test-chart: venv ## The chart: lint, forty sites' values, rights, Pod Security, Kubernetes' schemas, kube-score
 	@$(PY) -m pytest -q tests/unit/chart tests/operator/test_crd.py
 
 .PHONY: test-package

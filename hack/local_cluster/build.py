@@ -5,6 +5,7 @@ so one that is there is complete, however its build was interrupted, and two bui
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -144,6 +145,12 @@ def go_program(package: str, version: str) -> Path:
             run([go, "install", f"{package}@{version}"], env=environment)
             (Path(unfinished) / name).replace(folder / name)
     return folder / name
+
+
+def go_module(module: str) -> Path:
+    """The sources of a module that ours needs, fetched where Go has not got them. Raises ClusterError."""
+    answer = run([_go(), "-C", GO_MODULE, "mod", "download", "-json", module])
+    return Path(json.loads(answer)["Dir"])
 
 
 def _go() -> str:

@@ -23,6 +23,7 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the definition alone t
 CHECKOUT = Path(__file__).resolve().parents[3]
 CHART = CHECKOUT / "charts" / "codebase-mcp"
 DATA = Path(__file__).parent / "data"
+SITES = {path.stem: path for path in sorted((Path(__file__).parent / "sites").glob("*.yaml"))}
 CRD = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
 
 CASES: dict[str, Object] = {
@@ -112,6 +113,17 @@ def _rendered(case: str) -> list[Object]:
 
 def rendered(case: str) -> list[Object]:
     return copy.deepcopy(_rendered(case))
+
+
+@functools.cache
+def _of_site(site: str) -> list[Object]:
+    values = yaml.safe_load(SITES[site].read_text())
+    return render({**values, "postgres": {"existingSecret": "own", **values.get("postgres", {})}})
+
+
+def of_site(site: str) -> list[Object]:
+    """What the values in a file of sites/ make."""
+    return copy.deepcopy(_of_site(site))
 
 
 def named(objects: list[Object], kind: str, name: str) -> Object:

@@ -5,17 +5,13 @@ After a change that is meant, `UPDATE_GOLDEN=1 python -m pytest tests/unit/chart
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.unit.chart.known_fields import unknown_fields
-from tests.unit.chart.rendering import CASES, Object, named, pods, render, rendered
+from tests.unit.chart.rendering import SITES, Object, named, of_site, pods, render, rendered
 from tests.unit.chart.test_pod_security import violations
 
-SITES = {path.stem: path for path in sorted((Path(__file__).parent / "sites").glob("*.yaml"))}
 EXPECTED_VIOLATIONS = {
     "old-kernel": {"seccompProfile"},
     "no-contexts": {"seccompProfile", "allowPrivilegeEscalation", "capabilities not dropped", "may run as root"},
@@ -71,14 +67,12 @@ def difference(before: Leaves, after: Leaves) -> str:
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_changes_what_its_file_says(site: str) -> None:
-    values = yaml.safe_load(SITES[site].read_text())
-    objects = render({**values, "postgres": {"existingSecret": "own", **values.get("postgres", {})}})
+    objects = of_site(site)
     found = difference(leaves(rendered("default")), leaves(objects))
     golden = SITES[site].with_suffix(".diff")
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(found)
     assert found == golden.read_text()
-    assert [fault for o in [*objects, *(pod for _, pod in pods(objects))] for fault in unknown_fields(o)] == []
     faults = {fault.split(": ")[-1] for _, pod in pods(objects) for fault in violations(pod)}
     assert faults == EXPECTED_VIOLATIONS.get(site, set())
 
@@ -90,18 +84,3 @@ def test_an_added_object_is_taken_as_it_is_and_a_text_as_a_template() -> None:
     objects = render({"extraObjects": [added, text]})
     assert named(objects, "ConfigMap", "literal") == added
     assert named(objects, "ConfigMap", "rel-evaluated")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_kubernetes_knows_every_field(case: str) -> None:
-    objects = rendered(case)
-    assert [fault for o in [*objects, *(pod for _, pod in pods(objects))] for fault in unknown_fields(o)] == []
-
-
-def test_an_unknown_field_is_found() -> None:
-    container = {"name": "a", "imagePullPolcy": "Never"}
-    pod: Object = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}}
-    assert list(unknown_fields(pod)) == ["Pod.spec.containers[0].imagePullPolcy is no field of V1Container"]
-    assert list(unknown_fields({"apiVersion": "v1", "kind": "Pod", "spec": {"hostNetwork": "no"}})) == [
-        "Pod.spec.hostNetwork is 'no', and has to be a bool"
-    ]
