@@ -117,12 +117,17 @@ def check(packed: bytes) -> None:
         raise ValueError("definitions out of order")
 
 
+def is_readable(packed: bytes) -> bool:
+    """Whether this version can decode what was packed."""
+    return packed.startswith(_FORMAT)
+
+
 class Definitions(Sequence[Definition]):
     """The definitions of a file in the order in which they begin, the enclosing one first."""
 
     def __init__(self, packed: bytes) -> None:
         """Decode what `pack` returned. Raises ValueError for another format: that of a later version."""
-        if not packed.startswith(_FORMAT):
+        if not is_readable(packed):
             raise ValueError(f"definitions are packed in format {packed[:1].hex()}, unknown to this version")
         body = zlib.decompress(packed[len(_FORMAT) :])
         (count,) = _COUNT.unpack_from(body)

@@ -48,6 +48,9 @@ async def test_the_definitions_of_a_file_are_found_by_its_path_and_by_each_of_it
     of_chunks = await search.of_chunks([chunk["id"] for chunk in chunks])
     named = [(of_chunks[c["id"]].innermost(25), c["path"]) for c in chunks]
     assert [(d and d.name, path) for d, path in named] == [("run", "a.py")] * 2 + [(None, "b.py")] * 2
+    one, same, other, _ = (of_chunks[chunk["id"]] for chunk in chunks)
+    assert one is same is not other
+    assert of_chunks[chunks[0]["id"]] is not one, "those of one file at a time are kept"
 
 
 async def test_a_file_that_defines_nothing_is_told_from_one_whose_definitions_are_not_known(
