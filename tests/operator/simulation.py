@@ -147,11 +147,11 @@ class Simulation:
         if current.pod is None:
             self.change(job.id, starting_since=current.starting_since or self.now)
         if current.attempt < attempt:
-            worked = current.pod and current.files_indexed + current.files_skipped > current.done_at_claim
+            disruptions = 1 if current.has_progressed else current.disruptions + 1
             self.change(
                 job.id, attempt=attempt, failures=current.failures + counted, pod=None, heartbeat_at=None,
                 message="Restarting", starting_since=self.now if current.pod else self.rows[job.id].starting_since,
-                disruptions=current.disruptions if counted else 1 if worked else current.disruptions + 1,
+                disruptions=current.disruptions if counted else disruptions,
             )  # fmt: skip
         self.change(job.id, queue_position=None)
         self.call()

@@ -76,6 +76,11 @@ class JobRow(Counters):
     texts_cut: int = 0
     source_mark: str | None = None
 
+    @property
+    def has_progressed(self) -> bool:
+        """Whether the pod that holds the job has done a file since it took it. False where none holds it."""
+        return self.pod is not None and self.files_indexed + self.files_skipped > self.done_at_claim
+
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":
         """Read a database record."""

@@ -55,7 +55,7 @@ def diagnose(pod: Pod, row: JobRow, now: datetime, database_since: datetime, tim
     """
     if pod.deleted_at is not None:
         return Diagnosis(PodHealth.DISRUPTED, c.RESTARTING, f"pod {pod.name} was deleted")
-    if own := self_inflicted_eviction(pod, worked=row.files_indexed + row.files_skipped > row.done_at_claim):
+    if own := self_inflicted_eviction(pod, worked=row.has_progressed):
         return own
     if pod.disrupted is not None or (pod.finished and pod.failure in _NODE_EVICTION_REASONS):
         return Diagnosis(PodHealth.DISRUPTED, c.RESTARTING, f"pod {pod.name}: {pod.disrupted or pod.failure}")

@@ -74,12 +74,12 @@ def diagnosis_of(view: JobView, s: Snapshot) -> Diagnosis | None:
 def _supervise(view: JobView, s: Snapshot) -> Iterator[Action]:
     row = view.row
     assert row is not None
-    if end := exceeded_deadline(view, diagnosis_of(view, s), s):
+    diagnosis = diagnosis_of(view, s)
+    if end := exceeded_deadline(view, diagnosis, s):
         yield from _fail(view, end.error, end.message)
         return
     replaced = [p for p in view.unfinished if p is not view.pod and p not in view.workers]
     yield from _delete(replaced, view, "its attempt was replaced")
-    diagnosis = diagnosis_of(view, s)
     if diagnosis is None:
         yield from _start_missing_pod(view, s)
     elif diagnosis.health is PodHealth.DISRUPTED:
@@ -101,7 +101,7 @@ def _disrupted(view: JobView, what: str) -> Iterator[Action]:
     """Start again, uncounted: the cluster ended the pod. But not for ever, when nothing gets done between."""
     row = view.row
     assert row is not None
-    if row.disruptions >= MAX_DISRUPTIONS:
+    if row.disruptions >= MAX_DISRUPTIONS and not row.has_progressed:  # the next fence begins a new count then
         message = (
             f"{what}; that was disruption {row.disruptions + 1} in a row with no file done between: see what ends "
             "the job's pods (kubectl get events), then start it again; what is indexed is kept"
@@ -114,7 +114,7 @@ def _disrupted(view: JobView, what: str) -> Iterator[Action]:
 def _broken(view: JobView, diagnosis: Diagnosis, now: datetime) -> Iterator[Action]:
     job, row, spec, pod = view.job, view.row, view.job.spec, view.pod
     assert row is not None and spec is not None and pod is not None
-    if diagnosis.node_suspect and row.files_indexed + row.files_skipped > row.done_at_claim:
+    if diagnosis.node_suspect and row.has_progressed:
         # It worked before it fell silent: most likely its node is lost, which is not the job's fault. One that
         # hangs by itself does so at the same place again, and gets no further each time.
         yield Retry(job, row.attempt + 1, False, f"Restarting: {diagnosis.message}", pod.node)

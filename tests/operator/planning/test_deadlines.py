@@ -226,6 +226,21 @@ def test_disruptions_without_progress_are_bounded(how: str) -> None:
             assert f"disruption {MAX_DISRUPTIONS + 1} in a row" in step.message
 
 
+def test_an_attempt_that_did_files_begins_a_new_count_of_disruptions() -> None:
+    """The count is that of the fence before: the attempt that is disrupted now may have done files since."""
+    given = row(A, "running", 31, disruptions=MAX_DISRUPTIONS, done_at_claim=200, files_indexed=1200)
+    evicted_pod = pod(A, 31, running_since=None, finished=True, failure="Evicted")
+    actions = plan(snapshot(admitted(A), rows=[given], pods=[evicted_pod]))
+    (step,) = [x for x in actions if isinstance(x, Retry | Fail)]
+    assert isinstance(step, Retry) and not step.counted
+
+
+def test_files_of_the_attempt_before_do_not_count_for_a_pod_that_never_took_the_job() -> None:
+    given = row(A, "running", 2, pod=None, files_indexed=500, done_at_claim=0, failures=6)
+    end = failure(row_=given, pods=[evicted(NODE_WITHOUT_MEMORY, attempt=2)])
+    assert end is not None and end.error is ErrorType.OUT_OF_MEMORY
+
+
 def test_the_slot_goes_on_to_the_next_job() -> None:
     """Three jobs whose image cannot be pulled, and a fourth that could run."""
     simulation = Simulation(limit=3)

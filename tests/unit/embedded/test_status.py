@@ -93,7 +93,7 @@ def test_a_process_that_cannot_be_started_says_why() -> None:
 def test_a_pod_that_ended_with_its_instance_is_a_disruption_and_no_failure() -> None:
     running = pod(status.running(pod(), PROCESS, NOW))
     lost = parsed(status.node_lost(running, LATER))
-    row = JobRow.model_construct(files_indexed=5, files_skipped=0, done_at_claim=0)
+    row = JobRow.model_construct(pod="p", files_indexed=5, files_skipped=0, done_at_claim=0)
     at = datetime(2026, 5, 1, 12, tzinfo=UTC)
     assert status.is_finished(pod(status.node_lost(running, LATER)))
     assert diagnose(lost, row, at, at, PodTimeouts()).health is PodHealth.DISRUPTED
