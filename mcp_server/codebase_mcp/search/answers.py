@@ -48,9 +48,13 @@ class SearchResult(Answer):
         """The parts of the file that it shows."""
         return (self.context_before, self.text, self.context_after)
 
-    def with_cut(self) -> Self:
-        """Return it with the lines of the place that its text leaves out."""
-        last = self.text_start_line + self.text.count("\n")
+    def with_cut(self, chunk_end: int) -> Self:
+        """Return it with the lines of the place that its text leaves out.
+
+        `chunk_end` is the last line of the chunk that the text is from. A chunk's text ends with a line end, after
+        which no line of it follows.
+        """
+        last = min(self.text_start_line + self.text.count("\n"), chunk_end)
         left_out = _lines(self.start_line, self.text_start_line - 1), _lines(last + 1, self.end_line)
         return self.model_copy(update={"cut": ", ".join(filter(None, left_out)) or None})
 

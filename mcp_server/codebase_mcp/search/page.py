@@ -21,6 +21,10 @@ class StoredChunk(Protocol):
         """The line of its first line."""
 
     @property
+    def end_line(self) -> int:
+        """The line of its last line."""
+
+    @property
     def text(self) -> str:
         """Its whole text."""
 

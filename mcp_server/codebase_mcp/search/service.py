@@ -194,7 +194,7 @@ class SearchService:
         page = await self._modes[request.mode].page(request, indexes, now, permit) if indexes else Page([], None)
         if request.detail == "full":
             page = replace(page, hits=await self._with_context(page.hits))
-        hits = [replace(hit, result=hit.result.with_cut()) for hit in page.hits]
+        hits = [replace(hit, result=hit.result.with_cut(hit.chunk.end_line)) for hit in page.hits]
         page = replace(page, hits=hits).within_budget()
         message = page.note if page.hits else await self._explain_no_results(request, indexes, page)
         return _Found(scope, page, message, INDEX_CHANGED if cursor.state != now.state else None)

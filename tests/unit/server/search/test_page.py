@@ -154,12 +154,22 @@ def test_neighbouring_lines_of_two_definitions_are_two_places() -> None:
 
 
 def test_a_result_says_which_lines_of_its_place_are_not_shown() -> None:
-    shown = result("a\nb").model_copy(update={"start_line": 2, "end_line": 9, "text_start_line": 4}).with_cut()
+    shown = result("a\nb").model_copy(update={"start_line": 2, "end_line": 9, "text_start_line": 4}).with_cut(9)
     assert shown.cut == "2-3, 6-9"
-    assert shown.model_copy(update={"start_line": 4, "end_line": 6}).with_cut().cut == "6"
-    whole = shown.model_copy(update={"start_line": 4, "end_line": 5}).with_cut()
+    assert shown.model_copy(update={"start_line": 4, "end_line": 6}).with_cut(9).cut == "6"
+    whole = shown.model_copy(update={"start_line": 4, "end_line": 5}).with_cut(9)
     assert whole.cut is None and "cut" not in whole.model_dump()
     assert "lines 2-3, 6-9 not shown" in shown.as_line()
+
+
+def test_a_definition_that_goes_on_in_the_next_chunk_says_from_which_line_on() -> None:
+    """The text of a stored chunk ends with a line end: here that of line 40."""
+    shown = result("def f():\n" + "    ...\n" * 4).model_copy(
+        update={"start_line": 36, "end_line": 80, "text_start_line": 36}
+    )
+    assert shown.with_cut(40).cut == "41-80"
+    blank = result("def f():\n").model_copy(update={"start_line": 36, "end_line": 80, "text_start_line": 36})
+    assert blank.with_cut(40).cut == "38-80"  # line 37 is shown, and empty
 
 
 def result(text: str) -> SearchResult:
