@@ -299,6 +299,12 @@ class _Reader:
             raise self._refused(_NUL)
         return chr(number)
 
+    def _first_of_range(self, code: re.Match[str]) -> str | None:
+        """Return what stands for NUL where a range begins with it, as in [^\\x00-\\x7f]; else None."""
+        begins = self._text[self._at : self._at + 1] == "-" and self._text[self._at + 1 : self._at + 2] != "]"
+        is_nul = int(next(group for group in code.groups() if group), 16) == 0
+        return "\x01" if begins and is_nul else None  # no text holds NUL, and Postgres takes none
+
     def _bracket(self) -> str:
         start = self._at
         self._at += 1
@@ -333,7 +339,7 @@ class _Reader:
         following = self._text[self._at : self._at + 1]
         self._at = code.end() if code else self._at + 1
         if code:
-            following = self._character(code)
+            following = self._first_of_range(code) or self._character(code)
         elif following in _CLASSES and following:
             return _CLASSES[following]
         elif following == "n":

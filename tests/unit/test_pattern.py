@@ -43,6 +43,8 @@ from codebase_index.pattern import PatternRefused, literal, regex
         (r"[\x{0}]", None),
         (r"a\nb", None),
         ("a\0b", None),
+        (r"[\x00-]", None),
+        (r"[^\x00-\x7f]", "(?n)[^\x01-\x7f]"),
         ("\n", None),
     ],
 )
