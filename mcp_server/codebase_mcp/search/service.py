@@ -277,8 +277,8 @@ def scopes_from(request: SearchRequest, scopes: Sequence[Scope]) -> Sequence[Sco
         return scopes
     cursor = decode(request.cursor, request.identity)
     nearest, every = scopes
-    outside = cursor.position and cursor.position.index_id not in {index.id for index in nearest.indexes}
-    return [every] if outside or cursor.state.startswith(_which(every.indexes)) else [nearest]
+    # What is neither of them is one of both as it was: all holds the places of either.
+    return [nearest] if cursor.state.startswith(_which(nearest.indexes)) else [every]
 
 
 def _cursor(request: SearchRequest, indexes: Sequence[IndexRow]) -> Cursor:
