@@ -12,7 +12,7 @@ from codebase_index import tracing
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 # Libraries attach whole objects to their records, which would be printed on every line.
-_PLAIN = (str, int, float, list, dict, UUID, datetime)
+_PLAIN = (str, int, float, list, tuple, dict, UUID, datetime)
 
 
 class JsonFormatter(logging.Formatter):

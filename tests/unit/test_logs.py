@@ -18,6 +18,10 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
     assert str(entry["time"]).endswith("+00:00")
 
 
+def test_several_reasons_are_logged_each() -> None:
+    assert line(missing=("no Landlock", "no seccomp"))["missing"] == ["no Landlock", "no seccomp"]
+
+
 def test_objects_that_a_library_attaches_are_left_out() -> None:
     assert "settings" not in line(settings=object())
 
