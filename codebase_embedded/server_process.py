@@ -61,13 +61,18 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
         "CODEBASE_NAMESPACE": NAMESPACE,
         "CODEBASE_ROOTS": settings.roots_json,
         "CODEBASE_GIT_HOSTS": ",".join(settings.git_hosts),
-        "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or "true",
+        "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or _unless(os.environ.get("CODEBASE_READ_ONLY")),
         "CODEBASE_AUTH": "tokens",
         "CODEBASE_TOKEN_FILE": str(folder.token),
         "CODEBASE_LOG_LEVEL": settings.log_level,
         "CODEBASE_BIND": "127.0.0.1",
         "CODEBASE_PROBE_PORT": str(settings.metrics_port + 1) if settings.metrics_port else "",
     }
+
+
+def _unless(read_only: str | None) -> str:
+    """Return whether repositories are indexed by themselves where nobody says so: not where nothing may start."""
+    return "false" if (read_only or "").lower() == "true" else "true"
 
 
 @asynccontextmanager

@@ -172,6 +172,11 @@ def _auth(env: Mapping[str, str]) -> AuthSettings | None:
             "CODEBASE_REFRESH is for a server of one user: a search would start jobs for callers who may start "
             "none; leave it out"
         )
+    if _flag(env, "CODEBASE_READ_ONLY") and _flag(env, "CODEBASE_REFRESH"):
+        raise SettingsError(
+            "CODEBASE_READ_ONLY is true, so nothing is started here, and so is CODEBASE_REFRESH, by which a "
+            "search starts jobs; leave one of them out"
+        )
     return auth
 
 

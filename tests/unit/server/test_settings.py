@@ -78,6 +78,11 @@ def test_the_server_answers_under_the_configured_names_and_loopback() -> None:
             {"CODEBASE_AUTH": "kubernetes", "CODEBASE_REFRESH": "true"},
             "CODEBASE_REFRESH is for a server of one user",
         ),
+        ({"CODEBASE_READ_ONLY": "true", "CODEBASE_REFRESH": "true"}, "leave one of them out"),
+        (
+            {"CODEBASE_AUTH": "none", "CODEBASE_READ_ONLY": "true", "CODEBASE_REFRESH": "true"},
+            "CODEBASE_READ_ONLY is true, so nothing is started here, and so is CODEBASE_REFRESH",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_told(change: dict[str, str], says: str) -> None:
