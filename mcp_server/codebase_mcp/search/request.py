@@ -9,6 +9,8 @@ from codebase_index.untrusted_text import quoted
 from codebase_mcp.errors import UserError
 from codebase_mcp.search import expression
 from codebase_mcp.search.cursor import digest
+from codebase_mcp.search.symbol_name import SymbolName
+from codebase_mcp.selection.scope import check_filters
 
 Mode = Literal["auto", "symbol", "text", "regex"]
 
@@ -28,6 +30,14 @@ class SearchRequest:
     mode: Mode = "auto"
     cursor: str | None = None
     filters: Filters = Filters()  # noqa: RUF009 - frozen
+
+    def check(self) -> None:
+        """Raise UserError for what is wrong whatever is indexed, so that no job is begun for it."""
+        check_filters(self.paths, self.languages)
+        if self.mode in ("text", "regex"):
+            _ = self.pattern
+        elif self.mode == "symbol":
+            SymbolName.of(self.query)
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,7 @@ from codebase_index.store.query.hybrid_search import Search
 from codebase_index.store.query.symbol_search import SymbolSearch
 from codebase_index.store.query.text_search import TextSearch
 from codebase_mcp import metrics
-from codebase_mcp.errors import UserError
+from codebase_mcp.errors import NotIndexed, UserError
 from codebase_mcp.freshness.own import OwnRepositories
 from codebase_mcp.freshness.standing import Freshness, NotIndexedYet, Standing
 from codebase_mcp.freshness.working_tree import Newer
@@ -176,11 +176,12 @@ class SearchService:
                 return tried
 
     async def _scopes(self, request: SearchRequest, may_miss: bool) -> Sequence[Scope]:
+        request.check()
         every = await self._indexes.list()
         own = await self._freshness.own(request.repos, folders.current(), every, may_miss=may_miss)
         try:
             scopes = scopes_of(every, request.repos, request.paths, request.languages, own)
-        except UserError:
+        except NotIndexed:
             if not may_miss:
                 raise
             scopes = [Scope([], Filters())]  # what was just begun has stored nothing yet

@@ -51,6 +51,12 @@ def languages_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def check_filters(paths: Sequence[str], languages: Sequence[str]) -> None:
+    """Raise UserError for what no repository could make right."""
+    languages_of(languages)
+    patterns_of(paths)
+
+
 def scope_of(
     indexes: Sequence[IndexRow], repos: Sequence[str], paths: Sequence[str] = (), languages: Sequence[str] = ()
 ) -> Scope:
