@@ -171,8 +171,18 @@ def _wait(process: subprocess.Popen[bytes], output: _Reader, bounds: Bounds, wat
             raise Stalled(f"waited {bounds.stalled_seconds:.0f} s for something that never came")
     if output.exceeded:
         raise OutputExceeded(f"printed more than {bounds.output_bytes:,} bytes")
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output, and goes on
-        process.wait(_CLOSING_SECONDS)
+    _wait_for_end(process.pid, _CLOSING_SECONDS)
+
+
+def _wait_for_end(pid: int, seconds: float) -> None:
+    """Wait until a child ends, or for so long: it may have closed its output, and go on.
+
+    It is not reaped: as long as its id is taken, so is that of its group, and `_kill` ends nobody else's.
+    """
+    end, pause = time.monotonic() + seconds, 0.001
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 def _activity(pid: int) -> tuple[int, bool]:
@@ -185,8 +195,7 @@ def _activity(pid: int) -> tuple[int, bool]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process, and what it started, if it did not end by itself."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """End a process and what it started, which may be left where it ended by itself; then reap it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

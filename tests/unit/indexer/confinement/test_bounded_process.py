@@ -57,6 +57,22 @@ def test_a_program_ends_at_its_bound(code: str, bounds: Bounds, error: type[Exce
     assert not [child for child in psutil.Process().children() if "-c" in child.cmdline()]
 
 
+def test_what_a_program_leaves_running_ends_with_it() -> None:
+    command = ["sh", "-c", "sleep 99 >/dev/null 2>&1 & echo $!"]
+    left = int(bounded_process.run(command, env=dict(os.environ), bounds=Bounds(60)).output)
+    deadline = time.monotonic() + 50
+    while _runs(left) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _runs(left)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_program_that_computes_or_talks_is_not_stalled() -> None:
     code = "import time; end = time.monotonic() + 3\nwhile time.monotonic() < end: sum(range(100000))"
     assert python(code, Bounds(60, stalled_seconds=1)).code == 0
