@@ -139,7 +139,7 @@ class IndexingJobSpec(_Model):
     backoff_limit: int = Field(default=6, ge=0, le=100)
     """How many attempts may fail by themselves before the job does. Disruptions are not counted."""
     active_deadline_seconds: int | None = Field(default=None, ge=1, le=604800)
-    """The job fails when it is not finished so long after its start."""
+    """The job fails when it is not finished so long after its first start. Time of suspension counts."""
     ttl_seconds_after_finished: int = Field(default=604800, ge=0, le=31536000)
     """How long the finished job is kept. The index stays."""
     resources: Resources | None = None
