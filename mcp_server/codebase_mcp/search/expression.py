@@ -10,6 +10,10 @@ from typing import Final
 from codebase_index.pattern import PatternRefused, regex
 
 _DELIMITED: Final = re.compile(r"/((?:[^/\\]|\\.)+)/([gimsuyx]{1,4})")
+_META: Final = re.compile(r"[\\^$.|?*+()\[\]{}]")
+_FLAGS_OF_TEXT: Final = frozenset("gi")
+"""Those that say something of plain text: /serve/i is an expression, /static/img and /src/ui are paths."""
+
 _OR: Final = re.compile(r"(?<!\\)(?:\\\\)*\\\|(?![|\s])(?<![|\s]\\\|)")
 _BASIC: Final = re.compile(r"\\[(){}|+?]|\\.|[(){}|+?]", re.DOTALL)
 _LOOK_AROUND: Final = re.compile(r"\(\?(?:<?[=!])[^()]*\)")
@@ -20,10 +24,14 @@ _POSSESSIVE: Final = re.compile(r"(?<=[*+?}])\+")
 
 def read(text: str) -> tuple[str, str | None]:
     """Return the expression that is meant, and a note if it is not the one that is written."""
-    if delimited := _DELIMITED.fullmatch(text):
+    delimited = _DELIMITED.fullmatch(text)
+    if delimited and (_META.search(delimited[1]) or _FLAGS_OF_TEXT.issuperset(delimited[2])):
         inner = delimited[1].replace(r"\/", "/")
         expression = ("(?i)" if "i" in delimited[2] else "") + inner
-        return expression, f"the expression was read as {expression}, as its slashes and flags say"
+        return (
+            expression,
+            f"the expression was read as {expression}, as its slashes and flags say; write [/] for a slash",
+        )
     if _OR.search(text) and "|" not in re.sub(r"\\.", "", text):
         expression = _from_basic(text)
         return (

@@ -15,7 +15,8 @@ from codebase_mcp.search.request import SearchRequest
     [
         (r"parse\|render", "parse|render"), (r"\(foo\|bar\)baz", "(foo|bar)baz"), (r"foo(\|bar(", r"foo\(|bar\("),
         (r"foo\(\|bar", r"foo\(|bar"), (r"\bfoo\b\|\s+bar", r"\bfoo\b|\s+bar"), (r"foo\|ba+r", "foo|ba+r"),
-        (r"\<foo\>\|bar", r"\<foo\>|bar"), ("/SERVE/i", "(?i)SERVE"), (r"/a\/b/g", "a/b"), ("/x+/gim", "(?i)x+"),
+        (r"\<foo\>\|bar", r"\<foo\>|bar"), ("/SERVE/i", "(?i)SERVE"),
+        ("/a b/gi", "(?i)a b"), (r"/a\/b/g", "a/b"), ("/x+/gim", "(?i)x+"),
     ],
 )  # fmt: skip
 def test_an_expression_of_grep_or_javascript_is_read_as_it_is_meant_with_a_note(written: str, meant: str) -> None:
@@ -28,10 +29,31 @@ def test_an_expression_of_grep_or_javascript_is_read_as_it_is_meant_with_a_note(
 
 @pytest.mark.parametrize(
     "written",
-    ["a|b", r"a \|\| b", r"a|b\|c", "/orders/", "/api/v1/i", "/usr/lib", r"a\\|b", "foo", r"x \| y", r"\d+", "/"],
+    [
+        "/static/img",
+        "/src/ui",
+        "/my app/sys",
+        "a|b",
+        r"a \|\| b",
+        r"a|b\|c",
+        "/orders/",
+        "/api/v1/i",
+        "/usr/lib",
+        r"a\\|b",
+        "foo",
+        r"x \| y",
+        r"\d+",
+        "/",
+    ],
 )
 def test_any_other_expression_is_taken_as_it_is_written(written: str) -> None:
     assert read(written) == (written, None)
+
+
+def test_the_note_says_how_to_mean_a_path() -> None:
+    _, note = read("/img.*/gi")
+    assert note is not None and note.endswith("write [/] for a slash")
+    assert read("[/]img/gi") == ("[/]img/gi", None)
 
 
 @pytest.mark.parametrize(
