@@ -1,13 +1,17 @@
 """Certificate authorities of a site, beside the public ones: for embedding services and for git."""
 
+import logging
 import os
+import ssl
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final
 
+log = logging.getLogger(__name__)
+
 PUBLIC: Final = Path("/etc/ssl/certs/ca-certificates.crt")
-"""Debian's bundle, which the images have."""
+"""Debian's bundle, which the images have. Elsewhere (Fedora, macOS), OpenSSL knows where the system's is."""
 
 
 def install(env: MutableMapping[str, str] = os.environ) -> None:
@@ -19,7 +23,10 @@ def install(env: MutableMapping[str, str] = os.environ) -> None:
     own = env.get("CODEBASE_TRUSTED_CA", "").strip()
     if not own:
         return
-    public = PUBLIC.read_text() if PUBLIC.is_file() else ""
+    bundles = (PUBLIC, Path(ssl.get_default_verify_paths().cafile or ""))
+    public = next((file.read_text() for file in bundles if file.is_file()), "")
+    if not public:
+        log.warning("only the authorities of CODEBASE_TRUSTED_CA are trusted: no file of the public ones is here")
     with tempfile.NamedTemporaryFile("w", prefix="trusted-ca-", suffix=".pem", delete=False) as bundle:
         bundle.write(f"{public.rstrip()}\n{own}\n")
     env["SSL_CERT_FILE"] = bundle.name

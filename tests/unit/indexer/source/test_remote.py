@@ -342,6 +342,20 @@ def test_the_shipped_keys_are_those_that_the_hosts_publish() -> None:
     }
 
 
+def test_without_debians_bundle_the_public_authorities_are_those_that_openssl_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "cert.pem"
+    system.write_text("the system's\n")
+    monkeypatch.setattr(trusted_ca, "PUBLIC", tmp_path / "none")
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    env = {"CODEBASE_TRUSTED_CA": "the site's"}
+    trusted_ca.install(env)
+    bundle = Path(env["SSL_CERT_FILE"])
+    assert bundle.read_text() == "the system's\nthe site's\n"
+    bundle.unlink()
+
+
 def test_a_site_s_own_authority_is_trusted_beside_the_public_ones(
     host: Host, authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
