@@ -157,8 +157,8 @@ class Actuator:
         """Fence the attempt, then create its pod: in this order, so that no pod runs without its token."""
         if not await self._jobs.fence(job.id, attempt, failed=counted, message=single_line(message)):
             return  # final or fenced by somebody else meanwhile: the next pass sees it
-        self._cache.clear_rejection(job.id)  # the rejected pod may have been a worker of the previous attempt
         if not await self._secret_refused(job):
+            self._cache.clear_rejection(job.id)  # the rejected pod may have been a worker of the previous attempt
             await self._create_pod(job, attempt, avoid)
 
     async def _check_secret(self, job: Job) -> None:

@@ -10,7 +10,7 @@ from codebase_operator.cluster.credentials import release_secrets, secret_proble
 from codebase_operator.model.actions import Action, Admit, CheckSecret, Fail, SetQueue, WriteStatus
 from codebase_operator.model.snapshot import Job, Rejection
 from codebase_operator.model.uptime import Uptime
-from codebase_operator.planning import scheduler
+from codebase_operator.planning import lifecycle, scheduler
 from codebase_operator.planning.planner import plan
 from codebase_operator.settings import PodTemplate
 from tests.operator.builders import ago, job, pod, row, snapshot
@@ -249,6 +249,22 @@ async def test_a_secret_that_lost_its_label_is_not_given_to_the_next_attempt(ben
     await bench.settle()
     assert bench.server.pods == {}
     assert bench.status("a")["reason"] == "SecretRefused"
+
+
+async def test_a_secret_that_stays_refused_is_logged_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    private(bench)
+    secret(bench, "token", labelled())
+    await bench.settle()
+    secret(bench, "token", {})
+    del bench.server.pods["a-a1"]
+    await bench.settle()
+    monkeypatch.setattr(lifecycle, "REJECTION_RETRY_INTERVAL", timedelta(0))
+    for _ in range(3):
+        await bench.loop.cycle()
+    assert [record.message for record in caplog.records].count("Secret refused") == 1
 
 
 async def test_only_metadata_is_asked_for(bench: Bench) -> None:
