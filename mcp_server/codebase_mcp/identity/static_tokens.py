@@ -157,13 +157,15 @@ class _WatchedFile:
         now = self._clock()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
-            if (mark := self._marked()) != self._mark:
-                self._mark, self._problem = mark, None
+            # One that could not be read may be readable now, and look the same: chmod changes no mark.
+            if (mark := self._marked()) != self._mark or self._problem:
+                before, self._mark, self._problem = self._problem, mark, None
                 try:
                     return read_tokens(self._path)
                 except TokensInvalid as error:
                     self._problem = error
-                    log.error("nobody is let in: %s", error)
+                    if str(error) != str(before):
+                        log.error("nobody is let in: %s", error)
         if self._problem:
             raise self._problem
         return None

@@ -76,6 +76,26 @@ async def test_a_file_that_breaks_lets_nobody_in_until_it_is_mended(file: Path, 
     assert (await tokens.authenticate("one")).name == "one"
 
 
+async def test_a_file_that_could_not_be_read_counts_as_soon_as_it_can(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its rights are put right: neither its time nor its size says so."""
+    write(file, entry("one"))
+    tokens = StaticTokens.of_file(file)
+    write(file, entry("two"))
+    with monkeypatch.context() as refused:
+        refused.setattr(static_tokens, "read_tokens", _refuse)
+        for _ in range(3):
+            with pytest.raises(AuthenticationUnavailable):
+                await tokens.authenticate("two")
+    assert [record.message for record in caplog.records] == ["nobody is let in: PermissionError"]
+    assert (await tokens.authenticate("two")).name == "two"
+
+
+def _refuse(_: Path) -> None:
+    raise TokensInvalid("PermissionError")
+
+
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
