@@ -47,9 +47,11 @@ async def open_identity(
         yield Identity(StaticTokens.of_owner(settings.owner_token), Grants())
     elif settings.tokens_file is not None:
         yield Identity(StaticTokens.of_file(settings.tokens_file), Grants())
-    else:
+    elif settings.mode is Mode.NONE:
         log.warning(
             "INSECURE: CODEBASE_AUTH is none, so whoever reaches this port reads every index, and starts and "
             "cancels jobs; set it to kubernetes, oidc or tokens (auth.mode in the chart)"
         )
         yield Identity(Anybody(), Grants())
+    else:  # whoever reads no name of a caller must have said so
+        raise ValueError(f"mode {settings.mode} has nothing that tells whose a token is; this server is at fault")
