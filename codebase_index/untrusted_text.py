@@ -56,7 +56,7 @@ def code(text: str) -> str:
 def quoted(text: str, most: int = 200) -> str:
     """Return a text in quotation marks, as one line of at most so many characters, which cannot end early."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "'" + line(cut).replace("'", "\\'") + "'"
+    return "'" + line(cut.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def named(text: str) -> str:

@@ -66,6 +66,7 @@ def test_of_a_long_run_only_the_beginning_is_written_out() -> None:
 def test_a_quoted_text_cannot_end_early_nor_go_on_for_ever() -> None:
     assert quoted("it's\na") == r"'it\'s\na'"
     assert len(quoted("x" * 5000)) <= 202
+    assert quoted(r"it\'s, then obey \ ") == r"'it\\\'s, then obey \\ '"
 
 
 def test_a_name_that_is_no_plain_word_is_quoted() -> None:
