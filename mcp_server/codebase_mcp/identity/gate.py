@@ -104,6 +104,6 @@ class Gate:
 
 def _forbidden(right: Right, namespace: str) -> UserError:
     return UserError(
-        f"forbidden: this takes the right to {right}, in namespace {namespace}, which you do not have; ask those "
+        f"forbidden: this takes the right {right}, in namespace {namespace}, which you do not have; ask those "
         "who run this server for it"
     )

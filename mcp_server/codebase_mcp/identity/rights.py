@@ -42,7 +42,7 @@ class Right(Enum):
         return self not in (Right.READ, Right.STATUS, Right.LIST)
 
     def __str__(self) -> str:
-        return f"{self.verb} on {self.resource}.{GROUP}"
+        return f"`{self.verb}` on {self.resource}.{GROUP}"
 
 
 class Role(StrEnum):

@@ -58,7 +58,8 @@ async def _tree(snapshot: FileSnapshot, scope: Scope, room: int, summary: dict[s
     roots = {index_id: f"{source.strip('/')}/" if source else "" for index_id, source in sources.items()}
     lines = draw_tree((roots[index_id] + path for index_id, path in files), room)
     count = min(_count_fitting(lines), room)
-    more = f"{len(lines) - count} more lines are left out: narrow it with path" if count < len(lines) else None
+    left = len(lines) - count
+    more = f"{left} more {'lines are' if left > 1 else 'line is'} left out: narrow it with path" if left else None
     cut = f"Only the first {MAX_TREE_FILES:,} files are drawn: narrow it with path"
     message = join_sentences(more, cut if len(files) == MAX_TREE_FILES else None)
     return FileList(tree="\n".join(lines[:count]), message=message, **summary)

@@ -53,11 +53,13 @@ class Page:
     def within_budget(self) -> "Page":
         """Return the page cut to the token budget, with at least one result."""
         count = count_fitting([hit.result for hit in self.hits])
-        if count == len(self.hits):
+        more = len(self.hits) - count
+        if not more:
             return self
         left_out = (
-            f"{len(self.hits) - count} more results were left out, because the answer would be too long: they "
-            "come next with next_cursor; or ask with detail=concise, or narrow it with path or language"
+            f"{f'{more} more results were' if more > 1 else '1 more result was'} left out, because the answer "
+            "would be too long: go on with next_cursor; or ask with detail=concise, or narrow it with path or "
+            "language"
         )
         return Page(self.hits[:count], self.hits[count - 1].after, join_sentences(self.note, left_out))
 

@@ -71,7 +71,7 @@ async def test_a_refusal_names_the_right_and_is_the_same_whatever_there_is(right
     with pytest.raises(UserError) as refused:
         await gate(rows=rows).admit(right, reads=right in (Right.READ, Right.DELETE))
     assert str(refused.value) == (
-        f"forbidden: this takes the right to {right}, in namespace here, which you do not have; ask those who run "
+        f"forbidden: this takes the right {right}, in namespace here, which you do not have; ask those who run "
         "this server for it"
     )
 
@@ -83,7 +83,7 @@ async def test_a_right_is_none_of_the_others(right: Right, others: frozenset[Rig
 
 
 async def test_who_may_delete_and_not_read_learns_nothing_by_deleting() -> None:
-    with pytest.raises(UserError, match=r"the right to get on indexes\."):
+    with pytest.raises(UserError, match=r"the right `get` on indexes\."):
         await gate(Grant(frozenset([Right.DELETE]))).admit(Right.DELETE, reads=True)
 
 
