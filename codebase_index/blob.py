@@ -1,6 +1,6 @@
 """git's name for a file's content. Pure.
 
-By itself, since the processes that parse, which import no database, those that ask git and the server need it.
+A module of its own: the processes that parse need it, and they import no database driver.
 """
 
 import hashlib

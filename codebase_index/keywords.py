@@ -1,6 +1,6 @@
 """The keywords that begin definitions in programming languages, by what they define. Pure.
 
-Those that mean the same in every language that has them: who reads lines, names or chunks adds what holds there.
+Only those that mean the same in every language that has them; other modules add what holds for what they read.
 """
 
 from typing import Final

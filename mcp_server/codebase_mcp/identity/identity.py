@@ -1,4 +1,4 @@
-"""Opens what the settings ask for: who tells whose a token is, and who decides what its owner may."""
+"""Opens what the settings ask for: what identifies a token's owner, and what decides the owner's rights."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Identity:
-    """Who tells whose a token is, and who decides what its owner may."""
+    """What identifies a token's owner, and what decides the owner's rights."""
 
     authenticator: Authenticator
     authority: Authority
@@ -53,5 +53,5 @@ async def open_identity(
             "cancels jobs; set it to kubernetes, oidc or tokens (auth.mode in the chart)"
         )
         yield Identity(Anybody(), Grants())
-    else:  # whoever reads no name of a caller must have said so
-        raise ValueError(f"mode {settings.mode} has nothing that tells whose a token is; this server is at fault")
+    else:  # nobody is let in for want of a setting
+        raise ValueError(f"mode {settings.mode} lacks what identifies a token's owner; this server is at fault")

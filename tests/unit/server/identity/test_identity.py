@@ -1,4 +1,4 @@
-"""Who tells whose a token is: never nobody, unless that is what the settings say."""
+"""Anybody is let in only where the settings say so."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def no_cluster() -> Any:
 
 @pytest.mark.parametrize("mode", [Mode.TOKENS, Mode.OIDC])
 async def test_a_mode_that_lacks_what_it_needs_lets_nobody_in(mode: Mode) -> None:
-    with pytest.raises(ValueError, match=f"mode {mode} has nothing that tells whose a token is"):
+    with pytest.raises(ValueError, match=f"mode {mode} lacks what identifies a token's owner"):
         async with open_identity(AuthSettings(mode), no_cluster):
             pass
 
