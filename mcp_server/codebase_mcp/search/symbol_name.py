@@ -99,10 +99,6 @@ class SymbolName:
             )
         return cls(parts, kinds)
 
-    def matches(self, symbol: str) -> bool:
-        """Return whether a qualified symbol, without type parameters, ends with this name; letter case counts."""
-        return _parts(symbol)[-len(self.parts) :] == self.parts
-
     def agreement(self, symbol: str) -> tuple[int, bool]:
         """Return how many parts, from the last on, a symbol has in common with this name, and whether one of the
         two has no others: `com.acme.User.login` names `User.login`, and `login` too.

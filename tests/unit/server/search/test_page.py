@@ -112,8 +112,8 @@ def test_definitions_fit_as_written_then_by_plain_name_then_in_any_case() -> Non
 
 
 def test_type_parameters_are_no_part_of_a_name() -> None:
-    assert SymbolName.of("Router::route").matches("Router<S>.route")
-    assert not SymbolName.of("Outer.Router").matches("Router<S>")
+    assert SymbolName.of("Router::route").agreement("Router<S>.route") == (2, True)
+    assert SymbolName.of("Outer.Router").agreement("Router<S>") == (1, True)
 
 
 def test_the_defining_line_is_not_a_comment_nor_a_use() -> None:
