@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from pgvector.asyncpg import register_vector
 from codebase_index import tracing
 from codebase_index.store import queries
 from codebase_index.store.address import Address, address_from_env, fixed
-from codebase_index.store.error_translation import translated
+from codebase_index.store.error_translation import NO_POOLER, translated
 from codebase_index.store.errors import StoreMisconfigured, StoreReadOnly
 from codebase_index.store.migrate import SQL, migrate, require_schema
 from codebase_index.store.rights import JOB_SETTING, NO_DELETION, Rights, apply
@@ -137,6 +138,7 @@ class Database:
             connection = await asyncpg.connect(self.owner(), **_migration_arguments(self.pool))
         with translated():
             try:
+                await _require_own_session(connection)
                 applied = await migrate(connection, namespace)
                 await apply(connection, self.rights)
                 return applied
@@ -167,9 +169,24 @@ def _trace(query: asyncpg.connection.LoggedQuery) -> None:
     tracing.record(name, query.elapsed, query.exception is not None, **{"db.system.name": "postgresql"})
 
 
+async def _require_own_session(connection: asyncpg.Connection) -> None:
+    """Raise StoreMisconfigured where this connection's settings did not reach Postgres.
+
+    A pooler that is told to (PgBouncer's ignore_startup_parameters) drops them without a word. Then no stuck
+    transaction is ended, and the policies of an indexer's role hide its own job from it.
+    """
+    meant = _SERVER_SETTINGS["idle_in_transaction_session_timeout"]
+    found = await connection.fetchval(SQL["idle_timeout"])
+    if found != timedelta(milliseconds=int(meant)):
+        raise StoreMisconfigured(
+            f"the settings of this connection did not reach the database; {NO_POOLER}", retried=True
+        )
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
     if tracing.is_exporting():
         connection.add_query_logger(_trace)
+    await _require_own_session(connection)
     await require_schema(connection)
     try:
         await register_vector(connection)

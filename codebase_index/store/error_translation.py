@@ -54,7 +54,10 @@ _KINDS: dict[str, type[StoreError]] = {
 """By SQLSTATE, or by its class. What is not here is a bug of ours."""
 
 _OTHER_SCHEMA = "its schema is missing or another version's; the operator makes it: look at the operator's log"
-_POOLER = "use the database's own address, or a pooler in session mode"
+NO_POOLER = (
+    "a pooler such as PgBouncer cannot be between this program and its database, as connections bring settings "
+    "and prepared statements: use the database's own address (each program has a pool of its own)"
+)
 _PGVECTOR = "install pgvector on its server, and as a superuser run in this database: CREATE EXTENSION vector"
 _ADVICE: dict[str, str] = {
     "28P01": "correct the password in the database's address (the Secret); it is read again by itself",
@@ -71,9 +74,9 @@ _ADVICE: dict[str, str] = {
     "42883": _OTHER_SCHEMA,
     "53400": "raise this limit in the database's configuration",
     "55000": "let the database accept connections",
-    "08P01": _POOLER,
-    "26000": _POOLER,
-    "42P05": _POOLER,
+    "08P01": NO_POOLER,
+    "26000": NO_POOLER,
+    "42P05": NO_POOLER,
     "25006": "name its primary in the database's address, or make it writable again",
 }
 

@@ -37,6 +37,10 @@ WHERE attrelid = 'schema_migrations'::regclass AND attnum > 0 AND NOT attisdropp
 -- The migrations that were applied, in order.
 SELECT number, name, digest FROM schema_migrations ORDER BY number;
 
+-- name: idle_timeout
+-- One of the settings that each connection brings, as this session has it.
+SELECT current_setting('idle_in_transaction_session_timeout')::interval;
+
 -- name: newest
 -- The last one.
 SELECT max(number) FROM schema_migrations;
