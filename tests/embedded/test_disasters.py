@@ -1,0 +1,55 @@
+"""The source goes away while a job reads it: nothing that was indexed is lost."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hack.deployment.mcp_client import Tools, finished, follow
+from tests.support.embedded import EmbeddedRuntime
+
+FILES = 600
+JOB_SECONDS = 600
+"""A bound for a job that hangs."""
+
+
+async def test_a_source_that_is_removed_fails_the_job_and_the_index_stays(
+    embedded_runtime: EmbeddedRuntime, new_repository: Callable[[int], str]
+) -> None:
+    repository = new_repository(FILES)
+    folder, away = Path(repository), Path(f"{repository}-away")
+    async with embedded_runtime.connect() as tools:
+        await index(tools, repository)
+        before = rows(embedded_runtime, repository)
+        job = await tools.call("start_indexing_background", repo_path=repository, force_reindex=True)
+        async for status in follow(tools, job["job_id"], every=0.05, timeout=JOB_SECONDS):
+            if status["files_indexed"] > 20:
+                break
+        assert status["status"] == "running", "the job was over before its source could go away"
+        folder.rename(away)
+        try:
+            status = await finished(tools, job["job_id"], timeout=JOB_SECONDS)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            away.rename(folder)
+        assert (status["status"], status["error_type"]) == ("failed", "SourceChanged"), status
+        assert "start the job again" in status["error_message"]
+        assert rows(embedded_runtime, repository) == before
+        embedded_runtime.assert_consistent(repository)
+        await index(tools, repository)
+    assert rows(embedded_runtime, repository) == before
+
+
+def rows(runtime: EmbeddedRuntime, repository: str) -> tuple[str, str]:
+    """Files and chunks of an index."""
+    index = f"(SELECT id FROM indexes WHERE source = '{repository}')"
+    return (
+        runtime.query(f"SELECT count(*) FROM files WHERE index_id = {index}"),
+        runtime.query(f"SELECT count(*) FROM chunks WHERE index_id = {index}"),
+    )
+
+
+async def index(tools: Tools, repository: str) -> None:
+    """Bring an index up to date."""
+    job = await tools.call("start_indexing_background", repo_path=repository)
+    status = await finished(tools, job["job_id"], timeout=JOB_SECONDS)
+    assert status["status"] == "completed", status["error_message"]
