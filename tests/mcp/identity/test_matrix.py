@@ -106,6 +106,24 @@ async def test_by_kubernetes(serving_with: Serving, api_server: ApiServer, roots
     assert asked[0]["extra"] == {"example.org/scopes": ["a"]} and asked[0]["groups"] == ["developers"]
 
 
+async def test_two_namespaces_on_one_database_have_a_server_and_owners_each(
+    serving_with: Serving, api_server: ApiServer, roots: Path, shop: Any
+) -> None:
+    for team in ("team-a", "team-b"):
+        await shop.completed({f"{team}.py": "def checkout(): pass"}, path=f"/work/{team}", namespace=team)
+        api_server.tokens[team] = User(f"owner-of-{team}")
+        verbs = ("get", "list", "create", "patch", "delete", "prioritize")
+        rights = (("indexingjobs", verbs), ("indexes", ("get",)))
+        api_server.rules += [Rule(f"owner-of-{team}", resource, allowed, team) for resource, allowed in rights]
+    tokens: dict[str, str | None] = {"team-a": "team-a", "team-b": "team-b"}
+    for own, other in (("team-a", "team-b"), ("team-b", "team-a")):
+        async with serving_with(CODEBASE_AUTH="kubernetes", CODEBASE_NAMESPACE=own) as served:
+            assert await matrix(served, tokens, roots) == {own: OWNER, other: NOTHING}
+            found = await served.text(own, "search_code", query="checkout", mode="text")
+            listed = await served.text(own, "list_repositories") + await served.text(own, "list_indexing_jobs")
+        assert f"{own}.py" in found and other not in found + listed
+
+
 async def test_by_oidc(serving_with: Serving, roots: Path, shop: Any) -> None:
     await shop.completed({"shop.py": "def checkout(): pass"}, path="/work/shop")
     grants: list[dict[str, object]] = [
