@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 CHECK_TIMEOUT_SECONDS = 0.8
 """Below the second after which a Kubernetes probe gives up by default."""
 
+_OF_JOBS = ("active_jobs", "oldest_active_job_seconds")
+"""What tells of jobs: with callers who are told apart it is for those who may list them."""
+
 HealthReport = tuple[dict[str, Any], int]
 """The body, and the HTTP status."""
 
@@ -40,6 +43,7 @@ class HealthChecks:
 
     def __init__(self, jobs: Jobs, cluster: Cluster, auth: AuthSettings | None = None) -> None:
         self._authentication: dict[str, Any] = auth.described if auth else {}
+        self._hidden = _OF_JOBS if auth and auth.tells_callers_apart else ()
         self._jobs = jobs
         self._cluster = cluster
         self._liveness = CachedAnswer(self._check_liveness)
@@ -51,9 +55,9 @@ class HealthChecks:
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     async def healthz(self, _: Request) -> Response:
-        """Answer that the process is alive: always 200. The probe port's answer is `probes.Probes`'."""
+        """Answer that the process is alive: always 200. All of it is in `probes.Probes`'."""
         facts, status = await self.liveness()
-        return JSONResponse(facts, status)
+        return JSONResponse({name: fact for name, fact in facts.items() if name not in self._hidden}, status)
 
     async def readyz(self, _: Request) -> Response:
         """Answer whether it can serve: 200 or 503."""

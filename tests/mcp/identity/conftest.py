@@ -74,7 +74,10 @@ def serving_with(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     bounds = ("identity.kubernetes.TIMEOUT_SECONDS", "identity.oidc.TIMEOUT_SECONDS")
     more_bounds = ("jobs.kubernetes_cluster.REQUEST_TIMEOUT_SECONDS", "search.modes.text.TEXT_TIMEOUT_SECONDS")
-    for module in bounds + more_bounds:
+    services = ("search.service.SEARCH_TIMEOUT_SECONDS", "reading.service.TIMEOUT_SECONDS")
+    services += ("jobs.service.STATUS_TIMEOUT_SECONDS", "services.DATABASE_TIMEOUT_SECONDS")
+    services += ("transport.health.CHECK_TIMEOUT_SECONDS",)
+    for module in bounds + more_bounds + services:
         monkeypatch.setattr(f"codebase_mcp.{module}", 60.0)  # however slow the machine
 
     @asynccontextmanager
