@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from codebase_cli.commands import connect, doctor, jobs, repositories, search, serve, setup, transfer
-from codebase_cli.commands.command import command
+from codebase_cli.commands.command import EMBEDDED, command
 from codebase_cli.output.console import say
+from codebase_cli.servers.options import ServerOptions
 from codebase_index.version import VERSION
 
 app = typer.Typer(
@@ -75,8 +76,26 @@ def _admin() -> None:
     raise AssertionError("`main` takes this one before typer is loaded")
 
 
+_OF_THIS_MACHINE = ("serve", "export", "import", "stop")
+
+
+def _leave_out_this_machine() -> None:
+    """Say nothing of a server of this machine in the help: `kubectl codebase` is about clusters."""
+    assert app.registered_callback is not None
+    app.registered_callback.help = (
+        "Code search for AI agents and people: index in the background, search by meaning and by words.\n\n"
+        "The server is the release in the cluster of your kubeconfig's current context, or the one that --context "
+        "and --namespace name."
+    )
+    for registered in app.registered_commands:
+        registered.hidden = registered.hidden or registered.name in _OF_THIS_MACHINE
+    EMBEDDED.hidden = True
+
+
 def run(arguments: list[str], program: str) -> int:
     """Run a sub-command; return its exit code."""
+    if ServerOptions().cluster:
+        _leave_out_this_machine()
     try:
         app(args=arguments, prog_name=program)
     except SystemExit as end:

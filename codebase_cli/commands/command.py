@@ -16,6 +16,8 @@ from codebase_cli.servers.options import ServerOptions
 
 _PANEL = "Which server"
 
+EMBEDDED = typer.Option("--embedded", help="The one of this machine.", rich_help_panel=_PANEL)
+
 _OPTIONS: dict[str, Any] = {
     "url": Annotated[
         str | None,
@@ -24,9 +26,7 @@ _OPTIONS: dict[str, Any] = {
             rich_help_panel=_PANEL,
         ),
     ],
-    "embedded": Annotated[
-        bool, typer.Option("--embedded", help="The one of this machine.", rich_help_panel=_PANEL)
-    ],
+    "embedded": Annotated[bool, EMBEDDED],
     "context": Annotated[
         str | None,
         typer.Option(envvar="CODEBASE_CONTEXT", help="Context of the kubeconfig.", rich_help_panel=_PANEL),

@@ -34,6 +34,14 @@ def test_each_sub_command_has_a_help_text_and_a_place_on_its_page(
     assert name == "version" or f"`{name}`" in PAGE
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"]], ids=["of all", "of a sub-command"])
+def test_the_plugin_of_kubectl_speaks_of_clusters_alone(arguments: list[str]) -> None:
+    program = f"from codebase_cli.__main__ import kubectl_plugin; kubectl_plugin({arguments})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: kubectl codebase") and "kubeconfig" in done.stdout
+    assert not {"embedded", "--embedded", "serve", "stop"} & set(re.findall(r"[\w-]+", done.stdout))
+
+
 def test_the_page_has_every_exit_code() -> None:
     assert set(re.findall(r"^\| (\d+) \|", PAGE, re.M)) == {str(code.value) for code in ExitCode}
 
