@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from codebase_index.environment import flag
+
 DATA_VARIABLE: Final = "CODEBASE_DATA"
 IDLE_VARIABLE: Final = "CODEBASE_IDLE_SECONDS"
 USER_CREDENTIALS_VARIABLE: Final = "CODEBASE_USER_CREDENTIALS"
@@ -95,7 +97,7 @@ class Settings:
             processes=min(os.cpu_count() or 1, 4),
             idle_seconds=_number(env, IDLE_VARIABLE, IDLE_SECONDS) or None,
             log_level=env.get("CODEBASE_LOG_LEVEL") or "INFO",
-            user_credentials=_flag(env, USER_CREDENTIALS_VARIABLE),
+            user_credentials=flag(env, USER_CREDENTIALS_VARIABLE, SettingsInvalid),
             metrics_port=_number(env, "CODEBASE_METRICS_PORT", 0) or None,
         )
         return replace(settings, **{name: value for name, value in given.items() if value is not None}).checked()
@@ -138,10 +140,3 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise SettingsInvalid(f"{name} is {text!r}; set it to a whole number")
     return int(text)
-
-
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    text = (env.get(name) or "false").lower()
-    if text not in ("true", "false"):
-        raise SettingsInvalid(f"{name} is {text!r}; set it to true or false")
-    return text == "true"

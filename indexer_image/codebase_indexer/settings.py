@@ -9,6 +9,7 @@ from uuid import UUID
 
 from codebase_index.api.job import MAX_PROCESSES
 from codebase_index.api.source_policy import SourcePolicy
+from codebase_index.environment import flag
 from codebase_index.store.address import Address, address_from_env
 from codebase_indexer.content.secret_files import SecretPolicy
 from codebase_indexer.source.disk_space import VOLUME_BYTES
@@ -65,16 +66,9 @@ class Settings:
             max_cached_vectors=max(0, int(env.get("CODEBASE_KEPT_VECTORS") or MAX_CACHED_VECTORS)),
             work_bytes=int(env.get("CODEBASE_WORK_BYTES") or VOLUME_BYTES),
             secrets=SecretPolicy(
-                skip_files=_flag(env, "CODEBASE_SKIP_SECRET_FILES"), redact=_flag(env, "CODEBASE_REDACT_SECRETS")
+                skip_files=flag(env, "CODEBASE_SKIP_SECRET_FILES", ValueError, default=True),
+                redact=flag(env, "CODEBASE_REDACT_SECRETS", ValueError, default=True),
             ),
-            requires_sandbox=_flag(env, "CODEBASE_REQUIRE_SANDBOX", "false"),
+            requires_sandbox=flag(env, "CODEBASE_REQUIRE_SANDBOX", ValueError),
             worker_index=int(env.get("CODEBASE_WORKER_INDEX") or 0),
         )
-
-
-def _flag(env: Mapping[str, str], name: str, default: str = "true") -> bool:
-    """Read a setting that is on or off. Raises ValueError for what is neither."""
-    value = env.get(name) or default
-    if value not in ("true", "false"):
-        raise ValueError(f"{name} must be true or false, not {value!r}")
-    return value == "true"

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from typing import TypeVar
 
 from codebase_index.api.source_policy import SourcePolicy
+from codebase_index.environment import flag
 from codebase_index.listening import EVERYWHERE
 from codebase_index.store.address import Address, NoAddress, address_from_env
 from codebase_mcp.identity.settings import AuthSettings
@@ -115,12 +116,12 @@ class Settings:
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS", QueueLimits.total),
                 _bound(env, "CODEBASE_MAX_WAITING_JOBS_PER_CALLER", QueueLimits.per_caller),
             ),
-            allow_deletion=_flag(env, "CODEBASE_ALLOW_DELETION"),
-            refreshes=_flag(env, "CODEBASE_REFRESH"),
+            allow_deletion=flag(env, "CODEBASE_ALLOW_DELETION", SettingsError),
+            refreshes=flag(env, "CODEBASE_REFRESH", SettingsError),
             log_level=_log_level(env),
             listen_fd=_number(env, "CODEBASE_LISTEN_FD", 0) if env.get("CODEBASE_LISTEN_FD") else None,
             auth=_auth(env),
-            read_only=_flag(env, "CODEBASE_READ_ONLY"),
+            read_only=flag(env, "CODEBASE_READ_ONLY", SettingsError),
             drain_seconds=_seconds(env, "CODEBASE_DRAIN_SECONDS"),
             pod=_pod(env),
         )
@@ -167,12 +168,12 @@ def _auth(env: Mapping[str, str]) -> AuthSettings | None:
         auth = AuthSettings.from_env(env)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    if auth is not None and auth.tells_callers_apart and _flag(env, "CODEBASE_REFRESH"):
+    if auth is not None and auth.tells_callers_apart and flag(env, "CODEBASE_REFRESH", SettingsError):
         raise SettingsError(
             "CODEBASE_REFRESH is for a server of one user: a search would start jobs for callers who may start "
             "none; leave it out"
         )
-    if _flag(env, "CODEBASE_READ_ONLY") and _flag(env, "CODEBASE_REFRESH"):
+    if flag(env, "CODEBASE_READ_ONLY", SettingsError) and flag(env, "CODEBASE_REFRESH", SettingsError):
         raise SettingsError(
             "CODEBASE_READ_ONLY is true, so nothing is started here, and so is CODEBASE_REFRESH, by which a "
             "search starts jobs; leave one of them out"
@@ -234,13 +235,6 @@ def _bound(env: Mapping[str, str], name: str, default: int | None) -> int | None
     if not text.isdecimal():
         raise SettingsError(f"{name} is {text!r}; set it to a whole number of jobs, or 0 for no bound")
     return int(text) or None
-
-
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    text = (env.get(name) or "false").lower()
-    if text not in ("true", "false"):
-        raise SettingsError(f"{name} is {text!r}; set it to true or false")
-    return text == "true"
 
 
 def _log_level(env: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from codebase_index.environment import flag
 from codebase_index.store.address import Address, NoAddress, address_from_env, owner_address_from_env
 from codebase_operator.model.site_policy import SitePolicy
 
@@ -119,7 +120,7 @@ class Settings:
             env["CODEBASE_NAMESPACE"], database, int(numbers["CODEBASE_MAX_CONCURRENT_JOBS"]), template,
             env.get("CODEBASE_LOG_LEVEL", "INFO"), lease, pod, int(numbers["CODEBASE_METRICS_PORT"]) or None,
             int(numbers["CODEBASE_MAX_WORKER_PODS"]), site, env.get("CODEBASE_RELEASE", ""),
-            owner, env.get("CODEBASE_SERVER_DELETES") == "true",
+            owner, flag(env, "CODEBASE_SERVER_DELETES", SettingsInvalid),
         )  # fmt: skip
 
 

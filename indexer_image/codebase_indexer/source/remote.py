@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urljoin
 
 from codebase_index.api.git_url import GitUrl, GitUrlInvalid
+from codebase_index.environment import flag
 from codebase_indexer.source import git
 
 CREDENTIALS = Path("/var/run/git-credentials")
@@ -38,7 +39,7 @@ _DISCOVERY: Final = "/info/refs?service=git-upload-pack"
 
 def environment(work_dir: Path, protocols: str, env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment of a git process that speaks to a remote repository."""
-    if env.get(USER_VARIABLE) != "true":
+    if not flag(env, USER_VARIABLE, ValueError):
         return git.environment(protocols, credentials(work_dir, env))
     variables = {name: env[name] for name in OF_USER if name in env}
     ssh = {"GIT_SSH_COMMAND": _ssh_of_user(work_dir, env), "GIT_SSH_VARIANT": "ssh"}
