@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -63,6 +64,7 @@ async def status(
     ] = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show the progress until it ends.")] = False,
+    skipped: Annotated[bool, typer.Option("--skipped", help="List all files that it left out, and why.")] = False,
     as_json: Json = False,
     options: ServerOptions,
 ) -> int:  # fmt: skip
@@ -71,6 +73,8 @@ async def status(
         if job is None:
             return await _overview(tools, as_json)
         job_id = await _job_id(tools, job)
+        if skipped:
+            return _show_skipped([file async for file in _skipped(tools, job_id)], as_json)
         if watch:
             return _ended(await jobs.show_live(tools.follow(job_id)), as_json)
         found = await tools.call("get_indexing_status", job_id=job_id)
@@ -120,6 +124,27 @@ def located(source: str) -> str:
     if "://" in source or not Path(source).expanduser().exists():
         return source
     return str(Path(source).expanduser().resolve())
+
+
+async def _skipped(tools: Tools, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    offset: int | None = 0
+    while offset is not None:
+        page = await tools.call("get_indexing_status", job_id=job_id, limit=100, offset=offset)
+        if page["stale"]:
+            raise CommandFailed("the list of skipped files is in the database, which is away; try again later")
+        for file in page["skipped"]:
+            yield file
+        offset = page.get("next_offset")
+
+
+def _show_skipped(files: list[dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        write_json(files)
+    elif files:
+        answers().print(jobs.table(("REASON", "FILE"), ((file["reason"], file["path"]) for file in files)))
+    else:
+        say("no file was left out")
+    return ExitCode.DONE
 
 
 async def _overview(tools: Tools, as_json: bool) -> int:

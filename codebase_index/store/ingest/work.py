@@ -89,10 +89,11 @@ class Work:
             count: int = await connection.fetchval(SQL["repeated"], job_id, attempt)
         return count
 
-    async def skipped(self, job_id: UUID, limit: int) -> list[tuple[str, str]]:
-        """Return the first skipped files as (path, reason)."""
+    async def skipped(self, job_id: UUID, limit: int, offset: int = 0) -> list[tuple[str, str]]:
+        """Return a page of the skipped files as (path, reason)."""
         async with self._db.connection() as connection:
-            return [(r["path"], r["skip_reason"]) for r in await connection.fetch(SQL["skipped"], job_id, limit)]
+            records = await connection.fetch(SQL["skipped"], job_id, limit, offset)
+        return [(record["path"], record["skip_reason"]) for record in records]
 
     async def skip_reason(self, job_id: UUID, path: str) -> str | None:
         """Return why a job left a file out; None if it did not."""

@@ -81,6 +81,11 @@ class JobRow(Counters):
         """Whether the pod that holds the job has done a file since it took it. False where none holds it."""
         return self.pod is not None and self.files_indexed + self.files_skipped > self.done_at_claim
 
+    @property
+    def last_attempt(self) -> int:
+        """The number of the last attempt, 0 before the first: a cancel raises the token beyond it, as a fence."""
+        return self.attempt - 1 if self.state is JobState.CANCELLED else self.attempt
+
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "JobRow":
         """Read a database record."""

@@ -59,8 +59,8 @@ SELECT files_repeated + (
 FROM jobs WHERE id = $1;
 
 -- name: skipped
--- The first skipped files with their reasons.
-SELECT path, skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' ORDER BY seq LIMIT $2;
+-- A page of the skipped files with their reasons.
+SELECT path, skip_reason FROM work WHERE job_id = $1 AND state = 'skipped' ORDER BY seq LIMIT $2 OFFSET $3;
 
 -- name: skip_reason
 -- Why a job left a file out; no row if it did not.

@@ -57,9 +57,17 @@ class LeaderHeartbeat(Heartbeat):
         self._clock = clock
         self._log_at = 0.0
         self._blocked = False
+        self._lock = asyncio.Lock()
 
     async def send(self) -> None:
-        """Renew it and report once. Raises FenceLost, StoreUnavailable."""
+        """Renew it and report once. Raises FenceLost, StoreUnavailable.
+
+        Stages report beside the loop: one after another, so that no report is of an older row than the one before.
+        """
+        async with self._lock:
+            await self._send()
+
+    async def _send(self) -> None:
         try:
             job = await self._jobs.get(self._job_id)
         except JobNotFound as error:

@@ -1,5 +1,6 @@
 """The answers of the tools that start, follow, list and cancel jobs."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
@@ -98,7 +99,7 @@ class JobSummary(Counters, JobStage):
                 "cancelled_at": row.cancelled_at,
                 "estimated_time_remaining_seconds": row.eta_seconds,
                 "queue_position": row.queue_position,
-                "attempt": row.attempt,
+                "attempt": row.last_attempt,
                 "error_type": row.error_type,
                 "error_message": row.error_message,
                 **more,
@@ -141,8 +142,31 @@ class JobSummary(Counters, JobStage):
 class JobStatus(JobSummary, Reply):
     """The answer of get_indexing_status."""
 
-    skipped: Annotated[list[SkippedFile], Field(description="the first files left out; files_skipped counts all")]
+    skipped: Annotated[
+        list[SkippedFile], Field(description="files left out, from offset; files_skipped counts all")
+    ]
+    next_offset: Annotated[int | None, Field(description="offset of the next page of skipped")] = None
     stale: Annotated[bool, Field(description="true: the database is away, and this is the last known state")]
+
+    omitted_when_null = Reply.omitted_when_null | {"next_offset"}
+
+    def with_skipped(self, page: Sequence[SkippedFile], offset: int) -> "JobStatus":
+        """Return it with a page of the files left out, or as much of that as fits an answer."""
+        room, fitting = MAX_LIST_CHARACTERS, list[SkippedFile]()
+        for file in page:
+            room -= len(file.as_text())
+            if fitting and room < 0:
+                break
+            fitting.append(file)
+        end = offset + len(fitting)
+        following = end if fitting and end < self.files_skipped else None
+        return self.model_copy(update={"skipped": fitting, "next_offset": following})
+
+    def no_less_than(self, told: "JobStatus | None") -> "JobStatus":
+        """Return it with the progress that was told of the job before, where it has less."""
+        names = ("progress_percentage", *WORDING)
+        most = {name: max(getattr(self, name), getattr(told, name)) for name in names} if told else {}
+        return self.model_copy(update=most)
 
 
 class CancelResult(Reply):

@@ -61,7 +61,12 @@ INTENT_TIMEOUT_SECONDS = 0.3
 MAX_CREATE_ATTEMPTS = 5
 """How often a start retries after a name conflict. A concurrent start of the same target costs one attempt."""
 
-MAX_SKIPPED_FILES = 10
+MAX_TOLD: Final = 1000
+"""Jobs whose last status is kept: some 2 kB each."""
+
+SKIPPED_FILES: Final = 10
+"""Skipped files in a status, unless more are asked for."""
+
 POLL_SECONDS = (2, 5)
 """Minimum and maximum of poll_after_seconds: progress is written every second or two."""
 
@@ -112,6 +117,8 @@ class JobService:
         self._mirror = JobMirror(cluster)
         self._queue = QueueQuota(limits)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._told: dict[UUID, JobStatus] = {}
+        """The last answers about jobs, those that were asked for longest ago first."""
 
     async def close(self) -> None:
         """Wait for changes that must not stop half-way, though their clients are gone."""
@@ -216,20 +223,32 @@ class JobService:
 
     # --- status and list ---------------------------------------------------------------------------
 
-    async def status(self, job_id: str) -> JobStatus:
-        """Return the state of a job: from its row, or else from its custom resource."""
+    async def status(self, job_id: str, limit: int = SKIPPED_FILES, offset: int = 0) -> JobStatus:
+        """Return the state of a job: from its row, or else from its custom resource.
+
+        `limit` and `offset` are of the skipped files, which are in the database alone.
+        """
         uid = _uuid(job_id)
+        answer = await self._status(uid, limit, offset)
+        # The mirror lags behind the row, and what was told of progress does not fall.
+        answer = answer.no_less_than(self._told.pop(uid, None))
+        self._told[uid] = answer.model_copy(update={"skipped": []})
+        if len(self._told) > MAX_TOLD:
+            del self._told[next(iter(self._told))]
+        return answer
+
+    async def _status(self, uid: UUID, limit: int, offset: int) -> JobStatus:
         try:
             async with _database_timeout(STATUS_TIMEOUT_SECONDS):
                 row = await self._jobs.get(uid)
-                skipped = await self._work.skipped(uid, MAX_SKIPPED_FILES) if row.files_skipped else []
+                skipped = await self._work.skipped(uid, limit, offset) if row.files_skipped else []
         except JobNotFound:
             return JobStatus.from_resource(await self._resource_without_row(uid), skipped=[], stale=False)
         except StoreUnavailable as error:
             log.warning("status from the mirror: %s", error, extra={"job_id": uid})
             return JobStatus.from_resource(await self._resource(uid), skipped=[], stale=True)
         listed = [SkippedFile(path=path, reason=reason) for path, reason in skipped]
-        return JobStatus.from_row(row, skipped=listed, stale=False)
+        return JobStatus.from_row(row, skipped=[], stale=False).with_skipped(listed, offset)
 
     async def list(self, request: ListRequest) -> JobList:
         """Return a page of jobs, newest first."""

@@ -14,7 +14,7 @@ from codebase_mcp.identity import access
 from codebase_mcp.identity.gate import Gate
 from codebase_mcp.identity.rights import Right
 from codebase_mcp.jobs.answers import CancelResult, JobList, JobStatus, StartResult
-from codebase_mcp.jobs.service import JobService, ListRequest, StartRequest
+from codebase_mcp.jobs.service import SKIPPED_FILES, JobService, ListRequest, StartRequest
 from codebase_mcp.limits import caller
 from codebase_mcp.reading.answers import FileList, ReadAnswer, RepositoryList
 from codebase_mcp.reading.requests import ListFilesRequest, ListRepositoriesRequest, ReadRequest
@@ -119,13 +119,18 @@ class Tools:
         request = StartRequest(repo_path, name, ref, force_reindex, priority, caller.current())
         return await self._jobs.start(request)
 
-    async def get_indexing_status(self, job_id: Annotated[str, JOB_ID]) -> JobStatus:
+    async def get_indexing_status(
+        self,
+        job_id: Annotated[str, JOB_ID],
+        limit: Annotated[int, Number(1, 100, "Most skipped files. Default 10")] = SKIPPED_FILES,
+        offset: Annotated[int, Number(0, 10_000_000, "Skipped files to skip")] = 0,
+    ) -> JobStatus:
         """Use this to see how an indexing job stands: status, progress, counters, time left, what went wrong.
 
         pending: waits for a slot. running. blocked: waits for a service, and goes on by itself. Final are
         completed, failed (error_message says what to do) and cancelled.
         """
-        return await self._jobs.status(job_id)
+        return await self._jobs.status(job_id, limit, offset)
 
     async def cancel_indexing_background(self, job_id: Annotated[str, JOB_ID]) -> CancelResult:
         """Use this to stop an indexing job for good. What it has indexed so far stays searchable.

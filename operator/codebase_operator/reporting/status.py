@@ -41,7 +41,7 @@ def status_of(s: StatusInput) -> IndexingJobStatus:
     restarts = max(row.attempt - 1, 0) + (pod.restarts if pod else 0)
     return IndexingJobStatus(
         phase=phase, reason=reason, message=single_line(message), conditions=conditions, source=_source(s.job),
-        percentage=f"{int(row.percent)}%", attempt=row.attempt,
+        percentage=f"{int(row.percent)}%", attempt=row.last_attempt,
         # A final job keeps what it had: the fence that ended it was no restart.
         restarts=before.restarts if s.view.final else max(before.restarts, restarts),
         progress=Progress(

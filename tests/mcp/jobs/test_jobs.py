@@ -77,6 +77,20 @@ async def test_status_shows_the_row(call: Any, answered: Any, shop: Any) -> None
     }  # fmt: skip
 
 
+async def test_the_files_that_a_job_left_out_are_listed_page_by_page(call: Any, answered: Any, shop: Any) -> None:
+    job_id = await shop.running()
+    names = [f"{number:03}.bin" for number in range(23)] + [f"{number}/" + "x" * 900 for number in range(20)]
+    await shop.work.freeze(job_id, 1, [ScanEntry(name, 20, "binary") for name in names])
+    first = answered(await call("get_indexing_status", job_id=str(job_id)))
+    assert [file["path"] for file in first["skipped"]] == names[:10] and first["next_offset"] == 10
+    listed, offset = list[str](), 0
+    while offset is not None:
+        page = answered(await call("get_indexing_status", job_id=str(job_id), limit=100, offset=offset))
+        listed, offset = listed + [file["path"] for file in page["skipped"]], page.get("next_offset")
+        assert offset is None or offset == len(listed) < len(names)
+    assert listed == names
+
+
 async def test_status_shows_the_place_in_the_queue(call: Any, answered: Any, shop: Any) -> None:
     job_id = await shop.pending()
     await shop.jobs.set_queue([(job_id, 2, "Queued: 2nd of 4, 3 jobs running")])

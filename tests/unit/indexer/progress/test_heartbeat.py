@@ -1,5 +1,6 @@
 """The heartbeat's line about progress in the log: every ten seconds, with the counts of all the job's pods."""
 
+import asyncio
 import itertools
 import logging
 from uuid import UUID
@@ -50,3 +51,24 @@ async def test_progress_is_logged_every_ten_seconds_and_reported_every_time(
         "job": "a", "job_id": JOB.id, "repository": "/repos/a", "attempt": 2, "files_total": 100,
         "chunks_created": 300,
     }  # fmt: skip
+
+
+async def test_of_two_reports_at_once_the_later_one_is_of_the_newer_row() -> None:
+    class SlowFirst(Facts):
+        """Answers the first read late: the database is slow."""
+
+        reads = 0
+
+        async def get(self, job_id: UUID) -> JobRow:
+            self.reads += 1
+            row = JOB.model_copy(update={"files_indexed": 10 * self.reads})
+            for _ in range(10 if self.reads == 1 else 0):
+                await asyncio.sleep(0)
+            return row
+
+    facts, reporter = SlowFirst(), ProgressReporter(describe=lambda job: messages.writing(0, "Writing"))
+    reporter.indexing()
+    heartbeat = LeaderHeartbeat(facts, JOB.id, 2, reporter)  # type: ignore[arg-type]
+    await asyncio.gather(heartbeat.send(), heartbeat.send())
+    first, second = (now.percent for now in facts.reported)
+    assert first < second

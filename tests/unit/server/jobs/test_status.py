@@ -1,11 +1,15 @@
 """The status of a job: from its row, or from the mirror in its custom resource."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from codebase_index.api.job import JobState
+from codebase_index.api.job import JobState, Phase
+from codebase_index.store.database import Database
+from codebase_index.store.errors import StoreUnavailable
+from codebase_index.store.jobs.jobs import Jobs, Progress
+from codebase_index.store.jobs.rows import JobRow
 from codebase_mcp.errors import UserError
 from codebase_mcp.jobs.service import JobService
 from tests.unit.server.jobs.memory_cluster import MemoryCluster, kubectl_job
@@ -51,6 +55,41 @@ async def test_without_the_database_a_failure_is_told_from_the_mirror(
     job = kubectl_job(cluster, phase="Failed", reason="CloneFailed", message="check the URL")
     status = await without_database.status(job.metadata.uid)
     assert (status.error_type, status.error_message) == ("CloneFailed", "check the URL")
+
+
+async def test_what_was_told_of_progress_does_not_fall_when_the_mirror_answers(
+    service: JobService, cluster: MemoryCluster, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lagging = {"percent": 78, "phase": "embedding", "message": "Embedding", "filesTotal": 100, "filesIndexed": 78}
+    job = kubectl_job(cluster, phase="Running", attempt=1, progress=lagging)
+    jobs, job_id = Jobs(database), UUID(job.metadata.uid)
+    await jobs.create(job)
+    await jobs.fence(job_id, 1, failed=False, message="Starting")
+    await jobs.claim(job_id, 1, "p1")
+    await jobs.heartbeat(job_id, 1, Progress(Phase.EMBEDDING, 80, "Embedding"))
+    assert (await service.status(str(job_id))).progress_percentage == 80
+
+    async def slow(_: object, job_id: UUID) -> JobRow:
+        raise StoreUnavailable("the database did not answer within 2 s")
+
+    monkeypatch.setattr(Jobs, "get", slow)
+    status = await service.status(str(job_id))
+    assert (status.stale, status.progress_percentage, status.files_indexed) == (True, 80, 78)
+
+
+async def test_a_cancel_is_no_further_attempt(
+    service: JobService, cluster: MemoryCluster, database: Database
+) -> None:
+    jobs = Jobs(database)
+    for claimed in (False, True):
+        job = kubectl_job(cluster)
+        job_id = UUID(job.metadata.uid)
+        await jobs.create(job)
+        if claimed:
+            await jobs.fence(job_id, 1, failed=False, message="Starting")
+            await jobs.claim(job_id, 1, "p1")
+        await service.cancel(str(job_id))
+        assert (await service.status(str(job_id))).attempt == int(claimed)
 
 
 async def test_fifty_clients_cost_one_listing(without_database: JobService, cluster: MemoryCluster) -> None:
