@@ -303,6 +303,22 @@ owns the schema, only the operator has it. Takes (dict "root" $ "component" name
 {{- end }}
 {{- end }}
 
+{{/* Where spans are sent, for all three programs. Takes the root. */}}
+{{- define "codebase-mcp.tracingEnv" -}}
+{{- $tracing := .Values.tracing | default dict }}
+{{- with $tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- with dig "headersSecret" "name" "" $tracing }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ dig "headersSecret" "key" "headers" $tracing }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Port of an address. Takes the address. */}}
 {{- define "codebase-mcp.portOf" -}}
 {{- $url := urlParse . -}}
@@ -364,7 +380,7 @@ owns the schema, only the operator has it. Takes (dict "root" $ "component" name
 {{- if not (has . $git) -}}{{- $services = append $services . -}}{{- end -}}
 {{- end }}
 {{- with $services }}
-# the proxy and embedding services, which may be in the cluster; nothing that answers on the link: a cloud's metadata
+# the proxy, the collector of traces and embedding services, which may be in the cluster; nothing that answers on the link: a cloud's metadata
 - ports:
     {{- range . }}
     - port: {{ . }}
@@ -389,9 +405,10 @@ owns the schema, only the operator has it. Takes (dict "root" $ "component" name
 {{- uniq $ports | toJson -}}
 {{- end }}
 
-{{/* Ports of the proxy and of the embedding services that a component's values name, as JSON. */}}
+{{/* Ports of what a component's values name: the collector of traces, the proxy, embedding services; as JSON. */}}
 {{- define "codebase-mcp.servicePorts" -}}
-{{- $addresses := compact (list (.root.Values.proxy | default dict).https) -}}
+{{- $proxy := ternary "" (.root.Values.proxy | default dict).https (eq .component "operator") -}}
+{{- $addresses := list (.root.Values.tracing | default dict).endpoint $proxy -}}
 {{- range (index .root.Values .component).env -}}
 {{- if has .name (list "OLLAMA_URL" "OPENAI_BASE_URL") -}}{{- $addresses = append $addresses .value -}}{{- end -}}
 {{- end -}}
@@ -439,6 +456,7 @@ owns the schema, only the operator has it. Takes (dict "root" $ "component" name
       (include "codebase-mcp.databaseEnv" (dict "root" . "component" "indexer") | fromYamlArray)
       (include "codebase-mcp.sourceEnv" . | fromYamlArray)
       (include "codebase-mcp.networkEnv" . | fromYamlArray)
+      (include "codebase-mcp.tracingEnv" . | fromYamlArray)
       (list (dict "name" "CODEBASE_LOG_LEVEL" "value" .Values.logLevel)
         (dict "name" "CODEBASE_SKIP_SECRET_FILES" "value" (dig "secrets" "skipFiles" true .Values.indexer | toString))
         (dict "name" "CODEBASE_REDACT_SECRETS" "value" (dig "secrets" "redactTokens" true .Values.indexer | toString)))
@@ -550,12 +568,13 @@ release {{ $release }} in namespace {{ $namespace }}
 {{- end }}
 
 
-{{/* How the server is reached by others than those whom the values name, as JSON: a sentence's end for each way, with what
-to do. Takes the root. */}}
+{{/* How the server, when it asks nobody who calls, is reached by others than those whom the values name, as JSON: a
+sentence's end for each way, with what to do. Takes the root. */}}
 {{- define "codebase-mcp.entrances" -}}
 {{- $server := .Values.server -}}
 {{- $found := list -}}
-{{- $front := "put authentication in front of it" -}}
+{{- $front := "set auth.mode" -}}
+{{- if eq (include "codebase-mcp.authMode" .) "none" -}}
 {{- if dig "ingress" "enabled" false $server -}}
 {{- $hosts := list -}}{{- range $server.ingress.hosts -}}{{- $hosts = append $hosts .host -}}{{- end -}}
 {{- $found = append $found (printf "by an Ingress, as %s: %s" (join ", " $hosts) $front) -}}
@@ -572,6 +591,7 @@ to do. Takes the root. */}}
 {{- $found = append $found "by every pod of the cluster: switch networkPolicy.enabled on" -}}
 {{- else if not .Values.networkPolicy.serverFrom -}}
 {{- $found = append $found "by every pod of the cluster: name those that may in networkPolicy.serverFrom" -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $found -}}
 {{- end }}

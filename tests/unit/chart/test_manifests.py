@@ -41,6 +41,7 @@ CHOSEN = {
     "old-kernel": {READ_ONLY},
     "openshift": {USERS},  # the cluster assigns them
     "k3s": {"deployment-replicas"},  # one machine
+    "traced": {"deployment-replicas"},  # one operator acts; a second one is for the loss of its node
     "everything": {"service-type"},  # a NodePort
     "nothing optional": {"pod-networkpolicy"},
 }

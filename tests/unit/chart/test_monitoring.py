@@ -14,7 +14,7 @@ from codebase_mcp import metrics as server_metrics
 from codebase_operator.metrics import Metrics
 from hack.prometheus import program
 from tests.support.prometheus import panels
-from tests.unit.chart.rendering import CHART, CHECKOUT, of_kind, render
+from tests.unit.chart.rendering import CHART, CHECKOUT, call, of_kind, pods, render
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
@@ -106,6 +106,38 @@ def test_the_monitors_find_the_pods_and_their_ports() -> None:
         ]
         ports = [p["name"] for c in template["spec"]["containers"] for p in c.get("ports", [])]
         assert port in ports
+
+
+def test_the_service_monitors_find_the_services_and_these_the_ports() -> None:
+    objects = render({"monitoring": {"serviceMonitors": {"enabled": True, "labels": {"release": "site"}}}})
+    monitors = of_kind(objects, "ServiceMonitor")
+    assert len(monitors) == 2
+    for monitor in monitors:
+        assert monitor["metadata"]["labels"]["release"] == "site"
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = [s for s in of_kind(objects, "Service") if wanted <= s["metadata"]["labels"].items()]
+        (endpoint,) = monitor["spec"]["endpoints"]
+        (port,) = [p for p in service["spec"]["ports"] if p["name"] == endpoint["port"]]
+        (ports,) = [
+            {p["name"]: p["containerPort"] for c in pod["spec"]["containers"] for p in c.get("ports", [])}
+            for _, pod in pods(objects)
+            if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ]
+        assert ports[port["targetPort"]] == port["port"]
+
+
+def test_services_for_metrics_are_made_for_scrapers_of_another_kind() -> None:
+    marks = {"prometheus.io/scrape": "true"}
+    objects = render({"monitoring": {"services": {"enabled": True, "annotations": marks}}})
+    made = [s for s in of_kind(objects, "Service") if s["metadata"]["name"].endswith("-metrics")]
+    assert [s["metadata"]["annotations"] for s in made] == [marks, marks]
+    assert of_kind(objects, "ServiceMonitor") == []
+
+
+def test_no_pod_is_scraped_twice() -> None:
+    both = {part: {"enabled": True} for part in ("podMonitors", "serviceMonitors")}
+    done = call("template", "rel", values={"monitoring": both})
+    assert done.returncode == 1 and "scraped twice: switch one of them off" in done.stderr
 
 
 def test_rules_and_dashboard_are_the_files() -> None:

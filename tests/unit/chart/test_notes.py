@@ -58,6 +58,11 @@ ENTRANCES: dict[str, tuple[Object, list[str]]] = {
         {"server": {"service": {"type": "LoadBalancer"}}},
         ["server.service.loadBalancerSourceRanges", "networkPolicy.serverFrom"],
     ),
+    "callers that are known": (
+        {"auth": {"mode": "kubernetes"}, "networkPolicy": {"enabled": False}, "server": {
+            "ingress": {"enabled": True, "hosts": [{"host": "code.invalid"}]}, "service": {"type": "NodePort"},
+        }}, [],
+    ),
     "one for a network": (
         {"networkPolicy": {"serverFrom": [{"podSelector": {}}]},
          "server": {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}}, [],

@@ -100,7 +100,8 @@ NEWLY_SWITCHED_ON: Object = {
         "ingress": {"enabled": True, "hosts": [{"host": "code.invalid"}]},
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["code.invalid"]},
     },
-    "monitoring": {part: {"enabled": True} for part in ("podMonitors", "alerts", "dashboard")},
+    "monitoring": {part: {"enabled": True} for part in ("podMonitors", "services", "alerts", "dashboard")},
+    "tracing": {"endpoint": "http://otel.invalid:4318", "headersSecret": {"name": "otel"}},
 }
 """What 0.1.0 did not have, by the least that it takes: all else has to be as in values.yaml."""
 
