@@ -49,7 +49,8 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 async def test_a_search_that_is_wrong_is_refused_and_begins_nothing(what: str) -> None:
     nothing = NothingIndexed()
-    service = SearchService(cast(Any, nothing), *[cast(Any, None)] * 5, freshness=cast(Freshness, nothing))
+    none = cast(Any, None)
+    service = SearchService(cast(Any, nothing), none, none, none, none, none, cast(Freshness, nothing))
     with pytest.raises(UserError, match=r"^validation: "):
         await service.search(WRONG[what])
     assert nothing.refresher.begun == []
