@@ -62,6 +62,19 @@ async def api_server() -> AsyncIterator[ApiServer]:
 
 Serving = Callable[..., AbstractAsyncContextManager[Served]]
 
+BOUNDS = (
+    "identity.kubernetes.TIMEOUT_SECONDS",
+    "identity.oidc.TIMEOUT_SECONDS",
+    "jobs.kubernetes_cluster.REQUEST_TIMEOUT_SECONDS",
+    "jobs.service.STATUS_TIMEOUT_SECONDS",
+    "reading.service.TIMEOUT_SECONDS",
+    "search.modes.text.TEXT_TIMEOUT_SECONDS",
+    "search.service.SEARCH_TIMEOUT_SECONDS",
+    "services.DATABASE_TIMEOUT_SECONDS",
+    "transport.health.CHECK_TIMEOUT_SECONDS",
+)
+"""How long a part of the server waits for another one."""
+
 
 @pytest.fixture
 def serving_with(
@@ -72,12 +85,7 @@ def serving_with(
     kubeconfig = tmp_path_factory.mktemp("api") / "kubeconfig"
     kubeconfig.write_text(json.dumps(KUBECONFIG).replace("http://127.0.0.1:{port}", api_server.url))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    bounds = ("identity.kubernetes.TIMEOUT_SECONDS", "identity.oidc.TIMEOUT_SECONDS")
-    more_bounds = ("jobs.kubernetes_cluster.REQUEST_TIMEOUT_SECONDS", "search.modes.text.TEXT_TIMEOUT_SECONDS")
-    services = ("search.service.SEARCH_TIMEOUT_SECONDS", "reading.service.TIMEOUT_SECONDS")
-    services += ("jobs.service.STATUS_TIMEOUT_SECONDS", "services.DATABASE_TIMEOUT_SECONDS")
-    services += ("transport.health.CHECK_TIMEOUT_SECONDS",)
-    for module in bounds + more_bounds + services:
+    for module in BOUNDS:
         monkeypatch.setattr(f"codebase_mcp.{module}", 60.0)  # however slow the machine
 
     @asynccontextmanager
