@@ -1,11 +1,16 @@
-"""The source goes away while a job reads it: nothing that was indexed is lost."""
+"""The source goes away while a job reads it, and the disk is full: nothing that was indexed is lost."""
 
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from hack.deployment.mcp_client import Tools, finished, follow
-from tests.support.embedded import EmbeddedRuntime
+from tests.support.embedded import EmbeddedRuntime, running, settings_for
 
 FILES = 600
 JOB_SECONDS = 600
@@ -53,3 +58,38 @@ async def index(tools: Tools, repository: str) -> None:
     job = await tools.call("start_indexing_background", repo_path=repository)
     status = await finished(tools, job["job_id"], timeout=JOB_SECONDS)
     assert status["status"] == "completed", status["error_message"]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system on which an empty database and its log leave some 15 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="codebase-small-disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
+
+
+def make_room(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=2g", disk], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+async def test_a_full_disk_is_told_and_the_next_job_completes_when_there_is_room(
+    small_disk: Path, new_repository: Callable[[int], str], small_repository: str
+) -> None:
+    root, large_repository = Path(small_repository).parent, new_repository(300)
+    with running(settings_for(small_disk / "data", root)) as runtime:
+        async with runtime.connect() as tools:
+            await index(tools, small_repository)
+            before = rows(runtime, small_repository)
+            job = await tools.call("start_indexing_background", repo_path=large_repository)
+            status = await finished(tools, job["job_id"], timeout=JOB_SECONDS)
+            assert (status["status"], status["error_type"]) == ("failed", "InsufficientStorage"), status
+            assert "insufficient storage" in status["error_message"]
+            assert (await tools.call("search_code", query="class", repo=small_repository))["results"]
+        make_room(small_disk)
+        async with runtime.connect() as tools:
+            await index(tools, large_repository)
+        assert rows(runtime, small_repository) == before
+        runtime.assert_consistent(large_repository)
