@@ -38,6 +38,13 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
 FINAL: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
 ACTIVE: Final = frozenset(JobState) - FINAL
 
+
+def cannot_cancel(job_id: object, state: JobState) -> str:
+    """Say why a job in a final state cannot be cancelled."""
+    already = "already " if state is JobState.CANCELLED else ""
+    return f"cannot cancel: job {job_id} is {already}{state.value}"
+
+
 SUSPENDED: Final = "Suspended"
 """Message of a pending job that is suspended: it waits for no slot, and holds no place in the queue."""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from codebase_index.api.job import LABEL_CALLER, SUSPENDED, JobState, Phase
+from codebase_index.api.job import LABEL_CALLER, SUSPENDED, JobState, Phase, cannot_cancel
 from codebase_index.api.resource import IndexingJob
 from codebase_index.store import queries
 from codebase_index.store.database import Database
@@ -207,8 +207,7 @@ class Jobs:
         record = await self._update_breaking_locks(job_id, ("cancel", message, self._namespaces))
         if record is None:
             job = await self.get(job_id)
-            already = "already " if job.state is JobState.CANCELLED else ""
-            raise IllegalTransition(f"cannot cancel: job {job_id} is {already}{job.state.value}")
+            raise IllegalTransition(cannot_cancel(job_id, job.state))
         return JobRow.of(record)
 
     async def suspend(self, job_id: UUID) -> bool:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from codebase_index.api.job import FINAL, JobState, caller_label, job_name, run_number
+from codebase_index.api.job import FINAL, JobState, caller_label, cannot_cancel, job_name, run_number
 from codebase_index.api.resource import GitSource, IndexingJob, IndexingJobSpec, Source, problem_of
 from codebase_index.api.source_policy import SourcePolicy, SourceRefused
 from codebase_index.store.errors import (
@@ -394,8 +394,7 @@ def _uuid(text: str) -> UUID:
 
 def _check_not_final(uid: UUID, state: JobState) -> None:
     if state in FINAL:
-        already = "already " if state is JobState.CANCELLED else ""
-        raise UserError(f"cannot cancel: job {uid} is {already}{state.value}")
+        raise UserError(cannot_cancel(uid, state))
 
 
 def _not_found(uid: UUID) -> UserError:

@@ -14,7 +14,7 @@ from codebase_mcp.reading.passages import MAX_TEXT_TOKENS
 from codebase_mcp.reading.reader import LAST_LINE, read_passages
 from codebase_mcp.search.budget import estimate_tokens
 from codebase_mcp.search.modes.symbol import MAX_DEFINITIONS, best_definitions, ranked
-from codebase_mcp.search.naming import OLDER_INDEX
+from codebase_mcp.search.naming import older_definitions_note
 from codebase_mcp.search.page import join_sentences
 from codebase_mcp.search.repositories import index_status, result_sources
 from codebase_mcp.search.symbol_name import SymbolName
@@ -45,11 +45,10 @@ async def read_symbol(
     parts, cut = await _parts(snapshot, indexes, found)
     shown = {(p.path, p.symbol, p.start_line) for p in parts}
     others = [d for d in found if (d.path, d.symbol, _lines(d)[0]) not in shown]
-    older = OLDER_INDEX if any(d.place is None for d in found) else None
     held = {d.index_id for d in found}
     return ReadAnswer(
         parts=parts,
-        message=join_sentences(note, cut, _named(others), older),
+        message=join_sentences(note, cut, _named(others), older_definitions_note(found)),
         indexes=[index_status(index) for index in indexes if index.id in held],
     )
 

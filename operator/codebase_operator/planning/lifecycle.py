@@ -1,6 +1,6 @@
 """What one job needs now: the steps for its cancel, suspend, retries, deadline and end. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -53,7 +53,7 @@ def steps_for(view: JobView, s: Snapshot) -> Iterator[Action]:
         yield from _clean_up(view, s)
     elif view.cancelled:
         yield Cancel(job)
-        yield from _delete(view.unfinished, view, "the job was cancelled")
+        yield from delete_pods(view.unfinished, view, "the job was cancelled")
     elif view.violation and row is not None:
         yield from _fail(view, view.violation.error, view.violation.message)
     elif row is not None and view.secret_refused and (end := exceeded_secret_deadline(view, s)):
@@ -79,7 +79,7 @@ def _supervise(view: JobView, s: Snapshot) -> Iterator[Action]:
         yield from _fail(view, end.error, end.message)
         return
     replaced = [p for p in view.unfinished if p is not view.pod and p not in view.workers]
-    yield from _delete(replaced, view, "its attempt was replaced")
+    yield from delete_pods(replaced, view, "its attempt was replaced")
     if diagnosis is None:
         yield from _start_missing_pod(view, s)
     elif diagnosis.health is PodHealth.DISRUPTED:
@@ -140,13 +140,13 @@ def retry_delay(failures: int) -> timedelta:
 def _fail(view: JobView, error: ErrorType, message: str) -> Iterator[Action]:
     assert view.row is not None
     yield Fail(view.job, view.row.attempt, error, message)
-    yield from _delete(view.unfinished, view, "the job failed")
+    yield from delete_pods(view.unfinished, view, "the job failed")
 
 
 def _suspend(view: JobView) -> Iterator[Action]:
     if view.under_way or view.pod in view.unfinished:
         yield Suspend(view.job, view.attempt + 1)
-    yield from _delete(view.unfinished, view, "the job is suspended")
+    yield from delete_pods(view.unfinished, view, "the job is suspended")
 
 
 def _clean_up(view: JobView, s: Snapshot) -> Iterator[Action]:
@@ -154,7 +154,7 @@ def _clean_up(view: JobView, s: Snapshot) -> Iterator[Action]:
     facts = view.row or view.job.status
     ended = facts.completed_at or facts.cancelled_at
     if ended is None or facts.cancelled_at or s.now - ended > s.site.pod_timeouts.exit:
-        yield from _delete(view.unfinished, view, "the job is over")
+        yield from delete_pods(view.unfinished, view, "the job is over")
 
 
 def _finalize(view: JobView, s: Snapshot) -> Iterator[Action]:
@@ -167,7 +167,8 @@ def _finalize(view: JobView, s: Snapshot) -> Iterator[Action]:
         yield DeleteJob(view.job)
 
 
-def _delete(pods: tuple[Pod, ...] | list[Pod], view: JobView, reason: str) -> Iterator[Action]:
+def delete_pods(pods: Sequence[Pod], view: JobView, reason: str) -> Iterator[Action]:
+    """Yield the deletion of those of a job's pods that are not being deleted."""
     for pod in pods:
         if pod.deleted_at is None:
             yield DeletePod(view.job.id, pod, reason)

@@ -23,7 +23,7 @@ from codebase_operator.model.actions import (
     WriteStatus,
 )
 from codebase_operator.model.snapshot import JobView, Snapshot, job_views
-from codebase_operator.planning.lifecycle import RETENTION, diagnosis_of, force_deletions, steps_for
+from codebase_operator.planning.lifecycle import RETENTION, delete_pods, diagnosis_of, force_deletions, steps_for
 from codebase_operator.planning.scheduler import Queue, schedule, secrets_to_check, slots_to_release
 from codebase_operator.planning.workers import worker_steps
 from codebase_operator.reporting import conditions as c
@@ -200,9 +200,7 @@ def _without_database(views: list[JobView], s: Snapshot) -> Iterator[Action]:
     """Without the rows nothing is admitted, retried or ended; but a cancelled job's pod can be stopped."""
     for view in views:
         if view.cancelled:
-            for pod in view.unfinished:
-                if pod.deleted_at is None:
-                    yield DeletePod(view.job.id, pod, "the job was cancelled")
+            yield from delete_pods(view.unfinished, view, "the job was cancelled")
         if s.now - s.database_since < OUTAGE_GRACE or view.job.spec is None or view.settled:
             continue
         status_input = StatusInput(view, s.now, view.job.status_admitted, outage=_outage(s))

@@ -17,7 +17,7 @@ from codebase_mcp.search.budget import allot_characters
 from codebase_mcp.search.cursor import Cursor
 from codebase_mcp.search.excerpt import head
 from codebase_mcp.search.modes.text import TextMode
-from codebase_mcp.search.naming import OLDER_INDEX
+from codebase_mcp.search.naming import older_definitions_note
 from codebase_mcp.search.page import Hit, Page, join_sentences
 from codebase_mcp.search.repositories import result_sources
 from codebase_mcp.search.request import SearchRequest
@@ -58,7 +58,7 @@ class SymbolMode:
             found = room and await self._text.find_uses(
                 name.simple_name, request, indexes, cursor, declarations=declarations, snapshot=snapshot
             )  # fmt: skip
-        note = join_sentences(note, OLDER_INDEX if any(d.place is None for d in definitions) else None)
+        note = join_sentences(note, older_definitions_note(definitions))
         hits = [
             Hit(result, replace(cursor, offset=number, position=None), definition)
             for number, (definition, result) in enumerate(
