@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from codebase_index import untrusted_text
@@ -45,11 +45,11 @@ USES_TOGETHER: Final = 100
 each line is read to tell what it does, so that all of a common one would take a second."""
 
 
-ToldUses = Mapping[tuple[int, int], Use]
+UseByLine = Mapping[tuple[int, int], Use]
 """What lines do with a name, by the id of the chunk and the number of the line in the file."""
 
 
-def uses_of(name: str, matches: Sequence[TextMatch]) -> ToldUses:
+def uses_of(name: str, matches: Sequence[TextMatch]) -> UseByLine:
     """Tell what the lines that match do with a name."""
     return {
         (match.id, match.start_line + number): use
@@ -58,6 +58,17 @@ def uses_of(name: str, matches: Sequence[TextMatch]) -> ToldUses:
             match.text, match.language, name, [line - match.start_line for line in match.lines]
         ).items()
     }
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What was looked for after the cursor, and what was found."""
+
+    request: SearchRequest
+    indexes: Sequence[IndexRow]
+    cursor: Cursor
+    pattern: Pattern
+    found: TextResult
 
 
 class TextMode:
@@ -73,7 +84,7 @@ class TextMode:
         pattern = request.pattern
         lines = request.limit * _LINES_PER_RESULT
         found = await self._find(request, pattern, indexes, cursor.position, lines, TEXT_TIMEOUT_SECONDS)
-        page = await self._page(request, indexes, cursor, pattern, found, request.limit)
+        page = await self._page(_Finding(request, indexes, cursor, pattern, found), request.limit)
         if page.hits or found.timed_out or cursor.position:
             return page
         return replace(page, empty_note=await self._explain_no_results(request, pattern, indexes))
@@ -95,24 +106,23 @@ class TextMode:
         """Return a page of the uses that `find_uses` found, calls first, without comments, each with what it does
         with the name. `skip` of them were on the pages before.
         """
-        return await self._page(request, indexes, cursor, _use_of(name), found, limit, used_name=name, skip=skip)
+        finding = _Finding(request, indexes, cursor, _use_of(name), found)
+        return await self._page(finding, limit, used_name=name, skip=skip)
 
-    async def _page(
-        self, request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern,
-        found: TextResult, limit: int, used_name: str | None = None, skip: int = 0,
-    ) -> Page:  # fmt: skip
+    async def _page(self, finding: _Finding, limit: int, used_name: str | None = None, skip: int = 0) -> Page:
         """Return the page, each place named after the definition that its lines lie in."""
-        definitions = await self._definitions.of_chunks([match.id for match in found.matches])
-        told = None
+        cursor, matches = finding.cursor, finding.found.matches
+        definitions = await self._definitions.of_chunks([match.id for match in matches])
+        use_by_line = None
         if used_name is not None:  # in a thread: a hostile line may take some milliseconds
-            told = await asyncio.to_thread(uses_of, used_name, found.matches)
-        places = occurrences(_in_code(found.matches, told) if told else found.matches, definitions)
-        if told is None:
+            use_by_line = await asyncio.to_thread(uses_of, used_name, matches)
+        places = occurrences(_in_code(matches, use_by_line) if use_by_line else matches, definitions)
+        if use_by_line is None:
             placed = [(place, replace(cursor, position=_end(place.match, place.lines))) for place in places]
         else:  # the position stays where these uses begin
-            in_order = enumerate(_calls_first(places, told), start=cursor.offset + 1)
+            in_order = enumerate(_calls_first(places, use_by_line), start=cursor.offset + 1)
             placed = [(place, replace(cursor, offset=number)) for number, place in in_order][skip:]
-        page = _page(request, indexes, cursor, pattern, found, placed, limit, told)
+        page = _place_page(finding, placed, limit, use_by_line)
         older = older_index_note(definitions, [hit.chunk.id for hit in page.hits])
         return replace(page, note=join_sentences(page.note, older))
 
@@ -154,18 +164,18 @@ def _as_it_stands(query: str) -> Pattern | None:
         return None
 
 
-def _in_code(matches: Sequence[TextMatch], told: ToldUses) -> list[TextMatch]:
+def _in_code(matches: Sequence[TextMatch], use_by_line: UseByLine) -> list[TextMatch]:
     """Return the matches without the lines that only speak of the name, in a comment or in prose."""
     kept = [
-        replace(match, lines=tuple(n for n in match.lines if told[match.id, n] is not Use.COMMENT))
+        replace(match, lines=tuple(n for n in match.lines if use_by_line[match.id, n] is not Use.COMMENT))
         for match in matches
     ]
     return [match for match in kept if match.lines]
 
 
-def _hidden_note(told: ToldUses | None) -> str | None:
+def _hidden_note(use_by_line: UseByLine | None) -> str | None:
     """Return what to say where comments were left out."""
-    if not told or Use.COMMENT not in told.values():
+    if not use_by_line or Use.COMMENT not in use_by_line.values():
         return None
     return "Comments and prose that hold the name are left out: mode=text shows them"
 
@@ -182,22 +192,23 @@ def _query(
     return TextQuery(ids, pattern, request.filters, after, lines, seconds)
 
 
-def _page(
-    request: SearchRequest, indexes: Sequence[IndexRow], cursor: Cursor, pattern: Pattern, found: TextResult,
-    placed: Sequence[tuple[Occurrence, Cursor]], limit: int, told: ToldUses | None,
-) -> Page:  # fmt: skip
-    """Return the page of some places, each with the cursor after it; `told`: they are uses, and comments among
-    them were left out.
+def _place_page(
+    finding: _Finding, placed: Sequence[tuple[Occurrence, Cursor]], limit: int, use_by_line: UseByLine | None
+) -> Page:
+    """Return the page of some places, each with the cursor after it; `use_by_line`: they are uses, and comments
+    among them were left out.
     """
-    sources, hidden = result_sources(indexes), _hidden_note(told)
+    cursor, pattern, found = finding.cursor, finding.pattern, finding.found
+    sources, hidden = result_sources(finding.indexes), _hidden_note(use_by_line)
     hits = [
-        Hit(_result(place, sources[place.match.index_id], request, pattern, told), after, place.match)
+        Hit(_result(place, sources[place.match.index_id], pattern, use_by_line), after, place.match)
         for place, after in placed[:limit]
     ]
     if len(placed) > limit or found.further_lines:
         more = sum(len(place.lines) for place, _ in placed[limit:]) + found.further_lines
         at_least = "at least " if found.stopped_at else ""
-        further = f"{at_least}{more} more lines match: go on with next_cursor".capitalize()
+        lines = "line matches" if more == 1 else "lines match"
+        further = f"{at_least}{more} more {lines}: go on with next_cursor".capitalize()
         last = found.matches[-1]
         end = hits[-1].after if len(placed) > limit else replace(cursor, position=_end(last, last.lines))
         return Page(hits, end, join_sentences(further, hidden), join_sentences(hidden, further))
@@ -226,13 +237,13 @@ def _end(match: TextMatch, lines: Sequence[int]) -> TextPosition:
     return TextPosition(match.index_id, match.path, lines[-1])
 
 
-def _calls_first(places: Sequence[Occurrence], told: ToldUses) -> list[Occurrence]:
-    return sorted(places, key=lambda place: _use(place, told) is not Use.CALL)
+def _calls_first(places: Sequence[Occurrence], use_by_line: UseByLine) -> list[Occurrence]:
+    return sorted(places, key=lambda place: _use(place, use_by_line) is not Use.CALL)
 
 
-def _use(place: Occurrence, told: ToldUses) -> Use:
+def _use(place: Occurrence, use_by_line: UseByLine) -> Use:
     """Return the most telling use in a place."""
-    return min((told[place.match.id, line] for line in place.lines), key=list(Use).index)
+    return min((use_by_line[place.match.id, line] for line in place.lines), key=list(Use).index)
 
 
 def _why_slow(pattern: Pattern, found: TextResult) -> str:
@@ -247,16 +258,16 @@ def _why_slow(pattern: Pattern, found: TextResult) -> str:
 
 
 def _result(
-    position: Occurrence, source: str | None, request: SearchRequest, pattern: Pattern, told: ToldUses | None
+    position: Occurrence, source: str | None, pattern: Pattern, use_by_line: UseByLine | None
 ) -> SearchResult:
     match, lines = position.match, position.lines
-    use = _use(position, told) if told else None
+    use = _use(position, use_by_line) if use_by_line else None
     first, text = surroundings(position, pattern.needle)
     has_gaps = len(lines) != lines[-1] - lines[0] + 1
     result = SearchResult(
         repository=source, path=match.path, start_line=lines[0], end_line=lines[-1], symbol=None,
         language=match.language, score=None, text=text, text_start_line=first,
-        is_definition=None if told is None else False, use=use,
+        is_definition=None if use_by_line is None else False, use=use,
         matching_lines=list(lines) if has_gaps else None,
     )  # fmt: skip
     return named(result, position.definition)
