@@ -98,7 +98,7 @@ async def test_tools(attacked: Attacked) -> None:
         for tool in listed.json()["result"]["tools"]:
             names = st.sampled_from(sorted(tool["inputSchema"]["properties"])) | st.text(max_size=20)
             required = dict.fromkeys(tool["inputSchema"].get("required", ()), VALUES)
-            some = st.fixed_dictionaries(required) | st.just({})
+            some: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(required) | st.just({})
             arguments = st.builds(
                 lambda one, more: {**more, **one}, some, st.dictionaries(names, VALUES, max_size=5)
             )
