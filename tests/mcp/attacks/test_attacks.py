@@ -6,6 +6,7 @@ nor the log has a secret or a stack trace.
 
 import codecs
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +69,12 @@ def headers_of(row: Row) -> list[tuple[str, str]] | None:
     return None
 
 
+TAKEN_CANONICAL: Final = (
+    "newline at the end: log and prompt injection", "leading space", "double slashes: another index",
+)  # fmt: skip
+"""Why the trials have lines that may be taken in their one canonical form, as their README says: ours are."""
+
+
 def of_trials() -> Iterator[Row]:
     """Yield the trials' rows that are for a door over HTTP, with our root and host for theirs."""
     if not TRIALS.exists():
@@ -76,9 +83,13 @@ def of_trials() -> Iterator[Row]:
     for line in TRIALS.read_text().splitlines():
         kind, text, why = line.split("\t")
         kind = doors.get(kind, kind)
-        passes, door = kind.startswith("control-"), kind.removeprefix("control-")
+        passes, door = kind.startswith("control-") or why in TAKEN_CANONICAL, kind.removeprefix("control-")
         value = codecs.decode(text.encode("latin-1", "backslashreplace"), "unicode_escape")
-        value = value.replace("/srv/repositories", ROOT).replace("github.com", HOST).replace("gitlab.com", HOST)
+        value = (
+            re.sub("(/+)srv/+repositories", r"\1" + ROOT.strip("/"), value)
+            .replace("github.com", HOST)
+            .replace("gitlab.com", HOST)
+        )
         if door in ("host", "origin"):
             yield Row(door, value, "200" if passes else "421" if door == "host" else "403", why)
         elif door in ("path", "url", "ref", "job_id", "regex", "cursor"):
@@ -128,6 +139,7 @@ async def test_every_row_has_the_outcome_that_it_names(attacked: Attacked, datab
     }
     sources = {spec["source"].get("path") or spec["source"]["git"]["url"] for spec in specs}
     assert all(source.startswith((f"{ROOT}/", f"https://{HOST}/", f"ssh://git@{HOST}/")) for source in sources)
+    assert not [source for source in sources if "//" in source.split("://")[-1] or source != source.strip()]
 
 
 async def everything(database: Database) -> dict[str, list[str]]:

@@ -9,18 +9,23 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any, Final
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from codebase_cli.servers import messages
 from tests.mcp.attacks.conftest import Attacked, found_in
 from tests.mcp.attacks.rows import HOST, ROOT, ROWS, TOKEN
+
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+"""A case that fails is shown however long it is, and not a warning of its length in its stead."""
 
 SECONDS: Final = float(os.environ.get("CODEBASE_FUZZ_SECONDS", "2"))
 """At each tool, and at the HTTP door."""
@@ -185,7 +190,8 @@ def exchange(port: int, request: Request) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
         connection.sendall(request.sent)
         if not request.is_complete:
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it has closed the connection already
+                connection.shutdown(socket.SHUT_WR)
         received = bytearray()
         while part := connection.recv(65536):
             received += part

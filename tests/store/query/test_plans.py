@@ -49,7 +49,7 @@ ASKED: list[tuple[str, str, list[object]]] = [
     ("jobs", "page", [None, None, None, ["default"], 20, 0]),
     ("removal", "users", ["default", "t7"]),
     ("removal", "overview", [None]),
-    ("work", "skipped", [JOB, 10]),
+    ("work", "skipped", [JOB, 10, 0]),
 ]
 
 
