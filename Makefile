@@ -142,7 +142,7 @@ test-mcp: venv ## The tools, in memory and over HTTP, on a real Postgres
 
 .PHONY: test-embedded
 test-embedded: venv ## The embedded runtime: one instance a folder, clients over stdio, ordinary users
-	@$(PY) -m pytest -q tests/embedded
+	@$(PY) -m pytest -q -m "not large" tests/embedded
 
 .PHONY: test-limits
 test-limits: venv ## Its limits of time: the quickstart's scenarios, kills of each part; on a machine that does nothing else
@@ -173,9 +173,9 @@ test-ops: venv up images ## Day two on the cluster: a rolling upgrade under load
 	@$(PY) -m pytest -q -s -m cluster tests/ops $(wildcard tests/integration/test_database_operations.py)
 
 .PHONY: test-large
-test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, two pods for it, ten kills of a job
+test-large: venv up images ## The quickstart's scenarios on the 15,000-file repository, two pods for it, ten kills of a job, twenty of an embedded instance
 	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m cluster tests/integration
-	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m large tests/e2e tests/chaos
+	@CODEBASE_TEST_FILES=15000 $(PY) -m pytest -q -s -m large tests/e2e tests/chaos tests/embedded
 
 .PHONY: chaos
 chaos: venv up images ## The fault matrix, 12 runs of each fault: make chaos [NODES=2] [ONLY=names] [BEGIN=name] [ROUNDS=4]
