@@ -18,11 +18,13 @@ from codebase_embedded.life import end_with_instance
 from codebase_embedded.resource_cluster import ResourceCluster
 from codebase_embedded.settings import NAMESPACE, SETTINGS_VARIABLE, Settings
 from codebase_index import logs, tracing, trusted_ca
+from codebase_index.environment import flag
 from codebase_index.store.database import Database
 from codebase_index.store.resources.resources import Resources
 from codebase_mcp.garbage_collection import periodic_collection
 from codebase_mcp.services import open_services
 from codebase_mcp.settings import Settings as ServerSettings
+from codebase_mcp.settings import SettingsError
 from codebase_mcp.tools.tools import build_server
 from codebase_mcp.transport.http import build_app, serve_http
 from codebase_mcp.transport.stream_socket import listening
@@ -61,7 +63,7 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
         "CODEBASE_NAMESPACE": NAMESPACE,
         "CODEBASE_ROOTS": settings.roots_json,
         "CODEBASE_GIT_HOSTS": ",".join(settings.git_hosts),
-        "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or _unless(os.environ.get("CODEBASE_READ_ONLY")),
+        "CODEBASE_REFRESH": os.environ.get("CODEBASE_REFRESH") or _refresh_by_default(),
         "CODEBASE_AUTH": "tokens",
         "CODEBASE_TOKEN_FILE": str(folder.token),
         "CODEBASE_LOG_LEVEL": settings.log_level,
@@ -70,9 +72,9 @@ def environment(settings: Settings, folder: Folder) -> dict[str, str]:
     }
 
 
-def _unless(read_only: str | None) -> str:
-    """Return whether repositories are indexed by themselves where nobody says so: not where nothing may start."""
-    return "false" if (read_only or "").lower() == "true" else "true"
+def _refresh_by_default() -> str:
+    """Say whether repositories are indexed by themselves where nobody says so: not where nothing may start."""
+    return "false" if flag(os.environ, "CODEBASE_READ_ONLY", SettingsError) else "true"
 
 
 @asynccontextmanager

@@ -71,18 +71,8 @@ def restore(url: str, file: Path, namespace: str = "default") -> int:
         _tool("pg_restore", "--data-only", f"--use-list={wanted}", "--file", str(script), str(file))
         with script.open("a") as more:
             more.write("UPDATE public.indexes SET namespace = :'namespace';\n")
-        given = ("--set", f"namespace={namespace}")
-        _run(
-            url,
-            "psql",
-            *_QUIET,
-            *given,
-            "--single-transaction",
-            "--command",
-            _FORGET_REMOVED,
-            "--file",
-            str(script),
-        )
+        whole = ("--single-transaction", "--set", f"namespace={namespace}")
+        _run(url, "psql", *_QUIET, *whole, "--command", _FORGET_REMOVED, "--file", str(script))
     return _count(url)
 
 
